@@ -1,0 +1,73 @@
+"""Shape arithmetic and argument checks: the only room that raises about a shape.
+
+The letters used everywhere in the library, one per axis or size:
+
+======  ================================================================
+``N``   images in the batch
+``H``   height of the input, in pixels
+``W``   width of the input, in pixels
+``C``   channels of the input
+``KH``  height of the kernel or pooling window
+``KW``  width of the kernel or pooling window
+``S``   stride (``SH`` downwards, ``SW`` to the right)
+``P``   padding (``top``, ``bottom``, ``left``, ``right``)
+``OH``  height of the output
+``OW``  width of the output
+``F``   filters, that is channels of the output
+======  ================================================================
+
+Images are ``(N, H, W, C)``, convolution weights ``(KH, KW, C, F)``, dense weights ``(in, out)``.
+"""
+
+from minicnn.shapes.checks import (
+    FloatArray,
+    IntArray,
+    check_array,
+    check_bias,
+    check_dense,
+    check_flat_shape,
+    check_float,
+    check_gradient,
+    check_image_shape,
+    check_same_dtype,
+    conv2d_window,
+    float_dtype,
+)
+from minicnn.shapes.images import (
+    check_labels,
+    check_pixel_range,
+    check_pixels,
+    check_probability_rows,
+    image_shapes_wanted,
+)
+from minicnn.shapes.numbers import IntPair, int_pair, positive_int
+from minicnn.shapes.windows import Padding, Shape, Window, output_size, pool_window, window
+
+__all__ = [
+    "FloatArray",
+    "IntArray",
+    "IntPair",
+    "Padding",
+    "Shape",
+    "Window",
+    "check_array",
+    "check_bias",
+    "check_dense",
+    "check_flat_shape",
+    "check_float",
+    "check_gradient",
+    "check_image_shape",
+    "check_labels",
+    "check_pixel_range",
+    "check_pixels",
+    "check_probability_rows",
+    "check_same_dtype",
+    "conv2d_window",
+    "float_dtype",
+    "image_shapes_wanted",
+    "int_pair",
+    "output_size",
+    "pool_window",
+    "positive_int",
+    "window",
+]

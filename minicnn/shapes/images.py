@@ -1,0 +1,150 @@
+"""What a model demands of images and labels, and the messages where they do not fit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.shapes.checks import FloatArray
+from minicnn.shapes.windows import Shape
+
+
+def check_pixels(where: str, images: object) -> None:
+    """Check that `images` is an array of pixels, and not empty.
+
+    Parameters
+    ----------
+    where : str
+        Name of the class that asks, for the messages.
+    images : object
+        What was given.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or neither uint8 nor float.
+    ValueError
+        If it has no elements.
+    """
+    if not isinstance(images, np.ndarray):
+        raise TypeError(
+            f"{where}: images must be a NumPy array, not {type(images).__name__}; "
+            f"np.asarray may turn it into one"
+        )
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise TypeError(
+            f"{where}: images must be uint8 (0 to 255) or float (0 to 1), not {images.dtype}; "
+            f"images.astype(np.uint8) if the pixels are 0 to 255"
+        )
+    if images.size == 0:
+        raise ValueError(f"{where}: images is empty (shape {images.shape})")
+
+
+def check_pixel_range(where: str, images: FloatArray) -> None:
+    """Check that every pixel of float images lies in 0..1, up to rounding.
+
+    Parameters
+    ----------
+    where : str
+        Name of the class that asks, for the message.
+    images : ndarray of float (N, H, W, C)
+
+    Raises
+    ------
+    ValueError
+        If one does not, or is NaN.
+    """
+    inside = (images >= -1e-6) & (images <= 1 + 1e-6)  # False for NaN
+    if not inside.all():
+        first = np.argwhere(~inside)[0]
+        raise ValueError(
+            f"{where}: pixels of float images must lie in 0..1, but image {first[0]} holds "
+            f"{images[tuple(first)]}; pass uint8 images, or divide by 255"
+        )
+
+
+def image_shapes_wanted(input_shape: Shape) -> str:
+    """Return the shapes of images that a model takes, in words.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        ``(H, W, C)`` of the model.
+
+    Returns
+    -------
+    str
+    """
+    H, W, C = input_shape
+    with_channels = f"({H}, {W}, {C}) or (N, {H}, {W}, {C})"
+    return f"({H}, {W}), (N, {H}, {W}), {with_channels}" if C == 1 else with_channels
+
+
+def check_labels(where: str, labels: object, count: int, num_classes: int) -> None:
+    """Check integer class labels.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that asks, for the messages.
+    labels : object
+        What was given; wanted is an integer array ``(count,)`` of values in
+        ``0 .. num_classes - 1``.
+    count : int
+        How many labels there must be.
+    num_classes : int
+        How many classes there are.
+
+    Raises
+    ------
+    TypeError
+        If `labels` is no integer array.
+    ValueError
+        If there are more or fewer than `count`, or one is out of range.
+    """
+    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
+        given = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
+        raise TypeError(f"{where}: labels must be an integer array, not {given}")
+    if labels.shape != (count,):
+        raise ValueError(
+            f"{where}: labels must have shape ({count},), one for each image, not {labels.shape}"
+        )
+    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if outside.size:
+        first = outside[0]
+        raise ValueError(
+            f"{where}: labels must lie in 0..{num_classes - 1}, "
+            f"but labels[{first}] is {labels[first]}"
+        )
+
+
+def check_probability_rows(where: str, rows: NDArray[Any], shape: Sequence[int]) -> None:
+    """Check that each row is a probability distribution over the classes.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that asks, for the messages.
+    rows : ndarray (N, classes)
+        What was given.
+    shape : sequence of int
+        The shape wanted.
+
+    Raises
+    ------
+    ValueError
+        If the shape differs, an element is negative or not finite, or a row does not sum to 1
+        within 1e-4 (float32 rounding is far below, a forgotten class far above).
+    """
+    if rows.shape != tuple(shape):
+        raise ValueError(
+            f"{where}: label rows must have shape {tuple(shape)} like the logits, not {rows.shape}"
+        )
+    wrong = np.flatnonzero(~((rows >= 0).all(axis=1) & (abs(rows.sum(axis=1) - 1) < 1e-4)))
+    if wrong.size:
+        first = wrong[0]
+        raise ValueError(
+            f"{where}: each label row must be probabilities that sum to 1, but row {first} is "
+            f"{rows[first].tolist()}"
+        )
