@@ -1,0 +1,37 @@
+"""Every operation as slow, obvious loops: the textbook.
+
+These functions are never optimised. They are what the formulas say, one element at a time, with
+sums in double precision, and every faster version in the library must give their numbers. The
+letters are those of `minicnn.shapes`. Each ``name(x, ...)`` returns ``(y, cache)`` and each
+``name_backward(dy, cache)`` returns the gradients, as in the working versions in `minicnn.ops`.
+
+What the field calls convolution is cross-correlation: the kernel is not flipped.
+"""
+
+from minicnn.reference.activations import relu, relu_backward, softmax, softmax_backward
+from minicnn.reference.convolution import conv2d, conv2d_backward
+from minicnn.reference.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.reference.losses import (
+    one_hot,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from minicnn.reference.pooling import max_pool2d, max_pool2d_backward
+
+__all__ = [
+    "conv2d",
+    "conv2d_backward",
+    "dense",
+    "dense_backward",
+    "flatten",
+    "flatten_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "one_hot",
+    "relu",
+    "relu_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+]

@@ -1,0 +1,103 @@
+"""ReLU and softmax in loops."""
+
+from math import exp
+from typing import Any
+
+import numpy as np
+
+from minicnn.shapes import FloatArray
+
+Cache = tuple[Any, ...]
+
+
+def relu(x: FloatArray) -> tuple[FloatArray, Cache]:
+    """Cut negative values off: ``y = max(x, 0)``; NaN stays NaN.
+
+    Parameters
+    ----------
+    x : ndarray, any shape
+
+    Returns
+    -------
+    y : ndarray, as `x`
+    cache : tuple
+        ``(x,)`` for `relu_backward`.
+    """
+    y = np.empty_like(x)
+    for place in np.ndindex(x.shape):
+        y[place] = 0 if x[place] <= 0 else x[place]
+    return y, (x,)
+
+
+def relu_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+    """Give the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
+
+    Parameters
+    ----------
+    dy : ndarray, as the output
+    cache : tuple
+        From `relu`.
+
+    Returns
+    -------
+    dx : ndarray, as `dy`
+    """
+    (x,) = cache
+    dx = np.zeros_like(dy)
+    for place in np.ndindex(dy.shape):
+        if x[place] > 0:
+            dx[place] = dy[place]
+    return dx
+
+
+def softmax(logits: FloatArray) -> tuple[FloatArray, Cache]:
+    """Turn each row into probabilities: ``y[n, k] = e^logits[n, k] / Σ_j e^logits[n, j]``.
+
+    The row's maximum is taken off first: it cancels, and without it e^800 would overflow.
+
+    Parameters
+    ----------
+    logits : ndarray (N, classes)
+
+    Returns
+    -------
+    y : ndarray (N, classes)
+    cache : tuple
+        ``(y,)`` for `softmax_backward`.
+    """
+    N, K = logits.shape
+    y = np.empty_like(logits)
+    for n in range(N):
+        row = [float(value) for value in logits[n]]
+        highest = max(row)
+        total = 0.0
+        for k in range(K):
+            total += exp(row[k] - highest)
+        for k in range(K):
+            y[n, k] = exp(row[k] - highest) / total
+    return y, (y,)
+
+
+def softmax_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+    """Give the gradient of `softmax`: ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``.
+
+    Parameters
+    ----------
+    dy : ndarray (N, classes)
+    cache : tuple
+        From `softmax`.
+
+    Returns
+    -------
+    dlogits : ndarray (N, classes)
+    """
+    (y,) = cache
+    N, K = y.shape
+    dlogits = np.empty_like(dy)
+    for n in range(N):
+        mean = 0.0
+        for k in range(K):
+            mean += float(dy[n, k]) * float(y[n, k])
+        for k in range(K):
+            dlogits[n, k] = float(y[n, k]) * (float(dy[n, k]) - mean)
+    return dlogits

@@ -1,0 +1,86 @@
+"""Softmax cross-entropy and one-hot labels in loops."""
+
+from math import exp, inf, log
+from typing import Any
+
+import numpy as np
+
+from minicnn.reference.activations import softmax
+from minicnn.shapes import FloatArray, IntArray
+
+Cache = tuple[Any, ...]
+
+
+def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
+    """Write each label as a row of zeros with a one: ``y[n, labels[n]] = 1``.
+
+    Parameters
+    ----------
+    labels : ndarray of int (N,)
+    num_classes : int
+
+    Returns
+    -------
+    ndarray of float32 (N, num_classes)
+    """
+    y = np.zeros((len(labels), num_classes), np.float32)
+    for n in range(len(labels)):
+        y[n, labels[n]] = 1
+    return y
+
+
+def softmax_cross_entropy(logits: FloatArray, targets: FloatArray) -> tuple[float, Cache]:
+    """Measure how surprised the network is: the mean over the images of ``-Σ_k t_k · log p_k``.
+
+    ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)`` with m the row's maximum.
+
+    Parameters
+    ----------
+    logits : ndarray (N, classes)
+    targets : ndarray (N, classes)
+        Rows of probabilities; `one_hot` makes them from labels.
+
+    Returns
+    -------
+    loss : float
+    cache : tuple
+        ``(logits, targets)`` for `softmax_cross_entropy_backward`.
+    """
+    N, K = logits.shape
+    loss = 0.0
+    for n in range(N):
+        row = [float(value) for value in logits[n]]
+        highest = max(row)
+        total = 0.0
+        for k in range(K):
+            total += exp(row[k] - highest)
+        for k in range(K):
+            if targets[n, k] > 0:
+                log_p = row[k] - highest - log(total) if row[k] > -inf else -inf
+                loss -= float(targets[n, k]) * log_p
+    return loss / N, (logits, targets)
+
+
+def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> FloatArray:
+    """Give the gradient of the loss: ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``.
+
+    Parameters
+    ----------
+    dloss : float
+        Upstream gradient; 1 where the loss is the end of the chain.
+    cache : tuple
+        From `softmax_cross_entropy`.
+
+    Returns
+    -------
+    dlogits : ndarray (N, classes)
+    """
+    logits, targets = cache
+    N, K = logits.shape
+    probabilities, _ = softmax(logits)
+    dlogits: FloatArray = np.empty_like(logits)
+    for n in range(N):
+        for k in range(K):
+            p, t = float(probabilities[n, k]), float(targets[n, k])
+            dlogits[n, k] = dloss / N * (p * float(targets[n].sum()) - t)
+    return dlogits

@@ -1,0 +1,89 @@
+"""Max-pooling in loops."""
+
+from itertools import product
+from math import isnan
+from typing import Any
+
+import numpy as np
+
+from minicnn import shapes
+from minicnn.shapes import FloatArray, IntPair, Padding
+
+Cache = tuple[Any, ...]
+
+
+def max_pool2d(
+    x: FloatArray,
+    pool_size: IntPair,
+    stride: IntPair | None = None,
+    padding: Padding = 0,
+) -> tuple[FloatArray, Cache]:
+    """Take the maximum of each window.
+
+    ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``, where x is
+    -∞ outside the image. Equal values: the first in row order wins. NaN beats everything.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+    pool_size : int or pair of int
+    stride : int or pair of int, optional
+        The pool size where left out.
+    padding : int, pair of int, "same" or "valid"
+
+    Returns
+    -------
+    y : ndarray (N, OH, OW, C)
+    cache : tuple
+        ``(x.shape, winners, window)``; ``winners[n, oh, ow, c]`` is the winner's ``(h, w)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `minicnn.shapes.check_array` and `minicnn.shapes.pool_window`.
+    """
+    shapes.check_array("max_pool2d", "x", x, "N H W C")
+    window = shapes.pool_window("max_pool2d", x.shape[1:3], pool_size, stride, padding)
+    KH, KW, SH, SW, top, left, OH, OW = window
+    N, H, W, C = x.shape
+    y = np.empty((N, OH, OW, C), x.dtype)
+    winners = np.empty((N, OH, OW, C, 2), np.int64)
+    for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
+        best = None
+        for kh, kw in product(range(KH), range(KW)):
+            h = oh * SH - top + kh
+            w = ow * SW - left + kw
+            if 0 <= h < H and 0 <= w < W:
+                value = x[n, h, w, c]
+                if best is None or value > best or isnan(value):
+                    best = value
+                    winners[n, oh, ow, c] = h, w
+        y[n, oh, ow, c] = best
+    return y, (x.shape, winners, window)
+
+
+def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+    """Give the gradient of `max_pool2d`: each ``dy`` goes to the pixel that won, and adds up there.
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, C)
+    cache : tuple
+        From `max_pool2d`.
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    shape, winners, _ = cache
+    shapes.check_gradient("max_pool2d_backward", dy, winners.shape[:-1], dy.dtype)
+    dx = np.zeros(shape)
+    for n, oh, ow, c in product(*map(range, dy.shape)):
+        h, w = winners[n, oh, ow, c]
+        dx[n, h, w, c] += float(dy[n, oh, ow, c])
+    return dx.astype(dy.dtype)
