@@ -1,0 +1,25 @@
+"""Every Numba function of the library.
+
+A kernel takes arrays and plain numbers, writes its results into arrays that the caller made,
+returns nothing and checks nothing: `minicnn.ops` is the caller that checks and allocates. Each
+opens with the loop nest that it computes, in the letters of `minicnn.shapes`. With the environment
+variable ``NUMBA_DISABLE_JIT=1`` every kernel runs as the plain Python that it is written in, for a
+debugger or for coverage.
+"""
+
+from minicnn.kernels.compilation import announce_compilation
+from minicnn.kernels.matmul import matmul_add
+from minicnn.kernels.optimisers import adam_update, sgd_update
+from minicnn.kernels.patches import gather_patches, scatter_patches
+from minicnn.kernels.pooling import max_pool, max_pool_backward
+
+__all__ = [
+    "adam_update",
+    "announce_compilation",
+    "gather_patches",
+    "matmul_add",
+    "max_pool",
+    "max_pool_backward",
+    "scatter_patches",
+    "sgd_update",
+]

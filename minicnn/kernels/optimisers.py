@@ -1,0 +1,79 @@
+"""One fused loop for each optimiser, over the flat vector of all parameters."""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = float | np.floating[Any]
+
+
+@numba.njit(nogil=True, cache=True)
+def sgd_update(
+    parameters: NDArray[np.float32],
+    gradients: NDArray[np.float32],
+    velocity: NDArray[np.float32],
+    learning_rate: Scalar,
+    momentum: Scalar,
+    nesterov: bool,
+) -> None:
+    """Take one step of stochastic gradient descent in place.
+
+    For each i: ``v = momentum · v + g``, then ``p -= learning_rate · v``, or with Nesterov
+    ``p -= learning_rate · (g + momentum · v)``.
+
+    Parameters
+    ----------
+    parameters : ndarray (P,)
+        Updated.
+    gradients : ndarray (P,)
+    velocity : ndarray (P,)
+        Updated; zeros before the first step.
+    learning_rate, momentum : float
+        In the dtype of the arrays.
+    nesterov : bool
+    """
+    for i in range(parameters.size):
+        g = gradients[i]
+        v = momentum * velocity[i] + g
+        velocity[i] = v
+        direction = g + momentum * v if nesterov else v
+        parameters[i] -= learning_rate * direction
+
+
+@numba.njit(nogil=True, cache=True)
+def adam_update(
+    parameters: NDArray[np.float32],
+    gradients: NDArray[np.float32],
+    m: NDArray[np.float32],
+    v: NDArray[np.float32],
+    step_size: Scalar,
+    mix1: Scalar,
+    beta2: Scalar,
+    mix2: Scalar,
+    root: Scalar,
+    epsilon: Scalar,
+) -> None:
+    """Take one step of Adam in place.
+
+    For each i: ``m += mix1 · (g - m)``, ``v = β2 · v + mix2 · g²``, then
+    ``p -= step_size · m / (√v / root + ε)``. What is the same for all i comes in ready:
+    ``mix1 = 1 - β1``, ``mix2 = 1 - β2`` and the two bias corrections
+    ``step_size = α / (1 - β1^t)`` and ``root = √(1 - β2^t)``.
+
+    Parameters
+    ----------
+    parameters : ndarray (P,)
+        Updated.
+    gradients : ndarray (P,)
+    m, v : ndarray (P,)
+        Running mean of the gradient and of its square; updated; zeros before the first step.
+    step_size, mix1, beta2, mix2, root, epsilon : float
+        In the dtype of the arrays.
+    """
+    for i in range(parameters.size):
+        g = gradients[i]
+        m[i] += mix1 * (g - m[i])
+        v[i] = beta2 * v[i] + mix2 * g * g
+        parameters[i] -= step_size * m[i] / (np.sqrt(v[i]) / root + epsilon)

@@ -1,0 +1,28 @@
+"""The operations: ``name(x, ...) -> (y, cache)`` and ``name_backward(dy, cache) -> gradients``.
+
+Data flow down through the first, gradients come back through the second. What backward needs is in
+the cache that forward returned, a named tuple that says what it keeps; nothing is remembered
+anywhere else. An op checks its arguments, makes the arrays and calls the kernel; it never writes
+to what it was given, and its results have the dtype of its arguments. The gradient of the loss with
+respect to ``name`` is called ``dname`` and has its shape.
+"""
+
+from minicnn.ops.activations import relu, relu_backward, softmax, softmax_backward
+from minicnn.ops.convolution import conv2d, conv2d_backward
+from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.ops.pooling import max_pool2d, max_pool2d_backward
+
+__all__ = [
+    "conv2d",
+    "conv2d_backward",
+    "dense",
+    "dense_backward",
+    "flatten",
+    "flatten_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "relu",
+    "relu_backward",
+    "softmax",
+    "softmax_backward",
+]

@@ -1,0 +1,171 @@
+"""Convolution: the op pair, and the ways in which it can be computed."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from minicnn import kernels, reference, shapes
+from minicnn.shapes import FloatArray, IntPair, Padding, Window
+
+BACKENDS = ("im2col", "reference")
+
+# The patches of as many images as this are made at once: they should still be in the
+# second-level cache when the matrix product reads them.
+PATCH_BYTES = 256 * 1024
+
+
+class Conv2DCache(NamedTuple):
+    """What `conv2d_backward` needs: references to the arguments, no copy, no new array.
+
+    The patches are gathered anew in backward: they would be KH·KW times the size of `x`.
+    """
+
+    x: FloatArray
+    weight: FloatArray
+    window: Window
+    backend: str
+
+
+def conv2d(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    stride: IntPair = 1,
+    padding: Padding = 0,
+    *,
+    backend: str = "im2col",
+) -> tuple[FloatArray, Conv2DCache]:
+    """Convolve images with a set of kernels (cross-correlation, as everywhere in the field).
+
+    ``y[n, oh, ow, f] = bias[f] + Σ_{kh,kw,c} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
+    · weight[kh, kw, c, f]``, where x is 0 outside the image.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+        float32 or float64.
+    weight : ndarray (KH, KW, C, F)
+    bias : ndarray (F,)
+    stride : int or pair of int
+    padding : int, pair of int, "same" or "valid"
+        "same" gives ``ceil(H / SH) × ceil(W / SW)`` outputs, "valid" is 0.
+    backend : {"im2col", "reference"}
+        "im2col": every window copied into a row of a matrix, then one matrix product.
+        "reference": the seven loops of `minicnn.reference`.
+
+    Returns
+    -------
+    y : ndarray (N, OH, OW, F)
+        Of x's dtype.
+    cache : Conv2DCache
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, or their dtypes differ.
+    ValueError
+        If shapes do not fit, or `backend` is unknown.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
+    Proc. IEEE 86 (1998), section II.A. im2col: Chellapilla, Puri, Simard, "High performance
+    convolutional neural networks for document processing" (2006), section 2.
+    """
+    window = shapes.conv2d_window(x, weight, bias, stride, padding)
+    if backend not in BACKENDS:
+        raise ValueError(f"conv2d: backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    cache = Conv2DCache(x, weight, window, backend)
+    if backend == "reference":
+        y, _ = reference.conv2d(x, weight, bias, stride, padding)
+        return y, cache
+    F = weight.shape[3]
+    y = np.empty((x.shape[0], window.OH, window.OW, F), x.dtype)
+    y[...] = bias
+    matrix = np.ascontiguousarray(weight).reshape(-1, F)  # (KH*KW*C, F)
+    for images, patches in _chunks_of_patches(x, window):
+        kernels.matmul_add(patches, matrix, y[images].reshape(-1, F))
+    return y, cache
+
+
+def conv2d_backward(
+    dy: FloatArray, cache: Conv2DCache, *, need_dx: bool = True
+) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    """Give the gradients of `conv2d`.
+
+    With P the patches as a matrix ``(N·OH·OW, KH·KW·C)``, W the weights as ``(KH·KW·C, F)`` and
+    dY as ``(N·OH·OW, F)``, forward is ``Y = P W + bias``. Hence ``dW = Pᵀ dY``,
+    ``dbias = Σ_rows dY`` and ``dP = dY Wᵀ``; each pixel of dx then collects the elements of dP
+    that are copies of it.
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, F)
+    cache : Conv2DCache
+    need_dx : bool
+        False leaves dx out: the first layer of a network has no use for it.
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C), or None
+    dweight : ndarray (KH, KW, C, F)
+    dbias : ndarray (F,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    x, weight, window, backend = cache
+    F = weight.shape[3]
+    shapes.check_gradient("conv2d_backward", dy, (x.shape[0], window.OH, window.OW, F), x.dtype)
+    if backend == "reference":
+        gradients = reference.conv2d_backward(dy, (x, weight, window))
+        return gradients if need_dx else (None, *gradients[1:])
+    dy = np.ascontiguousarray(dy)
+    dmatrix = np.zeros((weight.size // F, F), x.dtype)  # (KH*KW*C, F)
+    for images, patches in _chunks_of_patches(x, window):
+        kernels.matmul_add(patches.T, dy[images].reshape(-1, F), dmatrix)
+    dbias = dy.sum(axis=(0, 1, 2))
+    dx = _input_gradient(dy, cache) if need_dx else None
+    return dx, dmatrix.reshape(weight.shape), dbias
+
+
+def _input_gradient(dy: FloatArray, cache: Conv2DCache) -> FloatArray:
+    """Return dx: the gradient of the patches, added up where they overlap."""
+    x, weight, window, _ = cache
+    KH, KW, C, F = weight.shape
+    transposed = np.ascontiguousarray(weight.reshape(-1, F).T)  # (F, KH*KW*C)
+    dx = np.zeros(x.shape, x.dtype)
+    for images in _chunks(x, window):
+        rows = dy[images].reshape(-1, F)
+        dpatches = np.zeros((rows.shape[0], KH * KW * C), x.dtype)
+        kernels.matmul_add(rows, transposed, dpatches)
+        kernels.scatter_patches(
+            dpatches.reshape(-1, window.OH, window.OW, KH, KW, C), window, dx[images]
+        )
+    return dx
+
+
+def _chunks(x: FloatArray, window: Window) -> Iterator[slice]:
+    """Cut the batch so that the patches of a chunk fit in cache: at least one image each."""
+    N, C = x.shape[0], x.shape[3]
+    image_bytes = window.OH * window.OW * window.KH * window.KW * C * x.itemsize
+    step = max(1, PATCH_BYTES // image_bytes)
+    for start in range(0, N, step):
+        yield slice(start, min(start + step, N))
+
+
+def _chunks_of_patches(x: FloatArray, window: Window) -> Iterator[tuple[slice, FloatArray]]:
+    """Yield (images, their patches as a matrix); the matrix is overwritten by the next chunk."""
+    C = x.shape[3]
+    x = np.ascontiguousarray(x)
+    buffer: FloatArray | None = None
+    for images in _chunks(x, window):
+        count = images.stop - images.start
+        if buffer is None:  # the first chunk is the largest
+            buffer = np.empty((count, window.OH, window.OW, window.KH, window.KW, C), x.dtype)
+        patches = buffer[:count]
+        kernels.gather_patches(x[images], window, patches)
+        yield images, patches.reshape(-1, window.KH * window.KW * C)  # (n*OH*OW, KH*KW*C)
