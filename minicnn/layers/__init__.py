@@ -1,0 +1,13 @@
+"""Layers: thin objects that hold parameters and call an op pair.
+
+A layer keeps no activation: `forward` returns what `backward` needs as its cache. So several
+pieces of a batch can be under way on one layer at once.
+"""
+
+from minicnn.layers.activations import ReLU
+from minicnn.layers.base import Layer
+from minicnn.layers.convolution import Conv2D
+from minicnn.layers.dense import Dense, Flatten
+from minicnn.layers.pooling import MaxPool2D
+
+__all__ = ["Conv2D", "Dense", "Flatten", "Layer", "MaxPool2D", "ReLU"]

@@ -1,0 +1,21 @@
+"""The ReLU layer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from minicnn import ops
+from minicnn.layers.base import Layer
+from minicnn.shapes import FloatArray
+
+
+@dataclass(eq=False, repr=False)
+class ReLU(Layer):
+    """``y = max(x, 0)``."""
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        return ops.relu(x)
+
+    def backward(
+        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
+    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        return ops.relu_backward(dy, cache), {}

@@ -1,0 +1,126 @@
+"""What every layer can do."""
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from minicnn.shapes import FloatArray, Shape
+
+Initialiser = Callable[[Generator, Shape, DTypeLike], FloatArray]
+
+
+@dataclass(eq=False, repr=False)
+class Layer:
+    """What every layer can do. Shapes here are of one image: without the leading N.
+
+    Attributes
+    ----------
+    parameters : dict of str to ndarray
+        The arrays that training changes, by name; empty before `build`.
+    """
+
+    parameters: dict[str, FloatArray] = field(default_factory=dict, init=False)
+
+    def __repr__(self) -> str:
+        """Return the call that makes this layer, without what is left at its default."""
+        words = []
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.init and option.default is MISSING:
+                words.append(repr(value))
+            elif option.init and value != option.default:
+                words.append(f"{option.name}={getattr(value, '__name__', repr(value))}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+        """Make the parameters for inputs of a given shape; without any there is nothing to do.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+        rng : numpy.random.Generator
+            Draws the first weights.
+        dtype : dtype
+            float32, or float64 for gradient checks.
+        """
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape that comes out for a shape that goes in.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+
+        Returns
+        -------
+        tuple of int
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take such an input.
+        """
+        return input_shape
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        """Return how many multiply-adds one image costs in forward.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+
+        Returns
+        -------
+        int
+        """
+        return 0
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        """Compute the output.
+
+        Parameters
+        ----------
+        x : ndarray (N, *input_shape)
+        training : bool
+            Whether this is a training step; most layers do the same either way.
+
+        Returns
+        -------
+        y : ndarray (N, *output_shape)
+        cache : object
+            For `backward`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(
+        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
+    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        """Compute the gradients.
+
+        Parameters
+        ----------
+        dy : ndarray (N, *output_shape)
+        cache : object
+            From `forward`.
+        need_dx : bool
+            False where nobody will use dx, as in the first layer; it may then be None.
+
+        Returns
+        -------
+        dx : ndarray (N, *input_shape), or None
+        gradients : dict
+            One array for each of `parameters`, under its name.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def _parameter(self, name: str) -> FloatArray:
+        if name not in self.parameters:
+            raise RuntimeError(
+                f"{type(self).__name__} has no {name} yet: put the layer into a Sequential, or "
+                f"call layer.build(input_shape, rng) first"
+            )
+        return self.parameters[name]

@@ -1,0 +1,77 @@
+"""The convolution layer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from minicnn import ops, shapes
+from minicnn.initialisers import he_normal
+from minicnn.layers.base import Initialiser, Layer
+from minicnn.shapes import FloatArray, IntPair, Padding, Shape
+
+
+@dataclass(eq=False, repr=False)
+class Conv2D(Layer):
+    """Convolution with `filters` kernels, and a bias for each.
+
+    Parameters
+    ----------
+    filters : int
+        Channels of the output, F.
+    kernel_size : int or pair of int
+        ``(KH, KW)``.
+    stride : int or pair of int
+    padding : int, pair of int, "same" or "valid"
+    backend : {"im2col", "reference"}
+        How it is computed; see `minicnn.ops.conv2d`.
+    initialiser : callable
+        From `minicnn.initialisers`; the biases start at 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `filters` is no whole number of at least 1; other arguments are checked in `build`.
+    """
+
+    filters: int
+    kernel_size: IntPair
+    stride: IntPair = 1
+    padding: Padding = 0
+    backend: str = "im2col"
+    initialiser: Initialiser = he_normal
+
+    def __post_init__(self) -> None:
+        self.filters = shapes.positive_int("Conv2D", "filters", self.filters)
+
+    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+        _, _, C = shapes.check_image_shape("Conv2D", input_shape)
+        window = self._window(input_shape)
+        self.parameters = {
+            "weight": self.initialiser(rng, (window.KH, window.KW, C, self.filters), dtype),
+            "bias": np.zeros(self.filters, dtype),
+        }
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        window = self._window(input_shape)
+        return window.OH, window.OW, self.filters
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        window = self._window(input_shape)
+        return window.OH * window.OW * self.filters * window.KH * window.KW * input_shape[2]
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        weight, bias = self._parameter("weight"), self._parameter("bias")
+        return ops.conv2d(x, weight, bias, self.stride, self.padding, backend=self.backend)
+
+    def backward(
+        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
+    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        dx, dweight, dbias = ops.conv2d_backward(dy, cache, need_dx=need_dx)
+        return dx, {"weight": dweight, "bias": dbias}
+
+    def _window(self, input_shape: Shape) -> shapes.Window:
+        H, W, _ = shapes.check_image_shape("Conv2D", input_shape)
+        return shapes.window("Conv2D", (H, W), self.kernel_size, self.stride, self.padding)

@@ -1,0 +1,77 @@
+"""The dense and the flatten layer."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from minicnn import ops, shapes
+from minicnn.initialisers import he_normal
+from minicnn.layers.base import Initialiser, Layer
+from minicnn.shapes import FloatArray, Shape
+
+
+@dataclass(eq=False, repr=False)
+class Dense(Layer):
+    """Every input connected with every output: ``y = x · weight + bias``.
+
+    Parameters
+    ----------
+    units : int
+        How many outputs.
+    initialiser : callable
+        From `minicnn.initialisers`; the biases start at 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `units` is no whole number of at least 1.
+    """
+
+    units: int
+    initialiser: Initialiser = he_normal
+
+    def __post_init__(self) -> None:
+        self.units = shapes.positive_int("Dense", "units", self.units)
+
+    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+        features = shapes.check_flat_shape("Dense", input_shape)
+        self.parameters = {
+            "weight": self.initialiser(rng, (features, self.units), dtype),
+            "bias": np.zeros(self.units, dtype),
+        }
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shapes.check_flat_shape("Dense", input_shape)
+        return (self.units,)
+
+    def multiply_adds(self, input_shape: Shape) -> int:
+        return shapes.check_flat_shape("Dense", input_shape) * self.units
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        return ops.dense(x, self._parameter("weight"), self._parameter("bias"))
+
+    def backward(
+        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
+    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        dx, dweight, dbias = ops.dense_backward(dy, cache, need_dx=need_dx)
+        return dx, {"weight": dweight, "bias": dbias}
+
+
+@dataclass(eq=False, repr=False)
+class Flatten(Layer):
+    """Each image as one row, for the dense layers."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (prod(shapes.check_image_shape("Flatten", input_shape)),)
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        return ops.flatten(x)
+
+    def backward(
+        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
+    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        return ops.flatten_backward(dy, cache), {}

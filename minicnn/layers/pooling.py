@@ -1,0 +1,39 @@
+"""The max-pooling layer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from minicnn import ops, shapes
+from minicnn.layers.base import Layer
+from minicnn.shapes import FloatArray, IntPair, Padding, Shape
+
+
+@dataclass(eq=False, repr=False)
+class MaxPool2D(Layer):
+    """Maximum of each window, for each channel.
+
+    Parameters
+    ----------
+    pool_size : int or pair of int
+        ``(KH, KW)``.
+    stride : int or pair of int, optional
+        The pool size where left out.
+    padding : int, pair of int, "same" or "valid"
+    """
+
+    pool_size: IntPair
+    stride: IntPair | None = None
+    padding: Padding = 0
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        H, W, C = shapes.check_image_shape("MaxPool2D", input_shape)
+        window = shapes.pool_window("MaxPool2D", (H, W), self.pool_size, self.stride, self.padding)
+        return window.OH, window.OW, C
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        return ops.max_pool2d(x, self.pool_size, self.stride, self.padding)
+
+    def backward(
+        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
+    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        return ops.max_pool2d_backward(dy, cache), {}

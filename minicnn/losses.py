@@ -1,0 +1,125 @@
+"""Softmax cross-entropy, straight from the logits, and one-hot labels."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn import shapes
+from minicnn.shapes import FloatArray, IntArray
+
+
+class SoftmaxCrossEntropyCache(NamedTuple):
+    """What `softmax_cross_entropy_backward` needs: two arrays of the size of the logits."""
+
+    probabilities: FloatArray
+    targets: FloatArray
+
+
+def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
+    """Write each label as a row of zeros with a one: ``y[n, labels[n]] = 1``.
+
+    Parameters
+    ----------
+    labels : ndarray of int (N,)
+        In ``0 .. num_classes - 1``.
+    num_classes : int
+
+    Returns
+    -------
+    ndarray of float32 (N, num_classes)
+
+    Raises
+    ------
+    TypeError
+        If `labels` is no integer array or `num_classes` no whole number.
+    ValueError
+        If a label is out of range.
+    """
+    num_classes = shapes.positive_int("one_hot", "num_classes", num_classes)
+    shapes.check_labels("one_hot", labels, np.size(labels), num_classes)
+    y = np.zeros((len(labels), num_classes), np.float32)
+    y[np.arange(len(labels)), labels] = 1
+    return y
+
+
+def softmax_cross_entropy(
+    logits: FloatArray, labels: IntArray | FloatArray
+) -> tuple[np.floating, SoftmaxCrossEntropyCache]:
+    """Measure how surprised the network is: the mean over the images of ``-Σ_k t_k · log p_k``.
+
+    p is the softmax of the logits and t the wanted probabilities. The logarithm is taken of the
+    formula, not of the number: ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)`` with m the
+    row's own maximum, which neither overflows nor meets log 0.
+
+    Parameters
+    ----------
+    logits : ndarray (N, classes)
+        float32 or float64; not yet put through softmax.
+    labels : ndarray of int (N,), or ndarray of float (N, classes)
+        Class numbers, or rows of probabilities such as `one_hot` gives.
+
+    Returns
+    -------
+    loss : float
+        In the dtype of the logits. NaN where the logits hold NaN or +∞.
+    cache : SoftmaxCrossEntropyCache
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong dtype.
+    ValueError
+        If there are more or fewer labels than images, one is out of range, or a row is no
+        probability distribution.
+
+    References
+    ----------
+    Goodfellow, Bengio, Courville, "Deep learning" (2016), section 6.2.2.3, equations 6.29-6.31.
+    """
+    shapes.check_array("softmax_cross_entropy", "logits", logits, "N classes")
+    N, K = logits.shape
+    targets = _as_rows(labels, N, K).astype(logits.dtype)  # (N, classes)
+    with np.errstate(invalid="ignore"):  # ∞ - ∞ is NaN, and so is then the loss
+        shifted = logits - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    totals = exponentials.sum(axis=1, keepdims=True)  # (N, 1)
+    surprise = np.zeros_like(logits)  # stays 0 where t is 0, even where log p is -∞
+    np.multiply(targets, np.log(totals) - shifted, out=surprise, where=targets > 0)
+    loss = surprise.sum() / logits.dtype.type(N)
+    return loss, SoftmaxCrossEntropyCache(exponentials / totals, targets)
+
+
+def softmax_cross_entropy_backward(
+    dloss: float | np.floating, cache: SoftmaxCrossEntropyCache
+) -> FloatArray:
+    """Give the gradient of the loss: ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``.
+
+    From ``loss = Σ_n Σ_j t_j · (log Σ_i e^logits[i] - logits[j]) / N``: the derivative of the
+    logarithm with respect to logits[k] is p_k, that of the rest -t_k. The sum of t is 1 up to
+    rounding; written out, loss and gradient agree to the last digit.
+
+    Parameters
+    ----------
+    dloss : float
+        Upstream gradient: 1 where the loss is the end of the chain. A piece of n images out of a
+        batch of N has the share ``n / N`` in the mean, so its upstream gradient is that.
+    cache : SoftmaxCrossEntropyCache
+
+    Returns
+    -------
+    dlogits : ndarray (N, classes)
+    """
+    probabilities, targets = cache
+    scale = probabilities.dtype.type(dloss / len(targets))
+    dlogits: FloatArray = scale * (probabilities * targets.sum(axis=1, keepdims=True) - targets)
+    return dlogits
+
+
+def _as_rows(labels: NDArray[Any], N: int, K: int) -> FloatArray:
+    """Return checked labels as rows of probabilities (N, K)."""
+    if isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.floating):
+        shapes.check_probability_rows("softmax_cross_entropy", labels, (N, K))
+        return labels
+    shapes.check_labels("softmax_cross_entropy", labels, N, K)
+    return one_hot(labels, K)

@@ -1,0 +1,300 @@
+"""`Sequential`: layers in a row, their shapes, and all parameters in one flat vector."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from minicnn import shapes
+from minicnn.layers import Layer
+from minicnn.ops import softmax
+from minicnn.randomness import keyed_generator
+from minicnn.shapes import FloatArray, IntArray, Shape
+from minicnn.summary import Summary, summarise
+
+# Images that go through the network at a time in predict: their activations stay in cache.
+PREDICT_BATCH = 32
+
+
+class Sequential:
+    """A network of layers in a row.
+
+    Shapes are worked out from `input_shape`, so that a layer only says what it makes:
+    ``Conv2D(32, 3)``. The input scaling belongs to the model, so that training and use cannot
+    differ: a uint8 image is divided by 255, a float image must be in 0..1 already, and both then
+    become ``(image - input_mean) / input_std``.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Each belongs to one model only.
+    input_shape : tuple of int
+        ``(H, W, C)`` of one image.
+    seed : int
+        Decides the first weights.
+    input_mean, input_std : float
+        In units of the 0..1 range; MNIST's own are 0.1307 and 0.3081.
+    dtype : dtype
+        float32; or float64 for gradient checks.
+
+    Attributes
+    ----------
+    parameters : ndarray (P,)
+        All weights and biases; the layers' arrays are views of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layers do not fit each other; the message names the layer.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        input_shape: Shape,
+        *,
+        seed: int = 0,
+        input_mean: float = 0.0,
+        input_std: float = 1.0,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.layers = list(layers)
+        self.dtype = shapes.float_dtype("Sequential", dtype)
+        H, W, C = shapes.check_image_shape("Sequential", tuple(input_shape))
+        self.input_shape: Shape = tuple(
+            shapes.positive_int("Sequential", "input_shape", axis) for axis in (H, W, C)
+        )
+        if not self.layers:
+            raise ValueError("Sequential: give at least one layer")
+        if not (np.isfinite(input_mean) and 0 < input_std < np.inf):
+            raise ValueError(
+                f"Sequential: input_mean must be finite and input_std above 0, "
+                f"not {input_mean!r} and {input_std!r}"
+            )
+        self.input_mean, self.input_std = float(input_mean), float(input_std)
+        self._shapes = self._build(seed)
+        self.output_shape = self._shapes[-1]
+        arrays = [a for layer in self.layers for a in layer.parameters.values()]
+        self._layout = [
+            {name: array.shape for name, array in layer.parameters.items()} for layer in self.layers
+        ]
+        self.parameters: FloatArray = np.concatenate(
+            [np.empty(0, self.dtype), *(array.ravel() for array in arrays)]
+        )
+        for layer, views in zip(self.layers, self.split(self.parameters), strict=True):
+            layer.parameters = views
+
+    def _build(self, seed: int) -> list[Shape]:
+        """Make every layer's parameters; return the shape before the first and after each."""
+        found = [self.input_shape]
+        for position, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(
+                    f"Sequential: layers must be layer objects such as ReLU(), not {layer!r}"
+                )
+            if layer.parameters:
+                raise ValueError(
+                    f"Sequential: layer {position + 1} ({layer}) already belongs to a model; "
+                    f"give every model layers of its own"
+                )
+            rng = keyed_generator(seed, "initial weights", index=position)
+            try:
+                found.append(layer.output_shape(found[-1]))
+                layer.build(found[-2], rng, self.dtype)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"layer {position + 1} ({layer}): {error}") from error
+        return found
+
+    def split(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
+        """Show a flat vector, of parameters or of gradients, as each layer's arrays.
+
+        Parameters
+        ----------
+        vector : ndarray (P,)
+
+        Returns
+        -------
+        list of dict
+            For each layer its arrays by name: views, no copies.
+        """
+        views, start = [], 0
+        for layout in self._layout:
+            arrays = {}
+            for name, shape in layout.items():
+                size = int(np.prod(shape))
+                arrays[name] = vector[start : start + size].reshape(shape)
+                start += size
+            views.append(arrays)
+        return views
+
+    # ------------------------------------------------------------ forward and backward
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, list[Any]]:
+        """Send prepared images down through all layers.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            From `prepare`, or any float array of the model's dtype.
+        training : bool
+            Whether this is a training step.
+
+        Returns
+        -------
+        y : ndarray (N, *output_shape)
+            The logits, where the last layer is `Dense`.
+        caches : list
+            One of each layer, for `backward`.
+        """
+        caches = []
+        for layer in self.layers:
+            x, cache = layer.forward(x, training=training)
+            caches.append(cache)
+        return x, caches
+
+    def backward(
+        self,
+        dy: FloatArray,
+        caches: list[Any],
+        *,
+        gradients: FloatArray | None = None,
+        need_dx: bool = False,
+    ) -> tuple[FloatArray | None, FloatArray]:
+        """Send a gradient back up: forward read upside down.
+
+        Parameters
+        ----------
+        dy : ndarray (N, *output_shape)
+        caches : list
+            From `forward`.
+        gradients : ndarray (P,), optional
+            Where to write; a new vector where left out.
+        need_dx : bool
+            Whether the gradient of the images is wanted; training has no use for it.
+
+        Returns
+        -------
+        dx : ndarray (N, H, W, C), or None
+        gradients : ndarray (P,)
+            Laid out as `parameters`; `split` shows it by layers.
+        """
+        if gradients is None:
+            gradients = np.empty_like(self.parameters)
+        views = self.split(gradients)
+        dx: FloatArray | None = dy
+        for position in reversed(range(len(self.layers))):
+            dx, found = self.layers[position].backward(
+                dy, caches[position], need_dx=need_dx or position > 0
+            )
+            for name, gradient in found.items():
+                views[position][name][...] = gradient
+            if dx is not None:
+                dy = dx
+        return dx, gradients
+
+    # ------------------------------------------------------------ images in, answers out
+
+    def prepare(self, images: NDArray[Any]) -> FloatArray:
+        """Turn images into what the first layer gets; the only place where pixels are scaled.
+
+        Parameters
+        ----------
+        images : ndarray (N, H, W, C) or (H, W, C); without C where the model has one channel
+            uint8 (0 to 255), or float (0 to 1).
+
+        Returns
+        -------
+        ndarray (N, H, W, C)
+            In the model's dtype.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is neither uint8 nor float.
+        ValueError
+            If the shape does not fit, there are no images, or a float pixel is not in 0..1.
+        """
+        batch, _ = self._as_batch(images)
+        if batch.dtype == np.uint8:
+            x = batch.astype(self.dtype) / self.dtype.type(255)
+        else:
+            shapes.check_pixel_range("Sequential", batch)
+            x = batch.astype(self.dtype)
+        scaled: FloatArray = (x - self.dtype.type(self.input_mean)) / self.dtype.type(
+            self.input_std
+        )
+        return scaled
+
+    def predict_proba(self, images: NDArray[Any]) -> FloatArray:
+        """Say how likely each class is.
+
+        Parameters
+        ----------
+        images : ndarray
+            One image or a batch, as in `prepare`.
+
+        Returns
+        -------
+        ndarray (N, classes)
+            Rows that sum to 1; ``(classes,)`` for one image.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `prepare`.
+        """
+        batch, single = self._as_batch(images)
+        pieces = []
+        for start in range(0, len(batch), PREDICT_BATCH):
+            logits, _ = self.forward(self.prepare(batch[start : start + PREDICT_BATCH]))
+            pieces.append(softmax(logits)[0])
+        probabilities = np.concatenate(pieces)
+        return probabilities[0] if single else probabilities
+
+    def predict(self, images: NDArray[Any]) -> IntArray:
+        """Name the likeliest class.
+
+        Parameters
+        ----------
+        images : ndarray
+            One image or a batch, as in `prepare`.
+
+        Returns
+        -------
+        ndarray of int (N,)
+            A single number for one image.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `prepare`.
+        """
+        classes: IntArray = self.predict_proba(images).argmax(axis=-1)
+        return classes
+
+    def _as_batch(self, images: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+        """Return (images with all four axes, whether it was a single one)."""
+        shapes.check_pixels("Sequential", images)
+        H, W, C = self.input_shape
+        single = images.shape == (H, W, C) or (C == 1 and images.shape == (H, W))
+        count = 1 if single else len(images)
+        if not single and images.shape[1:] != (H, W, C) and (C > 1 or images.shape[1:] != (H, W)):
+            raise ValueError(
+                f"Sequential: images have shape {images.shape}, but the model takes "
+                f"{shapes.image_shapes_wanted(self.input_shape)}; if the pixels are all there, "
+                f"images.reshape(-1, {H}, {W}, {C}) brings them into form"
+            )
+        return images.reshape(count, H, W, C), single
+
+    # ------------------------------------------------------------ description
+
+    def summary(self) -> Summary:
+        """Describe the network: layer, output shape, parameters and multiply-adds, and totals.
+
+        Returns
+        -------
+        str
+            A table; ``print(model.summary())`` shows it.
+        """
+        return summarise(self.layers, self._shapes)
