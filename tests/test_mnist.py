@@ -1,0 +1,710 @@
+"""Where MNIST comes from: folders, cache, mirrors; and what is said when it comes from nowhere.
+
+Servers run on the loopback interface and serve small files made here, whose hashes stand in for
+MNIST's own. Nothing leaves this machine and nothing is written outside the test's own folder.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pooch  # here, so that its log is bound to the stderr of the run, not to one test's
+import pytest
+
+import minicnn.data
+from minicnn.data import ImageDataset, MnistUnavailableError, load_mnist, mnist
+
+NAMES = [
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+]
+PROBED = "t10k-labels-idx1-ubyte.gz"
+PAGE = b"<!DOCTYPE html><html><body>Service Unavailable</body></html>"
+PUBLISHED, MIRRORS = mnist.REGISTRY, mnist.MIRRORS
+
+
+def idx(array: npt.NDArray[np.uint8]) -> bytes:
+    return struct.pack(f">{1 + array.ndim}I", 2048 + array.ndim, *array.shape) + array.tobytes()
+
+
+def dataset(seed: int, side: int = 4) -> ImageDataset:
+    rng = np.random.default_rng(seed)
+    return ImageDataset(
+        name=f"random {seed}",
+        train_images=rng.integers(0, 256, (30, side, side), dtype=np.uint8),
+        train_labels=rng.integers(0, 10, 30, dtype=np.uint8),
+        test_images=rng.integers(0, 256, (10, side, side), dtype=np.uint8),
+        test_labels=rng.integers(0, 10, 10, dtype=np.uint8),
+    )
+
+
+def packed(data: ImageDataset) -> dict[str, bytes]:
+    return {
+        name: gzip.compress(idx(array), mtime=0)
+        for name, array in zip(NAMES, data[1:], strict=True)
+    }
+
+
+DIGITS = dataset(0)
+FILES = packed(DIGITS)
+HASHES = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def assert_same(found: ImageDataset, expected: ImageDataset) -> None:
+    for field, got, want in zip(found._fields[1:], found[1:], expected[1:], strict=True):
+        assert got.dtype == np.uint8, field
+        np.testing.assert_array_equal(got, want, err_msg=field)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A world of its own for each test: empty cache, no mirror, DIGITS in the place of MNIST."""
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setattr(mnist, "REGISTRY", HASHES)
+    monkeypatch.setattr(mnist, "MIRRORS", ())
+    monkeypatch.delenv("MINICNN_DATA", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "cache" / "minicnn"
+
+
+# Servers, good and bad
+
+
+class Request(http.server.BaseHTTPRequestHandler):
+    """Hands each request to the function that its server was given for it."""
+
+    server: Server
+
+    def do_HEAD(self) -> None:
+        self.server.head(self)
+
+    def do_GET(self) -> None:
+        self.server.seen.append(self.path.removeprefix("/"))
+        self.server.get(self)
+
+    def reply(self, status: int, body: bytes, length: int | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+Behaviour = Callable[[Request], None]
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A mirror on the loopback interface; `seen` lists the names it was asked to send."""
+
+    def __init__(self, get: Behaviour, head: Behaviour) -> None:
+        super().__init__(("127.0.0.1", 0), Request)
+        self.get, self.head = get, head
+        self.seen: list[str] = []
+        self.closing = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+def sends_files(request: Request) -> None:
+    content = FILES.get(request.path.removeprefix("/"))
+    request.reply(404, b"") if content is None else request.reply(200, content)
+
+
+def sends_a_page(request: Request) -> None:
+    request.reply(200, PAGE)
+
+
+def knows_nothing(request: Request) -> None:
+    request.reply(404, b"no such file")
+
+
+def breaks_off(request: Request) -> None:
+    content = FILES[request.path.removeprefix("/")]
+    request.reply(200, content[:20], length=len(content))
+
+
+def falls_silent(request: Request) -> None:
+    content = FILES[request.path.removeprefix("/")]
+    request.reply(200, content[:20], length=len(content))
+    request.server.closing.wait()
+
+
+def never_answers(request: Request) -> None:
+    request.server.closing.wait()
+
+
+def speaks_no_http(request: Request) -> None:
+    request.wfile.write(b"220 mail.example.org ESMTP\r\n")
+
+
+def sends_train_files_only(request: Request) -> None:
+    sends_files(request) if "train" in request.path else knows_nothing(request)
+
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartServer]:
+    """Start a server and add it to the mirrors."""
+    servers = []
+
+    def start(get: Behaviour, head: Behaviour = sends_files) -> Server:
+        server = Server(get, head)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        servers.append(server)
+        monkeypatch.setattr(mnist, "MIRRORS", (*mnist.MIRRORS, server.url))
+        return server
+
+    yield start
+    for server in servers:
+        server.closing.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def refusing() -> Iterator[list[str]]:
+    """Addresses where connections are refused: ports that are taken, but not listened to."""
+    sockets = [socket.socket() for _ in range(3)]
+    for taken in sockets:
+        taken.bind(("127.0.0.1", 0))
+    yield [f"http://127.0.0.1:{taken.getsockname()[1]}/" for taken in sockets]
+    for taken in sockets:
+        taken.close()
+
+
+# A folder of the user's
+
+
+def test_folder_with_gzip_files(tmp_path: Path) -> None:
+    folder = write(tmp_path / "mine", FILES)
+    found = load_mnist(folder)
+    assert_same(found, DIGITS)
+    assert found.name == f"IDX files in {folder}"
+
+
+def test_folder_with_unpacked_files(tmp_path: Path) -> None:
+    unpacked = {name[:-3]: gzip.decompress(content) for name, content in FILES.items()}
+    assert_same(load_mnist(str(write(tmp_path, unpacked))), DIGITS)
+
+
+def test_unpacked_file_goes_before_packed_one(tmp_path: Path) -> None:
+    write(tmp_path, FILES)
+    write(tmp_path, {NAMES[1][:-3]: idx(DIGITS.train_labels[::-1])})
+    found = load_mnist(tmp_path)
+    np.testing.assert_array_equal(found.train_labels, DIGITS.train_labels[::-1])
+    np.testing.assert_array_equal(found.test_labels, DIGITS.test_labels)
+
+
+def test_folder_may_hold_another_data_set(tmp_path: Path) -> None:
+    fashion = dataset(seed=7, side=28)
+    assert_same(load_mnist(write(tmp_path, packed(fashion)), download=False), fashion)
+
+
+def test_folder_may_start_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write(tmp_path / "mine", FILES)
+    assert_same(load_mnist("~/mine"), DIGITS)
+
+
+def test_empty_folder_name_is_the_current_folder(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(cache, FILES)
+    monkeypatch.chdir(write(tmp_path / "mine", packed(dataset(1))))
+    assert load_mnist("").name == "IDX files in ."
+
+
+def test_environment_variable(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(cache, FILES)
+    other = dataset(1)
+    monkeypatch.setenv("MINICNN_DATA", str(write(tmp_path / "env", packed(other))))
+    found = load_mnist()
+    assert_same(found, other)
+    assert found.name == f"IDX files in {tmp_path / 'env'}"
+
+
+def test_argument_goes_before_environment_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINICNN_DATA", str(tmp_path / "nowhere"))
+    assert_same(load_mnist(write(tmp_path / "mine", FILES)), DIGITS)
+
+
+def test_empty_environment_variable_counts_as_unset(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINICNN_DATA", "")
+    write(cache, FILES)
+    assert load_mnist().name == "MNIST"
+
+
+ALL_FOUR = ", ".join(name.removesuffix(".gz") for name in NAMES) + r" \(each with or without .gz\)"
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "nowhere"
+    lacking = ", ".join(name.removesuffix(".gz") for name in NAMES)
+    message = f"data_dir: {re.escape(str(folder))} lacks {lacking}; the folder must hold {ALL_FOUR}"
+    with pytest.raises(FileNotFoundError, match=message):
+        load_mnist(folder)
+
+
+def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {name: FILES[name] for name in (NAMES[0], NAMES[3])})
+    monkeypatch.setenv("MINICNN_DATA", str(tmp_path))
+    message = (
+        f"MINICNN_DATA: {re.escape(str(tmp_path))} lacks train-labels-idx1-ubyte, "
+        f"t10k-images-idx3-ubyte; the folder must hold {ALL_FOUR}"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        load_mnist()
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / NAMES[0]
+    path.touch()
+    message = f"data_dir: {re.escape(str(path))} is not a folder; wanted is one with {ALL_FOUR}"
+    with pytest.raises(NotADirectoryError, match=message):
+        load_mnist(path)
+
+
+def test_unsound_file_in_a_folder(tmp_path: Path) -> None:
+    write(tmp_path, FILES | {NAMES[2]: PAGE})
+    with pytest.raises(ValueError, match=f"{NAMES[2]} is a web page"):
+        load_mnist(tmp_path)
+
+
+def test_training_and_test_images_of_different_size(tmp_path: Path) -> None:
+    write(tmp_path, FILES | {NAMES[2]: packed(dataset(1, side=5))[NAMES[2]]})
+    message = r"train-images.* are \(4, 4\) \(height, width\) but .*t10k-images.* are \(5, 5\)"
+    with pytest.raises(ValueError, match=message):
+        load_mnist(tmp_path)
+
+
+# The cache
+
+
+def test_complete_cache_needs_no_network(cache: Path, start: StartServer) -> None:
+    server = start(sends_files)
+    write(cache, FILES)
+    found = load_mnist()
+    assert_same(found, DIGITS)
+    assert found.name == "MNIST"
+    assert server.seen == []
+    assert_same(load_mnist(download=False), DIGITS)
+
+
+def test_complete_cache_need_not_be_writable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    write(cache, FILES)
+    assert_same(load_mnist(), DIGITS)
+
+
+@pytest.mark.parametrize("damage", [PAGE, b"", FILES[NAMES[2]][:50], FILES[NAMES[2]] + b"\0"])
+def test_damaged_file_is_replaced(cache: Path, start: StartServer, damage: bytes) -> None:
+    server = start(sends_files)
+    write(cache, FILES | {NAMES[2]: damage})
+    assert_same(load_mnist(), DIGITS)
+    assert contents(cache) == FILES
+    assert server.seen == [NAMES[2]]
+
+
+def test_killed_download_is_finished(cache: Path, start: StartServer) -> None:
+    server = start(sends_files)
+    write(cache, {NAMES[0]: FILES[NAMES[0]], "tmpk3x2": FILES[NAMES[1]][:9]})
+    assert_same(load_mnist(), DIGITS)
+    assert server.seen == NAMES[1:]
+
+
+def test_without_download_an_empty_cache_is_an_error(cache: Path, start: StartServer) -> None:
+    server = start(sends_files)
+    message = (
+        f"not complete in {re.escape(str(cache))}: {NAMES[0]} cannot be read .*{NAMES[3]} cannot be"
+        " read .*download=False forbids to fetch it. .*by hand, .*data_dir .*MINICNN_DATA"
+    )
+    with pytest.raises(MnistUnavailableError, match=message):
+        load_mnist(download=False)
+    assert server.seen == []
+    assert not cache.exists()
+
+
+def test_without_download_a_damaged_file_is_an_error(cache: Path) -> None:
+    damaged = FILES | {NAMES[1]: FILES[NAMES[1]][:-1]}
+    write(cache, damaged)
+    message = rf"{re.escape(str(cache))}: {NAMES[1]} is damaged \(its SHA-256 is .*\); and download"
+    with pytest.raises(MnistUnavailableError, match=message):
+        load_mnist(download=False)
+    assert contents(cache) == damaged
+
+
+def test_folder_in_the_place_of_a_file(cache: Path, start: StartServer) -> None:
+    start(sends_files)
+    write(cache, {name: FILES[name] for name in NAMES[1:]})
+    (cache / NAMES[0]).mkdir()
+    with pytest.raises(MnistUnavailableError, match=f"{NAMES[0]} cannot be read"):
+        load_mnist(download=False)
+    with pytest.raises(MnistUnavailableError, match=f"could not be downloaded:\n.*{NAMES[0]}: "):
+        load_mnist()
+
+
+UNWRITABLE = "the cache folder {} cannot be written to .*by hand, .*data_dir .*MINICNN_DATA"
+
+
+def test_file_in_the_place_of_the_cache_folder(cache: Path, start: StartServer) -> None:
+    server = start(sends_files)
+    cache.parent.touch()
+    with pytest.raises(MnistUnavailableError, match=UNWRITABLE.format(re.escape(str(cache)))):
+        load_mnist()
+    assert server.seen == []
+
+
+def test_cache_folder_that_refuses_writing(
+    cache: Path, start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    server = start(sends_files)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(MnistUnavailableError, match=r"cannot be written to .*Permission denied"):
+        load_mnist()
+    assert server.seen == []
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="file modes do not bind this user"
+)
+def test_read_only_cache_folder(cache: Path, start: StartServer) -> None:
+    start(sends_files)
+    cache.mkdir(parents=True)
+    cache.chmod(0o500)
+    with pytest.raises(MnistUnavailableError, match=UNWRITABLE.format(re.escape(str(cache)))):
+        load_mnist()
+    cache.chmod(0o700)
+
+
+# Mirrors
+
+
+def test_published_facts() -> None:
+    assert list(PUBLISHED) == NAMES
+    assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in PUBLISHED.values())
+    assert all(re.fullmatch("https://.*/", mirror) for mirror in MIRRORS)
+    assert len(set(MIRRORS)) == len(MIRRORS) == 5
+    assert not any("yann.lecun.com" in mirror for mirror in MIRRORS)
+    assert mnist.PROBE_SECONDS < 10
+
+
+def test_downloads_from_the_first_mirror(cache: Path, start: StartServer) -> None:
+    first, second = start(sends_files), start(sends_files)
+    found = load_mnist()
+    assert_same(found, DIGITS)
+    assert found.name == "MNIST"
+    assert contents(cache) == FILES
+    assert first.seen == NAMES
+    assert second.seen == []
+
+
+@pytest.mark.parametrize("get", [sends_a_page, knows_nothing, breaks_off, speaks_no_http])
+def test_mirror_that_fails_is_followed_by_the_next(
+    cache: Path, start: StartServer, get: Behaviour
+) -> None:
+    first, second = start(get), start(sends_files)
+    assert_same(load_mnist(), DIGITS)
+    assert contents(cache) == FILES
+    assert first.seen[:1] == NAMES[:1]
+    assert second.seen == NAMES
+
+
+@pytest.mark.parametrize(
+    ("get", "reason"), [(falls_silent, "timed out"), (never_answers, "read timeout=0.1")]
+)
+def test_mirror_that_is_silent_is_followed_by_the_next(
+    cache: Path, start: StartServer, monkeypatch: pytest.MonkeyPatch, get: Behaviour, reason: str
+) -> None:
+    silent, second = start(get), start(sends_files)
+    fetch_from, failures = mnist._fetch_from, []
+
+    def impatient_with_the_silent(mirror: str, folder: Path) -> str:
+        patience = 0.1 if mirror == silent.url else mnist.DOWNLOAD_SECONDS
+        with monkeypatch.context() as patch:
+            patch.setattr(mnist, "DOWNLOAD_SECONDS", patience)
+            failures.append(fetch_from(mirror, folder))
+        return failures[-1]
+
+    monkeypatch.setattr(mnist, "_fetch_from", impatient_with_the_silent)
+    assert_same(load_mnist(), DIGITS)
+    assert contents(cache) == FILES
+    assert failures[0].startswith(f"{silent.url}{NAMES[0]}: ")
+    assert reason in failures[0]
+    assert second.seen == NAMES
+
+
+@pytest.mark.parametrize("head", [knows_nothing, speaks_no_http])
+def test_mirror_that_does_not_answer_is_not_asked(start: StartServer, head: Behaviour) -> None:
+    first, second = start(sends_files, head), start(sends_files)
+    assert_same(load_mnist(), DIGITS)
+    assert first.seen == []
+    assert second.seen == NAMES
+
+
+def test_probe_follows_redirections(start: StartServer) -> None:
+    def redirects(request: Request) -> None:
+        request.send_response(302)
+        request.send_header("Location", target.url + request.path.removeprefix("/"))
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    first = start(redirects, redirects)
+    target = start(sends_files)
+    assert_same(load_mnist(), DIGITS)
+    assert first.seen == NAMES
+
+
+def test_what_one_mirror_began_another_finishes(cache: Path, start: StartServer) -> None:
+    first, second = start(sends_train_files_only), start(sends_files)
+    assert_same(load_mnist(), DIGITS)
+    assert contents(cache) == FILES
+    assert first.seen == NAMES[:3]
+    assert second.seen == NAMES[2:]
+
+
+def test_wrong_bytes_are_never_kept(cache: Path, start: StartServer) -> None:
+    server = start(sends_a_page)
+    message = f"{server.url}{NAMES[0]}: ValueError: SHA256 hash .* does not match"
+    with pytest.raises(MnistUnavailableError, match=message):
+        load_mnist()
+    assert contents(cache) == {}
+
+
+def test_when_all_refuse_the_message_names_them_all(
+    cache: Path, refusing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "MIRRORS", tuple(refusing))
+    with pytest.raises(MnistUnavailableError) as caught:
+        load_mnist()
+    message = str(caught.value)
+    lines = message.splitlines()
+    assert lines[0] == "MNIST could not be downloaded:"
+    for line, mirror in zip(lines[1:-1], refusing, strict=True):
+        assert line.startswith(f"  {mirror}{PROBED}: URLError: ")
+        assert "refused" in line
+    assert lines[-1].startswith(f"You can put the published files {', '.join(NAMES)} into {cache} ")
+    assert "MINICNN_DATA" in lines[-1]
+    assert "load_mnist_sample()" in lines[-1]
+
+
+def test_each_mirror_has_its_own_reason(
+    start: StartServer, refusing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "MIRRORS", ("nonsense/", refusing[0]))
+    start(sends_files, knows_nothing)
+    start(knows_nothing)
+    start(breaks_off)
+    reasons = [
+        "ValueError: unknown url type",
+        "URLError: .*refused",
+        "HTTPError: HTTP Error 404",
+        "HTTPError: 404 Client Error",
+        "(ChunkedEncodingError|ConnectionError): .*IncompleteRead",
+    ]
+    names = [PROBED, PROBED, PROBED, NAMES[0], NAMES[0]]
+    lines = [
+        f"  {re.escape(mirror + name)}: {reason}.*\n"
+        for mirror, name, reason in zip(mnist.MIRRORS, names, reasons, strict=True)
+    ]
+    with pytest.raises(MnistUnavailableError, match="could not be downloaded:\n" + "".join(lines)):
+        load_mnist()
+
+
+def test_server_that_accepts_and_never_answers(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "PROBE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as black_hole:
+        mirror = f"http://127.0.0.1:{black_hole.getsockname()[1]}/"
+        monkeypatch.setattr(mnist, "MIRRORS", (mirror,))
+        message = f"{mirror}{PROBED}: (no answer within 0.1 s|TimeoutError: timed out)\n.*{cache}"
+        with pytest.raises(MnistUnavailableError, match=message):
+            load_mnist()
+        assert mnist._probe(mirror) == f"{mirror}: TimeoutError: timed out"
+
+
+def test_look_up_that_never_returns(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, probe = start(sends_files), mnist._probe
+    release = threading.Event()
+
+    def probe_or_hang(url: str) -> str:
+        return "" if url.startswith(stuck.url) and release.wait() else probe(url)
+
+    monkeypatch.setattr(mnist, "_probe", probe_or_hang)
+    monkeypatch.setattr(mnist, "PROBE_SECONDS", 0.1)
+    with pytest.raises(MnistUnavailableError, match=f"{stuck.url}{PROBED}: no answer within 0.1 s"):
+        load_mnist()
+    release.set()
+
+
+def test_slow_mirror_is_not_waited_for_while_the_first_serves(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, probe = start(sends_files), start(sends_files), mnist._probe
+    release = threading.Event()
+
+    def probe_or_hang(url: str) -> str:
+        return "" if url.startswith(second.url) and release.wait() else probe(url)
+
+    monkeypatch.setattr(mnist, "_probe", probe_or_hang)
+    monkeypatch.setattr(mnist, "PROBE_SECONDS", 10_000.0)
+    assert_same(load_mnist(), DIGITS)
+    assert first.seen == NAMES
+    release.set()
+
+
+def test_proxy_of_the_environment_is_used(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forwards(request: Request) -> None:
+        asked.append(f"{request.command} {request.path}")
+        request.reply(200, FILES[request.path.rpartition("/")[2]])
+
+    asked: list[str] = []
+    proxy = start(forwards, forwards)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://mnist.invalid/",))
+    assert_same(load_mnist(), DIGITS)
+    assert asked[0] == f"HEAD http://mnist.invalid/{PROBED}"
+    assert asked[1:] == [f"GET http://mnist.invalid/{name}" for name in NAMES]
+
+
+def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """Run `code` in a process of its own that imports the same minicnn."""
+    root = str(Path(minicnn.data.__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_look_up_that_never_returns_does_not_hold_up_exit(cache: Path) -> None:
+    code = """
+import pathlib, pooch, socket, sys, threading
+from minicnn.data import load_mnist, mnist
+pooch.os_cache = lambda project: pathlib.Path(sys.argv[1])
+socket.getaddrinfo = lambda *args, **kwargs: threading.Event().wait()
+mnist.PROBE_SECONDS = 0.1
+load_mnist()
+"""
+    process = run_python(code, str(cache))
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    for mirror in MIRRORS:
+        assert f"{mirror}{PROBED}: no answer within 0.1 s" in errors
+
+
+def test_two_processes_at_once(cache: Path, start: StartServer) -> None:
+    # Neither download proceeds before the other has begun
+    meeting = threading.Barrier(2, timeout=300)
+
+    def waits_for_both(request: Request) -> None:
+        if request.path == f"/{NAMES[0]}":
+            meeting.wait()
+        sends_files(request)
+
+    code = """
+import pathlib, pooch, sys
+from minicnn.data import load_mnist, mnist
+cache, mirror, *hashes = sys.argv[1:]
+pooch.os_cache = lambda project: pathlib.Path(cache)
+mnist.MIRRORS = (mirror,)
+mnist.REGISTRY = dict(zip(mnist.REGISTRY, hashes))
+mnist.PROBE_SECONDS = mnist.DOWNLOAD_SECONDS = 300.0
+print(load_mnist().train_labels.tobytes().hex())
+"""
+    server = start(waits_for_both)
+    arguments = (str(cache), server.url, *HASHES.values())
+    processes = [run_python(code, *arguments) for _ in range(2)]
+    results = [process.communicate(timeout=300) for process in processes]
+    for process, (output, errors) in zip(processes, results, strict=True):
+        assert process.returncode == 0, errors
+        assert output.strip() == DIGITS.train_labels.tobytes().hex()
+    assert server.seen.count(NAMES[0]) == 2
+    assert contents(cache) == FILES
+
+
+# Manners
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_bar_on_a_terminal(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(sends_files)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    load_mnist()
+    assert "100%" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("stderr", [io.StringIO(), None])
+def test_no_progress_bar_elsewhere(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO | None
+) -> None:
+    start(sends_files)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    assert_same(load_mnist(), DIGITS)
+    assert stderr is None or stderr.getvalue() == ""
+
+
+def test_import_does_without_the_download_libraries() -> None:
+    code = "import minicnn.data, sys; print({'pooch', 'requests'} & set(sys.modules))"
+    output, errors = run_python(code).communicate(timeout=300)
+    assert output == "set()\n", errors
+
+
+def test_error_is_an_os_error() -> None:
+    assert issubclass(MnistUnavailableError, OSError)
