@@ -1,0 +1,56 @@
+"""minicnn: a small convolutional network library on NumPy and Numba, gradients written by hand.
+
+The rooms, in the order in which to read them: `shapes` (sizes and checks), `reference` (every
+operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `model`, `losses`,
+`optim`, `train`; beside them `data` and `gradcheck`.
+"""
+
+from minicnn import gradcheck, initialisers, ops, reference
+from minicnn.data import (
+    ImageDataset,
+    MnistUnavailableError,
+    load_mnist,
+    load_mnist_sample,
+    read_idx,
+)
+from minicnn.health import NonFiniteError
+from minicnn.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
+from minicnn.losses import (
+    one_hot,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from minicnn.model import Sequential
+from minicnn.optim import SGD, Adam
+from minicnn.train import Evaluation, evaluate, fit, usable_cores
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Conv2D",
+    "Dense",
+    "Evaluation",
+    "Flatten",
+    "ImageDataset",
+    "Layer",
+    "MaxPool2D",
+    "MnistUnavailableError",
+    "NonFiniteError",
+    "ReLU",
+    "Sequential",
+    "evaluate",
+    "fit",
+    "gradcheck",
+    "initialisers",
+    "load_mnist",
+    "load_mnist_sample",
+    "one_hot",
+    "ops",
+    "read_idx",
+    "reference",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "usable_cores",
+]

@@ -1,0 +1,237 @@
+"""Gradient checks: is what backward gives the slope of what forward computes?
+
+For a function y(x) and an upstream gradient dy, backward claims that ``L = Σ dy · y`` changes by
+``Σ dx · δ`` when x changes by a small δ. That can be tried: move one element of x up and down by
+ε and see. The central difference ``(L(x + ε) - L(x - ε)) / 2ε`` is exact up to ε² and rounding,
+which in float64 leaves eight digits and more to compare. dy is random, never all ones: many
+mistakes, such as a transposed matrix, do not show in a plain sum.
+
+This module knows nothing of layers: it takes callables and arrays.
+
+References
+----------
+Karpathy, Li, Johnson, CS231n notes, "Neural networks part 3: gradient checks" (2016).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+# An argument with more elements than this is tried along random directions, not one by one.
+MAX_ELEMENTS = 2000
+DIRECTIONS = 20
+
+
+class GradientCheck(NamedTuple):
+    """The worst element of one gradient.
+
+    `element` is its place in the argument, or the number of the random direction for an argument
+    that is too large to try element by element. `relative_error` is
+    ``|analytic - numeric| / max(|analytic|, |numeric|, M / 1000)`` with M the largest magnitude in
+    the gradient: central differences carry a rounding noise that says nothing of an element a
+    thousand times smaller than its neighbours.
+    """
+
+    name: str
+    argument: str
+    element: tuple[int, ...]
+    analytic: float
+    numeric: float
+    relative_error: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the relative error is within the tolerance; NaN is not."""
+        return self.relative_error <= self.tolerance
+
+
+def check_gradients(
+    name: str,
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[[Any, Any], Mapping[str, Array]],
+    arguments: Mapping[str, Array],
+    rng: Generator,
+    *,
+    epsilon: float = 1e-5,
+    tolerance: float = 1e-6,
+) -> list[GradientCheck]:
+    """Compare the gradients of a forward/backward pair with central differences.
+
+    Parameters
+    ----------
+    name : str
+        What is checked, for the report.
+    forward : callable
+        ``forward(**arguments) -> (y, cache)``; y is an array or a number.
+    backward : callable
+        ``backward(dy, cache) -> {argument: gradient}``, one for each of `arguments`.
+    arguments : dict of str to ndarray of float64
+        Where to check. Keep them away from kinks: `away_from_kinks` makes such values.
+    rng : numpy.random.Generator
+        Draws the upstream gradient and the directions.
+    epsilon : float
+        The step of the central difference.
+    tolerance : float
+        The largest relative error that passes.
+
+    Returns
+    -------
+    list of GradientCheck
+        One for each argument.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not float64: float32 has too few digits to tell.
+    ValueError
+        If a gradient is missing, unasked for, or has not the shape of its argument.
+    """
+    for argument, array in arguments.items():
+        if array.dtype != np.float64:
+            raise TypeError(
+                f"{name}: gradient checks need float64, but {argument} is {array.dtype}"
+            )
+    y, cache = forward(**arguments)
+    dy = rng.standard_normal(np.shape(y))[()]  # [()]: a number where y is one
+    gradients = backward(dy, cache)
+    if set(gradients) != set(arguments):
+        raise ValueError(
+            f"{name}: backward gives gradients of {sorted(gradients)}, wanted are those of "
+            f"{sorted(arguments)}"
+        )
+
+    def slope(argument: str, direction: Array) -> float:
+        moved = dict(arguments)
+        moved[argument] = arguments[argument] + epsilon * direction
+        above, _ = forward(**moved)
+        moved[argument] = arguments[argument] - epsilon * direction
+        below, _ = forward(**moved)
+        # Outputs are subtracted before they are summed: what did not change is 0, not rounding.
+        return float(np.sum(dy * ((above - below) / (2 * epsilon))))
+
+    checks = []
+    for argument, array in arguments.items():
+        gradient = gradients[argument]
+        if gradient.shape != array.shape:
+            raise ValueError(
+                f"{name}: d{argument} has shape {gradient.shape} but {argument} has {array.shape}"
+            )
+        analytic, numeric = _both(argument, gradient, slope, rng)
+        error = relative_errors(analytic, numeric)
+        # A NaN anywhere is the worst there is.
+        worst = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error)), error.shape)
+        checks.append(
+            GradientCheck(
+                name,
+                argument,
+                tuple(int(axis) for axis in worst),
+                float(analytic[worst]),
+                float(numeric[worst]),
+                float(error[worst]),
+                tolerance,
+            )
+        )
+    return checks
+
+
+def _both(
+    argument: str, gradient: Array, slope: Callable[[str, Array], float], rng: Generator
+) -> tuple[Array, Array]:
+    """Return (analytic, numeric) for every element, or along random directions."""
+    if gradient.size > MAX_ELEMENTS:
+        directions = rng.standard_normal((DIRECTIONS, *gradient.shape))
+        analytic = np.array([np.sum(gradient * direction) for direction in directions])
+        return analytic, np.array([slope(argument, direction) for direction in directions])
+    numeric = np.empty(gradient.shape)
+    for place in np.ndindex(gradient.shape):
+        direction = np.zeros(gradient.shape)
+        direction[place] = 1
+        numeric[place] = slope(argument, direction)
+    return gradient, numeric
+
+
+def relative_errors(analytic: Array, numeric: Array) -> Array:
+    """Return the relative error of each element, as `GradientCheck` defines it.
+
+    Parameters
+    ----------
+    analytic, numeric : ndarray
+        Of one shape.
+
+    Returns
+    -------
+    ndarray
+        0 where both are 0.
+    """
+    magnitude = np.maximum(np.abs(analytic), np.abs(numeric))
+    scale = np.maximum(magnitude, magnitude.max() / 1000)
+    difference = np.abs(analytic - numeric)
+    errors: Array = np.zeros(difference.shape)
+    np.divide(difference, scale, out=errors, where=scale != 0)
+    return errors
+
+
+def away_from_kinks(rng: Generator, shape: tuple[int, ...], gap: float = 0.05) -> Array:
+    """Return random values that are at least `gap` apart, and at least half of it from 0.
+
+    So a ReLU is never checked at its kink, and no maximum at a tie.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Shuffles the values.
+    shape : tuple of int
+    gap : float
+
+    Returns
+    -------
+    ndarray of float64
+    """
+    size = int(np.prod(shape))
+    ladder = (np.arange(size) - size // 2 + 0.5) * gap
+    values: Array = rng.permutation(ladder).reshape(shape)
+    return values
+
+
+def report(checks: list[GradientCheck]) -> str:
+    """Lay checks out as a table.
+
+    Parameters
+    ----------
+    checks : list of GradientCheck
+
+    Returns
+    -------
+    str
+        A line each: name, argument, worst element, both values, relative error, verdict.
+    """
+    rows = [
+        ("Layer", "Argument", "Worst element", "Analytic", "Numeric", "Relative error", ""),
+        *(
+            (
+                check.name,
+                check.argument,
+                str(list(check.element)),
+                f"{check.analytic:.10f}",
+                f"{check.numeric:.10f}",
+                f"{check.relative_error:.1e}",
+                "ok" if check.passed else "FAILED",
+            )
+            for check in checks
+        ),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
+    lines = [
+        "  ".join(
+            f"{cell:{side}{width}}"
+            for cell, side, width in zip(row, "<<<>>><", widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

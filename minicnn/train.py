@@ -1,0 +1,306 @@
+"""Training and evaluation: fixed shards of a batch, on worker threads.
+
+A mini-batch is cut into shards of 32 consecutive images, whatever the number of threads. A worker
+takes a shard through the whole network, forward and backward, while it is in its cache; the shards'
+gradients are then added in their order. So the result is the same, bit for bit, for any number of
+threads, and no thread waits for another between layers.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from minicnn import kernels, shapes
+from minicnn.health import NonFiniteError, find_non_finite
+from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.model import Sequential
+from minicnn.optim import Adam
+from minicnn.randomness import keyed_generator
+from minicnn.shapes import FloatArray, IntArray
+
+SHARD = 32
+
+History = dict[str, list[float]]
+
+
+class Optimiser(Protocol):
+    """What `fit` asks of an optimiser."""
+
+    def step(self, parameters: FloatArray, gradients: FloatArray) -> None:
+        """Update `parameters` in place.
+
+        Parameters
+        ----------
+        parameters, gradients : ndarray (P,)
+        """
+
+
+class Evaluation(NamedTuple):
+    """How well a model does on a set of images.
+
+    `loss` is the mean cross-entropy, `accuracy` is ``correct / total`` (0 to 1).
+    """
+
+    loss: float
+    accuracy: float
+    correct: int
+    total: int
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: the default number of threads.
+
+    Returns
+    -------
+    int
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def evaluate(
+    model: Sequential, images: NDArray[Any], labels: IntArray, *, threads: int | None = None
+) -> Evaluation:
+    """Measure loss and accuracy.
+
+    Parameters
+    ----------
+    model : Sequential
+    images : ndarray (N, H, W, C); without C where the model has one channel
+        As in `Sequential.prepare`.
+    labels : ndarray of int (N,)
+    threads : int, optional
+        Worker threads; one for each usable core where left out.
+
+    Returns
+    -------
+    Evaluation
+        The same for any number of threads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If images or labels do not fit the model or each other.
+    """
+    _check_data("evaluate", model, images, labels)
+    with (
+        ThreadPoolExecutor(_thread_count("evaluate", threads)) as pool,
+        kernels.announce_compilation(tqdm.write),
+    ):
+        return _evaluate(model, images, labels, pool)
+
+
+def _evaluate(
+    model: Sequential, images: NDArray[Any], labels: IntArray, pool: ThreadPoolExecutor
+) -> Evaluation:
+    def measure(start: int) -> tuple[float, int]:
+        part = slice(start, start + SHARD)
+        logits, _ = model.forward(model.prepare(images[part]))
+        loss, _ = softmax_cross_entropy(logits, labels[part])
+        return float(loss) * len(logits), _count_correct(logits, labels[part])
+
+    losses, corrects = zip(*pool.map(measure, range(0, len(images), SHARD)), strict=True)
+    correct, total = sum(corrects), len(images)
+    return Evaluation(sum(losses) / total, correct / total, correct, total)
+
+
+def fit(
+    model: Sequential,
+    images: NDArray[Any],
+    labels: IntArray,
+    *,
+    optimiser: Optimiser | None = None,
+    epochs: int = 5,
+    batch_size: int = 128,
+    validation_split: float = 0.1,
+    seed: int = 0,
+    threads: int | None = None,
+    progress: bool = True,
+) -> History:
+    """Train a model in place.
+
+    Part of the images is put aside, at random, to watch how the model does on images that it does
+    not learn from. The rest is shuffled anew in each epoch; the last batch may be smaller.
+
+    Parameters
+    ----------
+    model : Sequential
+    images : ndarray (N, H, W, C); without C where the model has one channel
+        As in `Sequential.prepare`.
+    labels : ndarray of int (N,)
+    optimiser : object with a ``step``, optional
+        `Adam()` where left out.
+    epochs : int
+        How often every image is seen.
+    batch_size : int
+        Images for each step.
+    validation_split : float
+        Share put aside, 0 to below 1.
+    seed : int
+        Decides what is put aside and the order of the images.
+    threads : int, optional
+        Worker threads; one for each usable core where left out. The weights come out the same.
+    progress : bool
+        A bar on a terminal, and one line for each epoch.
+
+    Returns
+    -------
+    dict of str to list of float
+        One number for each epoch under ``loss`` and ``accuracy`` (of the training images, as they
+        were met) and, with a validation split, ``val_loss`` and ``val_accuracy``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or images or labels do not fit the model or each other.
+    NonFiniteError
+        As soon as the loss or a gradient is infinite or NaN; the weights are those before the step.
+
+    References
+    ----------
+    Goodfellow, Bengio, Courville, "Deep learning" (2016), section 8.1.3 (mini-batches).
+    """
+    _check_data("fit", model, images, labels)
+    epochs = shapes.positive_int("fit", "epochs", epochs)
+    batch_size = shapes.positive_int("fit", "batch_size", batch_size)
+    optimiser = Adam() if optimiser is None else optimiser
+    training, validation = _split(len(images), validation_split, seed)
+    if batch_size > len(training):
+        raise ValueError(
+            f"fit: batch_size {batch_size} is larger than the training set of {len(training)} "
+            f"images ({len(validation)} of {len(images)} are put aside for validation)"
+        )
+    say: Callable[[str], object] = tqdm.write if progress else _say_nothing
+    history: History = {}
+    with (
+        ThreadPoolExecutor(_thread_count("fit", threads)) as pool,
+        kernels.announce_compilation(say),
+    ):
+        worker = _Worker(model, images, labels, pool)
+        for epoch in range(epochs):
+            shuffled = training[keyed_generator(seed, "shuffle", epoch).permutation(len(training))]
+            started = time.perf_counter()
+            title = f"Epoch {epoch + 1}/{epochs}"
+            row = _train_epoch(worker, optimiser, shuffled, batch_size, title, progress)
+            rate = len(training) / (time.perf_counter() - started)
+            if len(validation):
+                found = _evaluate(model, images[validation], labels[validation], pool)
+                row |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
+            for name, value in row.items():
+                history.setdefault(name, []).append(value)
+            say(
+                f"{title} - {len(training)} images in {-(-len(training) // batch_size)} batches "
+                f"of {batch_size} - {rate:.0f} images/s - "
+                + " - ".join(f"{name}: {value:.4f}" for name, value in row.items())
+            )
+    return history
+
+
+class _Worker:
+    """Computes a batch: its loss, how many were right, and the gradient of all parameters."""
+
+    def __init__(
+        self,
+        model: Sequential,
+        images: NDArray[Any],
+        labels: IntArray,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.model, self.images, self.labels, self.pool = model, images, labels, pool
+        self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
+
+    def step(self, batch: IntArray) -> tuple[float, int, FloatArray]:
+        """Return (mean loss, number right, gradient of the mean loss) of the images `batch`."""
+        starts = range(0, len(batch), SHARD)
+        if len(self._gradients) < len(starts):
+            self._gradients = np.empty((len(starts), self.model.parameters.size), self.model.dtype)
+        shards = [batch[start : start + SHARD] for start in starts]
+        shares = [len(shard) / len(batch) for shard in shards]  # of the mean over the batch
+        results = list(self.pool.map(self._shard, shards, shares, self._gradients))
+        total = self._gradients[0]
+        for gradients in self._gradients[1 : len(shards)]:  # in their order, whoever was first
+            total += gradients
+        return sum(loss for loss, _ in results), sum(correct for _, correct in results), total
+
+    def _shard(self, shard: IntArray, share: float, out: FloatArray) -> tuple[float, int]:
+        """Run one shard forward and backward; `out` takes its part of the batch's gradient."""
+        labels = self.labels[shard]
+        with np.errstate(over="ignore", invalid="ignore"):  # fit looks for ∞ and NaN itself
+            logits, caches = self.model.forward(
+                self.model.prepare(self.images[shard]), training=True
+            )
+            loss, cache = softmax_cross_entropy(logits, labels)
+            dlogits = softmax_cross_entropy_backward(share, cache)
+            self.model.backward(dlogits, caches, gradients=out)
+        return float(loss) * share, _count_correct(logits, labels)
+
+
+def _train_epoch(
+    worker: _Worker,
+    optimiser: Optimiser,
+    shuffled: IntArray,
+    batch_size: int,
+    title: str,
+    progress: bool,
+) -> dict[str, float]:
+    """Take one step for each batch; return the epoch's mean loss and accuracy."""
+    total_loss, correct, seen = 0.0, 0, 0
+    with tqdm(
+        total=len(shuffled),
+        desc=title,
+        unit=" images",
+        leave=False,
+        disable=None if progress else True,  # None: only where output is no terminal
+    ) as bar:
+        for start in range(0, len(shuffled), batch_size):
+            batch = shuffled[start : start + batch_size]
+            loss, right, gradients = worker.step(batch)
+            if not (np.isfinite(loss) and np.isfinite(gradients).all()):
+                where = find_non_finite(worker.model, worker.images[batch], worker.labels[batch])
+                raise NonFiniteError(f"{title}, batch {start // batch_size + 1}: {where}")
+            optimiser.step(worker.model.parameters, gradients)
+            seen += len(batch)
+            total_loss += loss * len(batch)
+            correct += right
+            bar.set_postfix(
+                loss=f"{total_loss / seen:.4f}", accuracy=f"{correct / seen:.4f}", refresh=False
+            )
+            bar.update(len(batch))
+    return {"loss": total_loss / seen, "accuracy": correct / seen}
+
+
+def _check_data(where: str, model: Sequential, images: NDArray[Any], labels: IntArray) -> None:
+    shapes.check_pixels(where, images)
+    if len(model.output_shape) != 1:
+        raise ValueError(
+            f"{where}: the model gives {model.output_shape} for an image, not a row of logits; "
+            f"end it with Flatten() and Dense(classes)"
+        )
+    shapes.check_labels(where, labels, len(images), model.output_shape[0])
+
+
+def _thread_count(where: str, threads: int | None) -> int:
+    return shapes.positive_int(where, "threads", usable_cores() if threads is None else threads)
+
+
+def _split(count: int, share: float, seed: int) -> tuple[IntArray, IntArray]:
+    """Return the numbers of the images to train on and of those put aside, both in order."""
+    if not 0 <= share < 1:
+        raise ValueError(f"fit: validation_split must lie in 0 .. 1, below 1, not {share!r}")
+    order = keyed_generator(seed, "validation split").permutation(count)
+    aside = min(round(count * share), count - 1)
+    return np.sort(order[aside:]), np.sort(order[:aside])
+
+
+def _count_correct(logits: FloatArray, labels: IntArray) -> int:
+    return int((logits.argmax(axis=1) == labels).sum())
+
+
+def _say_nothing(text: str) -> None:
+    """Stand in for ``tqdm.write`` where no progress is wanted."""
