@@ -19,7 +19,9 @@ def matmul_add(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.f
     The loop nest is i, k, j: the innermost runs along rows of `b` and `out`, so eight or sixteen
     columns are one vector. Four rows of `out` and two of `b` are taken at once: a loaded vector
     of `b` then serves four multiply-adds and one of `out` two, where the bare nest loads and
-    stores for each. The flag ``contract`` lets multiply and add become one instruction.
+    stores for each. The flag ``contract`` lets multiply and add become one instruction. Every
+    element of `out` still takes its terms one by one in the order of k, wherever it stands, so an
+    image gets the same numbers alone as in a batch.
 
     Parameters
     ----------
@@ -44,10 +46,10 @@ def matmul_add(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.f
                 a30, a31 = a[i + 3, k], a[i + 3, k + 1]
                 for j in range(N):
                     b0, b1 = b[k, j], b[k + 1, j]
-                    out[i, j] += a00 * b0 + a01 * b1
-                    out[i + 1, j] += a10 * b0 + a11 * b1
-                    out[i + 2, j] += a20 * b0 + a21 * b1
-                    out[i + 3, j] += a30 * b0 + a31 * b1
+                    out[i, j] = out[i, j] + a00 * b0 + a01 * b1
+                    out[i + 1, j] = out[i + 1, j] + a10 * b0 + a11 * b1
+                    out[i + 2, j] = out[i + 2, j] + a20 * b0 + a21 * b1
+                    out[i + 3, j] = out[i + 3, j] + a30 * b0 + a31 * b1
             for k in range(even, last):  # the odd row of b, if any
                 for r in range(4):
                     for j in range(N):
