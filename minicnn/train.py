@@ -1,10 +1,4 @@
-"""Training and evaluation: fixed shards of a batch, on worker threads.
-
-A mini-batch is cut into shards of 32 consecutive images, whatever the number of threads. A worker
-takes a shard through the whole network, forward and backward, while it is in its cache; the shards'
-gradients are then added in their order. So the result is the same, bit for bit, for any number of
-threads, and no thread waits for another between layers.
-"""
+"""Training and evaluation: the epoch loop."""
 
 import os
 import time
@@ -18,13 +12,12 @@ from tqdm import tqdm
 
 from minicnn import kernels, shapes
 from minicnn.health import NonFiniteError, find_non_finite
-from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.losses import softmax_cross_entropy
 from minicnn.model import Sequential
 from minicnn.optim import Adam
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, IntArray
-
-SHARD = 32
+from minicnn.shards import SHARD, BatchGradient, count_correct
 
 History = dict[str, list[float]]
 
@@ -103,7 +96,7 @@ def _evaluate(
         part = slice(start, start + SHARD)
         logits, _ = model.forward(model.prepare(images[part]))
         loss, _ = softmax_cross_entropy(logits, labels[part])
-        return float(loss) * len(logits), _count_correct(logits, labels[part])
+        return float(loss) * len(logits), count_correct(logits, labels[part])
 
     losses, corrects = zip(*pool.map(measure, range(0, len(images), SHARD)), strict=True)
     correct, total = sum(corrects), len(images)
@@ -169,6 +162,7 @@ def fit(
     _check_data("fit", model, images, labels)
     epochs = shapes.positive_int("fit", "epochs", epochs)
     batch_size = shapes.positive_int("fit", "batch_size", batch_size)
+    threads = _thread_count("fit", threads)
     optimiser = Adam() if optimiser is None else optimiser
     training, validation = _split(len(images), validation_split, seed)
     if batch_size > len(training):
@@ -179,15 +173,15 @@ def fit(
     say: Callable[[str], object] = tqdm.write if progress else _say_nothing
     history: History = {}
     with (
-        ThreadPoolExecutor(_thread_count("fit", threads)) as pool,
+        ThreadPoolExecutor(threads) as pool,
         kernels.announce_compilation(say),
     ):
-        worker = _Worker(model, images, labels, pool)
+        gradient_of = BatchGradient(model, images, labels, pool)
         for epoch in range(epochs):
             shuffled = training[keyed_generator(seed, "shuffle", epoch).permutation(len(training))]
             started = time.perf_counter()
             title = f"Epoch {epoch + 1}/{epochs}"
-            row = _train_epoch(worker, optimiser, shuffled, batch_size, title, progress)
+            row = _train_epoch(gradient_of, optimiser, shuffled, batch_size, title, progress)
             rate = len(training) / (time.perf_counter() - started)
             if len(validation):
                 found = _evaluate(model, images[validation], labels[validation], pool)
@@ -202,47 +196,8 @@ def fit(
     return history
 
 
-class _Worker:
-    """Computes a batch: its loss, how many were right, and the gradient of all parameters."""
-
-    def __init__(
-        self,
-        model: Sequential,
-        images: NDArray[Any],
-        labels: IntArray,
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        self.model, self.images, self.labels, self.pool = model, images, labels, pool
-        self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
-
-    def step(self, batch: IntArray) -> tuple[float, int, FloatArray]:
-        """Return (mean loss, number right, gradient of the mean loss) of the images `batch`."""
-        starts = range(0, len(batch), SHARD)
-        if len(self._gradients) < len(starts):
-            self._gradients = np.empty((len(starts), self.model.parameters.size), self.model.dtype)
-        shards = [batch[start : start + SHARD] for start in starts]
-        shares = [len(shard) / len(batch) for shard in shards]  # of the mean over the batch
-        results = list(self.pool.map(self._shard, shards, shares, self._gradients))
-        total = self._gradients[0]
-        for gradients in self._gradients[1 : len(shards)]:  # in their order, whoever was first
-            total += gradients
-        return sum(loss for loss, _ in results), sum(correct for _, correct in results), total
-
-    def _shard(self, shard: IntArray, share: float, out: FloatArray) -> tuple[float, int]:
-        """Run one shard forward and backward; `out` takes its part of the batch's gradient."""
-        labels = self.labels[shard]
-        with np.errstate(over="ignore", invalid="ignore"):  # fit looks for ∞ and NaN itself
-            logits, caches = self.model.forward(
-                self.model.prepare(self.images[shard]), training=True
-            )
-            loss, cache = softmax_cross_entropy(logits, labels)
-            dlogits = softmax_cross_entropy_backward(share, cache)
-            self.model.backward(dlogits, caches, gradients=out)
-        return float(loss) * share, _count_correct(logits, labels)
-
-
 def _train_epoch(
-    worker: _Worker,
+    gradient_of: BatchGradient,
     optimiser: Optimiser,
     shuffled: IntArray,
     batch_size: int,
@@ -260,11 +215,13 @@ def _train_epoch(
     ) as bar:
         for start in range(0, len(shuffled), batch_size):
             batch = shuffled[start : start + batch_size]
-            loss, right, gradients = worker.step(batch)
+            loss, right, gradients = gradient_of(batch)
             if not (np.isfinite(loss) and np.isfinite(gradients).all()):
-                where = find_non_finite(worker.model, worker.images[batch], worker.labels[batch])
+                where = find_non_finite(
+                    gradient_of.model, gradient_of.images[batch], gradient_of.labels[batch]
+                )
                 raise NonFiniteError(f"{title}, batch {start // batch_size + 1}: {where}")
-            optimiser.step(worker.model.parameters, gradients)
+            optimiser.step(gradient_of.model.parameters, gradients)
             seen += len(batch)
             total_loss += loss * len(batch)
             correct += right
@@ -296,10 +253,6 @@ def _split(count: int, share: float, seed: int) -> tuple[IntArray, IntArray]:
     order = keyed_generator(seed, "validation split").permutation(count)
     aside = min(round(count * share), count - 1)
     return np.sort(order[aside:]), np.sort(order[:aside])
-
-
-def _count_correct(logits: FloatArray, labels: IntArray) -> int:
-    return int((logits.argmax(axis=1) == labels).sum())
 
 
 def _say_nothing(text: str) -> None:
