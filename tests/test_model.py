@@ -1,0 +1,254 @@
+"""Layers in a row: shapes, the flat vector, images in and answers out."""
+
+import numpy as np
+import pytest
+
+from minicnn import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential, initialisers
+from minicnn.randomness import keyed_generator
+
+
+def small_model(**options):
+    layers = [Conv2D(4, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(10)]
+    return Sequential(layers, input_shape=(8, 8, 1), **options)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+
+
+# ---------------------------------------------------------------- layers
+
+
+def test_a_layer_shows_the_call_that_makes_it():
+    assert repr(Conv2D(4, 3)) == "Conv2D(4, 3)"
+    assert repr(Conv2D(4, (3, 1), padding="same")) == "Conv2D(4, (3, 1), padding='same')"
+    assert repr(Dense(5, initialiser=initialisers.glorot_uniform)) == (
+        "Dense(5, initialiser=glorot_uniform)"
+    )
+    assert repr(MaxPool2D(2, stride=1)) == "MaxPool2D(2, stride=1)"
+
+
+@pytest.mark.parametrize("layer", [Conv2D(4, 3), Dense(3)])
+def test_a_layer_without_parameters_yet_says_how_to_get_them(layer):
+    with pytest.raises(RuntimeError, match=r"no weight yet: put the layer into a Sequential"):
+        layer.forward(np.zeros((1, 5, 5, 1), np.float32))
+
+
+def test_the_base_layer_demands_forward_and_backward():
+    with pytest.raises(NotImplementedError, match="Layer has no forward"):
+        Layer().forward(np.zeros(1))
+    with pytest.raises(NotImplementedError, match="Layer has no backward"):
+        Layer().backward(np.zeros(1), None)
+
+
+def test_multiply_adds_are_what_the_reference_loops_do():
+    # 6×6 outputs × 4 filters × 3×3×1 window; and 36 inputs × 10 outputs
+    assert Conv2D(4, 3).multiply_adds((8, 8, 1)) == 6 * 6 * 4 * 9
+    assert Dense(10).multiply_adds((36,)) == 360
+    assert ReLU().multiply_adds((36,)) == 0
+
+
+# ---------------------------------------------------------------- first weights
+
+
+def test_he_normal_has_its_spread_and_glorot_uniform_its_limits():
+    rng = np.random.default_rng(0)
+    weight = initialisers.he_normal(rng, (3, 3, 32, 200), np.float32)  # fan_in 288
+    assert weight.dtype == np.float32
+    assert weight.std() == pytest.approx((2 / 288) ** 0.5, rel=0.02)  # 57,600 draws: ±0.3 %
+    assert abs(weight.mean()) < 0.002
+    weight = initialisers.glorot_uniform(rng, (3, 3, 32, 200), np.float64)
+    limit = (6 / (288 + 9 * 200)) ** 0.5
+    assert weight.dtype == np.float64
+    assert limit * 0.999 < abs(weight).max() <= limit
+    assert initialisers.fans((7, 5)) == (7, 5)
+
+
+def test_every_address_has_random_numbers_of_its_own():
+    def draw(*address):
+        return tuple(keyed_generator(*address).integers(0, 2**63, 4))
+
+    addresses = [
+        (seed, purpose, epoch, index)
+        for seed in (0, 1, 2**64 - 1)
+        for purpose in ("initial weights", "validation split", "shuffle")
+        for epoch in (0, 1)
+        for index in (0, 1)
+    ]
+    assert len({draw(*address) for address in addresses}) == len(addresses)
+    assert draw(*addresses[5]) == draw(*addresses[5])
+
+
+@pytest.mark.parametrize(
+    ("seed", "error"), [(-1, ValueError), (2**64, ValueError), (1.5, TypeError), (True, TypeError)]
+)
+def test_a_seed_that_is_none_is_refused(seed, error):
+    with pytest.raises(error, match="seed must"):
+        small_model(seed=seed)
+
+
+# ---------------------------------------------------------------- Sequential
+
+
+def test_parameters_are_views_of_one_vector():
+    model = small_model()
+    assert model.parameters.shape == (4 * 9 + 4 + 36 * 10 + 10,)
+    assert model.parameters.dtype == np.float32
+    weight = model.layers[0].parameters["weight"]
+    model.parameters[0] = 7
+    assert weight[0, 0, 0, 0] == 7
+    weight[0, 0, 0, 0] = 8
+    assert model.parameters[0] == 8
+    assert [sorted(views) for views in model.split(model.parameters)] == [
+        ["bias", "weight"], [], [], [], ["bias", "weight"],
+    ]  # fmt: skip
+
+
+def test_the_seed_decides_the_first_weights_and_biases_are_zero():
+    assert np.array_equal(small_model(seed=3).parameters, small_model(seed=3).parameters)
+    assert not np.array_equal(small_model(seed=3).parameters, small_model(seed=4).parameters)
+    assert not small_model().layers[4].parameters["bias"].any()
+
+
+def test_a_model_without_parameters_is_a_model():
+    model = Sequential([Flatten()], input_shape=(2, 2, 1))
+    assert model.parameters.shape == (0,)
+    assert model.output_shape == (4,)
+
+
+def test_backward_fills_the_vector_that_it_is_given():
+    model = small_model(dtype=np.float64)
+    x = np.random.default_rng(1).standard_normal((3, 8, 8, 1))
+    y, caches = model.forward(x)
+    dy = np.random.default_rng(2).standard_normal(y.shape)
+    given = np.full_like(model.parameters, np.nan)
+    dx, gradients = model.backward(dy, caches, gradients=given)
+    assert dx is None  # the first layer is spared the gradient of the images
+    assert gradients is given
+    assert np.isfinite(given).all()
+    dx, again = model.backward(dy, caches, need_dx=True)
+    assert dx.shape == x.shape
+    assert np.array_equal(again, given)
+
+
+def test_summary_counts_what_is_there():
+    lines = str(small_model().summary()).splitlines()
+    assert lines[0].split() == ["Layer", "Output", "shape", "Parameters", "Multiply-adds"]
+    assert lines[2].split() == ["1", "Conv2D(4,", "3)", "(6,", "6,", "4)", "40", "1,296"]
+    assert lines[6].split() == ["5", "Dense(10)", "(10,)", "370", "360"]
+    assert lines[-1].split() == ["Total", "410", "1,656"]
+    assert repr(small_model().summary()) == str(small_model().summary())
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "message"),
+    [
+        ([], ValueError, "give at least one layer"),
+        ([Conv2D], TypeError, r"layer objects such as ReLU\(\), not <class"),
+        ([Dense(3)], ValueError, r"layer 1 \(Dense\(3\)\): .*shape \(8, 8, 1\); put Flatten\(\)"),
+        ([Flatten(), Conv2D(3, 3)], ValueError, r"layer 2 .*needs images \(H, W, C\).*\(64,\)"),
+        ([Flatten(), MaxPool2D(2)], ValueError, r"layer 2 .*needs images \(H, W, C\).*\(64,\)"),
+        ([Flatten(), Flatten()], ValueError, r"layer 2 .*needs images"),
+        ([Conv2D(3, 9)], ValueError, r"layer 1 .*kernel 9×9 is larger than the padded input 8×8"),
+        ([ReLU(), MaxPool2D(9)], ValueError, r"layer 2 .*kernel 9×9 is larger"),
+        ([Conv2D(3, 2.5)], TypeError, r"layer 1 .*kernel size must be a whole number, not 2\.5"),
+    ],
+)
+def test_layers_that_do_not_fit_are_named(layers, error, message):
+    with pytest.raises(error, match=message):
+        Sequential(layers, input_shape=(8, 8, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"input_shape": (8, 8)}, ValueError, r"needs images \(H, W, C\).*\(8, 8\)"),
+        ({"input_shape": (8, 0, 1)}, ValueError, "input_shape must be at least 1, not 0"),
+        ({"dtype": np.float16}, TypeError, "dtype must be float32 or float64, not float16"),
+        ({"input_std": 0.0}, ValueError, "input_std above 0, not 0.0 and 0.0"),
+        ({"input_mean": np.nan}, ValueError, "input_mean must be finite"),
+    ],
+)
+def test_bad_options_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        Sequential([Flatten()], **{"input_shape": (8, 8, 1), **options})
+
+
+@pytest.mark.parametrize("make", [lambda: Conv2D(0, 3), lambda: Dense(0)])
+def test_a_layer_makes_at_least_one_output(make):
+    with pytest.raises(ValueError, match="must be at least 1, not 0"):
+        make()
+
+
+def test_a_layer_belongs_to_one_model():
+    layer = Dense(3)
+    Sequential([Flatten(), layer], input_shape=(2, 2, 1))
+    with pytest.raises(ValueError, match=r"layer 2 \(Dense\(3\)\) already belongs to a model"):
+        Sequential([Flatten(), layer], input_shape=(2, 2, 1))
+
+
+# ---------------------------------------------------------------- images in
+
+
+def test_every_form_of_the_same_images_gives_the_same_answer(images):
+    model = small_model(input_mean=0.13, input_std=0.31)
+    wanted = model.predict_proba(images)
+    assert wanted.shape == (5, 10)
+    assert wanted.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    assert np.array_equal(model.predict_proba(images[..., None]), wanted)
+    for dtype in (np.float32, np.float64):  # a division by 255 that a user did
+        assert np.array_equal(model.predict_proba(images.astype(dtype) / 255), wanted)
+    assert np.array_equal(model.predict(images), wanted.argmax(axis=1))
+
+
+def test_one_image_gives_one_answer(images):
+    model = small_model()
+    wanted = model.predict_proba(images)
+    for one in (images[2], images[2][..., None]):
+        assert model.predict_proba(one).shape == (10,)
+        assert np.array_equal(model.predict_proba(one), wanted[2])
+        assert np.ndim(model.predict(one)) == 0
+        assert model.predict(one) == wanted[2].argmax()
+
+
+def test_prediction_in_pieces_is_prediction(images):
+    many = np.concatenate([images] * 14)  # 70 images: more than two pieces of 32
+    model = small_model()
+    assert np.array_equal(model.predict(many), np.tile(model.predict(images), 14))
+
+
+def test_scaling_is_the_models_own(images):
+    x = small_model(input_mean=0.25, input_std=0.5).prepare(images)
+    assert x.dtype == np.float32
+    assert x.shape == (5, 8, 8, 1)
+    assert x == pytest.approx((images[..., None] / 255 - 0.25) / 0.5, abs=1e-6)
+
+
+def test_colour_images_keep_their_channels():
+    model = Sequential([Flatten()], input_shape=(4, 3, 3))
+    images = np.zeros((2, 4, 3, 3), np.uint8)
+    assert model.prepare(images).shape == (2, 4, 3, 3)
+    assert model.prepare(images[0]).shape == (1, 4, 3, 3)
+    with pytest.raises(ValueError, match=r"\(4, 3\), but the model takes \(4, 3, 3\) or \(N, 4"):
+        model.prepare(images[0, :, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        ([[0.0]], TypeError, "must be a NumPy array, not list"),
+        (np.zeros((2, 8, 8), np.int64), TypeError, r"uint8 \(0 to 255\) or float.*not int64"),
+        (np.zeros((2, 8, 8), bool), TypeError, "not bool"),
+        (np.zeros((0, 8, 8), np.uint8), ValueError, r"empty \(shape \(0, 8, 8\)\)"),
+        (np.zeros(64, np.uint8), ValueError, r"images.reshape\(-1, 8, 8, 1\)"),
+        (np.zeros((2, 9, 8), np.uint8), ValueError, r"\(2, 9, 8\), but the model takes \(8, 8\)"),
+        (np.zeros((2, 8, 8, 3), np.uint8), ValueError, r"\(2, 8, 8, 3\), but the model takes"),
+        (np.full((2, 8, 8), 255.0), ValueError, "0..1, but image 0 holds 255.0.*divide by 255"),
+        (np.full((2, 8, 8), -0.5), ValueError, "image 0 holds -0.5"),
+        (np.full((2, 8, 8), np.nan), ValueError, "image 0 holds nan"),
+    ],
+)
+def test_images_that_are_none_are_refused(images, error, message):
+    with pytest.raises(error, match=message):
+        small_model().predict(images)

@@ -1,0 +1,345 @@
+"""Training and evaluation: what must hold for any network."""
+
+import functools
+import io
+import os
+import subprocess
+import sys
+from math import log
+
+import numpy as np
+import pytest
+from numba.core import event
+
+from minicnn import (
+    SGD,
+    Adam,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    NonFiniteError,
+    ReLU,
+    Sequential,
+    evaluate,
+    fit,
+    kernels,
+    load_mnist_sample,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+    train,
+)
+from minicnn.health import find_non_finite
+
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiles kernels, or runs long without"
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Real digits, thinned to 8×8 so that plain Python can train on them too."""
+    data = load_mnist_sample()
+    return data.train_images[:80, 2:26:3, 2:26:3].copy(), data.train_labels[:80]
+
+
+def small_model(seed=0):
+    layers = [Conv2D(4, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(10)]
+    return Sequential(layers, input_shape=(8, 8, 1), seed=seed)
+
+
+def quick_fit(digits, **options):
+    """Train a small model; return it and its history."""
+    model = small_model()
+    chosen = {"epochs": 2, "batch_size": 40, "progress": False, **options}
+    return model, fit(model, *digits, **chosen)
+
+
+# ---------------------------------------------------------------- the pre-flight trio
+
+
+def test_loss_at_start_is_that_of_a_guess(digits):
+    model = small_model()
+    logits, _ = model.forward(model.prepare(digits[0]))
+    loss, _ = softmax_cross_entropy(logits, digits[1])
+    assert loss == pytest.approx(log(10), rel=0.1)
+
+
+def test_twenty_images_are_learned_by_heart(digits):
+    model = small_model()
+    twenty = digits[0][:20], digits[1][:20]
+    options = {"epochs": 80, "batch_size": 20, "validation_split": 0, "progress": False}
+    history = fit(model, *twenty, optimiser=Adam(0.05), **options)
+    assert history["loss"][0] > 2
+    assert history["loss"][-1] < 0.001
+    assert evaluate(model, *twenty).accuracy == 1
+
+
+def test_same_seed_same_bytes_and_another_seed_others(digits):
+    first, _ = quick_fit(digits, seed=1)
+    again, _ = quick_fit(digits, seed=1)
+    other, _ = quick_fit(digits, seed=2)
+    assert first.parameters.tobytes() == again.parameters.tobytes()
+    assert first.parameters.tobytes() != other.parameters.tobytes()
+
+
+# ---------------------------------------------------------------- shards and threads
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_the_number_of_threads_changes_no_bit(digits, threads):
+    wanted, wanted_history = quick_fit(digits, threads=1, batch_size=70)
+    found, history = quick_fit(digits, threads=threads, batch_size=70)
+    assert found.parameters.tobytes() == wanted.parameters.tobytes()
+    assert history == wanted_history
+    assert evaluate(found, *digits, threads=threads) == evaluate(wanted, *digits, threads=1)
+
+
+def test_a_step_on_shards_is_a_step_on_the_batch(digits):
+    # 70 images are shards of 32, 32 and 6; the gradient is that of the mean over all 70.
+    images, labels = digits[0][:70], digits[1][:70]
+    model = small_model()
+    start = model.parameters.copy()
+    fit(
+        model, images, labels, optimiser=SGD(0.5), epochs=1, batch_size=70,
+        validation_split=0, progress=False,
+    )  # fmt: skip
+    whole = small_model()
+    logits, caches = whole.forward(whole.prepare(images))
+    _, cache = softmax_cross_entropy(logits, labels)
+    _, gradients = whole.backward(softmax_cross_entropy_backward(1.0, cache), caches)
+    # float32 sums of 70 terms in another order: a few units in the last place
+    assert model.parameters == pytest.approx(start - 0.5 * gradients, abs=1e-6)
+
+
+def test_evaluation_is_the_mean_over_all_images(digits):
+    model, _ = quick_fit(digits)
+    images, labels = digits[0][:75], digits[1][:75]
+    found = evaluate(model, images, labels)
+    logits, _ = model.forward(model.prepare(images))
+    assert found.loss == pytest.approx(float(softmax_cross_entropy(logits, labels)[0]), rel=1e-5)
+    assert found.correct == (model.predict(images) == labels).sum()
+    assert found.total == 75
+    assert found.accuracy == found.correct / 75
+
+
+def test_every_image_is_seen_once_an_epoch(digits, monkeypatch):
+    seen = []
+
+    def record(model, images):
+        seen.append(images.copy())
+        return original(model, images)
+
+    original = Sequential.prepare
+    monkeypatch.setattr(Sequential, "prepare", record)
+    quick_fit(digits, epochs=1, batch_size=50, validation_split=0.25, threads=1)
+    training, validation = np.concatenate(seen)[:60], np.concatenate(seen)[60:]
+    assert sorted(image.tobytes() for image in np.concatenate([training, validation])) == sorted(
+        image.tobytes() for image in digits[0]
+    )
+    assert len(validation) == 20
+
+
+def test_order_changes_from_epoch_to_epoch(digits, monkeypatch):
+    seen = []
+    original = Sequential.prepare
+    monkeypatch.setattr(
+        Sequential, "prepare", lambda m, i: (seen.append(i.tobytes()), original(m, i))[1]
+    )
+    quick_fit(digits, epochs=2, batch_size=80, validation_split=0, threads=1)
+    assert len(seen) == 6  # three shards an epoch
+    assert seen[:3] != seen[3:]
+
+
+# ---------------------------------------------------------------- history and progress
+
+
+def test_history_has_a_number_for_each_epoch(digits):
+    _, history = quick_fit(digits, epochs=3)
+    assert {name: len(values) for name, values in history.items()} == {
+        "loss": 3, "accuracy": 3, "val_loss": 3, "val_accuracy": 3,
+    }  # fmt: skip
+    assert all(type(value) is float for values in history.values() for value in values)
+    assert history["loss"][2] < history["loss"][0]
+    _, history = quick_fit(digits, validation_split=0)
+    assert set(history) == {"loss", "accuracy"}
+
+
+def test_a_log_gets_one_plain_line_an_epoch(digits, capsys):
+    quick_fit(digits, epochs=2, batch_size=30, progress=True)
+    out, err = capsys.readouterr()
+    lines = [line for line in out.splitlines() if not line.startswith("Compiling")]
+    assert len(lines) == 2
+    assert lines[0].startswith("Epoch 1/2 - 72 images in 3 batches of 30 - ")
+    for word in ("images/s", "loss: ", "accuracy: ", "val_loss: ", "val_accuracy: "):
+        assert word in lines[1]
+    assert err == ""
+
+
+def test_a_terminal_gets_a_bar(digits, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    every_step = functools.partial(train.tqdm, mininterval=0)
+    every_step.write = train.tqdm.write
+    monkeypatch.setattr(train, "tqdm", every_step)
+    quick_fit(digits, epochs=1, batch_size=8, progress=True)
+    assert "Epoch 1/1" in terminal.getvalue()
+    assert "images/s" in terminal.getvalue()
+    assert "accuracy=" in terminal.getvalue()
+
+
+def test_without_progress_it_is_silent(digits, capsys):
+    quick_fit(digits)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_first_compilation_is_announced_once():
+    said = []
+    with kernels.announce_compilation(said.append):
+        for _ in range(2):
+            with event.trigger_event("numba:compile", data={}):
+                pass
+    with event.trigger_event("numba:compile", data={}):
+        pass
+    assert len(said) == 1
+    assert "Compiling the kernels" in said[0]
+
+
+@needs_jit
+def test_a_cold_start_says_that_it_compiles_and_a_warm_one_does_not(tmp_path):
+    code = """
+import numpy as np
+from minicnn import Dense, Flatten, Sequential, fit
+model = Sequential([Flatten(), Dense(10)], input_shape=(4, 4, 1))
+fit(model, np.zeros((20, 4, 4), np.uint8), np.arange(20) % 10, epochs=1, batch_size=5)
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    outs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment, capture_output=True, text=True, check=True,
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert outs[0].count("Compiling the kernels for this machine") == 1
+    assert "Compiling" not in outs[1]
+    assert "Epoch 1/1" in outs[1]
+
+
+def test_default_threads_are_the_cores_that_may_be_used(monkeypatch):
+    assert train.usable_cores() >= 1
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert train.usable_cores() == os.cpu_count()
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_training_that_explodes_stops_at_once_and_names_the_layer(digits):
+    model = Sequential([Flatten(), Dense(10), Dense(10)], input_shape=(8, 8, 1))
+    with pytest.raises(
+        NonFiniteError,
+        match=r"Epoch 1/9, batch 2: the output of layer 3 \(Dense\(10\)\) holds infinity or NaN.*"
+        r"learning rate that is too high",
+    ):
+        fit(model, *digits, optimiser=SGD(1e25), epochs=9, batch_size=20, progress=False)
+    assert np.isfinite(model.parameters).all()  # the step that would spoil them is not taken
+
+
+def stack(*sizes):
+    layers = [Flatten(), *(Dense(size) for size in sizes)]
+    return Sequential(layers, input_shape=(2, 2, 1))
+
+
+def first_weight(model, layer):
+    return model.layers[layer].parameters["weight"]
+
+
+def test_the_place_where_it_began_is_found():
+    ones, labels = np.full((3, 2, 2), 255, np.uint8), np.array([0, 1, 2])
+
+    model = stack(5, 10)
+    first_weight(model, 2)[1, 1] = np.nan
+    assert "the weight of layer 3 (Dense(10)) holds" in find_non_finite(model, ones, labels)
+
+    model = stack(5, 10)
+    first_weight(model, 1)[...] = 3e38  # finite, but not the sum of four
+    assert "the output of layer 2 (Dense(5)) holds" in find_non_finite(model, ones, labels)
+
+    model = stack(10)
+    first_weight(model, 1)[...] = 0
+    model.layers[1].parameters["bias"][:2] = -3e38, 3e38
+    found = find_non_finite(model, ones, labels)
+    assert found.startswith("the loss, though the logits are finite")
+
+    model = stack(5, 5, 10)  # black images: every output is 0, so only the way back explodes
+    for layer in (2, 3):
+        first_weight(model, layer)[...] = 1e30 * np.sign(first_weight(model, layer))
+    found = find_non_finite(model, 0 * ones, labels)
+    assert "the gradient dx of layer 3 (Dense(5)) holds" in found
+
+    assert find_non_finite(stack(10), ones, labels).startswith("no layer on its own")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, not 0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be a whole number, not 1.5"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 73}, ValueError, "73 is larger than the training set of 72 .*8 of 80"),
+        ({"threads": 0}, ValueError, "threads must be at least 1, not 0"),
+        ({"validation_split": 1.0}, ValueError, "validation_split must lie in 0 .. 1.*not 1.0"),
+        ({"validation_split": -0.1}, ValueError, "not -0.1"),
+        ({"validation_split": np.nan}, ValueError, "not nan"),
+        ({"seed": -1}, ValueError, "seed must lie in"),
+    ],
+)
+def test_options_out_of_range_are_refused(digits, options, error, message):
+    with pytest.raises(error, match=message):
+        quick_fit(digits, **options)
+
+
+@pytest.mark.parametrize("call", [fit, evaluate])
+def test_data_that_do_not_fit_are_refused(digits, call):
+    images, labels = digits
+    name = call.__name__
+    with pytest.raises(ValueError, match=rf"{name}: labels must have shape \(80,\).*not \(79,\)"):
+        call(small_model(), images, labels[:79])
+    with pytest.raises(ValueError, match=rf"{name}: labels must lie in 0..9.*labels\[0\] is 10"):
+        call(small_model(), images, labels + 10)
+    with pytest.raises(TypeError, match=f"{name}: labels must be an integer array, not float64"):
+        call(small_model(), images, labels / 1.0)
+    with pytest.raises(TypeError, match=f"{name}: images must be .*not int64"):
+        call(small_model(), images.astype(np.int64), labels)
+    model = Sequential([ReLU()], input_shape=(8, 8, 1))
+    with pytest.raises(ValueError, match=rf"{name}: the model gives \(8, 8, 1\).*end it with Flat"):
+        call(model, images, labels)
+    with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
+        call(small_model(), images, labels, threads=0)
+
+
+def test_a_batch_larger_than_the_set_is_refused(digits):
+    with pytest.raises(ValueError, match="batch_size 128 is larger than the training set of 72"):
+        fit(small_model(), *digits)
+
+
+def test_a_split_always_leaves_something_to_learn_from(digits):
+    images, labels = digits[0][:2], digits[1][:2]
+    _, history = (
+        small_model(),
+        fit(
+            small_model(),
+            images,
+            labels,
+            validation_split=0.9,
+            batch_size=1,
+            epochs=1,
+            progress=False,
+        ),
+    )
+    assert "val_loss" in history
