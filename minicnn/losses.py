@@ -80,7 +80,7 @@ def softmax_cross_entropy(
     shapes.check_array("softmax_cross_entropy", "logits", logits, "N classes")
     N, K = logits.shape
     targets = _as_rows(labels, N, K).astype(logits.dtype)  # (N, classes)
-    with np.errstate(invalid="ignore"):  # ∞ - ∞ is NaN, and so is then the loss
+    with np.errstate(invalid="ignore", over="ignore"):  # the loss may be ∞ or NaN, and says so
         shifted = logits - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     totals = exponentials.sum(axis=1, keepdims=True)  # (N, 1)

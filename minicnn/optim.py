@@ -66,9 +66,9 @@ class SGD:
         TypeError, ValueError
             If they do not fit each other or the parameters of the first step.
         """
+        _check_vectors("SGD", parameters, gradients, self._velocity)
         if self._velocity is None:
             self._velocity = np.zeros_like(parameters)
-        _check_vectors("SGD", parameters, gradients, self._velocity)
         number = parameters.dtype.type
         kernels.sgd_update(
             parameters,
@@ -134,9 +134,9 @@ class Adam:
         TypeError, ValueError
             If they do not fit each other or the parameters of the first step.
         """
+        _check_vectors("Adam", parameters, gradients, self._m)
         if self._m is None or self._v is None:
             self._m, self._v = np.zeros_like(parameters), np.zeros_like(parameters)
-        _check_vectors("Adam", parameters, gradients, self._m)
         self._steps += 1
         number = parameters.dtype.type
         kernels.adam_update(
@@ -154,8 +154,9 @@ class Adam:
 
 
 def _check_vectors(
-    where: str, parameters: FloatArray, gradients: FloatArray, state: FloatArray
+    where: str, parameters: FloatArray, gradients: FloatArray, state: FloatArray | None
 ) -> None:
+    state = parameters if state is None else state  # the first step makes one that fits
     shapes.check_array(where, "parameters", parameters, "P")
     shapes.check_array(where, "gradients", gradients, "P")
     shapes.check_same_dtype(where, parameters=parameters, gradients=gradients, state=state)

@@ -68,7 +68,7 @@ def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
     """
     shapes.check_float("relu_backward", "dy", dy)
     shapes.check_gradient("relu_backward", dy, cache.positive.shape, dy.dtype)
-    return dy * cache.positive
+    return np.where(cache.positive, dy, dy.dtype.type(0))
 
 
 def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
@@ -99,7 +99,7 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
     Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
     shapes.check_array("softmax", "logits", logits, "N classes")
-    with np.errstate(invalid="ignore"):  # ∞ - ∞ is NaN, which is what the row then holds
+    with np.errstate(invalid="ignore", over="ignore"):  # ∞ - ∞ is NaN, and so is then the row
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     y = exponentials / exponentials.sum(axis=1, keepdims=True)
     return y, SoftmaxCache(y)

@@ -141,7 +141,9 @@ def check_probability_rows(where: str, rows: NDArray[Any], shape: Sequence[int])
         raise ValueError(
             f"{where}: label rows must have shape {tuple(shape)} like the logits, not {rows.shape}"
         )
-    wrong = np.flatnonzero(~((rows >= 0).all(axis=1) & (abs(rows.sum(axis=1) - 1) < 1e-4)))
+    with np.errstate(invalid="ignore"):  # ∞ - ∞ is NaN, and that is no distribution
+        sums = rows.sum(axis=1)
+    wrong = np.flatnonzero(~((rows >= 0).all(axis=1) & (abs(sums - 1) < 1e-4)))
     if wrong.size:
         first = wrong[0]
         raise ValueError(

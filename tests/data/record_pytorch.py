@@ -1,0 +1,212 @@
+"""Record PyTorch's numbers in ``tests/data/pytorch.npz``, so that parity is tested without PyTorch.
+
+    python tests/data/record_pytorch.py
+
+Arrays are recorded in the layout of minicnn. The inputs are multiples of 1/8 up to 4: every
+product and sum of a convolution is then exact, also in float32, and the record of a convolution,
+pool or dense layer does not depend on the machine that made it.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+RECORD = Path(__file__).with_name("pytorch.npz")
+
+# x (N, H, W, C), weight (KH, KW, C, F), stride, padding
+CONVOLUTIONS = {
+    "conv 3x3": ((2, 6, 5, 3), (3, 3, 3, 4), 1, 0),
+    "conv 1x1": ((2, 3, 4, 3), (1, 1, 3, 2), 1, 0),
+    "conv 5x5": ((1, 7, 8, 1), (5, 5, 1, 3), 1, 2),
+    "conv 2x3": ((2, 5, 6, 2), (2, 3, 2, 2), 1, 0),
+    "conv stride 2": ((2, 7, 6, 2), (3, 3, 2, 2), 2, 0),
+    "conv stride (2, 1)": ((1, 6, 5, 2), (3, 2, 2, 3), (2, 1), 0),
+    "conv padding (2, 1)": ((1, 4, 5, 2), (3, 3, 2, 2), 1, (2, 1)),
+    "conv all different": ((3, 8, 5, 2), (4, 3, 2, 5), (3, 2), (1, 2)),
+    "conv same": ((1, 5, 4, 2), (3, 5, 2, 2), 1, "same"),
+    "conv same, even kernel": ((1, 5, 4, 2), (4, 2, 2, 2), 1, "same"),
+    "conv K above 64": ((2, 4, 4, 8), (3, 3, 8, 2), 1, 1),
+}
+
+# x (N, H, W, C), pool size, stride, padding; PyTorch allows half the window of padding
+POOLS = {
+    "pool 2x2": ((2, 6, 4, 3), 2, None, 0),
+    "pool 2x2, left over": ((1, 5, 7, 2), 2, None, 0),
+    "pool 3x3 overlapping": ((2, 5, 6, 2), 3, 1, 0),
+    "pool 3x2 padded": ((1, 5, 6, 2), (3, 2), (2, 1), (1, 1)),
+    "pool with gaps": ((1, 8, 7, 1), 2, (3, 4), 0),
+}
+
+DENSES = {"dense 5 to 3": (4, 5, 3), "dense 70 to 2": (3, 70, 2)}
+
+# The class of torch.optim, its options, and those of minicnn; 50 steps each
+OPTIMISERS = {
+    "sgd": ("SGD", {"lr": 0.1}, {"learning_rate": 0.1}),
+    "sgd momentum": (
+        "SGD",
+        {"lr": 0.05, "momentum": 0.9},
+        {"learning_rate": 0.05, "momentum": 0.9},
+    ),
+    "sgd nesterov": (
+        "SGD",
+        {"lr": 0.02, "momentum": 0.8, "nesterov": True},
+        {"learning_rate": 0.02, "momentum": 0.8, "nesterov": True},
+    ),
+    "adam": ("Adam", {}, {}),
+    "adam other options": (
+        "Adam",
+        {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-4},
+        {"learning_rate": 0.03, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-4},
+    ),
+}
+STEPS, PARAMETERS = 50, 5
+
+
+def to_torch(array, *, weight=False):
+    """Images (N, H, W, C) to (N, C, H, W), or weights (KH, KW, C, F) to (F, C, KH, KW)."""
+    return np.ascontiguousarray(array.transpose((3, 2, 0, 1) if weight else (0, 3, 1, 2)))
+
+
+def from_torch(array, *, weight=False):
+    """Images (N, C, H, W) to (N, H, W, C), or weights (F, C, KH, KW) to (KH, KW, C, F)."""
+    return np.ascontiguousarray(array.transpose((2, 3, 1, 0) if weight else (0, 2, 3, 1)))
+
+
+def eighths(rng, *shape):
+    """Multiples of 1/8 from -4 to 4."""
+    return rng.integers(-32, 33, shape) / 8
+
+
+def leaf(array):
+    import torch
+
+    return torch.tensor(array, requires_grad=True)
+
+
+def conv2d(x, weight, bias, stride, padding, dy=None):
+    """Return (y, dx, dweight, dbias) from PyTorch; without `dy` only (y,)."""
+    from torch.nn.functional import conv2d
+
+    x, weight, bias = leaf(to_torch(x)), leaf(to_torch(weight, weight=True)), leaf(bias)
+    with warnings.catch_warnings():  # that "same" with an even kernel may cost a copy
+        warnings.filterwarnings("ignore", "Using padding='same' with even kernel lengths")
+        y = conv2d(x, weight, bias, stride, padding)
+    found = [from_torch(y.detach().numpy())]
+    if dy is not None:
+        y.backward(leaf(to_torch(dy)))
+        dweight = from_torch(weight.grad.numpy(), weight=True)
+        found += [from_torch(x.grad.numpy()), dweight, bias.grad.numpy()]
+    return tuple(found)
+
+
+def max_pool2d(x, pool_size, stride, padding, dy=None):
+    """Return (y, dx) from PyTorch; without `dy` only (y,)."""
+    from torch.nn.functional import max_pool2d
+
+    x = leaf(to_torch(x))
+    y = max_pool2d(x, pool_size, stride, padding)
+    if dy is None:
+        return (from_torch(y.detach().numpy()),)
+    y.backward(leaf(to_torch(dy)))
+    return from_torch(y.detach().numpy()), from_torch(x.grad.numpy())
+
+
+def gradients(function, dy, *arguments):
+    """Return (y, one gradient for each argument) of a function of PyTorch."""
+    leaves = [leaf(array) for array in arguments]
+    y = function(*leaves)
+    y.backward(leaf(np.asarray(dy)))
+    return y.detach().numpy(), *(argument.grad.numpy() for argument in leaves)
+
+
+def trajectory(kind, options, start, steps):
+    """Return the parameters after each step of an optimiser of PyTorch."""
+    import torch
+
+    parameters = leaf(start)
+    optimiser = getattr(torch.optim, kind)([parameters], **options)
+    seen = []
+    for gradient in steps:
+        parameters.grad = torch.tensor(gradient)
+        optimiser.step()
+        seen.append(parameters.detach().numpy().copy())
+    return np.array(seen)
+
+
+def record():
+    """Return all arrays by name, ``"case/array"``, and the version of PyTorch."""
+    import torch
+    from torch.nn import functional
+
+    rng = np.random.default_rng(20)
+    found = {"version": np.array(torch.__version__)}
+
+    def keep(case, names, arrays):
+        for name, array in zip(names.split(), arrays, strict=True):
+            found[f"{case}/{name}"] = array
+
+    for case, (x_shape, weight_shape, stride, padding) in CONVOLUTIONS.items():
+        x, weight, bias = (eighths(rng, *s) for s in (x_shape, weight_shape, weight_shape[3:]))
+        (y,) = conv2d(x, weight, bias, stride, padding)
+        dy = eighths(rng, *y.shape)
+        arrays = conv2d(x, weight, bias, stride, padding, dy)
+        keep(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
+
+    for case, (x_shape, *options) in POOLS.items():
+        x = eighths(rng, *x_shape)
+        (y,) = max_pool2d(x, *options)
+        dy = eighths(rng, *y.shape)
+        keep(case, "x dy y dx", (x, dy, *max_pool2d(x, *options, dy)))
+
+    for case, (N, inputs, outputs) in DENSES.items():
+        x, weight, bias = (
+            eighths(rng, N, inputs),
+            eighths(rng, inputs, outputs),
+            eighths(rng, outputs),
+        )
+        dy = eighths(rng, N, outputs)
+        arrays = gradients(lambda x, weight, bias: x @ weight + bias, dy, x, weight, bias)
+        keep(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
+
+    x, dy = eighths(rng, 3, 20), eighths(rng, 3, 20)
+    keep("relu", "x dy y dx", (x, dy, *gradients(functional.relu, dy, x)))
+
+    logits, dy = eighths(rng, 4, 10), eighths(rng, 4, 10)
+    softmax = gradients(lambda logits: functional.softmax(logits, dim=1), dy, logits)
+    keep("softmax", "logits dy y dlogits", (logits, dy, *softmax))
+
+    labels, rows = np.array([3, 0, 9, 3]), rng.integers(1, 9, (4, 10)) / 1.0
+    rows /= rows.sum(axis=1, keepdims=True)
+    for case, targets in {"loss of labels": labels, "loss of rows": rows}.items():
+        for size in (1, 300):
+            arrays = gradients(
+                lambda logits, targets=targets: functional.cross_entropy(
+                    logits, torch.tensor(targets)
+                ),
+                1.0,
+                size * logits,
+            )
+            keep(
+                f"{case}, logits times {size}",
+                "logits labels loss dlogits",
+                (size * logits, targets, *arrays),
+            )
+
+    start, steps = eighths(rng, PARAMETERS), eighths(rng, STEPS, PARAMETERS)
+    keep("optimisers", "start gradients", (start, steps))
+    for case, (kind, options, _) in OPTIMISERS.items():
+        found[f"{case}/trajectory"] = trajectory(kind, options, start, steps)
+    return found
+
+
+def pack(array):
+    """As float32 where that loses nothing, to halve the file."""
+    if array.dtype == np.float64 and np.array_equal(array, array.astype(np.float32)):
+        return array.astype(np.float32)
+    return array
+
+
+if __name__ == "__main__":
+    np.savez_compressed(RECORD, **{name: pack(array) for name, array in record().items()})
+    print(f"{RECORD}: {RECORD.stat().st_size / 1000:.0f} kB")

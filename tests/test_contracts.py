@@ -1,0 +1,273 @@
+"""What holds for every op, and for the loss: dtypes, shapes, inputs left alone, any layout, NaN."""
+
+import numpy as np
+import pytest
+
+from minicnn import losses, ops
+
+# Forward, backward, the shapes of the arrays by name, and the options.
+OPS = {
+    "conv2d": (
+        ops.conv2d,
+        ops.conv2d_backward,
+        {"x": (3, 5, 4, 2), "weight": (3, 2, 2, 3), "bias": (3,)},
+        {"stride": (1, 2), "padding": 1},
+    ),
+    "conv2d, reference": (
+        ops.conv2d,
+        ops.conv2d_backward,
+        {"x": (2, 4, 3, 2), "weight": (3, 2, 2, 2), "bias": (2,)},
+        {"backend": "reference"},
+    ),
+    "max_pool2d": (
+        ops.max_pool2d,
+        ops.max_pool2d_backward,
+        {"x": (2, 5, 6, 3)},
+        {"pool_size": (3, 2), "padding": (1, 0)},
+    ),
+    "dense": (
+        ops.dense,
+        ops.dense_backward,
+        {"x": (5, 4), "weight": (4, 3), "bias": (3,)},
+        {},
+    ),
+    "flatten": (ops.flatten, ops.flatten_backward, {"x": (2, 3, 4, 5)}, {}),
+    "relu": (ops.relu, ops.relu_backward, {"x": (4, 3, 2)}, {}),
+    "softmax": (ops.softmax, ops.softmax_backward, {"logits": (3, 4)}, {}),
+}
+every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+
+
+def as_tuple(gradients):
+    return gradients if isinstance(gradients, tuple) else (gradients,)
+
+
+def run(op, arrays, dy=None):
+    """Return (y, cache, dy, gradients)."""
+    forward, backward, _, options = op
+    y, cache = forward(**arrays, **options)
+    dy = np.linspace(-1, 1, y.size, dtype=y.dtype).reshape(y.shape) if dy is None else dy
+    return y, cache, dy, as_tuple(backward(dy, cache))
+
+
+def draw_arrays(op, draw):
+    return {name: draw(*shape) for name, shape in op[2].items()}
+
+
+# ------------------------------------------------------------ dtypes and shapes
+
+
+@every_op
+def test_out_dtype_is_in_dtype_and_dname_has_the_shape_of_name(normals, dtype, op):
+    arrays = draw_arrays(op, normals(1, dtype))
+    y, cache, _, gradients = run(op, arrays)
+    assert y.dtype == dtype
+    assert len(gradients) == len(arrays)
+    for name, gradient in zip(arrays, gradients, strict=True):
+        assert (gradient.shape, gradient.dtype) == (arrays[name].shape, dtype), f"d{name}"
+    for field, value in cache._asdict().items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            assert value.dtype == dtype, field
+
+
+@every_op
+def test_a_cache_is_a_named_tuple_that_says_what_it_keeps(normals, op):
+    _, cache, _, _ = run(op, draw_arrays(op, normals(1, np.float32)))
+    assert isinstance(cache, tuple)
+    assert cache._fields
+    assert type(cache).__doc__.startswith(f"What `{op[1].__name__}` needs")
+
+
+@pytest.mark.parametrize("labels", [np.array([0, 2, 1]), np.eye(3)], ids=["numbers", "rows"])
+def test_dtypes_and_shapes_of_the_loss(normals, dtype, labels):
+    logits = normals(2, dtype)(3, 3)
+    loss, cache = losses.softmax_cross_entropy(logits, labels)
+    assert (np.ndim(loss), loss.dtype) == (0, dtype)
+    assert {field: (a.shape, a.dtype) for field, a in cache._asdict().items()} == {
+        "probabilities": ((3, 3), dtype),
+        "targets": ((3, 3), dtype),
+    }
+    for dloss in (1.0, np.float64(0.5), loss):
+        dlogits = losses.softmax_cross_entropy_backward(dloss, cache)
+        assert (dlogits.shape, dlogits.dtype) == ((3, 3), dtype)
+
+
+@pytest.mark.parametrize(
+    ("pool_size", "winner_dtype"),
+    [((1, 1), np.uint8), ((16, 16), np.uint8), ((17, 16), np.uint16), ((1, 300), np.uint16)],
+)
+def test_a_winner_is_kept_in_one_byte_up_to_16x16(pool_size, winner_dtype):
+    # The last pixel of the window wins: the largest number that there is to keep.
+    x = np.arange(np.prod(pool_size), dtype=np.float32).reshape(1, *pool_size, 1)
+    y, cache = ops.max_pool2d(x, pool_size)
+    assert cache.winner.dtype == winner_dtype
+    assert cache.winner.item() == x.size - 1
+    assert np.flatnonzero(ops.max_pool2d_backward(y + 1, cache)).tolist() == [x.size - 1]
+
+
+# ------------------------------------------------------------ inputs are left alone
+
+
+@every_op
+def test_read_only_inputs_are_taken_and_left_as_they_are(normals, dtype, op):
+    arrays = draw_arrays(op, normals(3, dtype))
+    _, _, dy, wanted = run(op, arrays)
+    dy.flags.writeable = False
+    for array in arrays.values():
+        array.flags.writeable = False
+    _, cache, _, found = run(op, arrays, dy)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for array in cache:  # backward may not write to the cache either
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    for one, other in zip(as_tuple(op[1](dy, cache)), wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_op
+def test_inputs_are_left_as_they_are(normals, dtype, op):
+    arrays = draw_arrays(op, normals(4, dtype))
+    before = {name: array.copy() for name, array in arrays.items()}
+    _, _, dy, _ = run(op, arrays)
+    np.testing.assert_array_equal(dy, np.linspace(-1, 1, dy.size, dtype=dtype).reshape(dy.shape))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_the_loss_takes_read_only_inputs(normals, dtype):
+    logits, rows = normals(5, dtype)(3, 4), np.full((3, 4), 0.25, dtype)
+    logits.flags.writeable = rows.flags.writeable = False
+    loss, cache = losses.softmax_cross_entropy(logits, rows)
+    again, _ = losses.softmax_cross_entropy(logits, rows)
+    assert loss == again
+    for array in cache:
+        array.flags.writeable = False
+    first = losses.softmax_cross_entropy_backward(1.0, cache)
+    np.testing.assert_array_equal(first, losses.softmax_cross_entropy_backward(1.0, cache))
+
+
+# ------------------------------------------------------------ any layout in memory
+
+
+def transposed(array):
+    return np.asfortranarray(array)
+
+
+def strided(array):
+    """Every second element of a larger array, in every axis."""
+    larger = np.full([2 * axis for axis in array.shape], np.nan, array.dtype)
+    view = larger[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def backwards(array):
+    """Negative strides."""
+    return np.flip(np.ascontiguousarray(np.flip(array)))
+
+
+@every_op
+@pytest.mark.parametrize("layout", [transposed, strided, backwards])
+def test_the_layout_in_memory_does_not_matter(normals, dtype, op, layout):
+    arrays = draw_arrays(op, normals(6, dtype))
+    y, _, dy, wanted = run(op, arrays)
+    laid_out = {name: layout(array) for name, array in arrays.items()}
+    assert not all(array.flags.c_contiguous for array in laid_out.values())
+    found_y, _, _, found = run(op, laid_out, layout(dy))
+    # NumPy's own sums (softmax, dbias) may add in another order: some roundings.
+    close = {"rtol": 8 * np.finfo(dtype).eps, "atol": 8 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(found_y, y, **close)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, **close)
+
+
+# ------------------------------------------------------------ NaN and infinity
+# Warnings are errors in this project, so each of these also says that NumPy does not warn.
+
+
+@pytest.mark.parametrize("backend", ["im2col", "reference"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_conv2d_spoils_only_the_windows_that_touch(normals, dtype, backend, value):
+    draw = normals(7, dtype)
+    x, weight, bias = draw(2, 6, 7, 2), draw(3, 2, 2, 2), draw(2)
+    clean, _ = ops.conv2d(x, weight, bias, (2, 1), 1, backend=backend)
+    x[1, 3, 4, 0] = value
+    y, cache = ops.conv2d(x, weight, bias, (2, 1), 1, backend=backend)
+    # Row 3 is padded row 4: in the windows of rows 2 and 4, numbers 1 and 2. Column 4 is 5: 4, 5.
+    touched = np.zeros(y.shape, bool)
+    touched[1, 1:3, 4:6] = True
+    np.testing.assert_array_equal(~np.isfinite(y), touched)
+    np.testing.assert_array_equal(y[~touched], clean[~touched])
+    dy = np.ones_like(y)
+    dx, dweight, _ = ops.conv2d_backward(dy, cache)
+    assert np.isfinite(dx).all()  # dx depends on the weights alone
+    np.testing.assert_array_equal(np.isfinite(dweight).all(axis=(0, 1, 3)), [False, True])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_dense_spoils_only_the_row_of_that_image(normals, dtype, value):
+    draw = normals(8, dtype)
+    x, weight, bias = draw(5, 3), draw(3, 4), draw(4)
+    x[2, 1] = value
+    y, cache = ops.dense(x, weight, bias)
+    assert np.isfinite(y).all(axis=1).tolist() == [True, True, False, True, True]
+    dx, dweight, _ = ops.dense_backward(np.ones_like(y), cache)
+    assert np.isfinite(dx).all()
+    assert np.isfinite(dweight).all(axis=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_max_pool2d_keeps_nan_wherever_it_is_in_the_window(dtype, place):
+    x = np.arange(16, dtype=dtype).reshape(1, 4, 4, 1)
+    x[0, place[0], place[1], 0] = np.nan
+    y, cache = ops.max_pool2d(x, 2)
+    np.testing.assert_array_equal(y.ravel(), [np.nan, 7, 13, 15])
+    dx = ops.max_pool2d_backward(np.ones_like(y), cache)
+    assert dx[0, place[0], place[1], 0] == 1
+    assert dx.sum() == 4
+
+
+def test_max_pool2d_of_infinities(dtype):
+    x = np.array([[-np.inf, -np.inf, np.inf, 3], [-np.inf, -np.inf, np.inf, 4]], dtype)
+    y, cache = ops.max_pool2d(x[None, :, :, None], 2, padding=1, stride=(2, 2))
+    # Padded windows: columns (-1, 0), (1, 2), (3, 4) of rows (-1, 0) and (1, 2).
+    assert y[0, :, :, 0].tolist() == [[-np.inf, np.inf, 3], [-np.inf, np.inf, 4]]
+    dx = ops.max_pool2d_backward(np.ones_like(y), cache)
+    assert dx[0, :, :, 0].tolist() == [[1, 0, 1, 1], [1, 0, 1, 1]]
+
+
+def test_relu_keeps_nan_and_infinity(dtype):
+    y, cache = ops.relu(np.array([np.nan, np.inf, -np.inf, -1, 2], dtype))
+    np.testing.assert_array_equal(y, np.array([np.nan, np.inf, 0, 0, 2], dtype))
+    dx = ops.relu_backward(np.full(5, 3, dtype), cache)
+    assert dx[1:].tolist() == [3, 0, 0, 3]
+
+
+def test_relu_lets_nothing_through_where_it_is_cut_off(dtype):
+    _, cache = ops.relu(np.array([-1, 0, 2, 3, 4], dtype))
+    dx = ops.relu_backward(np.array([np.inf, np.nan, np.nan, -np.inf, 1], dtype), cache)
+    np.testing.assert_array_equal(dx, np.array([0, 0, np.nan, -np.inf, 1], dtype))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_softmax_of_a_spoilt_row_is_nan_and_of_the_others_right(dtype, value):
+    logits = np.array([[1, 2, 3], [1, value, 3], [5, 5, 5]], dtype)
+    y, cache = ops.softmax(logits)
+    assert np.isnan(y).all(axis=1).tolist() == [False, True, False]
+    dlogits = ops.softmax_backward(np.ones_like(y), cache)
+    assert np.isnan(dlogits).all(axis=1).tolist() == [False, True, False]
+
+
+def test_softmax_gives_minus_infinity_no_share(dtype):
+    y, _ = ops.softmax(np.array([[0, -np.inf, 0], [-np.inf, -np.inf, 7]], dtype))
+    assert y.tolist() == [[0.5, 0, 0.5], [0, 0, 1]]
+    y, _ = ops.softmax(np.full((1, 2), -np.inf, dtype))
+    assert np.isnan(y).all()  # nothing to share out
+
+
+@every_op
+def test_a_batch_of_nothing_but_nan_gives_nan_without_a_warning(dtype, op):
+    arrays = {name: np.full(shape, np.nan, dtype) for name, shape in op[2].items()}
+    y, _, _, _ = run(op, arrays)
+    assert np.isnan(y).all()

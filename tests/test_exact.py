@@ -1,0 +1,345 @@
+"""Every op and kernel equals the reference with ``==``, and NumPy's whole numbers.
+
+On small whole numbers each sum is exact, so the order of adding, the blocks of the matrix product
+and fused multiply-adds make no difference: anything but equality is a mistake.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from threading import Barrier
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import kernels, ops, reference, shapes
+from minicnn.kernels.matmul import BLOCK
+
+THREADS = 4
+
+
+def equal(found, wanted):
+    """Same values, shape and dtype; of a tuple, in each place."""
+    if isinstance(wanted, tuple):
+        for one, other in zip(found, wanted, strict=True):
+            equal(one, other)
+    else:
+        np.testing.assert_array_equal(found, wanted, strict=True)
+
+
+def pairs(low, high):
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+unequal_sides = pairs(1, 6).filter(lambda size: size[0] != size[1])
+
+# ------------------------------------------------------------ convolution
+
+# x (N, H, W, C), kernel (KH, KW, F), stride, padding
+CONVOLUTIONS = {
+    "3x3": ((2, 5, 4, 2), (3, 3, 2), 1, 0),
+    "1x1": ((2, 3, 4, 3), (1, 1, 2), 1, 0),
+    "5x5, K odd and above one block": ((1, 6, 5, 3), (5, 5, 2), 1, 0),
+    "K even and above one block": ((1, 4, 3, 8), (3, 3, 3), 1, 1),
+    "stride 2": ((2, 7, 6, 2), (3, 3, 2), 2, 0),
+    "stride (2, 1)": ((1, 6, 5, 1), (2, 3, 2), (2, 1), 0),
+    "stride larger than the kernel": ((1, 8, 7, 1), (2, 1, 2), (3, 4), 0),
+    "padding 1": ((2, 4, 3, 2), (3, 3, 2), 1, 1),
+    "padding (2, 0)": ((1, 3, 5, 2), (3, 2, 2), 1, (2, 0)),
+    "padding larger than the kernel": ((1, 2, 3, 1), (1, 2, 1), 1, 3),
+    "same, even kernel, stride (2, 3)": ((1, 5, 7, 2), (4, 2, 2), (2, 3), "same"),
+    "valid": ((1, 4, 6, 1), (2, 3, 1), 2, "valid"),
+    "kernel as large as the padded image": ((3, 3, 2, 2), (5, 4, 1), 1, 1),
+    "one pixel, one channel, one filter": ((1, 1, 1, 1), (1, 1, 1), 1, 0),
+    "5 rows of patches": ((5, 2, 2, 1), (2, 2, 3), 1, 0),
+    "6 rows of patches": ((1, 4, 3, 1), (2, 2, 5), 1, 0),
+    "7 rows of patches": ((1, 1, 7, 1), (1, 1, 1), 1, 0),
+}
+
+
+def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend="im2col"):
+    KH, KW, F = kernel
+    x, weight, bias = draw(*x_shape), draw(KH, KW, x_shape[3], F), draw(F)
+    y, cache = ops.conv2d(x, weight, bias, stride, padding, backend=backend)
+    wanted, reference_cache = reference.conv2d(x, weight, bias, stride, padding)
+    equal(y, wanted)
+    dy = draw(*y.shape)
+    gradients = reference.conv2d_backward(dy, reference_cache)
+    equal(ops.conv2d_backward(dy, cache), gradients)
+    no_dx, *others = ops.conv2d_backward(dy, cache, need_dx=False)
+    assert no_dx is None
+    equal(tuple(others), gradients[1:])
+
+
+@pytest.mark.parametrize("backend", ["im2col", "reference"])
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_conv2d(integers, dtype, case, backend):
+    convolution_equals_reference(integers(1, dtype), *case, backend)
+
+
+@pytest.mark.parametrize(
+    ("images_at_once", "pieces"), [(0.5, [1] * 5), (1, [1] * 5), (2.5, [2, 2, 1]), (5, [5])]
+)
+def test_conv2d_in_chunks_with_a_small_last_one(
+    integers, dtype, monkeypatch, images_at_once, pieces
+):
+    image_bytes = (5 * 3) * (2 * 2 * 2) * np.dtype(dtype).itemsize  # (OH*OW) * (KH*KW*C)
+    limit = int(images_at_once * image_bytes)
+    monkeypatch.setattr("minicnn.ops.convolution.PATCH_BYTES", limit)
+    gathered, gather = [], kernels.gather_patches
+
+    def counted(x, window, patches):
+        gathered.append(len(x))
+        gather(x, window, patches)
+
+    monkeypatch.setattr(kernels, "gather_patches", counted)
+    convolution_equals_reference(integers(2, dtype), (5, 6, 4, 2), (2, 2, 3), 1, 0)
+    assert gathered == pieces * 3  # forward, backward, and backward without dx
+
+
+@st.composite
+def convolutions(draw):
+    """Draw a row like those of CONVOLUTIONS: sizes up to 6, H other than W."""
+    H, W = draw(unequal_sides)
+    down, right = draw(pairs(0, 2))
+    kernel = draw(st.integers(1, min(6, H + 2 * down))), draw(st.integers(1, min(6, W + 2 * right)))
+    padding = draw(st.sampled_from([(down, right), "same"]))  # "same" takes any kernel
+    stride = draw(st.integers(1, 3) | pairs(1, 6))
+    N, C, F = (draw(st.integers(1, 3)) for _ in range(3))
+    return (N, H, W, C), (*kernel, F), stride, padding
+
+
+@given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
+def test_conv2d_of_any_shape(integers, case, seed, dtype):
+    convolution_equals_reference(integers(seed, dtype), *case)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000)
+@given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
+def test_conv2d_of_any_shape_many_times(integers, case, seed, dtype):
+    convolution_equals_reference(integers(seed, dtype), *case)
+
+
+# ------------------------------------------------------------ the matrix product
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("K", [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 1])
+@pytest.mark.parametrize("M", [1, 2, 3, 4, 5, 7, 8])
+def test_matmul_add(integers, dtype, M, K, transposed):
+    draw = integers(3, dtype)
+    a = draw(K, M).T if transposed else draw(M, K)
+    for N in (1, 3):
+        b, out = draw(K, N), draw(M, N)
+        wanted = out.astype(np.int64) + a.astype(np.int64) @ b.astype(np.int64)
+        kernels.matmul_add(a, b, out)
+        equal(out, wanted.astype(dtype))
+
+
+# ------------------------------------------------------------ max-pooling
+
+# x (N, H, W, C), pool size, stride, padding
+POOLS = {
+    "2x2": ((2, 4, 6, 3), 2, None, 0),
+    "2x2, a row and a column left over": ((1, 5, 7, 2), 2, None, 0),
+    "overlapping": ((1, 5, 6, 2), 3, 1, 0),
+    "overlapping and padded": ((2, 5, 4, 1), (3, 2), (2, 1), (2, 1)),
+    "with gaps": ((1, 7, 8, 2), 2, (3, 4), 0),
+    "same": ((1, 5, 6, 1), (4, 3), (2, 3), "same"),
+    "window larger than the image": ((1, 2, 3, 2), (5, 4), 1, (2, 3)),
+    "1x1": ((1, 2, 3, 1), 1, None, 0),
+}
+
+
+def pool_equals_reference(x, dy_draw, pool_size, stride, padding):
+    y, cache = ops.max_pool2d(x, pool_size, stride, padding)
+    wanted, reference_cache = reference.max_pool2d(x, pool_size, stride, padding)
+    equal(y, wanted)
+    # The places of the winners, as (h, w) of the image.
+    _, KW, SH, SW, top, left, OH, OW = cache.window
+    oh, ow = np.arange(OH)[:, None, None], np.arange(OW)[:, None]
+    winner = cache.winner.astype(np.int64)
+    h, w = oh * SH - top + winner // KW, ow * SW - left + winner % KW
+    equal(np.stack([h, w], axis=-1), reference_cache[1])
+    dy = dy_draw(*y.shape)
+    equal(ops.max_pool2d_backward(dy, cache), reference.max_pool2d_backward(dy, reference_cache))
+
+
+@pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)
+def test_max_pool2d(integers, dtype, case):
+    x_shape, *options = case
+    draw = integers(4, dtype)
+    pool_equals_reference(draw(*x_shape), draw, *options)
+
+
+@pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)
+@pytest.mark.parametrize("values", [[0.0], [1.0, 2.0], [-np.inf, -1.0], [np.nan, 0.0, np.inf]])
+def test_max_pool2d_where_most_windows_tie(integers, case, values):
+    x_shape, *options = case
+    x = np.random.default_rng(5).choice(np.array(values), x_shape)
+    pool_equals_reference(x, integers(5, np.float64), *options)
+
+
+@st.composite
+def pools(draw):
+    """Draw a row like those of POOLS: sizes up to 6, H other than W."""
+    H, W = draw(unequal_sides)
+    KH, KW = draw(pairs(1, 4))
+    down = draw(st.integers(max(0, (KH - H + 1) // 2), KH - 1))
+    right = draw(st.integers(max(0, (KW - W + 1) // 2), KW - 1))
+    padding = draw(st.sampled_from([(down, right), "same"]))
+    N, C = draw(pairs(1, 3))
+    return (N, H, W, C), (KH, KW), draw(st.none() | pairs(1, 4)), padding
+
+
+@given(pools(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
+def test_max_pool2d_of_any_shape(integers, case, seed, dtype):
+    x_shape, *options = case
+    draw = integers(seed, dtype)
+    pool_equals_reference(draw(*x_shape), draw, *options)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000)
+@given(pools(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
+def test_max_pool2d_of_any_shape_many_times(integers, case, seed, dtype):
+    x_shape, *options = case
+    draw = integers(seed, dtype)
+    pool_equals_reference(draw(*x_shape), draw, *options)
+
+
+# ------------------------------------------------------------ dense, flatten, relu, patches
+
+
+@pytest.mark.parametrize(
+    ("N", "inputs", "outputs"), [(1, 1, 1), (4, 3, 2), (3, 5, 1), (6, 65, 3), (9, 128, 2)]
+)
+def test_dense(integers, dtype, N, inputs, outputs):
+    draw = integers(6, dtype)
+    x, weight, bias = draw(N, inputs), draw(inputs, outputs), draw(outputs)
+    y, cache = ops.dense(x, weight, bias)
+    wanted, reference_cache = reference.dense(x, weight, bias)
+    equal(y, wanted)
+    dy = draw(N, outputs)
+    gradients = reference.dense_backward(dy, reference_cache)
+    equal(ops.dense_backward(dy, cache), gradients)
+    no_dx, *others = ops.dense_backward(dy, cache, need_dx=False)
+    assert no_dx is None
+    equal(tuple(others), gradients[1:])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 2), (1, 1, 5, 1), (3, 2, 1, 4)])
+def test_flatten(integers, dtype, shape):
+    draw = integers(7, dtype)
+    x = draw(*shape)
+    y, cache = ops.flatten(x)
+    wanted, reference_cache = reference.flatten(x)
+    equal(y, wanted)
+    dy = draw(*y.shape)
+    equal(ops.flatten_backward(dy, cache), reference.flatten_backward(dy, reference_cache))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 2), (5, 7), (6,)])
+def test_relu(integers, dtype, shape):
+    draw = integers(8, dtype)
+    x, dy = draw(*shape), draw(*shape)
+    y, cache = ops.relu(x)
+    wanted, reference_cache = reference.relu(x)
+    equal(y, wanted)
+    equal(ops.relu_backward(dy, cache), reference.relu_backward(dy, reference_cache))
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_gather_and_scatter_patches(integers, dtype, case):
+    (N, H, W, C), (KH, KW, _), stride, padding = case
+    draw = integers(9, dtype)
+    window = shapes.window("test", (H, W), (KH, KW), stride, padding)
+    x, dx = draw(N, H, W, C), draw(N, H, W, C)
+    patches = np.full((N, window.OH, window.OW, KH, KW, C), np.nan, dtype)
+    dpatches = draw(*patches.shape)
+    wanted_patches, wanted_dx = np.zeros_like(patches), dx.copy()
+    for oh, ow, kh, kw in product(range(window.OH), range(window.OW), range(KH), range(KW)):
+        h, w = oh * window.SH - window.top + kh, ow * window.SW - window.left + kw
+        if 0 <= h < H and 0 <= w < W:
+            wanted_patches[:, oh, ow, kh, kw] = x[:, h, w]
+            wanted_dx[:, h, w] += dpatches[:, oh, ow, kh, kw]
+    kernels.gather_patches(x, window, patches)  # must overwrite every NaN
+    equal(patches, wanted_patches)
+    kernels.scatter_patches(dpatches, window, dx)  # adds to what is there
+    equal(dx, wanted_dx)
+
+
+# ------------------------------------------------------------ batches and threads
+# Here the numbers are any, and sums are rounded: equal bytes mean one order of adding.
+
+
+def test_an_image_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype):
+    draw = normals(10, dtype)
+    x, weight, bias = draw(5, 5, 3, 8), draw(3, 3, 8, 7), draw(7)  # K = 72, above one block
+    y, cache = ops.conv2d(x, weight, bias, padding=(1, 0))
+    dy = draw(*y.shape)
+    dx, _, _ = ops.conv2d_backward(dy, cache)
+    for n in range(5):
+        one = slice(n, n + 1)
+        y_one, cache = ops.conv2d(x[one], weight, bias, padding=(1, 0))
+        equal(y_one, y[one])
+        equal(ops.conv2d_backward(dy[one], cache)[0], dx[one])
+
+
+@pytest.mark.parametrize("inputs", [3, 64, 131])
+def test_a_row_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype, inputs):
+    draw = normals(11, dtype)
+    x, weight, bias, dy = draw(7, inputs), draw(inputs, 10), draw(10), draw(7, 10)
+    y, cache = ops.dense(x, weight, bias)
+    dx, _, _ = ops.dense_backward(dy, cache)
+    for n in range(7):
+        one = slice(n, n + 1)
+        y_one, cache = ops.dense(x[one], weight, bias)
+        equal(y_one, y[one])
+        equal(ops.dense_backward(dy[one], cache)[0], dx[one])
+
+
+def run_conv2d(draw):
+    x, weight, bias = draw(5, 6, 5, 3), draw(3, 3, 3, 4), draw(4)
+    y, cache = ops.conv2d(x, weight, bias, padding=1)
+    return (y, *ops.conv2d_backward(y, cache))
+
+
+def run_max_pool2d(draw):
+    y, cache = ops.max_pool2d(draw(4, 6, 5, 3), 3, 1)
+    return y, cache.winner, ops.max_pool2d_backward(y, cache)
+
+
+def run_dense(draw):
+    y, cache = ops.dense(draw(9, 70), draw(70, 5), draw(5))
+    return (y, *ops.dense_backward(y, cache))
+
+
+def run_relu(draw):
+    y, cache = ops.relu(draw(9, 70))
+    return y, ops.relu_backward(draw(9, 70), cache)
+
+
+def run_softmax(draw):
+    y, cache = ops.softmax(draw(9, 10))
+    return y, ops.softmax_backward(draw(9, 10), cache)
+
+
+@pytest.mark.parametrize("run", [run_conv2d, run_max_pool2d, run_dense, run_relu, run_softmax])
+def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeypatch):
+    monkeypatch.setattr("minicnn.ops.convolution.PATCH_BYTES", 2**14)  # several chunks
+
+    def alone(seed):
+        return [array.tobytes() for array in run(normals(seed, dtype))]
+
+    barrier = Barrier(THREADS, timeout=60)
+
+    def together(seed):
+        barrier.wait()
+        return [alone(seed) for _ in range(3)]
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(together, range(THREADS)))  # other numbers in each thread
+    assert found == [[alone(seed)] * 3 for seed in range(THREADS)]

@@ -1,0 +1,410 @@
+"""What the ops refuse, and in which words: the name, what was given, and what is wanted."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minicnn import ops, reference, shapes
+
+f32, f64, f16 = np.float32, np.float64, np.float16
+
+
+def ones(*shape, dtype=f32):
+    return np.ones(shape, dtype)
+
+
+X, WEIGHT, BIAS = ones(2, 5, 4, 3), ones(3, 2, 3, 6), ones(6)
+ROWS, MATRIX, OUT = ones(2, 5), ones(5, 3), ones(3)
+
+
+def conv2d(x=X, weight=WEIGHT, bias=BIAS, stride=1, padding=0, **options):
+    return lambda: ops.conv2d(x, weight, bias, stride, padding, **options)
+
+
+def dense(x=ROWS, weight=MATRIX, bias=OUT):
+    return lambda: ops.dense(x, weight, bias)
+
+
+def pool(x=X, pool_size=2, stride=None, padding=0):
+    return lambda: ops.max_pool2d(x, pool_size, stride, padding)
+
+
+def backward(backward_op, forward_call, dy):
+    return lambda: backward_op(dy, forward_call()[1])
+
+
+def refuses(error, message, call):
+    """The message is this one: the words are part of the library."""
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        call()
+
+
+# ------------------------------------------------------------ arrays
+
+NO_ARRAYS = {
+    "conv2d: x must be a NumPy array, not list": conv2d([[[[1.0]]]]),
+    "conv2d: weight must be a NumPy array, not NoneType": conv2d(weight=None),
+    "dense: bias must be a NumPy array, not float": dense(bias=0.0),
+    "softmax: logits must be a NumPy array, not list": lambda: ops.softmax([[1.0]]),
+    "relu: x must be a NumPy array, not tuple": lambda: ops.relu((1.0, 2.0)),
+}
+
+# Calls that give one argument another dtype.
+CASTS = {
+    "conv2d: x": lambda dtype: conv2d(X.astype(dtype)),
+    "conv2d: weight": lambda dtype: conv2d(weight=WEIGHT.astype(dtype)),
+    "conv2d: bias": lambda dtype: conv2d(bias=BIAS.astype(dtype)),
+    "dense: x": lambda dtype: dense(ROWS.astype(dtype)),
+    "dense: weight": lambda dtype: dense(weight=MATRIX.astype(dtype)),
+    "dense: bias": lambda dtype: dense(bias=OUT.astype(dtype)),
+    "max_pool2d: x": lambda dtype: pool(X.astype(dtype)),
+    "flatten: x": lambda dtype: lambda: ops.flatten(X.astype(dtype)),
+    "relu: x": lambda dtype: lambda: ops.relu(X.astype(dtype)),
+    "softmax: logits": lambda dtype: lambda: ops.softmax(ROWS.astype(dtype)),
+}
+
+KERNELS = "weight (3, 2, 3, 6)"
+WRONG_SHAPES = {
+    "conv2d: x must have 4 axes (N, H, W, C), not 3 (shape (5, 4, 3))": conv2d(X[0]),
+    "conv2d: weight must have 4 axes (KH, KW, C, F), not 2 (shape (5, 3))": conv2d(weight=MATRIX),
+    "conv2d: bias must have 1 axes (F), not 0 (shape ())": conv2d(bias=np.array(1.0, f32)),
+    "max_pool2d: x must have 4 axes (N, H, W, C), not 2 (shape (2, 5))": pool(ROWS),
+    "dense: x must have 2 axes (N, in), not 4 (shape (2, 5, 4, 3))": dense(X),
+    "dense: weight must have 2 axes (in, out), not 1 (shape (3,))": dense(weight=OUT),
+    "dense: bias must have 1 axes (out), not 2 (shape (5, 3))": dense(bias=MATRIX),
+    "flatten: x must have 4 axes (N, H, W, C), not 2 (shape (2, 5))": lambda: ops.flatten(ROWS),
+    "softmax: logits must have 2 axes (N, classes), not 1 (shape (3,))": lambda: ops.softmax(OUT),
+    "conv2d: x is empty (shape (0, 5, 4, 3)); give at least one image": conv2d(ones(0, 5, 4, 3)),
+    "dense: x is empty (shape (0, 5)); give at least one image": dense(ones(0, 5)),
+    "max_pool2d: x is empty (shape (2, 0, 4, 3)); give at least one image": pool(X[:, :0]),
+    f"conv2d: x has 1 channels but weight expects 3 (x (2, 5, 4, 1), {KERNELS})": conv2d(
+        X[..., :1]
+    ),
+    f"conv2d: bias has 5 elements but weight gives 6 outputs (bias (5,), {KERNELS})": conv2d(
+        bias=ones(5)
+    ),
+    "dense: x has 4 features but weight expects 5 (x (2, 4), weight (5, 3))": dense(ones(2, 4)),
+    "dense: bias has 4 elements but weight gives 3 outputs (bias (4,), weight (5, 3))": dense(
+        bias=ones(4)
+    ),
+}
+
+
+@pytest.mark.parametrize("message", NO_ARRAYS)
+def test_what_is_no_array(message):
+    refuses(TypeError, message, NO_ARRAYS[message])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "bool", "complex128", "object"])
+@pytest.mark.parametrize("argument", CASTS)
+def test_arrays_of_other_dtypes(argument, dtype):
+    name = argument.split()[1]
+    refuses(
+        TypeError,
+        f"{argument} must be float32 or float64, not {dtype}; "
+        f"cast it with {name}.astype(np.float32)",
+        CASTS[argument](dtype),
+    )
+
+
+@pytest.mark.parametrize(
+    "argument", ["conv2d: weight", "conv2d: bias", "dense: weight", "dense: bias"]
+)
+def test_arrays_of_two_dtypes(argument):
+    message = f"{argument} is float64 but x is float32; cast one with .astype(np.float32)"
+    refuses(TypeError, message, CASTS[argument](f64))
+
+
+@pytest.mark.parametrize("message", WRONG_SHAPES)
+def test_arrays_of_the_wrong_shape(message):
+    refuses(ValueError, message, WRONG_SHAPES[message])
+
+
+def test_the_reference_refuses_in_the_same_words():
+    refuses(
+        ValueError,
+        "conv2d: x must have 4 axes (N, H, W, C), not 3 (shape (5, 4, 3))",
+        lambda: reference.conv2d(X[0], WEIGHT, BIAS),
+    )
+    refuses(
+        ValueError,
+        "dense: x has 4 features but weight expects 5 (x (2, 4), weight (5, 3))",
+        lambda: reference.dense(ones(2, 4), MATRIX, OUT),
+    )
+    refuses(
+        ValueError,
+        "max_pool2d: kernel size must be at least 1, not 0",
+        lambda: reference.max_pool2d(X, 0),
+    )
+
+
+# ------------------------------------------------------------ options
+
+PAIR = "must be a whole number or a pair (vertical, horizontal)"
+WORDS = 'padding must be a whole number, a pair, "same" or "valid"'
+
+WRONG_VALUES = {
+    "conv2d: stride must be at least 1, not 0": conv2d(stride=0),
+    "conv2d: stride must be at least 1, not (1, 0)": conv2d(stride=(1, 0)),
+    "conv2d: stride must be at least 1, not (-1, 1)": conv2d(stride=(-1, 1)),
+    f"conv2d: stride {PAIR}, not (1, 2, 3)": conv2d(stride=(1, 2, 3)),
+    f"conv2d: padding {PAIR}, not [1]": conv2d(padding=[1]),
+    f"conv2d: padding {PAIR}, not ()": conv2d(padding=()),
+    "conv2d: padding must be at least 0, not -1": conv2d(padding=-1),
+    "conv2d: padding must be at least 0, not (0, -2)": conv2d(padding=(0, -2)),
+    f"conv2d: {WORDS}, not 'full'": conv2d(padding="full"),
+    f"conv2d: {WORDS}, not 'SAME'": conv2d(padding="SAME"),
+    "conv2d: backend must be one of im2col, reference, not 'fft'": conv2d(backend="fft"),
+    (
+        "conv2d: the kernel 3×2 is larger than the padded input 2×4 (input 2×4); "
+        "use a smaller kernel, or more padding"
+    ): conv2d(ones(1, 2, 4, 3)),
+    (
+        "conv2d: the kernel 3×9 is larger than the padded input 7×8 (input 5×4); "
+        "use a smaller kernel, or more padding"
+    ): conv2d(weight=ones(3, 9, 3, 6), padding=(1, 2)),
+    "max_pool2d: kernel size must be at least 1, not 0": pool(pool_size=0),
+    f"max_pool2d: kernel size {PAIR}, not (2, 2, 1)": pool(pool_size=(2, 2, 1)),
+    "max_pool2d: stride must be at least 1, not 0": pool(stride=0),
+    "max_pool2d: padding must be at least 0, not -1": pool(padding=-1),
+    f"max_pool2d: {WORDS}, not 'most'": pool(padding="most"),
+    (
+        "max_pool2d: the kernel 6×2 is larger than the padded input 5×4 (input 5×4); "
+        "use a smaller kernel, or more padding"
+    ): pool(pool_size=(6, 2)),
+    (
+        "max_pool2d: padding 2 must be smaller than the pooling window 2×3, "
+        "or a window would hold nothing but padding"
+    ): pool(pool_size=(2, 3), padding=2),
+    (
+        "max_pool2d: padding (0, 3) must be smaller than the pooling window 2×3, "
+        "or a window would hold nothing but padding"
+    ): pool(pool_size=(2, 3), padding=(0, 3)),
+}
+
+NO_WHOLE_NUMBERS = {
+    "conv2d: stride must be a whole number, not 1.0": conv2d(stride=1.0),
+    "conv2d: stride must be a whole number, not True": conv2d(stride=True),
+    "conv2d: stride must be a whole number, not '2'": conv2d(stride="2"),
+    "conv2d: stride must be a whole number, not None": conv2d(stride=None),
+    "conv2d: stride must be a whole number, not 1.5": conv2d(stride=(1, 1.5)),
+    "conv2d: padding must be a whole number, not False": conv2d(padding=(0, False)),
+    "conv2d: padding must be a whole number, not None": conv2d(padding=None),
+    "conv2d: padding must be a whole number, not 0.5": conv2d(padding=0.5),
+    "max_pool2d: kernel size must be a whole number, not 2.0": pool(pool_size=2.0),
+    f"max_pool2d: kernel size must be a whole number, not {np.True_!r}": pool(pool_size=np.True_),
+}
+
+
+@pytest.mark.parametrize("message", WRONG_VALUES)
+def test_options_of_the_wrong_value(message):
+    refuses(ValueError, message, WRONG_VALUES[message])
+
+
+@pytest.mark.parametrize("message", NO_WHOLE_NUMBERS)
+def test_options_that_are_no_whole_numbers(message):
+    refuses(TypeError, message, NO_WHOLE_NUMBERS[message])
+
+
+def test_numpy_integers_and_lists_are_taken():
+    assert shapes.int_pair("test", "size", np.int64(3), 1) == (3, 3)
+    assert shapes.int_pair("test", "size", [np.uint8(2), 5], 1) == (2, 5)
+    assert type(shapes.int_pair("test", "size", np.int64(3), 1)[0]) is int
+    assert shapes.positive_int("test", "size", np.int32(1)) == 1
+
+
+# ------------------------------------------------------------ upstream gradients
+
+# name, backward, a call of forward, the shape of its output
+BACKWARDS = [
+    ("conv2d_backward", ops.conv2d_backward, conv2d(), (2, 3, 3, 6)),
+    ("conv2d_backward", ops.conv2d_backward, conv2d(backend="reference"), (2, 3, 3, 6)),
+    ("max_pool2d_backward", ops.max_pool2d_backward, pool(), (2, 2, 2, 3)),
+    ("dense_backward", ops.dense_backward, dense(), (2, 3)),
+    ("softmax_backward", ops.softmax_backward, lambda: ops.softmax(ROWS), (2, 5)),
+    ("relu_backward", ops.relu_backward, lambda: ops.relu(ROWS), (2, 5)),
+    ("flatten_backward", ops.flatten_backward, lambda: ops.flatten(X), (2, 60)),
+]
+
+
+@pytest.mark.parametrize(("name", "op", "call", "shape"), BACKWARDS)
+def test_upstream_gradients_that_do_not_fit(name, op, call, shape):
+    wrong = (*shape[:-1], shape[-1] + 1)
+    refuses(
+        ValueError,
+        f"{name}: dy has shape {wrong} but the output has {shape}",
+        backward(op, call, ones(*wrong)),
+    )
+    refuses(
+        TypeError,
+        f"{name}: dy must be a NumPy array, not list",
+        backward(op, call, ones(*shape).tolist()),
+    )
+    with pytest.raises(TypeError, match=f"^{name}: dy .*float16"):
+        backward(op, call, ones(*shape, dtype=f16))()
+
+
+@pytest.mark.parametrize(("name", "op", "call", "shape"), [*BACKWARDS[:2], *BACKWARDS[3:5]])
+def test_upstream_gradients_of_another_dtype(name, op, call, shape):
+    message = f"{name}: dy is float64 but the output is float32"
+    refuses(TypeError, message, backward(op, call, ones(*shape, dtype=f64)))
+
+
+@pytest.mark.parametrize(("name", "op", "call", "shape"), [BACKWARDS[2], BACKWARDS[6]])
+def test_upstream_gradients_of_another_rank(name, op, call, shape):
+    with pytest.raises(ValueError, match=rf"^{name}: dy must have {len(shape)} axes .* not 1"):
+        backward(op, call, ones(7))()
+
+
+# ------------------------------------------------------------ what layers and models ask
+
+
+def test_positive_int():
+    refuses(
+        ValueError,
+        "Dense: units must be at least 1, not 0",
+        lambda: shapes.positive_int("Dense", "units", 0),
+    )
+    for value in (2.0, True, "3", None):
+        refuses(
+            TypeError,
+            f"Dense: units must be a whole number, not {value!r}",
+            lambda value=value: shapes.positive_int("Dense", "units", value),
+        )
+
+
+def test_float_dtype():
+    assert shapes.float_dtype("Model", "float64") == f64
+    for dtype in (f16, np.int32):
+        refuses(
+            TypeError,
+            f"Model: dtype must be float32 or float64, not {np.dtype(dtype)}",
+            lambda dtype=dtype: shapes.float_dtype("Model", dtype),
+        )
+
+
+def test_shapes_of_one_image():
+    assert shapes.check_image_shape("Conv2D", (28, 28, 1)) == (28, 28, 1)
+    assert shapes.check_flat_shape("Dense", (10,)) == 10
+    refuses(
+        ValueError,
+        "Conv2D: needs images (H, W, C), but its input has shape (10,); "
+        "it must stand before Flatten and Dense",
+        lambda: shapes.check_image_shape("Conv2D", (10,)),
+    )
+    refuses(
+        ValueError,
+        "Dense: needs one row for each image, but its input has shape (5, 4, 3); "
+        "put Flatten() before it",
+        lambda: shapes.check_flat_shape("Dense", (5, 4, 3)),
+    )
+
+
+def test_pixels():
+    shapes.check_pixels("Model", ones(2, 3, dtype=np.uint8))
+    shapes.check_pixels("Model", ones(2, 3, dtype=f16))
+    refuses(
+        TypeError,
+        "Model: images must be a NumPy array, not list; np.asarray may turn it into one",
+        lambda: shapes.check_pixels("Model", [[0.5]]),
+    )
+    refuses(
+        TypeError,
+        "Model: images must be uint8 (0 to 255) or float (0 to 1), not int64; "
+        "images.astype(np.uint8) if the pixels are 0 to 255",
+        lambda: shapes.check_pixels("Model", ones(2, 2, dtype=np.int64)),
+    )
+    refuses(
+        ValueError,
+        "Model: images is empty (shape (0, 28, 28))",
+        lambda: shapes.check_pixels("Model", ones(0, 28, 28)),
+    )
+
+
+@pytest.mark.parametrize("pixel", [255.0, -0.5, 1.00001, np.nan, np.inf])
+def test_pixels_out_of_range(pixel):
+    images = np.zeros((3, 2, 2, 1))
+    images[0] = -1e-7  # rounding is let through
+    images[1] = 1 + 1e-7
+    shapes.check_pixel_range("Model", images)
+    images[2, 1, 0, 0] = pixel
+    refuses(
+        ValueError,
+        f"Model: pixels of float images must lie in 0..1, but image 2 holds {pixel}; "
+        "pass uint8 images, or divide by 255",
+        lambda: shapes.check_pixel_range("Model", images),
+    )
+
+
+def test_image_shapes_in_words():
+    grey = shapes.image_shapes_wanted((28, 20, 1))
+    assert grey == "(28, 20), (N, 28, 20), (28, 20, 1) or (N, 28, 20, 1)"
+    assert shapes.image_shapes_wanted((32, 30, 3)) == "(32, 30, 3) or (N, 32, 30, 3)"
+
+
+# ------------------------------------------------------------ window arithmetic, by counting
+
+size = st.integers(1, 12)
+pad = st.integers(0, 5)
+
+
+def starts(size, kernel, stride, before, after):
+    """Where windows start, by trying every place."""
+    places = range(-before, size + after)
+    return [p for p in places if (p + before) % stride == 0 and p + kernel <= size + after]
+
+
+@given(size, size, size, pad, pad)
+def test_output_size_counts_the_windows(size, kernel, stride, before, after):
+    count = len(starts(size, kernel, stride, before, after))
+    assert max(0, shapes.output_size(size, kernel, stride, before, after)) == count
+
+
+@given(*[st.tuples(size, size)] * 3, st.tuples(pad, pad))
+def test_a_window_is_laid_out_as_counted(size, kernel, stride, padding):
+    counts = [
+        len(starts(s, k, step, p, p))
+        for s, k, step, p in zip(size, kernel, stride, padding, strict=True)
+    ]
+    assume(all(counts))
+    window = shapes.window("test", size, kernel, stride, padding)
+    assert window == (*kernel, *stride, *padding, *counts)
+    if padding == (0, 0):
+        assert shapes.window("test", size, kernel, stride, "valid") == window
+        assert shapes.window("test", size, kernel, stride) == window
+
+
+@given(*[st.tuples(size, size)] * 3)
+def test_same_gives_one_output_for_each_stride_of_the_input(size, kernel, stride):
+    window = shapes.window("test", size, kernel, stride, "same")
+    for s, k, step, before, count in zip(
+        size, kernel, stride, window[4:6], window[6:], strict=True
+    ):
+        assert count == len(range(0, s, step))
+        # As little padding as will do, and half of it, rounded down, in front.
+        needed = max(0, (count - 1) * step + k - s)
+        assert before == needed // 2
+
+
+@given(*[st.tuples(size, size)] * 3, st.tuples(pad, pad) | st.just("same"))
+def test_every_pooling_window_holds_a_pixel(size, pool_size, stride, padding):
+    try:
+        window = shapes.pool_window("test", size, pool_size, stride, padding)
+    except ValueError:
+        assert padding != "same"
+        fits = all(s + 2 * p >= k for s, p, k in zip(size, padding, pool_size, strict=True))
+        assert not fits or any(p >= k for p, k in zip(padding, pool_size, strict=True))
+        return
+    for s, k, step, before, count in zip(
+        size, pool_size, stride, window[4:6], window[6:], strict=True
+    ):
+        for start in range(-before, -before + count * step, step):
+            assert max(start, 0) < min(start + k, s)
+
+
+def test_a_pool_moves_by_its_own_size_unless_told():
+    assert shapes.pool_window("test", (6, 9), (2, 3)) == (2, 3, 2, 3, 0, 0, 3, 3)
+    assert shapes.pool_window("test", (6, 9), (2, 3), 1) == (2, 3, 1, 1, 0, 0, 5, 7)
