@@ -328,6 +328,10 @@ def test_relative_errors():
     found = relative_errors(np.array([8.0, 1.0, 0.001, 0.0]), np.array([8.0, 2.0, 0.005, 0.0]))
     np.testing.assert_allclose(found, [0, 0.5, 0.004 / 0.008, 0], rtol=1e-12)
     np.testing.assert_array_equal(relative_errors(np.zeros(3), np.zeros(3)), 0)
+    # What is not finite is infinitely wrong, in its own place alone, whatever it is compared with.
+    spoilt = np.array([8.0, np.nan, np.inf, 4.0, 1.0, 2.0])
+    found = relative_errors(spoilt, np.array([8.0, 1.0, np.inf, 2.0, np.nan, 2.0]))
+    assert found.tolist() == [0, np.inf, np.inf, 0.5, np.inf, 0]
 
 
 @pytest.mark.parametrize("shape", [(7,), (8,), (2, 3, 4, 5), (1,)])

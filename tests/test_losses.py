@@ -134,6 +134,12 @@ def test_the_class_ruled_out_was_the_right_one_and_the_loss_is_infinite(dtype):
     assert wanted == np.inf
 
 
+def test_all_classes_ruled_out_is_no_number(dtype):
+    logits, labels = np.full((1, 3), -np.inf, dtype), np.array([1])
+    assert np.isnan(softmax_cross_entropy(logits, labels)[0])
+    assert np.isnan(reference.softmax_cross_entropy(logits, one_hot(labels, 3))[0])
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_spoilt_logit_spoils_the_loss_and_its_own_row(dtype, value):
     logits = np.array([[1, 2, 3], [1, value, 3]], dtype)
@@ -255,8 +261,11 @@ def test_one_hot_refuses(message):
 @pytest.mark.parametrize("off", [5e-5, -5e-5])
 def test_rows_may_be_off_by_rounding(off):
     rows = np.array([[0.5, 0.25 + off, 0.25], [0.25, 0.5, 0.25]])
-    loss, _ = softmax_cross_entropy(LOGITS, rows)
+    loss, cache = softmax_cross_entropy(LOGITS.astype(np.float64), rows)
     np.testing.assert_allclose(loss, np.log(3), atol=1e-4)
+    # The gradient is still that of this very loss, which no shift of a row's logits changes.
+    dlogits = softmax_cross_entropy_backward(1.0, cache)
+    np.testing.assert_allclose(dlogits.sum(axis=1), 0, atol=1e-15)
     rows[0, 2] += 3 * off
     with pytest.raises(ValueError, match="row 0"):
         softmax_cross_entropy(LOGITS, rows)

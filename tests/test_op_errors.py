@@ -324,7 +324,7 @@ def test_pixels():
     )
 
 
-@pytest.mark.parametrize("pixel", [255.0, -0.5, 1.00001, np.nan, np.inf])
+@pytest.mark.parametrize("pixel", [255.0, -0.5, -1e-05, 1.00001, np.nan, np.inf])
 def test_pixels_out_of_range(pixel):
     images = np.zeros((3, 2, 2, 1))
     images[0] = -1e-7  # rounding is let through
