@@ -19,8 +19,10 @@ from typing import Any
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential
+from minicnn.optim import cosine
 
-VALIDATION_SPLIT = 0.1
+# Fewer images than this are seen more often, and all of them are learned from.
+FEW = 10_000
 
 
 def at_least_one(text: str) -> int:
@@ -114,10 +116,13 @@ def train(flags: argparse.Namespace) -> None:
     # ------------------------------------------------------------ the data
     data = load_data(flags.data_dir)
     images, labels = data.train_images[: flags.limit], data.train_labels[: flags.limit]
-    epochs = flags.epochs or (20 if len(images) < 10_000 else 5)
+    few = len(images) < FEW
+    epochs = flags.epochs or (20 if few else 5)
+    validation_split = 0.0 if few else 0.1  # watches the training; the test images stay unseen
+    put_aside = round(len(images) * validation_split)
     print(
-        f"{data.name}: {len(images)} training images ({round(len(images) * VALIDATION_SPLIT)} of "
-        f"them put aside for validation), {len(data.test_images)} test images\n"
+        f"{data.name}: {len(images)} training images ({put_aside} of them put aside for "
+        f"validation), {len(data.test_images)} test images\n"
     )
 
     # ------------------------------------------------------------ the network
@@ -131,9 +136,10 @@ def train(flags: argparse.Namespace) -> None:
         images,
         labels,
         optimiser=Adam(flags.lr),
+        schedule=cosine,  # large steps first, small ones to settle
         epochs=epochs,
         batch_size=flags.batch_size,
-        validation_split=VALIDATION_SPLIT,
+        validation_split=validation_split,
         seed=flags.seed,
         threads=flags.threads,
     )
@@ -148,7 +154,7 @@ def train(flags: argparse.Namespace) -> None:
         results = {
             "dataset": data.name,
             "train_images": len(images),
-            "validation_images": round(len(images) * VALIDATION_SPLIT),
+            "validation_images": put_aside,
             "test_images": test.total,
             "test_accuracy": test.accuracy,
             "train_seconds": train_seconds,

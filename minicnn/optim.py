@@ -1,6 +1,6 @@
-"""Optimisers: from gradients to new parameters, both as one flat vector."""
+"""Optimisers, from gradients to new parameters, both as one flat vector; and schedules."""
 
-from math import sqrt
+from math import cos, pi, sqrt
 
 import numpy as np
 
@@ -16,6 +16,29 @@ def _number(
         limit = f"in {low:g} .. {high:g}" if high < np.inf else f"{low:g} or more, and finite"
         raise ValueError(f"{where}: {name} must be {limit}, not {value!r}")
     return float(value)
+
+
+def cosine(progress: float) -> float:
+    """Let the learning rate fall from 1 to 0 times its value along half a cosine.
+
+    ``factor = (1 + cos(π · progress)) / 2``: large steps while there is far to go, small ones to
+    settle at the end.
+
+    Parameters
+    ----------
+    progress : float
+        Share of the training that is done, 0 to 1.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Loshchilov, Hutter, "SGDR: stochastic gradient descent with warm restarts" (ICLR 2017),
+    equation 5, without restarts.
+    """
+    return (1 + cos(pi * progress)) / 2
 
 
 class SGD:
@@ -53,13 +76,15 @@ class SGD:
         self.nesterov = nesterov
         self._velocity: FloatArray | None = None
 
-    def step(self, parameters: FloatArray, gradients: FloatArray) -> None:
+    def step(self, parameters: FloatArray, gradients: FloatArray, factor: float = 1.0) -> None:
         """Take one step: update `parameters` in place.
 
         Parameters
         ----------
         parameters, gradients : ndarray (P,)
             Of one dtype.
+        factor : float
+            Multiplies the learning rate in this step; a schedule gives it.
 
         Raises
         ------
@@ -74,7 +99,7 @@ class SGD:
             parameters,
             gradients,
             self._velocity,
-            number(self.learning_rate),
+            number(self.learning_rate * factor),
             number(self.momentum),
             self.nesterov,
         )
@@ -121,13 +146,15 @@ class Adam:
         self._m: FloatArray | None = None
         self._v: FloatArray | None = None
 
-    def step(self, parameters: FloatArray, gradients: FloatArray) -> None:
+    def step(self, parameters: FloatArray, gradients: FloatArray, factor: float = 1.0) -> None:
         """Take one step: update `parameters` in place.
 
         Parameters
         ----------
         parameters, gradients : ndarray (P,)
             Of one dtype.
+        factor : float
+            Multiplies the learning rate in this step; a schedule gives it.
 
         Raises
         ------
@@ -144,7 +171,7 @@ class Adam:
             gradients,
             self._m,
             self._v,
-            number(self.learning_rate / (1 - self.beta1**self._steps)),
+            number(self.learning_rate * factor / (1 - self.beta1**self._steps)),
             number(1 - self.beta1),
             number(self.beta2),
             number(1 - self.beta2),

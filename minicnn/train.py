@@ -20,17 +20,20 @@ from minicnn.shapes import FloatArray, IntArray
 from minicnn.shards import SHARD, BatchGradient, count_correct
 
 History = dict[str, list[float]]
+Schedule = Callable[[float], float]
 
 
 class Optimiser(Protocol):
     """What `fit` asks of an optimiser."""
 
-    def step(self, parameters: FloatArray, gradients: FloatArray) -> None:
+    def step(self, parameters: FloatArray, gradients: FloatArray, factor: float) -> None:
         """Update `parameters` in place.
 
         Parameters
         ----------
         parameters, gradients : ndarray (P,)
+        factor : float
+            Multiplies the learning rate.
         """
 
 
@@ -109,6 +112,7 @@ def fit(
     labels: IntArray,
     *,
     optimiser: Optimiser | None = None,
+    schedule: Schedule | None = None,
     epochs: int = 5,
     batch_size: int = 128,
     validation_split: float = 0.1,
@@ -129,6 +133,9 @@ def fit(
     labels : ndarray of int (N,)
     optimiser : object with a ``step``, optional
         `Adam()` where left out.
+    schedule : callable, optional
+        Gives a factor for the learning rate from the share of the training that is done (0 to 1),
+        such as `minicnn.optim.cosine`; without one the learning rate stays as it is.
     epochs : int
         How often every image is seen.
     batch_size : int
@@ -172,16 +179,14 @@ def fit(
         )
     say: Callable[[str], object] = tqdm.write if progress else _say_nothing
     history: History = {}
-    with (
-        ThreadPoolExecutor(threads) as pool,
-        kernels.announce_compilation(say),
-    ):
+    with ThreadPoolExecutor(threads) as pool, kernels.announce_compilation(say):
         gradient_of = BatchGradient(model, images, labels, pool)
         for epoch in range(epochs):
-            shuffled = training[keyed_generator(seed, "shuffle", epoch).permutation(len(training))]
-            started = time.perf_counter()
             title = f"Epoch {epoch + 1}/{epochs}"
-            row = _train_epoch(gradient_of, optimiser, shuffled, batch_size, title, progress)
+            order = keyed_generator(seed, "shuffle", epoch).permutation(len(training))
+            steps = _plan(training[order], batch_size, schedule, epoch, epochs)
+            started = time.perf_counter()
+            row = _train_epoch(gradient_of, optimiser, steps, title, progress)
             rate = len(training) / (time.perf_counter() - started)
             if len(validation):
                 found = _evaluate(model, images[validation], labels[validation], pool)
@@ -189,39 +194,51 @@ def fit(
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
             say(
-                f"{title} - {len(training)} images in {-(-len(training) // batch_size)} batches "
-                f"of {batch_size} - {rate:.0f} images/s - "
+                f"{title} - {len(training)} images in {len(steps)} batches of {batch_size} - "
+                f"{rate:.0f} images/s - "
                 + " - ".join(f"{name}: {value:.4f}" for name, value in row.items())
             )
     return history
 
 
+def _plan(
+    shuffled: IntArray, batch_size: int, schedule: Schedule | None, epoch: int, epochs: int
+) -> list[tuple[IntArray, float]]:
+    """Return the batches of an epoch, each with the factor of its learning rate."""
+    starts = range(0, len(shuffled), batch_size)
+    batches = [shuffled[start : start + batch_size] for start in starts]
+    if schedule is None:
+        return [(batch, 1.0) for batch in batches]
+    return [
+        (batch, schedule((epoch + done / len(batches)) / epochs))
+        for done, batch in enumerate(batches)
+    ]
+
+
 def _train_epoch(
     gradient_of: BatchGradient,
     optimiser: Optimiser,
-    shuffled: IntArray,
-    batch_size: int,
+    steps: list[tuple[IntArray, float]],
     title: str,
     progress: bool,
 ) -> dict[str, float]:
     """Take one step for each batch; return the epoch's mean loss and accuracy."""
     total_loss, correct, seen = 0.0, 0, 0
     with tqdm(
-        total=len(shuffled),
+        total=sum(len(batch) for batch, _ in steps),
         desc=title,
         unit=" images",
         leave=False,
         disable=None if progress else True,  # None: only where output is no terminal
     ) as bar:
-        for start in range(0, len(shuffled), batch_size):
-            batch = shuffled[start : start + batch_size]
+        for number, (batch, factor) in enumerate(steps, start=1):
             loss, right, gradients = gradient_of(batch)
             if not (np.isfinite(loss) and np.isfinite(gradients).all()):
                 where = find_non_finite(
                     gradient_of.model, gradient_of.images[batch], gradient_of.labels[batch]
                 )
-                raise NonFiniteError(f"{title}, batch {start // batch_size + 1}: {where}")
-            optimiser.step(gradient_of.model.parameters, gradients)
+                raise NonFiniteError(f"{title}, batch {number}: {where}")
+            optimiser.step(gradient_of.model.parameters, gradients, factor)
             seen += len(batch)
             total_loss += loss * len(batch)
             correct += right

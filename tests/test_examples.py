@@ -49,11 +49,11 @@ def test_training_prints_its_story_and_writes_its_results(folder, tmp_path):
     results = tmp_path / "results.json"
     done = run("--data-dir", folder, "--epochs", 2, "--batch-size", 50, "--results", results)
     assert done.returncode == 0, done.stderr
-    assert f"IDX files in {folder}: 400 training images (40 of them put aside" in done.stdout
+    assert f"IDX files in {folder}: 400 training images (0 of them put aside" in done.stdout
     assert "100 test images" in done.stdout
     assert "Conv2D(64, 3)" in done.stdout
     assert "225,034" in done.stdout
-    assert "Epoch 2/2 - 360 images in 8 batches of 50 - " in done.stdout
+    assert "Epoch 2/2 - 400 images in 8 batches of 50 - " in done.stdout
 
     found = json.loads(results.read_text())
     assert set(found) >= {
@@ -61,7 +61,7 @@ def test_training_prints_its_story_and_writes_its_results(folder, tmp_path):
         "seed", "threads", "parameters", "weights_sha256", "history",
     }  # fmt: skip
     assert found["train_images"] == 400
-    assert found["validation_images"] == 40
+    assert found["validation_images"] == 0
     assert found["test_images"] == 100
     assert found["parameters"] == 225_034
     assert found["epochs"] == 2
@@ -112,7 +112,7 @@ def test_without_mnist_the_sample_is_used_and_that_is_said(tmp_path):
         (["--batch-size", "-3"], "argument --batch-size: must be at least 1, not -3"),
         (["--limit", "0"], "argument --limit: must be at least 1, not 0"),
         (["--epochs", "two"], "argument --epochs: invalid"),
-        (["--batch-size", "361"], "batch_size 361 is larger than the training set of 360 images"),
+        (["--batch-size", "401"], "batch_size 401 is larger than the training set of 400 images"),
         (["--lr", "-1"], "learning_rate must be 0 or more, and finite, not -1.0"),
         (["--seed", "-1"], "seed must lie in 0 .. 2**64 - 1, not -1"),
         (["--results", "no/such/folder/r.json"], "--results: there is no folder "),

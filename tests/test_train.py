@@ -30,6 +30,7 @@ from minicnn import (
     train,
 )
 from minicnn.health import find_non_finite
+from minicnn.optim import cosine
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiles kernels, or runs long without"
@@ -343,3 +344,41 @@ def test_a_split_always_leaves_something_to_learn_from(digits):
         ),
     )
     assert "val_loss" in history
+
+
+# ---------------------------------------------------------------- schedules
+
+
+def test_the_schedule_is_asked_for_every_step_and_multiplies_the_learning_rate(digits):
+    class Recorder:
+        def __init__(self):
+            self.factors = []
+
+        def step(self, parameters, gradients, factor):
+            self.factors.append(factor)
+
+    recorder = Recorder()
+    quick_fit(digits, optimiser=recorder, schedule=lambda progress: 10 * progress, batch_size=30)
+    assert recorder.factors == pytest.approx(
+        [0, 10 / 6, 20 / 6, 5, 40 / 6, 50 / 6]
+    )  # 2 × 3 batches
+    recorder = Recorder()
+    quick_fit(digits, optimiser=recorder, batch_size=30)
+    assert recorder.factors == [1.0] * 6
+
+
+def test_cosine_falls_from_one_to_nothing():
+    assert [cosine(progress) for progress in (0, 1 / 3, 1 / 2, 1)] == pytest.approx(
+        [1, 0.75, 0.5, 0]
+    )
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+def test_a_factor_is_a_smaller_learning_rate(make):
+    gradients = np.array([0.5, -2.0, 1.0])
+    found, wanted = np.ones(3), np.ones(3)
+    halved, plain = make(0.1), make(0.05)
+    for _ in range(3):
+        halved.step(found, gradients, 0.5)
+        plain.step(wanted, gradients)
+    assert found == pytest.approx(wanted, rel=1e-15)
