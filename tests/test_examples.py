@@ -49,7 +49,7 @@ def test_training_prints_its_story_and_writes_its_results(folder, tmp_path):
     results = tmp_path / "results.json"
     done = run("--data-dir", folder, "--epochs", 2, "--batch-size", 50, "--results", results)
     assert done.returncode == 0, done.stderr
-    assert f"IDX files in {folder}: 400 training images (0 of them put aside" in done.stdout
+    assert f"IDX files in {folder.name}: 400 training images (0 of them put aside" in done.stdout
     assert "100 test images" in done.stdout
     assert "Conv2D(64, 3)" in done.stdout
     assert "225,034" in done.stdout

@@ -108,7 +108,7 @@ def load_mnist(
     -------
     ImageDataset
         For MNIST, images are (60000, 28, 28) and (10000, 28, 28). ``name`` is ``"MNIST"``, or
-        ``"IDX files in <folder>"`` if they came from a folder of yours.
+        ``"IDX files in NAME"`` if they came from a folder of yours called so.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _load_folder(folder: Path, origin: str) -> ImageDataset:
         raise FileNotFoundError(
             f"{origin}: {folder} lacks {', '.join(missing)}; the folder must hold {wanted}"
         )
-    return _read_dataset(f"IDX files in {folder}", paths)
+    return _read_dataset(f"IDX files in {folder.resolve().name}", paths)
 
 
 def _plain_or_gzip(path: Path) -> Path:
