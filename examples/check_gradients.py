@@ -16,6 +16,7 @@ import numpy as np
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
 from minicnn.gradcheck import Array, GradientCheck, away_from_kinks, check_gradients, report
+from minicnn.layers import FusedConvPool
 
 BATCH = 2
 
@@ -25,6 +26,7 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
         (Conv2D(4, 3), (6, 5, 3)),
         (Conv2D(3, (3, 2), stride=(2, 1), padding=(1, 2)), (7, 5, 2)),
         (Conv2D(2, 4, stride=3, padding="same"), (5, 8, 2)),
+        (Conv2D(2, 3, backend="im2col"), (4, 5, 2)),
         (Conv2D(2, 2, backend="reference"), (4, 3, 2)),
     ],
     MaxPool2D: [
@@ -32,6 +34,10 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
         (MaxPool2D((3, 2), stride=(1, 2), padding=1), (5, 6, 2)),
     ],
     Dense: [(Dense(5), (7,))],
+    FusedConvPool: [
+        (FusedConvPool(Conv2D(3, 3), relu=True), (6, 6, 2)),
+        (FusedConvPool(Conv2D(9, (2, 3), stride=(2, 1), padding=1), relu=False), (6, 5, 3)),
+    ],
     ReLU: [(ReLU(), (4, 3, 2))],
     Flatten: [(Flatten(), (3, 4, 2))],
 }

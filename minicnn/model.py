@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minicnn import shapes
-from minicnn.layers import Layer
+from minicnn.layers import Layer, fuse
 from minicnn.ops import softmax
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, IntArray, Shape
@@ -84,6 +84,7 @@ class Sequential:
         )
         for layer, views in zip(self.layers, self.split(self.parameters), strict=True):
             layer.parameters = views
+        self._steps = fuse(self.layers)
 
     def _build(self, seed: int) -> list[Shape]:
         """Make every layer's parameters; return the shape before the first and after each."""
@@ -145,11 +146,11 @@ class Sequential:
         y : ndarray (N, *output_shape)
             The logits, where the last layer is `Dense`.
         caches : list
-            One of each layer, for `backward`.
+            One of each step, for `backward`; layers that can be computed as one are one step.
         """
         caches = []
-        for layer in self.layers:
-            x, cache = layer.forward(x, training=training)
+        for step in self._steps:
+            x, cache = step.layer.forward(x, training=training)
             caches.append(cache)
         return x, caches
 
@@ -183,12 +184,10 @@ class Sequential:
             gradients = np.empty_like(self.parameters)
         views = self.split(gradients)
         dx: FloatArray | None = dy
-        for position in reversed(range(len(self.layers))):
-            dx, found = self.layers[position].backward(
-                dy, caches[position], need_dx=need_dx or position > 0
-            )
+        for step, cache in zip(reversed(self._steps), reversed(caches), strict=True):
+            dx, found = step.layer.backward(dy, cache, need_dx=need_dx or step.first > 0)
             for name, gradient in found.items():
-                views[position][name][...] = gradient
+                views[step.first][name][...] = gradient
             if dx is not None:
                 dy = dx
         return dx, gradients
@@ -297,4 +296,4 @@ class Sequential:
         str
             A table; ``print(model.summary())`` shows it.
         """
-        return summarise(self.layers, self._shapes)
+        return summarise(self.layers, self._shapes, self._steps)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from minicnn.layers import Layer
+from minicnn.layers import Layer, Step
 from minicnn.shapes import Shape
 
 
@@ -15,7 +15,7 @@ class Summary(str):
         return str(self)
 
 
-def summarise(layers: Sequence[Layer], shapes: Sequence[Shape]) -> Summary:
+def summarise(layers: Sequence[Layer], shapes: Sequence[Shape], steps: Sequence[Step]) -> Summary:
     """Lay out layer, output shape, parameters and multiply-adds of one image, and the totals.
 
     Parameters
@@ -23,28 +23,35 @@ def summarise(layers: Sequence[Layer], shapes: Sequence[Shape]) -> Summary:
     layers : sequence of Layer
     shapes : sequence of tuple of int
         The shape before the first layer and after each.
+    steps : sequence of Step
+        What is computed as one; a bracket shows it.
 
     Returns
     -------
     str
     """
-    rows = [("", "Layer", "Output shape", "Parameters", "Multiply-adds")]
+    brackets = [""] * len(layers)
+    for step in steps:
+        if step.length > 1:
+            last = step.first + step.length - 1
+            brackets[step.first : last + 1] = ["┐", *"│" * (step.length - 2), "┘ one kernel"]
+    rows = [("", "Layer", "Output shape", "Parameters", "Multiply-adds", "")]
     parameters = multiply_adds = 0
     for position, layer in enumerate(layers):
         size = sum(array.size for array in layer.parameters.values())
         work = layer.multiply_adds(shapes[position])
         name, shape = str(layer), str(shapes[position + 1])
-        rows.append((str(position + 1), name, shape, f"{size:,}", f"{work:,}"))
+        rows.append((str(position + 1), name, shape, f"{size:,}", f"{work:,}", brackets[position]))
         parameters += size
         multiply_adds += work
-    rows.append(("", "Total", "", f"{parameters:,}", f"{multiply_adds:,}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    alignment = "><<>>"
+    rows.append(("", "Total", "", f"{parameters:,}", f"{multiply_adds:,}", ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    alignment = "><<>><"
     lines = [
         "  ".join(
             f"{cell:{side}{width}}"
             for cell, side, width in zip(row, alignment, widths, strict=True)
-        )
+        ).rstrip()
         for row in rows
     ]
     rule = "-" * len(lines[0])

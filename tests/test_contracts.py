@@ -186,7 +186,7 @@ def test_the_layout_in_memory_does_not_matter(normals, dtype, op, layout):
 # Warnings are errors in this project, so each of these also says that NumPy does not warn.
 
 
-@pytest.mark.parametrize("backend", ["im2col", "reference"])
+@pytest.mark.parametrize("backend", ["direct", "im2col", "reference"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_conv2d_spoils_only_the_windows_that_touch(normals, dtype, backend, value):
     draw = normals(7, dtype)

@@ -51,6 +51,10 @@ CONVOLUTIONS = {
     "same, even kernel, stride (2, 3)": ((1, 5, 7, 2), (4, 2, 2), (2, 3), "same"),
     "valid": ((1, 4, 6, 1), (2, 3, 1), 2, "valid"),
     "kernel as large as the padded image": ((3, 3, 2, 2), (5, 4, 1), 1, 1),
+    "padding larger than the kernel, stride 3": ((1, 4, 3, 1), (2, 1, 2), 3, 3),
+    "one whole tile of filters": ((1, 3, 3, 1), (2, 2, 8), 1, 0),
+    "one wide tile and a filter": ((1, 3, 4, 2), (2, 2, 17), 1, 0),
+    "a wide tile, a narrow one and a filter": ((1, 2, 3, 1), (1, 2, 25), 1, 0),
     "one pixel, one channel, one filter": ((1, 1, 1, 1), (1, 1, 1), 1, 0),
     "5 rows of patches": ((5, 2, 2, 1), (2, 2, 3), 1, 0),
     "6 rows of patches": ((1, 4, 3, 1), (2, 2, 5), 1, 0),
@@ -58,7 +62,7 @@ CONVOLUTIONS = {
 }
 
 
-def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend="im2col"):
+def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend="direct"):
     KH, KW, F = kernel
     x, weight, bias = draw(*x_shape), draw(KH, KW, x_shape[3], F), draw(F)
     y, cache = ops.conv2d(x, weight, bias, stride, padding, backend=backend)
@@ -72,7 +76,7 @@ def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend
     equal(tuple(others), gradients[1:])
 
 
-@pytest.mark.parametrize("backend", ["im2col", "reference"])
+@pytest.mark.parametrize("backend", ["direct", "im2col", "reference"])
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 def test_conv2d(integers, dtype, case, backend):
     convolution_equals_reference(integers(1, dtype), *case, backend)
@@ -94,7 +98,7 @@ def test_conv2d_in_chunks_with_a_small_last_one(
         gather(x, window, patches)
 
     monkeypatch.setattr(kernels, "gather_patches", counted)
-    convolution_equals_reference(integers(2, dtype), (5, 6, 4, 2), (2, 2, 3), 1, 0)
+    convolution_equals_reference(integers(2, dtype), (5, 6, 4, 2), (2, 2, 3), 1, 0, "im2col")
     assert gathered == pieces * 3  # forward, backward, and backward without dx
 
 
@@ -110,16 +114,19 @@ def convolutions(draw):
     return (N, H, W, C), (*kernel, F), stride, padding
 
 
-@given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
-def test_conv2d_of_any_shape(integers, case, seed, dtype):
-    convolution_equals_reference(integers(seed, dtype), *case)
+WORKING = st.sampled_from(["direct", "im2col"])
+
+
+@given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]), WORKING)
+def test_conv2d_of_any_shape(integers, case, seed, dtype, backend):
+    convolution_equals_reference(integers(seed, dtype), *case, backend)
 
 
 @pytest.mark.slow
 @settings(max_examples=3000)
-@given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
-def test_conv2d_of_any_shape_many_times(integers, case, seed, dtype):
-    convolution_equals_reference(integers(seed, dtype), *case)
+@given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]), WORKING)
+def test_conv2d_of_any_shape_many_times(integers, case, seed, dtype, backend):
+    convolution_equals_reference(integers(seed, dtype), *case, backend)
 
 
 # ------------------------------------------------------------ the matrix product

@@ -49,7 +49,7 @@ def rng():
 # ------------------------------------------------------------ the ops
 
 
-@pytest.mark.parametrize("backend", ["im2col", "reference"])
+@pytest.mark.parametrize("backend", ["direct", "im2col", "reference"])
 @pytest.mark.parametrize("padding", [0, 1, (2, 1), "same"])
 @pytest.mark.parametrize("stride", [1, 2, (2, 1), (1, 3)])
 def test_conv2d(rng, stride, padding, backend):
@@ -66,7 +66,7 @@ def test_conv2d(rng, stride, padding, backend):
     )
 
 
-@pytest.mark.parametrize("backend", ["im2col", "reference"])
+@pytest.mark.parametrize("backend", ["direct", "im2col", "reference"])
 def test_conv2d_without_dx_gives_the_same_other_gradients(rng, backend):
     x, weight, bias = (rng.standard_normal(s) for s in [(2, 4, 3, 2), (3, 2, 2, 3), (3,)])
     y, cache = ops.conv2d(x, weight, bias, backend=backend)

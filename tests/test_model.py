@@ -135,7 +135,8 @@ def test_backward_fills_the_vector_that_it_is_given():
 def test_summary_counts_what_is_there():
     lines = str(small_model().summary()).splitlines()
     assert lines[0].split() == ["Layer", "Output", "shape", "Parameters", "Multiply-adds"]
-    assert lines[2].split() == ["1", "Conv2D(4,", "3)", "(6,", "6,", "4)", "40", "1,296"]
+    assert lines[2].split() == ["1", "Conv2D(4,", "3)", "(6,", "6,", "4)", "40", "1,296", "┐"]
+    assert [line[-12:].strip() for line in lines[2:5]] == ["1,296  ┐", "0  │", "┘ one kernel"]
     assert lines[6].split() == ["5", "Dense(10)", "(10,)", "370", "360"]
     assert lines[-1].split() == ["Total", "410", "1,656"]
     assert repr(small_model().summary()) == str(small_model().summary())

@@ -157,7 +157,7 @@ WRONG_VALUES = {
     "conv2d: padding must be at least 0, not (0, -2)": conv2d(padding=(0, -2)),
     f"conv2d: {WORDS}, not 'full'": conv2d(padding="full"),
     f"conv2d: {WORDS}, not 'SAME'": conv2d(padding="SAME"),
-    "conv2d: backend must be one of im2col, reference, not 'fft'": conv2d(backend="fft"),
+    "conv2d: backend must be one of direct, im2col, reference, not 'fft'": conv2d(backend="fft"),
     (
         "conv2d: the kernel 3×2 is larger than the padded input 2×4 (input 2×4); "
         "use a smaller kernel, or more padding"

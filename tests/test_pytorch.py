@@ -84,7 +84,7 @@ def test_to_and_from_torch_undo_each_other(normals, weight):
 # ------------------------------------------------------------ recorded
 
 
-@pytest.mark.parametrize("backend", ["im2col", "reference"])
+@pytest.mark.parametrize("backend", ["direct", "im2col", "reference"])
 @pytest.mark.parametrize("case", recording.CONVOLUTIONS)
 def test_recorded_convolutions_are_equal(record, dtype, case, backend):
     *_, stride, padding = recording.CONVOLUTIONS[case]

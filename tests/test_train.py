@@ -3,14 +3,17 @@
 import functools
 import io
 import os
+import shutil
 import subprocess
 import sys
 from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numba.core import event
 
+import minicnn
 from minicnn import (
     SGD,
     Adam,
@@ -229,6 +232,32 @@ fit(model, np.zeros((20, 4, 4), np.uint8), np.arange(20) % 10, epochs=1, batch_s
     assert outs[0].count("Compiling the kernels for this machine") == 1
     assert "Compiling" not in outs[1]
     assert "Epoch 1/1" in outs[1]
+
+
+@needs_jit
+def test_a_change_in_another_file_compiles_the_kernels_anew(tmp_path):
+    shutil.copytree(Path(minicnn.__file__).parent, tmp_path / "minicnn")
+    code = """
+import numpy as np
+from minicnn import ops
+print(ops.dense(np.ones((4, 2)), np.ones((2, 8)), np.zeros(8))[0][0, 0])
+"""
+
+    def run():
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert run() == "2.0"
+    source = tmp_path / "minicnn" / "kernels" / "vectors_llvm.py"  # not where the kernel stands
+    changed = source.read_text(encoding="utf-8").replace('"llvm.fmuladd.', '"llvm.minnum.', 1)
+    changed = changed.replace("[a.llvm] * 3", "[a.llvm] * 2").replace(
+        "call(function, values)", "call(function, values[1:])"
+    )
+    source.write_text(changed, encoding="utf-8")
+    assert run() == "0.0"
 
 
 def test_default_threads_are_the_cores_that_may_be_used(monkeypatch):

@@ -4,22 +4,23 @@ Why not NumPy's ``@``: worker threads would share one BLAS whose own threads fig
 whose rounding may depend on how many there are. Here each output is summed in one fixed order.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from minicnn.kernels.compilation import kernel
 
 # Rows of b that one pass uses: 64 rows of 64 columns are 16 KiB and stay in the first-level cache.
 BLOCK = 64
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"contract"})
+@kernel
 def matmul_add(a: NDArray[np.float32], b: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Add a matrix product to what is there: ``out[i, j] += Σ_k a[i, k] · b[k, j]``.
 
     The loop nest is i, k, j: the innermost runs along rows of `b` and `out`, so eight or sixteen
     columns are one vector. Four rows of `out` and two of `b` are taken at once: a loaded vector
     of `b` then serves four multiply-adds and one of `out` two, where the bare nest loads and
-    stores for each. The flag ``contract`` lets multiply and add become one instruction. Every
+    stores for each.. Every
     element of `out` still takes its terms one by one in the order of k, wherever it stands, so an
     image gets the same numbers alone as in a batch.
 

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from minicnn.kernels.compilation import kernel
 
 Scalar = float | np.floating[Any]
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def sgd_update(
     parameters: NDArray[np.float32],
     gradients: NDArray[np.float32],
@@ -42,7 +43,7 @@ def sgd_update(
         parameters[i] -= learning_rate * direction
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def adam_update(
     parameters: NDArray[np.float32],
     gradients: NDArray[np.float32],

@@ -1,13 +1,14 @@
 """im2col and its adjoint: every window of an image as one row, and back."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from minicnn.kernels.compilation import kernel
 
 Window = tuple[int, int, int, int, int, int, int, int]  # minicnn.shapes.Window as Numba sees it
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def gather_patches(x: NDArray[np.float32], window: Window, patches: NDArray[np.float32]) -> None:
     """Copy what each window sees (im2col).
 
@@ -39,7 +40,7 @@ def gather_patches(x: NDArray[np.float32], window: Window, patches: NDArray[np.f
                                 patches[n, oh, ow, kh, kw, c] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def scatter_patches(dpatches: NDArray[np.float32], window: Window, dx: NDArray[np.float32]) -> None:
     """Add each patch's gradient to the pixels that it was copied from (col2im).
 

@@ -1,13 +1,13 @@
 """Max-pooling and its way back."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.kernels.compilation import kernel
 from minicnn.kernels.patches import Window
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def max_pool(
     x: NDArray[np.float32],
     window: Window,
@@ -50,7 +50,7 @@ def max_pool(
                                 winner[n, oh, ow, c] = kh * KW + kw
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel
 def max_pool_backward(
     dy: NDArray[np.float32],
     winner: NDArray[np.unsignedinteger],

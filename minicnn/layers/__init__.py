@@ -8,6 +8,17 @@ from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Layer
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
+from minicnn.layers.fused import FusedConvPool, Step, fuse
 from minicnn.layers.pooling import MaxPool2D
 
-__all__ = ["Conv2D", "Dense", "Flatten", "Layer", "MaxPool2D", "ReLU"]
+__all__ = [
+    "Conv2D",
+    "Dense",
+    "Flatten",
+    "FusedConvPool",
+    "Layer",
+    "MaxPool2D",
+    "ReLU",
+    "Step",
+    "fuse",
+]

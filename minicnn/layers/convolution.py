@@ -25,7 +25,7 @@ class Conv2D(Layer):
         ``(KH, KW)``.
     stride : int or pair of int
     padding : int, pair of int, "same" or "valid"
-    backend : {"im2col", "reference"}
+    backend : {"direct", "im2col", "reference"}
         How it is computed; see `minicnn.ops.conv2d`.
     initialiser : callable
         From `minicnn.initialisers`; the biases start at 0.
@@ -40,7 +40,7 @@ class Conv2D(Layer):
     kernel_size: IntPair
     stride: IntPair = 1
     padding: Padding = 0
-    backend: str = "im2col"
+    backend: str = "direct"
     initialiser: Initialiser = he_normal
 
     def __post_init__(self) -> None:

@@ -30,6 +30,20 @@ class MaxPool2D(Layer):
         window = shapes.pool_window("MaxPool2D", (H, W), self.pool_size, self.stride, self.padding)
         return window.OH, window.OW, C
 
+    def is_two_by_two(self) -> bool:
+        """Return whether the windows are 2×2, side by side and inside the image.
+
+        Returns
+        -------
+        bool
+        """
+        sizes = self.pool_size, self.stride or self.pool_size
+        return all(size in (2, (2, 2)) for size in sizes) and self.padding in (
+            0,
+            (0, 0),
+            "valid",
+        )
+
     def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
         return ops.max_pool2d(x, self.pool_size, self.stride, self.padding)
 

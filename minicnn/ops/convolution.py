@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn import kernels, reference, shapes
+from minicnn.ops import direct
 from minicnn.shapes import FloatArray, IntPair, Padding, Window
 
-BACKENDS = ("im2col", "reference")
+BACKENDS = ("direct", "im2col", "reference")
 
 # The patches of as many images as this are made at once: they should still be in the
 # second-level cache when the matrix product reads them.
@@ -34,7 +35,7 @@ def conv2d(
     stride: IntPair = 1,
     padding: Padding = 0,
     *,
-    backend: str = "im2col",
+    backend: str = "direct",
 ) -> tuple[FloatArray, Conv2DCache]:
     """Convolve images with a set of kernels (cross-correlation, as everywhere in the field).
 
@@ -50,7 +51,8 @@ def conv2d(
     stride : int or pair of int
     padding : int, pair of int, "same" or "valid"
         "same" gives ``ceil(H / SH) × ceil(W / SW)`` outputs, "valid" is 0.
-    backend : {"im2col", "reference"}
+    backend : {"direct", "im2col", "reference"}
+        "direct": sums kept in vector registers, no patches copied.
         "im2col": every window copied into a row of a matrix, then one matrix product.
         "reference": the seven loops of `minicnn.reference`.
 
@@ -80,6 +82,8 @@ def conv2d(
     if backend == "reference":
         y, _ = reference.conv2d(x, weight, bias, stride, padding)
         return y, cache
+    if backend == "direct":
+        return direct.conv2d(x, weight, bias, window), cache
     F = weight.shape[3]
     y = np.empty((x.shape[0], window.OH, window.OW, F), x.dtype)
     y[...] = bias
@@ -124,10 +128,15 @@ def conv2d_backward(
         gradients = reference.conv2d_backward(dy, (x, weight, window))
         return gradients if need_dx else (None, *gradients[1:])
     dy = np.ascontiguousarray(dy)
+    dbias = dy.sum(axis=(0, 1, 2))
+    if backend == "direct":
+        dweight = direct.weight_gradient(x, dy, window)
+        H, W = x.shape[1:3]
+        dx = direct.input_gradient(dy, weight, window, H, W) if need_dx else None
+        return dx, dweight, dbias
     dmatrix = np.zeros((weight.size // F, F), x.dtype)  # (KH*KW*C, F)
     for images, patches in _chunks_of_patches(x, window):
         kernels.matmul_add(patches.T, dy[images].reshape(-1, F), dmatrix)
-    dbias = dy.sum(axis=(0, 1, 2))
     dx = _input_gradient(dy, cache) if need_dx else None
     return dx, dmatrix.reshape(weight.shape), dbias
 
@@ -168,4 +177,7 @@ def _chunks_of_patches(x: FloatArray, window: Window) -> Iterator[tuple[slice, F
             buffer = np.empty((count, window.OH, window.OW, window.KH, window.KW, C), x.dtype)
         patches = buffer[:count]
         kernels.gather_patches(x[images], window, patches)
-        yield images, patches.reshape(-1, window.KH * window.KW * C)  # (n*OH*OW, KH*KW*C)
+        yield (
+            images,
+            patches.reshape(-1, window.KH * window.KW * C),
+        )  # (n*OH*OW, KH*KW*C)

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn import kernels, shapes
+from minicnn import shapes
+from minicnn.ops import direct
 from minicnn.shapes import FloatArray, Shape
 
 
@@ -52,10 +53,7 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
     Nature 323 (1986), equation 1.
     """
     shapes.check_dense(x, weight, bias)
-    y = np.empty((x.shape[0], weight.shape[1]), x.dtype)
-    y[...] = bias
-    kernels.matmul_add(np.ascontiguousarray(x), np.ascontiguousarray(weight), y)
-    return y, DenseCache(x, weight)
+    return direct.matmul(x, weight, bias), DenseCache(x, weight)
 
 
 def dense_backward(
@@ -85,14 +83,14 @@ def dense_backward(
     """
     x, weight = cache
     shapes.check_gradient("dense_backward", dy, (x.shape[0], weight.shape[1]), x.dtype)
-    dweight = np.zeros(weight.shape, x.dtype)
-    kernels.matmul_add(np.ascontiguousarray(x).T, np.ascontiguousarray(dy), dweight)
+    dy = np.ascontiguousarray(dy)
+    dweight = direct.matmul_transposed(x, dy)
+    dbias = dy.sum(axis=0)
     if not need_dx:
-        return None, dweight, dy.sum(axis=0)
+        return None, dweight, dbias
     # dxᵀ = weight · dyᵀ: this way round only the small matrices are transposed, not the weights.
-    dx_transposed = np.zeros((weight.shape[0], x.shape[0]), x.dtype)  # (in, N)
-    kernels.matmul_add(np.ascontiguousarray(weight), np.ascontiguousarray(dy.T), dx_transposed)
-    return np.ascontiguousarray(dx_transposed.T), dweight, dy.sum(axis=0)
+    dx = direct.matmul(weight, dy.T, np.zeros(len(dy), dy.dtype)).T
+    return np.ascontiguousarray(dx), dweight, dbias
 
 
 def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:

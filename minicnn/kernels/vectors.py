@@ -1,0 +1,49 @@
+"""Vectors for kernels: so many numbers that are loaded, multiplied and stored as one.
+
+Left to itself the compiler turns only simple loops into vector code. These functions give it
+vectors outright (LLVM's ``<16 x float>``), of any power of two of lanes; one that is wider than the
+machine's registers is spread over several. A kernel that keeps its sums in such vectors is then a
+plain loop nest. `minicnn.kernels.vectors_python` says what each function means.
+"""
+
+from numba import config
+
+if vars(config)["DISABLE_JIT"]:
+    from minicnn.kernels.vectors_python import (
+        at,
+        beats,
+        broadcast,
+        fill,
+        load,
+        load_first,
+        multiply_add,
+        select,
+        store,
+        store_first,
+    )
+else:
+    from minicnn.kernels.vectors_llvm import (
+        at,
+        beats,
+        broadcast,
+        fill,
+        load,
+        load_first,
+        multiply_add,
+        select,
+        store,
+        store_first,
+    )
+
+__all__ = [
+    "at",
+    "beats",
+    "broadcast",
+    "fill",
+    "load",
+    "load_first",
+    "multiply_add",
+    "select",
+    "store",
+    "store_first",
+]

@@ -1,0 +1,219 @@
+"""The vector functions as LLVM instructions; `minicnn.kernels.vectors_python` says what they mean.
+
+Each is an `intrinsic`: Numba asks it for the type of its result and, once that is settled, for the
+instructions. An index is taken as it is: unlike in ``array[i]`` no bounds are checked and a
+negative one does not count from the end, which is what makes the inner loops fast.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+Emit = Callable[[Any, ir.IRBuilder, Any, Any], Any]
+INT32 = ir.IntType(32)
+
+
+def _instruction(code: Callable[..., tuple[Any, Emit]]) -> Any:
+    """Make an intrinsic, to which Numba hands constants such as the number of lanes as such."""
+    return intrinsic(prefer_literal=True)(code)
+
+
+class _Vector(types.Type):
+    """Numba's type of a vector: so many lanes of one dtype.
+
+    Parameters
+    ----------
+    dtype : numba type
+        float32 or float64; boolean for a mask.
+    lanes : int
+        A power of two.
+    """
+
+    def __init__(self, dtype: Any, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+        self.name = f"Vector({dtype} x {lanes})"  # by which Numba tells types apart
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        """The same type in LLVM's terms."""
+        elements = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+        return ir.VectorType(elements.get(self.dtype, ir.IntType(1)), self.lanes)
+
+    @property
+    def suffix(self) -> str:
+        """What LLVM appends to the names of its functions on this type."""
+        return f"v{self.lanes}f{self.dtype.bitwidth}"
+
+
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
+    """A vector is one LLVM value, which may live in registers."""
+
+    def __init__(self, manager: Any, vector: _Vector) -> None:
+        models.PrimitiveModel.__init__(self, manager, vector, vector.llvm)
+
+
+def _address(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [i])
+
+
+def _element(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
+    return builder.load(_address(context, builder, array_type, array, i))
+
+
+def _in_each_lane(builder: ir.IRBuilder, number: Any, vector: _Vector) -> Any:
+    undefined = ir.Constant(vector.llvm, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(INT32, 0))
+    zeros = ir.Constant(ir.VectorType(INT32, vector.lanes), [0] * vector.lanes)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+@_instruction
+def at(typing: Any, array: Any, i: Any) -> tuple[Any, Emit]:
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _element(context, builder, signature.args[0], *values)
+
+    return array.dtype(array, types.intp), emit
+
+
+@_instruction
+def load(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
+    vector = _Vector(array.dtype, lanes.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *values[:2])
+        pointer = builder.bitcast(address, vector.llvm.as_pointer())
+        return builder.load(pointer, align=vector.dtype.bitwidth // 8)
+
+    return vector(array, types.intp, lanes), emit
+
+
+@_instruction
+def broadcast(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
+    vector = _Vector(array.dtype, lanes.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        number = _element(context, builder, signature.args[0], *values[:2])
+        return _in_each_lane(builder, number, vector)
+
+    return vector(array, types.intp, lanes), emit
+
+
+@_instruction
+def fill(typing: Any, array: Any, number: Any, lanes: Any) -> tuple[Any, Emit]:
+    vector = _Vector(array.dtype, lanes.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return _in_each_lane(builder, values[1], vector)
+
+    return vector(array, array.dtype, lanes), emit
+
+
+def _first_lanes(builder: ir.IRBuilder, count: Any, lanes: int) -> Any:
+    """Return a mask that is true in the lanes below `count`."""
+    kind = ir.VectorType(count.type, lanes)
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, count, ir.Constant(INT32, 0))
+    zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
+    counts = builder.shuffle_vector(first, undefined, zeros)
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), counts)
+
+
+@_instruction
+def load_first(typing: Any, array: Any, i: Any, count: Any, lanes: Any) -> tuple[Any, Emit]:
+    vector = _Vector(array.dtype, lanes.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *values[:2])
+        pointer = builder.bitcast(address, vector.llvm.as_pointer())
+        mask = _first_lanes(builder, values[2], vector.lanes)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(vector.llvm, [pointer.type, INT32, mask.type, vector.llvm]),
+            f"llvm.masked.load.{vector.suffix}.p0",
+        )
+        align = ir.Constant(INT32, vector.dtype.bitwidth // 8)
+        zeros = ir.Constant(vector.llvm, None)
+        return builder.call(function, [pointer, align, mask, zeros])
+
+    return vector(array, types.intp, types.intp, lanes), emit
+
+
+@_instruction
+def store(typing: Any, array: Any, i: Any, v: Any) -> tuple[Any, Emit]:
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        vector = _converted(builder, values[2], array.dtype, v.lanes)
+        address = _address(context, builder, signature.args[0], *values[:2])
+        pointer = builder.bitcast(address, vector.type.as_pointer())
+        builder.store(vector, pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, v), emit
+
+
+@_instruction
+def store_first(typing: Any, array: Any, i: Any, v: Any, count: Any) -> tuple[Any, Emit]:
+    dtype: Any = array.dtype
+    letter = "i" if dtype == types.uint8 else "f"
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        vector = _converted(builder, values[2], array.dtype, v.lanes)
+        address = _address(context, builder, signature.args[0], *values[:2])
+        pointer = builder.bitcast(address, vector.type.as_pointer())
+        mask = _first_lanes(builder, values[3], v.lanes)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [vector.type, pointer.type, INT32, mask.type]),
+            f"llvm.masked.store.v{v.lanes}{letter}{dtype.bitwidth}.p0",
+        )
+        align = ir.Constant(INT32, dtype.bitwidth // 8)
+        builder.call(function, [vector, pointer, align, mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, v, types.intp), emit
+
+
+def _converted(builder: ir.IRBuilder, vector: Any, dtype: Any, lanes: int) -> Any:
+    """Return the vector as bytes if that is what the array holds."""
+    if dtype != types.uint8:
+        return vector
+    return builder.fptoui(vector, ir.VectorType(ir.IntType(8), lanes))
+
+
+@_instruction
+def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Emit]:
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        # fmuladd, not fma: where the CPU has no such instruction the latter calls a library
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(a.llvm, [a.llvm] * 3),
+            f"llvm.fmuladd.{a.suffix}",
+        )
+        return builder.call(function, values)
+
+    return a(a, a, a), emit
+
+
+@_instruction
+def beats(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+    mask = _Vector(types.boolean, a.lanes)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        greater = builder.fcmp_ordered(">", *values)
+        nan = builder.fcmp_unordered("uno", values[0], values[0])
+        return builder.or_(greater, nan)
+
+    return mask(a, a), emit
+
+
+@_instruction
+def select(typing: Any, mask: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return builder.select(*values)
+
+    return a(mask, a, a), emit

@@ -1,0 +1,92 @@
+"""Layers that are computed as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from minicnn import ops
+from minicnn.layers.activations import ReLU
+from minicnn.layers.base import Layer
+from minicnn.layers.convolution import Conv2D
+from minicnn.layers.pooling import MaxPool2D
+from minicnn.shapes import FloatArray, Shape
+
+
+@dataclass(eq=False, repr=False)
+class FusedConvPool(Layer):
+    """A convolution, a ReLU if there is one, and a 2×2 max-pool, in one pass.
+
+    Parameters
+    ----------
+    conv : Conv2D
+        Its parameters are used as they are, not copied.
+    relu : bool
+        Whether a ReLU stands between the two.
+    """
+
+    conv: Conv2D
+    relu: bool
+
+    def __post_init__(self) -> None:
+        self.parameters = self.conv.parameters
+
+    def build(self, input_shape: Shape, rng: Any, dtype: Any = "float32") -> None:
+        self.conv.build(input_shape, rng, dtype)
+        self.parameters = self.conv.parameters
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return MaxPool2D(2).output_shape(self.conv.output_shape(input_shape))
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        return ops.conv2d_max_pool2d(
+            x,
+            self._parameter("weight"),
+            self._parameter("bias"),
+            self.conv.stride,
+            self.conv.padding,
+            relu=self.relu,
+        )
+
+    def backward(
+        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
+    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        dx, dweight, dbias = ops.conv2d_max_pool2d_backward(dy, cache, need_dx=need_dx)
+        return dx, {"weight": dweight, "bias": dbias}
+
+
+class Step(NamedTuple):
+    """One step of a network: a layer, which does the work of `length` layers from `first` on."""
+
+    layer: Layer
+    first: int
+    length: int
+
+
+def fuse(layers: Sequence[Layer]) -> list[Step]:
+    """Find the layers of a network that can be computed as one.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+
+    Returns
+    -------
+    list of Step
+    """
+    steps, position = [], 0
+    while position < len(layers):
+        step = _conv_pool(layers, position) or Step(layers[position], position, 1)
+        steps.append(step)
+        position += step.length
+    return steps
+
+
+def _conv_pool(layers: Sequence[Layer], first: int) -> Step | None:
+    conv, *rest = layers[first : first + 3]
+    if not isinstance(conv, Conv2D) or conv.backend != "direct":
+        return None
+    relu = len(rest) == 2 and isinstance(rest[0], ReLU)
+    pool = rest[-1] if relu else (rest[0] if rest else None)
+    if not isinstance(pool, MaxPool2D) or not pool.is_two_by_two():
+        return None
+    return Step(FusedConvPool(conv, relu), first, 3 if relu else 2)

@@ -1,0 +1,169 @@
+"""Convolution, ReLU and 2×2 pool as one op equal the three one after another, with ``==``."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, ops
+from minicnn.layers import FusedConvPool, fuse
+
+# x (N, H, W, C), kernel (KH, KW, F), stride, padding: a row of the window is KW·C numbers, which
+# the kernels take 96, 32 or 8 at a time, and filters 16 or 8.
+CASES = {
+    "3x3": ((2, 6, 5, 2), (3, 3, 2), 1, 0),
+    "rows and columns that the pool drops": ((2, 6, 7, 2), (2, 3, 3), 1, 0),
+    "padding": ((1, 4, 3, 2), (3, 3, 2), 1, 1),
+    "stride": ((1, 9, 8, 1), (2, 3, 2), (3, 2), 0),
+    "stride and same": ((1, 9, 7, 2), (4, 2, 2), 2, "same"),
+    "8 numbers in a row": ((1, 4, 9, 1), (2, 8, 1), 1, 0),
+    "9 numbers in a row, 9 filters": ((1, 3, 4, 3), (2, 3, 9), 1, 0),
+    "40 numbers in a row, 8 filters": ((1, 3, 5, 10), (1, 4, 8), 1, 0),
+    "96 numbers in a row, 16 filters": ((1, 2, 4, 32), (1, 3, 16), 1, 0),
+    "105 numbers in a row, 25 filters": ((1, 2, 4, 35), (1, 3, 25), 1, 0),
+    "130 numbers in a row": ((1, 3, 3, 65), (2, 2, 2), 1, 0),
+}
+
+
+def equals_the_three(draw, x_shape, kernel, stride, padding, relu):
+    KH, KW, F = kernel
+    x, weight, bias = draw(*x_shape), draw(KH, KW, x_shape[3], F), draw(F)
+    wanted, conv_cache = ops.conv2d(x, weight, bias, stride, padding, backend="im2col")
+    if relu:
+        wanted, relu_cache = ops.relu(wanted)
+    wanted, pool_cache = ops.max_pool2d(wanted, 2)
+    y, cache = ops.conv2d_max_pool2d(x, weight, bias, stride, padding, relu=relu)
+    np.testing.assert_array_equal(y, wanted, strict=True)
+
+    dy = draw(*y.shape)
+    dx = ops.max_pool2d_backward(dy, pool_cache)
+    if relu:
+        dx = ops.relu_backward(dx, relu_cache)
+    gradients = ops.conv2d_backward(dx, conv_cache)
+    for found, one in zip(ops.conv2d_max_pool2d_backward(dy, cache), gradients, strict=True):
+        np.testing.assert_array_equal(found, one, strict=True)
+    no_dx, *others = ops.conv2d_max_pool2d_backward(dy, cache, need_dx=False)
+    assert no_dx is None
+    for found, one in zip(others, gradients[1:], strict=True):
+        np.testing.assert_array_equal(found, one, strict=True)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_one_pass_equals_three(integers, dtype, case, relu):
+    equals_the_three(integers(1, dtype), *case, relu)
+
+
+@st.composite
+def convolutions(draw):
+    """Draw sizes, strides and paddings that leave at least 2×2 pixels to the pool."""
+    KH, KW = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    SH, SW = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    down, right = draw(st.integers(0, 2)), draw(st.integers(0, 2))
+    H = draw(st.integers(max(1, KH + SH - 2 * down), 7))
+    W = draw(st.integers(max(1, KW + SW - 2 * right), 7))
+    N, C, F = (draw(st.integers(1, 3)) for _ in range(3))
+    return (N, H, W, C), (KH, KW, F), (SH, SW), (down, right)
+
+
+ANY = (convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]), st.booleans())
+
+
+@given(*ANY)
+def test_one_pass_equals_three_on_any_shape(integers, case, seed, dtype, relu):
+    equals_the_three(integers(seed, dtype), *case, relu)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000)
+@given(*ANY)
+def test_one_pass_equals_three_on_any_shape_many_times(integers, case, seed, dtype, relu):
+    equals_the_three(integers(seed, dtype), *case, relu)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_nan_and_infinity_travel_on(dtype, relu):
+    x = np.zeros((1, 6, 6, 1), dtype)
+    x[0, 1, 1, 0], x[0, 4, 4, 0] = np.nan, np.inf
+    weight, bias = np.ones((1, 1, 1, 2), dtype), np.full(2, -1, dtype)
+    y, _ = ops.conv2d_max_pool2d(x, weight, bias, relu=relu)
+    wanted = np.full((1, 3, 3, 2), 0 if relu else -1, dtype)
+    wanted[0, 0, 0], wanted[0, 2, 2] = np.nan, np.inf
+    np.testing.assert_array_equal(y, wanted)
+
+
+def test_arguments_are_checked():
+    ones = np.ones
+    with pytest.raises(ValueError, match="x has 3 channels but weight expects 1"):
+        ops.conv2d_max_pool2d(ones((1, 4, 4, 3)), ones((3, 3, 1, 2)), ones(2))
+    with pytest.raises(ValueError, match=r"conv2d_max_pool2d: the kernel 2×2 is larger .* 1×2"):
+        ops.conv2d_max_pool2d(ones((1, 3, 4, 1)), ones((3, 3, 1, 2)), ones(2))
+    _, cache = ops.conv2d_max_pool2d(ones((1, 4, 4, 1)), ones((3, 3, 1, 2)), ones(2))
+    with pytest.raises(ValueError, match=r"dy has shape \(1, 2, 2, 2\) but the output has \(1, 1,"):
+        ops.conv2d_max_pool2d_backward(ones((1, 2, 2, 2)), cache)
+
+
+# ---------------------------------------------------------------- which layers are computed as one
+
+
+def fused(*layers):
+    """Return (first layer, how many) of every step that does the work of several."""
+    return [(step.first, step.length) for step in fuse(layers) if step.length > 1]
+
+
+def test_what_can_be_computed_as_one_is_found():
+    conv, relu, pool = Conv2D(2, 3), ReLU(), MaxPool2D(2)
+    assert fused(conv, relu, pool, conv, pool, Flatten()) == [(0, 3), (3, 2)]
+    assert fused(conv, conv, relu, pool) == [(1, 3)]
+    assert fused(conv, relu, MaxPool2D((2, 2), stride=2, padding="valid")) == [(0, 3)]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Conv2D(2, 3)],
+        [Conv2D(2, 3), ReLU()],
+        [Conv2D(2, 3), ReLU(), ReLU(), MaxPool2D(2)],
+        [ReLU(), MaxPool2D(2)],
+        [Conv2D(2, 3), MaxPool2D(3)],
+        [Conv2D(2, 3), MaxPool2D(2, stride=1)],
+        [Conv2D(2, 3), ReLU(), MaxPool2D(2, padding=1)],
+        [Conv2D(2, 3, backend="im2col"), ReLU(), MaxPool2D(2)],
+        [Flatten(), Dense(3)],
+    ],
+)
+def test_what_cannot_is_left_as_it_is(layers):
+    assert fused(*layers) == []
+    assert [step.layer for step in fuse(layers)] == layers
+
+
+def test_a_network_gives_what_its_layers_give_one_by_one(integers):
+    layers = [Conv2D(3, 3), ReLU(), MaxPool2D(2), Conv2D(2, 2), MaxPool2D(2), Flatten(), Dense(4)]
+    model = Sequential(layers, input_shape=(12, 11, 2), dtype=np.float64)
+    model.parameters[...] = integers(2, np.float64)(model.parameters.size)
+    x = integers(3, np.float64)(3, 12, 11, 2)
+    y, caches = model.forward(x)
+    dy = integers(4, np.float64)(*y.shape)
+    dx, gradients = model.backward(dy, caches, need_dx=True)
+
+    one_by_one = []
+    for layer in layers:
+        x, cache = layer.forward(x)
+        one_by_one.append(cache)
+    np.testing.assert_array_equal(y, x)
+    views = model.split(gradients)
+    for layer, cache, view in reversed(list(zip(layers, one_by_one, views, strict=True))):
+        dy, wanted = layer.backward(dy, cache)
+        assert view.keys() == wanted.keys()
+        for name, gradient in wanted.items():
+            np.testing.assert_array_equal(view[name], gradient)
+    np.testing.assert_array_equal(dx, dy)
+
+
+def test_a_fused_layer_uses_the_parameters_of_its_convolution():
+    model = Sequential([Conv2D(2, 3), ReLU(), MaxPool2D(2)], input_shape=(6, 6, 1))
+    x = np.ones((1, 6, 6, 1), np.float32)
+    model.parameters[...] = 1  # 9 ones and the bias
+    assert np.array_equal(model.forward(x)[0], np.full((1, 2, 2, 2), 10))
+    layer = FusedConvPool(Conv2D(2, 3), relu=True)
+    assert layer.output_shape((6, 7, 1)) == (2, 2, 2)

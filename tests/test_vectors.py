@@ -1,0 +1,110 @@
+"""The compiled vector functions do what their plain Python says."""
+
+import os
+
+import numba
+import numpy as np
+import pytest
+
+from minicnn.kernels import vectors_python
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="there is no compiled half to compare"
+)
+
+LANES = 8
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def array(request):
+    values = np.arange(-8.0, 24.0).astype(request.param).reshape(4, 8)
+    values[0, 1], values[1, 2], values[2, 3] = np.nan, np.inf, -np.inf
+    return values
+
+
+def run(function, *args):
+    """Compile and call a function that writes what it finds to its last argument."""
+    numba.njit(function)(*args)
+    return args[-1]
+
+
+@pytest.mark.parametrize("i", [0, 3, 17])
+def test_loads(array, i):
+    from minicnn.kernels.vectors import broadcast, load, store
+
+    def loads(array, i, out):
+        store(out, 0, load(array, i, LANES))
+        store(out, LANES, broadcast(array, i, LANES))
+
+    wanted = [vectors_python.load(array, i, LANES), vectors_python.broadcast(array, i, LANES)]
+    np.testing.assert_array_equal(run(loads, array, i, np.zeros((2, LANES), array.dtype)), wanted)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 8, 9])
+def test_the_first_lanes(array, count):
+    from minicnn.kernels.vectors import load, load_first, store, store_first
+
+    def first(array, count, out):
+        store(out, 0, load_first(array, 2, count, LANES))
+        store_first(out, LANES, load(array, 4, LANES), count)
+
+    wanted = np.full(4 * LANES, 7, array.dtype)
+    vectors_python.store(wanted, 0, vectors_python.load_first(array, 2, count, LANES))
+    vectors_python.store_first(wanted, LANES, vectors_python.load(array, 4, LANES), count)
+    found = run(first, array, count, np.full(4 * LANES, 7, array.dtype))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_nothing_is_read_or_written_behind_the_first_lanes():
+    from minicnn.kernels.vectors import load_first, store_first
+
+    def copy(array, i, count, out):
+        store_first(out, i, load_first(array, i, count, LANES), count)
+
+    array, out = np.arange(10.0), np.zeros(10)
+    np.testing.assert_array_equal(run(copy, array, 7, 3, out)[7:], [7, 8, 9])
+
+
+def test_arithmetic(array):
+    from minicnn.kernels.vectors import at, beats, fill, load, multiply_add, select, store
+
+    def arithmetic(array, out):
+        a, b = load(array, 0, LANES), load(array, 8, LANES)
+        c = fill(array, at(array, 20), LANES)
+        store(out, 0, multiply_add(a, b, c))
+        store(out, LANES, select(beats(a, c), a, b))
+        store(out, 2 * LANES, select(beats(c, a), c, b))
+
+    a, b = vectors_python.load(array, 0, LANES), vectors_python.load(array, 8, LANES)
+    c = vectors_python.fill(array, vectors_python.at(array, 20), LANES)
+    with np.errstate(invalid="ignore"):
+        wanted = [
+            vectors_python.multiply_add(a, b, c),
+            vectors_python.select(vectors_python.beats(a, c), a, b),
+            vectors_python.select(vectors_python.beats(c, a), c, b),
+        ]
+    np.testing.assert_array_equal(run(arithmetic, array, np.zeros((3, LANES), a.dtype)), wanted)
+
+
+def test_nan_beats_everything_and_nothing_beats_its_equal():
+    nan, one, two = (np.full(LANES, value) for value in (np.nan, 1.0, 2.0))
+    beats = vectors_python.beats
+    assert beats(nan, two).all()
+    assert beats(two, one).all()
+    assert not beats(one, one).any()
+    assert not beats(one, nan).any()
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_whole_numbers_become_bytes(count):
+    from minicnn.kernels.vectors import load, store, store_first
+
+    def to_bytes(array, count, out):
+        store_first(out, 0, load(array, 0, LANES), count)
+        store(out, LANES, load(array, 0, LANES))
+
+    array = np.arange(8.0, dtype=np.float32)
+    out = run(to_bytes, array, count, np.full(2 * LANES, 9, np.uint8))
+    assert out[:count].tolist() == list(range(count))
+    assert out[count:LANES].tolist() == [9] * (LANES - count)
+    assert out[LANES:].tolist() == list(range(8))
