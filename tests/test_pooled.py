@@ -15,12 +15,19 @@ CASES = {
     "rows and columns that the pool drops": ((2, 6, 7, 2), (2, 3, 3), 1, 0),
     "padding": ((1, 4, 3, 2), (3, 3, 2), 1, 1),
     "stride": ((1, 9, 8, 1), (2, 3, 2), (3, 2), 0),
+    "padding on the left, and as many columns left unseen": (
+        (1, 2, 6, 1),
+        (1, 3, 1),
+        (1, 3),
+        (0, 1),
+    ),
     "stride and same": ((1, 9, 7, 2), (4, 2, 2), 2, "same"),
     "8 numbers in a row": ((1, 4, 9, 1), (2, 8, 1), 1, 0),
     "9 numbers in a row, 9 filters": ((1, 3, 4, 3), (2, 3, 9), 1, 0),
     "40 numbers in a row, 8 filters": ((1, 3, 5, 10), (1, 4, 8), 1, 0),
     "96 numbers in a row, 16 filters": ((1, 2, 4, 32), (1, 3, 16), 1, 0),
     "105 numbers in a row, 25 filters": ((1, 2, 4, 35), (1, 3, 25), 1, 0),
+    "70 filters, so that winner times filters is no byte": ((1, 2, 3, 1), (1, 2, 70), 1, 0),
     "130 numbers in a row": ((1, 3, 3, 65), (2, 2, 2), 1, 0),
 }
 

@@ -34,8 +34,10 @@ def kernel(function: Function) -> Function:
     callable
     """
     function.__qualname__ += f"_{_VERSION}"
-    compiled = numba.njit(nogil=True, cache=True, fastmath={"contract"})(function)
-    return cast(Function, compiled)
+    # error_model: a division by zero gives infinity as in NumPy; to look for one each time, as
+    # Python does, would keep the compiler from using vectors.
+    compile_later = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+    return cast(Function, compile_later(function))
 
 
 class _FirstCompilation(event.Listener):

@@ -117,7 +117,7 @@ def pooled_weight_gradient(
         for p in range(P):
             for f in range(F):
                 i = (n * P + p) * F + f
-                k = at(winner, i)
+                k = int(at(winner, i))  # as a byte it would overflow in plain Python
                 end = f * P + count[f]
                 # written in any case; only what is alive is kept
                 place[end] = n * image + at(corners, 4 * p + (k & 3))
@@ -174,7 +174,7 @@ def pooled_input_gradient(
             count[:] = 0
             for f in range(F):
                 i = (n * P + p) * F + f
-                k = at(winner, i)
+                k = int(at(winner, i))  # as a byte it would overflow in plain Python
                 end = k * F + count[k]
                 place[end] = f * K
                 value[end] = at(dy, i)

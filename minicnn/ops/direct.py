@@ -243,7 +243,7 @@ def cropped(dpadded: FloatArray, window: Window, shape: Shape) -> FloatArray:
     -------
     ndarray (N, H, W, C)
     """
-    if dpadded.shape == shape:
+    if dpadded.shape == shape and window.top == 0 and window.left == 0:
         return dpadded
     H, W = shape[1:3]
     inside = dpadded[:, window.top : window.top + H, window.left : window.left + W]
