@@ -177,7 +177,4 @@ def _chunks_of_patches(x: FloatArray, window: Window) -> Iterator[tuple[slice, F
             buffer = np.empty((count, window.OH, window.OW, window.KH, window.KW, C), x.dtype)
         patches = buffer[:count]
         kernels.gather_patches(x[images], window, patches)
-        yield (
-            images,
-            patches.reshape(-1, window.KH * window.KW * C),
-        )  # (n*OH*OW, KH*KW*C)
+        yield images, patches.reshape(-1, window.KH * window.KW * C)  # (n*OH*OW, KH*KW*C)

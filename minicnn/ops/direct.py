@@ -1,5 +1,6 @@
 """Convolution and matrix product on the direct kernels: what they need is worked out here."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 
 from minicnn import kernels
 from minicnn.shapes import FloatArray, Shape, Window
+
+Places = Callable[[int, int, int, int], NDArray[np.int64]]
 
 
 def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) -> FloatArray:
@@ -24,15 +27,11 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     ndarray (N, OH, OW, F)
     """
     x = padded(x, window)
-    N, _, W, C = x.shape
-    F = weight.shape[3]
+    N, F = len(x), weight.shape[3]
     y = np.empty((N, window.OH, window.OW, F), x.dtype)
     kernels.direct_forward(
         x,
-        x[0].size,
-        corners(window.OH, window.OW, window.SH * W * C, window.SW * C),
-        W * C,
-        window.KH,
+        *layout(x, window, corners),
         whole_tiles(weight.reshape(-1, F)),
         whole_tiles(bias),
         y.reshape(N, -1, F),
@@ -54,15 +53,11 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window) -> FloatArray
     ndarray (KH, KW, C, F)
     """
     x = padded(x, window)
-    N, _, W, C = x.shape
-    F = dy.shape[3]
-    dweight = np.zeros((window.KH, window.KW, C, F), x.dtype)
+    N, F = len(x), dy.shape[3]
+    dweight = np.zeros((window.KH, window.KW, x.shape[3], F), x.dtype)
     kernels.direct_weight_gradient(
         x,
-        x[0].size,
-        corners(window.OH, window.OW, window.SH * W * C, window.SW * C),
-        W * C,
-        window.KH,
+        *layout(x, window, corners),
         np.ascontiguousarray(dy).reshape(N, -1, F),
         dweight.reshape(-1, F),
     )
@@ -165,6 +160,35 @@ def matmul_transposed(a: FloatArray, b: FloatArray) -> FloatArray:
         y,
     )
     return y
+
+
+def layout(
+    x: FloatArray, window: Window, places: Places
+) -> tuple[int, NDArray[np.int64], int, int]:
+    """Return how the windows lie in memory, as the kernels want to know it.
+
+    Parameters
+    ----------
+    x : ndarray (N, H', W', C)
+        From `padded`.
+    window : Window
+    places : callable
+        `corners`, or another order of the same.
+
+    Returns
+    -------
+    image : int
+        Numbers from one image to the next.
+    corners : ndarray of int64
+        Where each window begins in its image.
+    row : int
+        Numbers from one row to the next.
+    KH : int
+        Rows of a window.
+    """
+    row, C = x[0, 0].size, x.shape[3]
+    where = places(window.OH, window.OW, window.SH * row, window.SW * C)
+    return x[0].size, where, row, window.KH
 
 
 @lru_cache(maxsize=256)

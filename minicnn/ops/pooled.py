@@ -69,10 +69,7 @@ def conv2d_max_pool2d(
     winner = np.empty(y.shape, np.uint8)
     kernels.pooled_forward(
         source,
-        source[0].size,
-        _corners(source, window),
-        source[0, 0].size,
-        window.KH,
+        *direct.layout(source, window, _pooled_corners),
         direct.whole_tiles(weight.reshape(-1, F)),
         direct.whole_tiles(bias),
         relu,
@@ -115,7 +112,7 @@ def conv2d_max_pool2d_backward(
     N, F = len(x), weight.shape[3]
     flat = (N, dy[0, :, :, 0].size, F)  # (N, P, F)
     dy, winner = np.ascontiguousarray(dy).reshape(flat), winner.reshape(flat)
-    layout = source[0].size, _corners(source, window), source[0, 0].size, window.KH
+    layout = direct.layout(source, window, _pooled_corners)
     dtransposed = np.zeros((F, weight.size // F), x.dtype)  # (F, KH*KW*C)
     dbias = np.zeros(F, x.dtype)
     kernels.pooled_weight_gradient(source, *layout, dy, winner, dtransposed, dbias)
@@ -126,11 +123,6 @@ def conv2d_max_pool2d_backward(
     transposed = np.ascontiguousarray(weight.reshape(-1, F).T)
     kernels.pooled_input_gradient(dy, winner, *layout, transposed, dsource)
     return direct.cropped(dsource, window, x.shape), dweight, dbias
-
-
-def _corners(source: FloatArray, window: Window) -> NDArray[np.int64]:
-    _, _, W, C = source.shape
-    return _pooled_corners(window.OH, window.OW, window.SH * W * C, window.SW * C)
 
 
 @lru_cache(maxsize=256)
