@@ -22,7 +22,8 @@ from minicnn.losses import (
 )
 from minicnn.model import Sequential
 from minicnn.optim import SGD, Adam
-from minicnn.train import Evaluation, evaluate, fit, usable_cores
+from minicnn.train import Evaluation, evaluate, fit
+from minicnn.workers import usable_cores
 
 __version__ = "0.1.0"
 

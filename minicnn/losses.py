@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import shapes
+from minicnn import kernels, shapes
 from minicnn.shapes import FloatArray, IntArray
 
 
@@ -79,15 +79,14 @@ def softmax_cross_entropy(
     """
     shapes.check_array("softmax_cross_entropy", "logits", logits, "N classes")
     N, K = logits.shape
-    targets = _as_rows(labels, N, K).astype(logits.dtype)  # (N, classes)
+    targets = _as_rows(labels, N, K).astype(logits.dtype, copy=False)  # (N, classes)
+    probabilities, surprise = np.empty((N, K), logits.dtype), np.empty(N, logits.dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # the loss may be ∞ or NaN, and says so
-        shifted = logits - logits.max(axis=1, keepdims=True)
-    exponentials = np.exp(shifted)
-    totals = exponentials.sum(axis=1, keepdims=True)  # (N, 1)
-    surprise = np.zeros_like(logits)  # stays 0 where t is 0, even where log p is -∞
-    np.multiply(targets, np.log(totals) - shifted, out=surprise, where=targets > 0)
-    loss = surprise.sum() / logits.dtype.type(N)
-    return loss, SoftmaxCrossEntropyCache(exponentials / totals, targets)
+        kernels.cross_entropy(
+            np.ascontiguousarray(logits), np.ascontiguousarray(targets), probabilities, surprise
+        )
+        loss = surprise.sum() / logits.dtype.type(N)
+    return loss, SoftmaxCrossEntropyCache(probabilities, targets)
 
 
 def softmax_cross_entropy_backward(

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn import shapes
+from minicnn import parameters, shapes
 from minicnn.layers import Layer, fuse
+from minicnn.memory import workspace
 from minicnn.ops import softmax
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, IntArray, Shape
 from minicnn.summary import Summary, summarise
+from minicnn.workers import Workers
 
-# Images that go through the network at a time in predict: their activations stay in cache.
-PREDICT_BATCH = 32
+# Images that go through the network at a time: their activations stay in cache.
+PIECE = 32
 
 
 class Sequential:
@@ -75,15 +77,7 @@ class Sequential:
         self.input_mean, self.input_std = float(input_mean), float(input_std)
         self._shapes = self._build(seed)
         self.output_shape = self._shapes[-1]
-        arrays = [a for layer in self.layers for a in layer.parameters.values()]
-        self._layout = [
-            {name: array.shape for name, array in layer.parameters.items()} for layer in self.layers
-        ]
-        self.parameters: FloatArray = np.concatenate(
-            [np.empty(0, self.dtype), *(array.ravel() for array in arrays)]
-        )
-        for layer, views in zip(self.layers, self.split(self.parameters), strict=True):
-            layer.parameters = views
+        self.parameters, self._layout = parameters.flatten(self.layers, self.dtype)
         self._steps = fuse(self.layers)
 
     def _build(self, seed: int) -> list[Shape]:
@@ -119,15 +113,7 @@ class Sequential:
         list of dict
             For each layer its arrays by name: views, no copies.
         """
-        views, start = [], 0
-        for layout in self._layout:
-            arrays = {}
-            for name, shape in layout.items():
-                size = int(np.prod(shape))
-                arrays[name] = vector[start : start + size].reshape(shape)
-                start += size
-            views.append(arrays)
-        return views
+        return parameters.split(vector, self._layout)
 
     # ------------------------------------------------------------ forward and backward
 
@@ -185,9 +171,9 @@ class Sequential:
         views = self.split(gradients)
         dx: FloatArray | None = dy
         for step, cache in zip(reversed(self._steps), reversed(caches), strict=True):
-            dx, found = step.layer.backward(dy, cache, need_dx=need_dx or step.first > 0)
-            for name, gradient in found.items():
-                views[step.first][name][...] = gradient
+            dx, _ = step.layer.backward(
+                dy, cache, need_dx=need_dx or step.first > 0, gradients=views[step.first]
+            )
             if dx is not None:
                 dy = dx
         return dx, gradients
@@ -214,24 +200,53 @@ class Sequential:
         ValueError
             If the shape does not fit, there are no images, or a float pixel is not in 0..1.
         """
-        batch, _ = self._as_batch(images)
+        batch, _ = shapes.as_batch("Sequential", images, self.input_shape)
         if batch.dtype == np.uint8:
-            x = batch.astype(self.dtype) / self.dtype.type(255)
-        else:
-            shapes.check_pixel_range("Sequential", batch)
-            x = batch.astype(self.dtype)
-        scaled: FloatArray = (x - self.dtype.type(self.input_mean)) / self.dtype.type(
-            self.input_std
-        )
+            levels = np.arange(256, dtype=self.dtype) / self.dtype.type(255)
+            return np.take(self._scaled(levels), batch)
+        shapes.check_pixel_range("Sequential", batch)
+        return self._scaled(batch.astype(self.dtype))
+
+    def _scaled(self, pixels: FloatArray) -> FloatArray:
+        mean, std = self.dtype.type(self.input_mean), self.dtype.type(self.input_std)
+        scaled: FloatArray = (pixels - mean) / std
         return scaled
 
-    def predict_proba(self, images: NDArray[Any]) -> FloatArray:
+    def infer(self, x: FloatArray, *, threads: int | None = None) -> FloatArray:
+        """Send prepared images through all layers, some at a time, on several threads.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            From `prepare`.
+        threads : int, optional
+            One for each usable core where left out. The numbers come out the same.
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+            What `forward` gives.
+        """
+        y: FloatArray = np.empty((len(x), *self.output_shape), self.dtype)
+        size = min(PIECE, max(PIECE // 4, -(-len(x) // 2)))
+
+        def piece(start: int) -> None:
+            with workspace():  # y keeps a copy of what is overwritten by the next piece
+                y[start : start + size] = self.forward(x[start : start + size])[0]
+
+        with Workers("infer", threads) as workers:
+            workers.map(piece, range(0, len(x), size))
+        return y
+
+    def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> FloatArray:
         """Say how likely each class is.
 
         Parameters
         ----------
         images : ndarray
             One image or a batch, as in `prepare`.
+        threads : int, optional
+            As in `infer`.
 
         Returns
         -------
@@ -243,21 +258,19 @@ class Sequential:
         TypeError, ValueError
             As `prepare`.
         """
-        batch, single = self._as_batch(images)
-        pieces = []
-        for start in range(0, len(batch), PREDICT_BATCH):
-            logits, _ = self.forward(self.prepare(batch[start : start + PREDICT_BATCH]))
-            pieces.append(softmax(logits)[0])
-        probabilities = np.concatenate(pieces)
+        batch, single = shapes.as_batch("Sequential", images, self.input_shape)
+        probabilities, _ = softmax(self.infer(self.prepare(batch), threads=threads))
         return probabilities[0] if single else probabilities
 
-    def predict(self, images: NDArray[Any]) -> IntArray:
+    def predict(self, images: NDArray[Any], *, threads: int | None = None) -> IntArray:
         """Name the likeliest class.
 
         Parameters
         ----------
         images : ndarray
             One image or a batch, as in `prepare`.
+        threads : int, optional
+            As in `infer`.
 
         Returns
         -------
@@ -269,22 +282,8 @@ class Sequential:
         TypeError, ValueError
             As `prepare`.
         """
-        classes: IntArray = self.predict_proba(images).argmax(axis=-1)
+        classes: IntArray = self.predict_proba(images, threads=threads).argmax(axis=-1)
         return classes
-
-    def _as_batch(self, images: NDArray[Any]) -> tuple[NDArray[Any], bool]:
-        """Return (images with all four axes, whether it was a single one)."""
-        shapes.check_pixels("Sequential", images)
-        H, W, C = self.input_shape
-        single = images.shape == (H, W, C) or (C == 1 and images.shape == (H, W))
-        count = 1 if single else len(images)
-        if not single and images.shape[1:] != (H, W, C) and (C > 1 or images.shape[1:] != (H, W)):
-            raise ValueError(
-                f"Sequential: images have shape {images.shape}, but the model takes "
-                f"{shapes.image_shapes_wanted(self.input_shape)}; if the pixels are all there, "
-                f"images.reshape(-1, {H}, {W}, {C}) brings them into form"
-            )
-        return images.reshape(count, H, W, C), single
 
     # ------------------------------------------------------------ description
 

@@ -1,20 +1,23 @@
 """A mini-batch cut into fixed shards, on worker threads.
 
-A batch is cut into shards of 32 consecutive images, whatever the number of threads. A worker takes
+A batch is cut into shards of 32 consecutive images (a small one into two), whatever the number of
+threads. A worker takes
 a shard through the whole network, forward and backward, while it is in its cache; the shards'
 gradients are then added in their order. So the result is the same, bit for bit, for any number of
 threads, and no thread waits for another between layers.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn import kernels
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.memory import workspace
 from minicnn.model import Sequential
 from minicnn.shapes import FloatArray, IntArray
+from minicnn.workers import Workers
 
 SHARD = 32
 
@@ -28,8 +31,7 @@ class BatchGradient:
     images : ndarray (N, H, W, C); without C where the model has one channel
         All images; a call takes some of them by number.
     labels : ndarray of int (N,)
-    pool : ThreadPoolExecutor
-        The worker threads.
+    workers : Workers
     """
 
     def __init__(
@@ -37,10 +39,11 @@ class BatchGradient:
         model: Sequential,
         images: NDArray[Any],
         labels: IntArray,
-        pool: ThreadPoolExecutor,
+        workers: Workers,
     ) -> None:
-        self.model, self.images, self.labels, self.pool = model, images, labels, pool
+        self.model, self.images, self.labels, self.workers = model, images, labels, workers
         self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
+        self._total = np.empty_like(model.parameters)
 
     def __call__(self, batch: IntArray) -> tuple[float, int, FloatArray]:
         """Run a batch forward and backward.
@@ -59,28 +62,45 @@ class BatchGradient:
         gradient : ndarray (P,)
             Of the mean loss, with respect to all parameters; overwritten by the next call.
         """
-        starts = range(0, len(batch), SHARD)
-        if len(self._gradients) < len(starts):
-            self._gradients = np.empty((len(starts), self.model.parameters.size), self.model.dtype)
-        shards = [batch[start : start + SHARD] for start in starts]
+        size = shard_size(len(batch))
+        shards = [batch[start : start + size] for start in range(0, len(batch), size)]
         shares = [len(shard) / len(batch) for shard in shards]  # of the mean over the batch
-        results = list(self.pool.map(self._shard, shards, shares, self._gradients))
-        total = self._gradients[0]
-        for gradients in self._gradients[1 : len(shards)]:  # in their order, whoever was first
-            total += gradients
-        return sum(loss for loss, _ in results), sum(correct for _, correct in results), total
+        if len(self._gradients) < len(shards):
+            self._gradients = np.empty((len(shards), self.model.parameters.size), self.model.dtype)
+        pieces = list(zip(shards, shares, self._gradients, strict=False))
+        results = self.workers.map(lambda piece: self._shard(*piece), pieces)
+        kernels.add_rows(self._gradients, len(shards), self._total)  # in order, whoever was first
+        loss, correct = sum(loss for loss, _ in results), sum(correct for _, correct in results)
+        return loss, correct, self._total
 
     def _shard(self, shard: IntArray, share: float, out: FloatArray) -> tuple[float, int]:
         """Run one shard forward and backward; `out` takes its part of the batch's gradient."""
         labels = self.labels[shard]
-        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks for ∞ and NaN itself
+        # errstate: the caller looks for ∞ and NaN itself
+        with workspace(), np.errstate(over="ignore", invalid="ignore"):
             logits, caches = self.model.forward(
                 self.model.prepare(self.images[shard]), training=True
             )
             loss, cache = softmax_cross_entropy(logits, labels)
             dlogits = softmax_cross_entropy_backward(share, cache)
             self.model.backward(dlogits, caches, gradients=out)
-        return float(loss) * share, count_correct(logits, labels)
+            return float(loss) * share, count_correct(logits, labels)
+
+
+def shard_size(images: int) -> int:
+    """Return how many images of a batch make a shard; the last one may have fewer.
+
+    Parameters
+    ----------
+    images : int
+        In the batch.
+
+    Returns
+    -------
+    int
+        32, or so many that a small batch is two shards of at least 16.
+    """
+    return min(SHARD, max(SHARD // 2, -(-images // 2)))
 
 
 def count_correct(logits: FloatArray, labels: IntArray) -> int:

@@ -1,9 +1,7 @@
 """Training and evaluation: the epoch loop."""
 
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,11 +11,13 @@ from tqdm import tqdm
 from minicnn import kernels, shapes
 from minicnn.health import NonFiniteError, find_non_finite
 from minicnn.losses import softmax_cross_entropy
+from minicnn.memory import workspace
 from minicnn.model import Sequential
 from minicnn.optim import Adam
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, IntArray
 from minicnn.shards import SHARD, BatchGradient, count_correct
+from minicnn.workers import Workers
 
 History = dict[str, list[float]]
 Schedule = Callable[[float], float]
@@ -49,17 +49,6 @@ class Evaluation(NamedTuple):
     total: int
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use: the default number of threads.
-
-    Returns
-    -------
-    int
-    """
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
 def evaluate(
     model: Sequential, images: NDArray[Any], labels: IntArray, *, threads: int | None = None
 ) -> Evaluation:
@@ -86,22 +75,23 @@ def evaluate(
     """
     _check_data("evaluate", model, images, labels)
     with (
-        ThreadPoolExecutor(_thread_count("evaluate", threads)) as pool,
+        Workers("evaluate", threads) as workers,
         kernels.announce_compilation(tqdm.write),
     ):
-        return _evaluate(model, images, labels, pool)
+        return _evaluate(model, images, labels, workers)
 
 
 def _evaluate(
-    model: Sequential, images: NDArray[Any], labels: IntArray, pool: ThreadPoolExecutor
+    model: Sequential, images: NDArray[Any], labels: IntArray, workers: Workers
 ) -> Evaluation:
     def measure(start: int) -> tuple[float, int]:
         part = slice(start, start + SHARD)
-        logits, _ = model.forward(model.prepare(images[part]))
-        loss, _ = softmax_cross_entropy(logits, labels[part])
-        return float(loss) * len(logits), count_correct(logits, labels[part])
+        with workspace():
+            logits, _ = model.forward(model.prepare(images[part]))
+            loss, _ = softmax_cross_entropy(logits, labels[part])
+            return float(loss) * len(logits), count_correct(logits, labels[part])
 
-    losses, corrects = zip(*pool.map(measure, range(0, len(images), SHARD)), strict=True)
+    losses, corrects = zip(*workers.map(measure, range(0, len(images), SHARD)), strict=True)
     correct, total = sum(corrects), len(images)
     return Evaluation(sum(losses) / total, correct / total, correct, total)
 
@@ -169,7 +159,7 @@ def fit(
     _check_data("fit", model, images, labels)
     epochs = shapes.positive_int("fit", "epochs", epochs)
     batch_size = shapes.positive_int("fit", "batch_size", batch_size)
-    threads = _thread_count("fit", threads)
+    workers = Workers("fit", threads)
     optimiser = Adam() if optimiser is None else optimiser
     training, validation = _split(len(images), validation_split, seed)
     if batch_size > len(training):
@@ -179,8 +169,8 @@ def fit(
         )
     say: Callable[[str], object] = tqdm.write if progress else _say_nothing
     history: History = {}
-    with ThreadPoolExecutor(threads) as pool, kernels.announce_compilation(say):
-        gradient_of = BatchGradient(model, images, labels, pool)
+    with workers, kernels.announce_compilation(say):
+        gradient_of = BatchGradient(model, images, labels, workers)
         for epoch in range(epochs):
             title = f"Epoch {epoch + 1}/{epochs}"
             order = keyed_generator(seed, "shuffle", epoch).permutation(len(training))
@@ -189,7 +179,7 @@ def fit(
             row = _train_epoch(gradient_of, optimiser, steps, title, progress)
             rate = len(training) / (time.perf_counter() - started)
             if len(validation):
-                found = _evaluate(model, images[validation], labels[validation], pool)
+                found = _evaluate(model, images[validation], labels[validation], workers)
                 row |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
@@ -257,10 +247,6 @@ def _check_data(where: str, model: Sequential, images: NDArray[Any], labels: Int
             f"end it with Flatten() and Dense(classes)"
         )
     shapes.check_labels(where, labels, len(images), model.output_shape[0])
-
-
-def _thread_count(where: str, threads: int | None) -> int:
-    return shapes.positive_int(where, "threads", usable_cores() if threads is None else threads)
 
 
 def _split(count: int, share: float, seed: int) -> tuple[IntArray, IntArray]:

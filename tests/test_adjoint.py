@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minicnn import kernels, ops, shapes
+from minicnn.ops import products
 
 SIZES = [(4, 4), (5, 3), (2, 7)]
 KERNELS = [(1, 1), (2, 2), (3, 2), (2, 5)]
@@ -107,9 +108,9 @@ def test_matmul_and_its_transposes(integers, dtype, M, K):
     draw, N = integers(4, dtype), 3
     a, b, c = draw(M, K), draw(K, N), draw(M, N)
     ab, at_c, c_bt = (np.zeros(shape, dtype) for shape in [(M, N), (K, N), (M, K)])
-    kernels.matmul_add(a, b, ab)
-    kernels.matmul_add(a.T, c, at_c)
-    kernels.matmul_add(c, np.ascontiguousarray(b.T), c_bt)
+    products.matmul_add(a, b, ab)
+    products.matmul_add(a.T, c, at_c)
+    products.matmul_add(c, np.ascontiguousarray(b.T), c_bt)
     assert inner(ab, c) == inner(b, at_c) == inner(a, c_bt)
 
 

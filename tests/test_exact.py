@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from minicnn import kernels, ops, reference, shapes
 from minicnn.kernels.matmul import BLOCK
+from minicnn.ops import products
 
 THREADS = 4
 
@@ -60,6 +61,19 @@ CONVOLUTIONS = {
     "6 rows of patches": ((1, 4, 3, 1), (2, 2, 5), 1, 0),
     "7 rows of patches": ((1, 1, 7, 1), (1, 1, 1), 1, 0),
 }
+# For minimal filtering: x, filters, padding. Its tiles are 2×2 outputs, its blocks 24 tiles, its
+# vectors 8 channels.
+THREE_BY_THREE = {
+    "one whole tile": ((1, 4, 4, 1), 1, 0),
+    "one output": ((1, 3, 3, 2), 3, 0),
+    "an odd row and column": ((2, 5, 7, 3), 2, 0),
+    "an odd row": ((1, 5, 6, 8), 8, 0),
+    "an odd column": ((1, 6, 5, 9), 17, 0),
+    "padding": ((2, 3, 4, 2), 2, 1),
+    "more padding than image": ((1, 2, 1, 1), 2, (3, 2)),
+    "same": ((1, 5, 4, 2), 5, "same"),
+    "more than a block of tiles": ((3, 8, 9, 2), 3, 1),
+}
 
 
 def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend="direct"):
@@ -80,6 +94,12 @@ def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 def test_conv2d(integers, dtype, case, backend):
     convolution_equals_reference(integers(1, dtype), *case, backend)
+
+
+@pytest.mark.parametrize("case", THREE_BY_THREE.values(), ids=THREE_BY_THREE)
+def test_conv2d_by_minimal_filtering(integers, dtype, case):
+    x_shape, F, padding = case
+    convolution_equals_reference(integers(1, dtype), x_shape, (3, 3, F), 1, padding, "winograd")
 
 
 @pytest.mark.parametrize(
@@ -123,10 +143,36 @@ def test_conv2d_of_any_shape(integers, case, seed, dtype, backend):
 
 
 @pytest.mark.slow
-@settings(max_examples=3000)
+@settings(max_examples=5000)
 @given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]), WORKING)
 def test_conv2d_of_any_shape_many_times(integers, case, seed, dtype, backend):
     convolution_equals_reference(integers(seed, dtype), *case, backend)
+
+
+@st.composite
+def three_by_three(draw):
+    """Draw a row like those of THREE_BY_THREE."""
+    down, right = padding = draw(pairs(0, 2))
+    H, W = (draw(st.integers(max(1, 3 - 2 * p), 7)) for p in (down, right))
+    N, C, F = draw(st.integers(1, 3)), draw(st.integers(1, 10)), draw(st.integers(1, 18))
+    return (N, H, W, C), F, padding
+
+
+FILTERED = (three_by_three(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
+
+
+@given(*FILTERED)
+def test_minimal_filtering_of_any_shape(integers, case, seed, dtype):
+    x_shape, F, padding = case
+    convolution_equals_reference(integers(seed, dtype), x_shape, (3, 3, F), 1, padding, "winograd")
+
+
+@pytest.mark.slow
+@settings(max_examples=5000)
+@given(*FILTERED)
+def test_minimal_filtering_of_any_shape_many_times(integers, case, seed, dtype):
+    x_shape, F, padding = case
+    convolution_equals_reference(integers(seed, dtype), x_shape, (3, 3, F), 1, padding, "winograd")
 
 
 # ------------------------------------------------------------ the matrix product
@@ -141,7 +187,7 @@ def test_matmul_add(integers, dtype, M, K, transposed):
     for N in (1, 3):
         b, out = draw(K, N), draw(M, N)
         wanted = out.astype(np.int64) + a.astype(np.int64) @ b.astype(np.int64)
-        kernels.matmul_add(a, b, out)
+        products.matmul_add(a, b, out)
         equal(out, wanted.astype(dtype))
 
 

@@ -66,6 +66,21 @@ def test_conv2d(rng, stride, padding, backend):
     )
 
 
+@pytest.mark.parametrize("padding", [0, (2, 1), "same"])
+def test_conv2d_by_minimal_filtering(rng, padding):
+    passes(
+        "conv2d",
+        lambda x, weight, bias: ops.conv2d(x, weight, bias, 1, padding, backend="winograd"),
+        lambda dy, cache: named("x", "weight", "bias")(ops.conv2d_backward(dy, cache)),
+        {
+            "x": rng.standard_normal((2, 4, 3, 2)),
+            "weight": rng.standard_normal((3, 3, 2, 2)),
+            "bias": rng.standard_normal(2),
+        },
+        rng,
+    )
+
+
 @pytest.mark.parametrize("backend", ["direct", "im2col", "reference"])
 def test_conv2d_without_dx_gives_the_same_other_gradients(rng, backend):
     x, weight, bias = (rng.standard_normal(s) for s in [(2, 4, 3, 2), (3, 2, 2, 3), (3,)])

@@ -157,7 +157,13 @@ WRONG_VALUES = {
     "conv2d: padding must be at least 0, not (0, -2)": conv2d(padding=(0, -2)),
     f"conv2d: {WORDS}, not 'full'": conv2d(padding="full"),
     f"conv2d: {WORDS}, not 'SAME'": conv2d(padding="SAME"),
-    "conv2d: backend must be one of direct, im2col, reference, not 'fft'": conv2d(backend="fft"),
+    "conv2d: backend must be one of auto, direct, winograd, im2col, reference, not 'fft'": conv2d(
+        backend="fft"
+    ),
+    (
+        "conv2d: backend 'winograd' is for 3×3 kernels at stride 1, not 3×2 at stride 1×1; 'auto' "
+        "takes it where it can be used"
+    ): conv2d(backend="winograd"),
     (
         "conv2d: the kernel 3×2 is larger than the padded input 2×4 (input 2×4); "
         "use a smaller kernel, or more padding"
@@ -339,10 +345,16 @@ def test_pixels_out_of_range(pixel):
     )
 
 
-def test_image_shapes_in_words():
-    grey = shapes.image_shapes_wanted((28, 20, 1))
-    assert grey == "(28, 20), (N, 28, 20), (28, 20, 1) or (N, 28, 20, 1)"
-    assert shapes.image_shapes_wanted((32, 30, 3)) == "(32, 30, 3) or (N, 32, 30, 3)"
+@pytest.mark.parametrize(
+    ("input_shape", "wanted"),
+    [
+        ((28, 20, 1), r"\(28, 20\), \(N, 28, 20\), \(28, 20, 1\) or \(N, 28, 20, 1\); if"),
+        ((32, 30, 3), r"takes \(32, 30, 3\) or \(N, 32, 30, 3\); if"),
+    ],
+)
+def test_image_shapes_in_words(input_shape, wanted):
+    with pytest.raises(ValueError, match=wanted):
+        shapes.as_batch("model", np.zeros((2, 3, 4)), input_shape)
 
 
 # ------------------------------------------------------------ window arithmetic, by counting

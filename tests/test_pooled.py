@@ -1,5 +1,7 @@
 """Convolution, ReLU and 2×2 pool as one op equal the three one after another, with ``==``."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,17 +31,20 @@ CASES = {
     "105 numbers in a row, 25 filters": ((1, 2, 4, 35), (1, 3, 25), 1, 0),
     "70 filters, so that winner times filters is no byte": ((1, 2, 3, 1), (1, 2, 70), 1, 0),
     "130 numbers in a row": ((1, 3, 3, 65), (2, 2, 2), 1, 0),
+    "a window of 25 numbers, for which all pixels are taken": ((1, 6, 7, 1), (5, 5, 9), 1, 0),
+    "a window of 27": ((1, 4, 5, 3), (3, 3, 8), 1, 1),
+    "3x3, 16 channels": ((1, 7, 6, 16), (3, 3, 17), 1, 0),
 }
 
 
-def equals_the_three(draw, x_shape, kernel, stride, padding, relu):
+def equals_the_three(draw, x_shape, kernel, stride, padding, relu, backend="direct"):
     KH, KW, F = kernel
     x, weight, bias = draw(*x_shape), draw(KH, KW, x_shape[3], F), draw(F)
     wanted, conv_cache = ops.conv2d(x, weight, bias, stride, padding, backend="im2col")
     if relu:
         wanted, relu_cache = ops.relu(wanted)
     wanted, pool_cache = ops.max_pool2d(wanted, 2)
-    y, cache = ops.conv2d_max_pool2d(x, weight, bias, stride, padding, relu=relu)
+    y, cache = ops.conv2d_max_pool2d(x, weight, bias, stride, padding, relu=relu, backend=backend)
     np.testing.assert_array_equal(y, wanted, strict=True)
 
     dy = draw(*y.shape)
@@ -59,6 +64,27 @@ def equals_the_three(draw, x_shape, kernel, stride, padding, relu):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_one_pass_equals_three(integers, dtype, case, relu):
     equals_the_three(integers(1, dtype), *case, relu)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES.values() if case[1][:2] == (3, 3) and case[2] == 1],
+    ids=lambda case: str(case),
+)
+def test_minimal_filtering_and_pool_equal_three(integers, dtype, case, relu):
+    equals_the_three(integers(1, dtype), *case, relu, "winograd")
+
+
+def test_more_channels_than_a_list_can_count(integers, monkeypatch):
+    # 4095 is the most that the lists of winners count to; here it is 3
+    from minicnn.kernels import pooled_gradients
+
+    if os.environ.get("NUMBA_DISABLE_JIT") != "1":
+        pytest.skip("compiled, the limit is a constant")
+    monkeypatch.setattr(pooled_gradients, "BITS", 2)
+    monkeypatch.setattr(pooled_gradients, "MOST", 3)
+    equals_the_three(integers(2, np.float64), (1, 4, 4, 10), (3, 3, 8), 1, 0, True)
 
 
 @st.composite
@@ -82,7 +108,7 @@ def test_one_pass_equals_three_on_any_shape(integers, case, seed, dtype, relu):
 
 
 @pytest.mark.slow
-@settings(max_examples=3000)
+@settings(max_examples=5000)
 @given(*ANY)
 def test_one_pass_equals_three_on_any_shape_many_times(integers, case, seed, dtype, relu):
     equals_the_three(integers(seed, dtype), *case, relu)

@@ -260,12 +260,6 @@ print(ops.dense(np.ones((4, 2)), np.ones((2, 8)), np.zeros(8))[0][0, 0])
     assert run() == "0.0"
 
 
-def test_default_threads_are_the_cores_that_may_be_used(monkeypatch):
-    assert train.usable_cores() >= 1
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert train.usable_cores() == os.cpu_count()
-
-
 # ---------------------------------------------------------------- what goes wrong
 
 

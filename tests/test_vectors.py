@@ -86,6 +86,36 @@ def test_arithmetic(array):
     np.testing.assert_array_equal(run(arithmetic, array, np.zeros((3, LANES), a.dtype)), wanted)
 
 
+def test_sums_and_differences(array):
+    from minicnn.kernels.vectors import add, load, store, subtract
+
+    def sums(array, out):
+        a, b = load(array, 0, LANES), load(array, 8, LANES)
+        store(out, 0, add(a, b))
+        store(out, LANES, subtract(a, b))
+
+    a, b = vectors_python.load(array, 0, LANES), vectors_python.load(array, 8, LANES)
+    wanted = [vectors_python.add(a, b), vectors_python.subtract(a, b)]
+    np.testing.assert_array_equal(run(sums, array, np.zeros((2, LANES), array.dtype)), wanted)
+
+
+@pytest.mark.parametrize("number", [0, 3, 255])
+def test_bytes_that_match(array, number):
+    from minicnn.kernels.vectors import fill, load, matches, select, store
+
+    def where_three(array, numbers, out):
+        ones = fill(array, 1, LANES)
+        store(out, 0, select(matches(numbers, 2, 3, LANES), ones, load(array, 8, LANES)))
+
+    numbers = np.full(16, number, np.uint8)
+    numbers[4] = 3
+    mask = vectors_python.matches(numbers, 2, 3, LANES)
+    assert mask.tolist() == (numbers[2:10] == 3).tolist()
+    wanted = np.where(mask, 1, vectors_python.load(array, 8, LANES))
+    out = np.zeros(LANES, array.dtype)
+    np.testing.assert_array_equal(run(where_three, array, numbers, out), wanted)
+
+
 def test_nan_beats_everything_and_nothing_beats_its_equal():
     nan, one, two = (np.full(LANES, value) for value in (np.nan, 1.0, 2.0))
     beats = vectors_python.beats

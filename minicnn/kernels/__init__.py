@@ -8,27 +8,43 @@ debugger or for coverage.
 """
 
 from minicnn.kernels.compilation import announce_compilation
-from minicnn.kernels.direct import NARROW, direct_forward, direct_weight_gradient
-from minicnn.kernels.matmul import matmul_add
-from minicnn.kernels.optimisers import adam_update, sgd_update
+from minicnn.kernels.direct import direct_forward, direct_weight_gradient
+from minicnn.kernels.losses import cross_entropy
+from minicnn.kernels.machine import NARROW, lanes_for
+from minicnn.kernels.matmul import matmul, matmul_rows
+from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.pooled import pooled_forward
 from minicnn.kernels.pooled_gradients import pooled_input_gradient, pooled_weight_gradient
+from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward
+from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
+from minicnn.kernels.winograd_gradients import winograd_weight_gradient
+from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_gradient
 
 __all__ = [
     "NARROW",
     "adam_update",
+    "add_rows",
     "announce_compilation",
+    "cross_entropy",
     "direct_forward",
     "direct_weight_gradient",
     "gather_patches",
-    "matmul_add",
+    "lanes_for",
+    "matmul",
+    "matmul_rows",
     "max_pool",
     "max_pool_backward",
     "pooled_forward",
     "pooled_input_gradient",
+    "pooled_small_weight_gradient",
     "pooled_weight_gradient",
     "scatter_patches",
     "sgd_update",
+    "winograd_forward",
+    "winograd_pooled_forward",
+    "winograd_weight_gradient",
+    "winograd_weights",
+    "winograd_weights_gradient",
 ]

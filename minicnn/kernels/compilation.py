@@ -1,21 +1,41 @@
 """How kernels are compiled: once, cached on disk, and announced."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import binding
+from numba import config
 from numba.core import event
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.codegen import get_host_cpu_features
+from numba.core.sigutils import normalize_signature
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
-# Numba compiles a cached function anew when its own file has changed, but does not see a change in
-# another file that it calls into. So the hash of all kernels' sources is made part of the name
-# under which each is cached.
-_SOURCES = sorted(Path(__file__).parent.glob("*.py"))
-_VERSION = sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:12]
+
+def _version() -> str:
+    """Return a hash of all that compiled kernels depend on besides Numba: sources and CPU."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    settings = vars(config)  # in which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES arrive
+    cpu = (
+        settings["CPU_NAME"],
+        settings["CPU_FEATURES"],
+        binding.get_host_cpu_name(),
+        get_host_cpu_features(),
+    )
+    return sha256(b"".join(path.read_bytes() for path in sources) + repr(cpu).encode()).hexdigest()
+
+
+# Part of the name under which each kernel is cached. Numba by itself compiles a function anew when
+# its own file has changed, but does not see a change in another file that it calls into. And while
+# it does tell CPUs apart, two machines that share a folder and start at the same moment could
+# overwrite each other's code: with names of their own they cannot.
+_VERSION = _version()[:12]
 
 
 def kernel(function: Function) -> Function:
@@ -36,8 +56,103 @@ def kernel(function: Function) -> Function:
     function.__qualname__ += f"_{_VERSION}"
     # error_model: a division by zero gives infinity as in NumPy; to look for one each time, as
     # Python does, would keep the compiler from using vectors.
-    compile_later = numba.njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-    return cast(Function, compile_later(function))
+    # _nrt: kernels make no arrays. With Numba's reference counting, which they do not need, each
+    # array would be counted up and down in the innermost loops, and every vector register be saved
+    # and loaded around it: some kernels take twice as long.
+    options: dict[str, Any] = {
+        "nogil": True,
+        "fastmath": {"contract"},
+        "error_model": "numpy",
+        "_nrt": False,
+    }
+    compiled: Any = numba.njit(**options)(function)
+    if not vars(config)["DISABLE_JIT"]:  # else it is the function itself
+        # This is what ``cache=True`` does, which has no way to hand over a cache of one's own.
+        compiled._cache = _cache_for(function)
+    return cast(Function, compiled)
+
+
+# ---------------------------------------------------------------- a cache that may fail
+
+
+class _KernelCache(FunctionCache):
+    """Numba's cache of one kernel, except that a failure costs time and stops nobody.
+
+    Numba would raise: at a disk that is full, a folder that has become unwritable, a file that a
+    crash of the machine has cut short.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        FunctionCache.__init__(self, function)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled kernel for a signature, or None: then it will be compiled."""
+        damage: Exception | None = None
+        try:
+            found = FunctionCache.load_overload(self, sig, target_context)
+            # Two processes that save different signatures in the same instant give both the same
+            # file, so what is in a file may be the other one's.
+            if found is None or found.signature.args == normalize_signature(sig)[0]:
+                return found
+        except Exception as error:  # damaged files can make pickle raise anything
+            damage = error
+        try:
+            FunctionCache.flush(self)  # or Numba would fail again when it adds to the index
+        except OSError as error:
+            _warn_not_kept(error)
+        else:
+            if damage is not None:
+                _warn_once(
+                    f"A compiled kernel in {self.cache_path} could not be read "
+                    f"({type(damage).__name__}: {damage}).",
+                    "It is compiled again. If this is said at every start, delete that folder.",
+                )
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write a compiled kernel to disk, if that is possible."""
+        try:
+            FunctionCache.save_overload(self, sig, data)
+        except Exception as error:  # the kernel is compiled and works, whatever happens here
+            _warn_not_kept(error)
+
+
+class _NoCache(NullCache):
+    """Takes the cache's place where Numba finds no folder to write to."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def save_overload(self, sig: Any, cres: Any) -> None:
+        """Keep nothing, and say so: at the first compilation, not at import."""
+        _warn_not_kept(self._error)
+
+
+def _cache_for(function: Callable[..., None]) -> FunctionCache | NullCache:
+    try:
+        return _KernelCache(function)
+    except (OSError, RuntimeError) as error:
+        return _NoCache(error)
+
+
+def _warn_not_kept(error: Exception) -> None:
+    _warn_once(
+        f"Compiled kernels cannot be kept for later runs ({type(error).__name__}: {error}).",
+        "Everything works, but each process compiles them again, which takes some seconds. To "
+        "keep them, set the environment variable NUMBA_CACHE_DIR to a folder that can be written.",
+    )
+
+
+_said: set[str] = set()  # what all kernels have in common, they say once
+
+
+def _warn_once(trouble: str, advice: str) -> None:
+    if advice not in _said:
+        _said.add(advice)
+        warnings.warn(f"{trouble} {advice}", RuntimeWarning, stacklevel=3)
+
+
+# ---------------------------------------------------------------- the announcement
 
 
 class _FirstCompilation(event.Listener):

@@ -1,4 +1,4 @@
-"""One fused loop for each optimiser, over the flat vector of all parameters."""
+"""One fused loop for each optimiser, over the flat vector of all parameters, and their sum."""
 
 from typing import Any
 
@@ -6,8 +6,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
+from minicnn.kernels.vectors import add, load, load_first, store, store_first
 
+LANES = 32  # of a vector when gradients are added up: a few registers' worth
 Scalar = float | np.floating[Any]
+
+
+@kernel
+def add_rows(rows: NDArray[np.float32], count: int, total: NDArray[np.float32]) -> None:
+    """Add up the first rows of a matrix: ``total[i] = rows[0, i] + rows[1, i] + …``, in this order.
+
+    Parameters
+    ----------
+    rows : ndarray (R, P)
+    count : int
+        How many rows, at least one.
+    total : ndarray (P,)
+        Overwritten.
+    """
+    P = total.size
+    for i in range(0, P, LANES):
+        left = P - i
+        if left >= LANES:
+            s = load(rows, i, LANES)
+            for row in range(1, count):
+                s = add(s, load(rows, row * P + i, LANES))
+            store(total, i, s)
+        else:
+            t = load_first(rows, i, left, LANES)
+            for row in range(1, count):
+                t = add(t, load_first(rows, row * P + i, left, LANES))
+            store_first(total, i, t, left)
 
 
 @kernel

@@ -14,16 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
-from minicnn.kernels.direct import NARROW, WIDE, _four_pixels
-from minicnn.kernels.vectors import (
-    at,
-    beats,
-    fill,
-    load,
-    select,
-    store,
-    store_first,
-)
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.tiles import Four, four_sums
+from minicnn.kernels.vectors import at, beats, fill, load, select, store, store_first
 
 DEAD = 4
 
@@ -33,10 +26,26 @@ Indices = NDArray[np.int64]
 
 
 @numba.njit(inline="always")
-def _strongest(
-    a0: Any, a1: Any, a2: Any, a3: Any, relu: bool, like: Array, lanes: int
-) -> tuple[Any, Any]:
-    """Return the greatest of four, and which it was; the first of equals, and NaN beats all."""
+def strongest(four: Four, relu: bool, like: Array, lanes: int) -> tuple[Any, Any]:
+    """Return the greatest of four, and which it was; the first of equals, and NaN beats all.
+
+    Parameters
+    ----------
+    four : tuple of vector
+    relu : bool
+    like : ndarray
+        Of the dtype of the vectors.
+    lanes : int
+        A constant.
+
+    Returns
+    -------
+    best : vector
+        At least 0 if there is a ReLU.
+    which : vector
+        0 to 3, or DEAD.
+    """
+    a0, a1, a2, a3 = four
     mask = beats(a1, a0)
     best = select(mask, a1, a0)
     which = select(mask, fill(like, 1, lanes), fill(like, 0, lanes))
@@ -51,6 +60,32 @@ def _strongest(
         best = select(alive, best, fill(like, 0, lanes))
         which = select(alive, which, fill(like, DEAD, lanes))
     return best, which
+
+
+@numba.njit(inline="always")
+def store_strongest(
+    four: Four, relu: bool, y: Array, winner: Bytes, place: int, left: int, lanes: int
+) -> None:
+    """Write the greatest of four and which it was, of `left` channels from `place` on.
+
+    Parameters
+    ----------
+    four : tuple of vector
+    relu : bool
+    y : ndarray
+    winner : ndarray of uint8
+    place : int
+    left : int
+    lanes : int
+        A constant.
+    """
+    best, which = strongest(four, relu, y, lanes)
+    if left >= lanes:
+        store(y, place, best)
+        store(winner, place, which)
+    else:
+        store_first(y, place, best, left)
+        store_first(winner, place, which, left)
 
 
 @kernel
@@ -81,62 +116,53 @@ def pooled_forward(
     row : int
         Numbers from one row of the window to the next.
     KH : int
-    weight : ndarray (KH·R, Fp)
-        Columns filled with zeros up to a multiple of NARROW.
-    bias : ndarray (Fp,)
+    weight : ndarray (blocks, KH·R, lanes)
+        Filled up with zeros.
+    bias : ndarray (blocks·lanes,)
     relu : bool
     y : ndarray (N, P, F)
         Overwritten.
     winner : ndarray of uint8 (N, P, F)
         Overwritten.
     """
+    lanes = weight.shape[2]
+    if lanes == NARROW:
+        _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, NARROW)
+    elif lanes == WIDE:
+        _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDE)
+    elif lanes == WIDEST:
+        _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDEST)
+
+
+@numba.njit(inline="always")
+def _convolve(
+    x: Array,
+    image: int,
+    corners: Indices,
+    row: int,
+    KH: int,
+    weight: Array,
+    bias: Array,
+    relu: bool,
+    y: Array,
+    winner: Bytes,
+    lanes: int,
+) -> None:
     N, P, F = y.shape
-    Fp = weight.shape[1]
-    R = weight.shape[0] // KH
+    K = weight.shape[1]
+    R = K // KH
     for n in range(N):
-        base = n * image
-        for p in range(P):
-            p0, p1 = base + at(corners, 4 * p), base + at(corners, 4 * p + 1)
-            p2, p3 = base + at(corners, 4 * p + 2), base + at(corners, 4 * p + 3)
-            out = (n * P + p) * F
-            f = 0
-            while f + WIDE <= F:
-                a0, a1, a2, a3 = _four_pixels(
-                    x,
-                    p0,
-                    p1,
-                    p2,
-                    p3,
-                    row,
-                    weight,
-                    f,
-                    KH,
-                    R,
-                    Fp,
-                    load(bias, f, WIDE),
-                    WIDE,
+        base, first = n * image, n * P * F
+        for f in range(0, F, lanes):
+            s = load(bias, f, lanes)
+            for p in range(P):
+                pixels = (
+                    base + at(corners, 4 * p),
+                    base + at(corners, 4 * p + 1),
+                    base + at(corners, 4 * p + 2),
+                    base + at(corners, 4 * p + 3),
                 )
-                best, which = _strongest(a0, a1, a2, a3, relu, x, WIDE)
-                store(y, out + f, best)
-                store(winner, out + f, which)
-                f += WIDE
-            while f < F:
-                b0, b1, b2, b3 = _four_pixels(
-                    x,
-                    p0,
-                    p1,
-                    p2,
-                    p3,
-                    row,
-                    weight,
-                    f,
-                    KH,
-                    R,
-                    Fp,
-                    load(bias, f, NARROW),
-                    NARROW,
+                four = four_sums(
+                    x, pixels, KH, row, R, 1, weight, f * K, lanes, (s, s, s, s), lanes
                 )
-                rest, which_rest = _strongest(b0, b1, b2, b3, relu, x, NARROW)
-                store_first(y, out + f, rest, F - f)
-                store_first(winner, out + f, which_rest, F - f)
-                f += NARROW
+                store_strongest(four, relu, y, winner, first + p * F + f, F - f, lanes)

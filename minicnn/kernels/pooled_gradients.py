@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.pooled import DEAD
+from minicnn.kernels.tiles import transpose
 from minicnn.kernels.vectors import (
     at,
     broadcast,
@@ -81,14 +82,16 @@ def pooled_weight_gradient(
     KH: int,
     dy: Array,
     winner: Bytes,
-    dtransposed: Array,
+    dweight: Array,
     dbias: Array,
+    dtransposed: Array,
+    place: Indices,
+    value: Array,
 ) -> None:
-    """Add ``dtransposed[f, kh, q] += Σ_winners dy · x[n, corner + kh·row + q]``, and dbias.
+    """Compute ``dweight[kh, q, f] = Σ_winners dy · x[n, corner + kh·row + q]``, and dbias.
 
-    For each image the winners that are alive are first listed by channel. Then the loop nest is n,
-    f, kh, q, winner: a stretch of one channel's dweight stays in registers while its list is
-    walked, so the channels come first in `dtransposed`.
+    The loop nest is n, f, kh, q, winner. The winners of a channel that are alive are first listed;
+    a stretch of its dweight then stays in registers while the list is walked.
 
     Parameters
     ----------
@@ -101,35 +104,39 @@ def pooled_weight_gradient(
     KH : int
     dy : ndarray (N, P, F)
     winner : ndarray of uint8 (N, P, F)
-    dtransposed : ndarray (F, KH·R)
-        Updated.
+    dweight : ndarray (KH·R, F)
+        Overwritten.
     dbias : ndarray (F,)
-        Updated.
+        Overwritten.
+    dtransposed : ndarray (F, KH·R)
+        Room for dweight with the channels first.
+    place : ndarray of int (P,)
+        Room for the list: where the window of each winner begins.
+    value : ndarray (P,)
+        Room for the list: its gradient.
     """
     N, P, F = dy.shape
-    K = dtransposed.shape[1]
+    K = dweight.shape[0]
     R = K // KH
-    count = np.zeros(F, np.int64)
-    place = np.empty(F * P + 1, np.int64)  # of channel f from f·P on; one more for the last write
-    value = np.empty(F * P + 1, dy.dtype)
+    dtransposed[:] = 0
+    dbias[:] = 0
     for n in range(N):
-        count[:] = 0
-        for p in range(P):
-            for f in range(F):
-                i = (n * P + p) * F + f
-                k = int(at(winner, i))  # as a byte it would overflow in plain Python
-                end = f * P + count[f]
-                # written in any case; only what is alive is kept
-                place[end] = n * image + at(corners, 4 * p + (k & 3))
-                value[end] = at(dy, i)
-                count[f] += k < DEAD
         for f in range(F):
-            first, last = f * P, f * P + count[f]
-            for i in range(first, last):
+            alive = 0
+            i = n * P * F + f
+            for p in range(P):
+                k = int(at(winner, i))  # as a byte it would overflow in plain Python
+                # written in any case; only what is alive is kept
+                place[alive] = n * image + at(corners, 4 * p + (k & 3))
+                value[alive] = at(dy, i)
+                alive += k < DEAD
+                i += F
+            for i in range(alive):
                 dbias[f] += value[i]
             for kh in range(KH):
                 stretch = f * K + kh * R
-                _add_stretches(dtransposed, stretch, value, place, first, last, x, kh * row, R)
+                _add_stretches(dtransposed, stretch, value, place, 0, alive, x, kh * row, R)
+    transpose(dtransposed, 0, dweight)
 
 
 @kernel
@@ -140,13 +147,18 @@ def pooled_input_gradient(
     corners: Indices,
     row: int,
     KH: int,
-    transposed: Array,
+    weight: Array,
     dx: Array,
+    transposed: Array,
+    end: Indices,
+    place: Indices,
+    value: Array,
 ) -> None:
-    """Add ``dx[n, corner + kh·row + q] += Σ_{winners at this corner} dy · transposed[f, kh, q]``.
+    """Compute dx: for each winner ``dx[n, corner + kh·row + q] += dy · weight[kh, q, f]``.
 
-    The four pixels of a pooling window are taken one by one, each with the list of the channels
-    that it has won: a stretch of dx stays in registers while that list is walked.
+    The loop nest is n, kh, p, winner, q. The four pixels of each pooling window get a list of the
+    channels that they have won; a stretch of dx then stays in registers while that list is walked.
+    One row of the kernels, of all channels, fits in the first-level cache: so kh stands before p.
 
     Parameters
     ----------
@@ -158,30 +170,71 @@ def pooled_input_gradient(
     row : int
         Numbers from one row of the window to the next.
     KH : int
-    transposed : ndarray (F, KH·R)
-        The weights, channels first.
+    weight : ndarray (KH·R, F)
     dx : ndarray (N, image)
-        Updated.
+        Overwritten.
+    transposed : ndarray (KH, F, R)
+        Room for the weights with the channels first in each row of the kernel.
+    end : ndarray of int (5·P,)
+        Room for the lists: where that of each pixel ends; every fifth is of what is not alive.
+    place : ndarray of int (5·P·F,)
+        Room for the lists: ``f·R`` of each winner; that of pixel i begins at ``i·F``.
+    value : ndarray (5·P·F,)
+        Room for the lists: its gradient.
     """
     N, P, F = dy.shape
-    K = transposed.shape[1]
-    R = K // KH
-    count = np.zeros(DEAD + 1, np.int64)
-    place = np.empty((DEAD + 1) * F, np.int64)  # of winner k from k·F on
-    value = np.empty((DEAD + 1) * F, dy.dtype)
+    R = transposed.shape[2]
+    for kh in range(KH):
+        transpose(weight, kh * R * F, transposed[kh])
     for n in range(N):
-        for p in range(P):
-            count[:] = 0
-            for f in range(F):
-                i = (n * P + p) * F + f
-                k = int(at(winner, i))  # as a byte it would overflow in plain Python
-                end = k * F + count[k]
-                place[end] = f * K
-                value[end] = at(dy, i)
-                count[k] += 1
-            for k in range(DEAD):
-                first, last = k * F, k * F + count[k]
-                corner = n * image + at(corners, 4 * p + k)
-                for kh in range(KH):
-                    stretch = corner + kh * row
-                    _add_stretches(dx, stretch, value, place, first, last, transposed, kh * R, R)
+        dx[n] = 0
+        for f in range(0, F, MOST):
+            _list_winners(dy, winner, n, f, min(F, f + MOST), R, end, place, value)
+            for kh in range(KH):
+                for p in range(P):
+                    for k in range(DEAD):
+                        pixel = 5 * p + k
+                        target = n * image + at(corners, 4 * p + k) + kh * row
+                        _add_stretches(
+                            dx,
+                            target,
+                            value,
+                            place,
+                            pixel * F,
+                            end[pixel],
+                            transposed,
+                            kh * F * R,
+                            R,
+                        )
+
+
+# Twelve bits count to so many: the lengths of the five lists of a pooling window fit in one number,
+# which stays in a register, where an array would be written and read back for each winner.
+BITS, MOST = 12, 4095
+
+
+@numba.njit(inline="always")
+def _list_winners(
+    dy: Array,
+    winner: Bytes,
+    n: int,
+    first: int,
+    last: int,
+    R: int,
+    end: Indices,
+    place: Indices,
+    value: Array,
+) -> None:
+    """List the winners of image n among the channels from `first` to `last`, by pixel."""
+    _, P, F = dy.shape
+    for p in range(P):
+        lengths = 0
+        for f in range(first, last):
+            i = (n * P + p) * F + f
+            k = int(at(winner, i))
+            free = (5 * p + k) * F + ((lengths >> (BITS * k)) & MOST)
+            place[free] = f * R
+            value[free] = at(dy, i)
+            lengths += 1 << (BITS * k)
+        for k in range(DEAD):
+            end[5 * p + k] = (5 * p + k) * F + ((lengths >> (BITS * k)) & MOST)

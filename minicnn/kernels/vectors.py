@@ -10,40 +10,49 @@ from numba import config
 
 if vars(config)["DISABLE_JIT"]:
     from minicnn.kernels.vectors_python import (
+        add,
         at,
         beats,
         broadcast,
         fill,
         load,
         load_first,
+        matches,
         multiply_add,
         select,
         store,
         store_first,
+        subtract,
     )
 else:
     from minicnn.kernels.vectors_llvm import (
+        add,
         at,
         beats,
         broadcast,
         fill,
         load,
         load_first,
+        matches,
         multiply_add,
         select,
         store,
         store_first,
+        subtract,
     )
 
 __all__ = [
+    "add",
     "at",
     "beats",
     "broadcast",
     "fill",
     "load",
     "load_first",
+    "matches",
     "multiply_add",
     "select",
     "store",
     "store_first",
+    "subtract",
 ]

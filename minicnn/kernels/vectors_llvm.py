@@ -200,6 +200,36 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Emit]:
 
 
 @_instruction
+def add(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return builder.fadd(*values)
+
+    return a(a, a), emit
+
+
+@_instruction
+def subtract(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return builder.fsub(*values)
+
+    return a(a, a), emit
+
+
+@_instruction
+def matches(typing: Any, array: Any, i: Any, number: Any, lanes: Any) -> tuple[Any, Emit]:
+    mask = _Vector(types.boolean, lanes.literal_value)
+    bytes_ = ir.VectorType(ir.IntType(8), mask.lanes)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *values[:2])
+        pointer = builder.bitcast(address, bytes_.as_pointer())
+        wanted = ir.Constant(bytes_, [number.literal_value] * mask.lanes)
+        return builder.icmp_unsigned("==", builder.load(pointer, align=1), wanted)
+
+    return mask(array, types.intp, number, lanes), emit
+
+
+@_instruction
 def beats(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
     mask = _Vector(types.boolean, a.lanes)
 

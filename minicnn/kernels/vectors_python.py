@@ -140,6 +140,57 @@ def multiply_add(a: Vector, b: Vector, c: Vector) -> Vector:
     return result
 
 
+def add(a: Vector, b: Vector) -> Vector:
+    """Return ``a + b``.
+
+    Parameters
+    ----------
+    a, b : vector
+
+    Returns
+    -------
+    vector
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        result: Vector = a + b
+    return result
+
+
+def subtract(a: Vector, b: Vector) -> Vector:
+    """Return ``a - b``.
+
+    Parameters
+    ----------
+    a, b : vector
+
+    Returns
+    -------
+    vector
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        result: Vector = a - b
+    return result
+
+
+def matches(array: Array, i: int, number: int, lanes: int) -> Mask:
+    """Return where the bytes from ``array[i]`` on are `number`.
+
+    Parameters
+    ----------
+    array : ndarray of uint8
+    i : int
+    number : int
+        A constant.
+    lanes : int
+
+    Returns
+    -------
+    mask
+    """
+    mask: Mask = array.ravel()[i : i + lanes] == number
+    return mask
+
+
 def beats(a: Vector, b: Vector) -> Mask:
     """Return where a is greater than b, or NaN.
 

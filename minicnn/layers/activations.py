@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minicnn import ops
-from minicnn.layers.base import Layer
+from minicnn.layers.base import Gradients, Layer
 from minicnn.shapes import FloatArray
 
 
@@ -16,6 +16,11 @@ class ReLU(Layer):
         return ops.relu(x)
 
     def backward(
-        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
-    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
         return ops.relu_backward(dy, cache), {}

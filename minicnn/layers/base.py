@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from minicnn.shapes import FloatArray, Shape
 
+Gradients = dict[str, FloatArray]
 Initialiser = Callable[[Generator, Shape, DTypeLike], FloatArray]
 
 
@@ -97,8 +98,13 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(
-        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
-    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
         """Compute the gradients.
 
         Parameters
@@ -108,6 +114,8 @@ class Layer:
             From `forward`.
         need_dx : bool
             False where nobody will use dx, as in the first layer; it may then be None.
+        gradients : dict of str to ndarray, optional
+            Where to write the gradients of the parameters; new arrays where left out.
 
         Returns
         -------

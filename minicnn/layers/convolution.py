@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from minicnn import ops, shapes
 from minicnn.initialisers import he_normal
-from minicnn.layers.base import Initialiser, Layer
+from minicnn.layers.base import Gradients, Initialiser, Layer
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
 
 
@@ -25,7 +25,7 @@ class Conv2D(Layer):
         ``(KH, KW)``.
     stride : int or pair of int
     padding : int, pair of int, "same" or "valid"
-    backend : {"direct", "im2col", "reference"}
+    backend : {"auto", "direct", "winograd", "im2col", "reference"}
         How it is computed; see `minicnn.ops.conv2d`.
     initialiser : callable
         From `minicnn.initialisers`; the biases start at 0.
@@ -40,7 +40,7 @@ class Conv2D(Layer):
     kernel_size: IntPair
     stride: IntPair = 1
     padding: Padding = 0
-    backend: str = "direct"
+    backend: str = "auto"
     initialiser: Initialiser = he_normal
 
     def __post_init__(self) -> None:
@@ -67,9 +67,15 @@ class Conv2D(Layer):
         return ops.conv2d(x, weight, bias, self.stride, self.padding, backend=self.backend)
 
     def backward(
-        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
-    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
-        dx, dweight, dbias = ops.conv2d_backward(dy, cache, need_dx=need_dx)
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        out = (gradients["weight"], gradients["bias"]) if gradients else None
+        dx, dweight, dbias = ops.conv2d_backward(dy, cache, need_dx=need_dx, out=out)
         return dx, {"weight": dweight, "bias": dbias}
 
     def _window(self, input_shape: Shape) -> shapes.Window:

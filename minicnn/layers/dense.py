@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from minicnn import ops, shapes
 from minicnn.initialisers import he_normal
-from minicnn.layers.base import Initialiser, Layer
+from minicnn.layers.base import Gradients, Initialiser, Layer
 from minicnn.shapes import FloatArray, Shape
 
 
@@ -55,9 +55,15 @@ class Dense(Layer):
         return ops.dense(x, self._parameter("weight"), self._parameter("bias"))
 
     def backward(
-        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
-    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
-        dx, dweight, dbias = ops.dense_backward(dy, cache, need_dx=need_dx)
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        out = (gradients["weight"], gradients["bias"]) if gradients else None
+        dx, dweight, dbias = ops.dense_backward(dy, cache, need_dx=need_dx, out=out)
         return dx, {"weight": dweight, "bias": dbias}
 
 
@@ -72,6 +78,11 @@ class Flatten(Layer):
         return ops.flatten(x)
 
     def backward(
-        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
-    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
         return ops.flatten_backward(dy, cache), {}

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 from minicnn import ops
 from minicnn.layers.activations import ReLU
-from minicnn.layers.base import Layer
+from minicnn.layers.base import Gradients, Layer
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.pooling import MaxPool2D
 from minicnn.shapes import FloatArray, Shape
+
+FUSIBLE = ("auto", "direct", "winograd")
 
 
 @dataclass(eq=False, repr=False)
@@ -45,12 +47,19 @@ class FusedConvPool(Layer):
             self.conv.stride,
             self.conv.padding,
             relu=self.relu,
+            backend=self.conv.backend,
         )
 
     def backward(
-        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
-    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
-        dx, dweight, dbias = ops.conv2d_max_pool2d_backward(dy, cache, need_dx=need_dx)
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        out = (gradients["weight"], gradients["bias"]) if gradients else None
+        dx, dweight, dbias = ops.conv2d_max_pool2d_backward(dy, cache, need_dx=need_dx, out=out)
         return dx, {"weight": dweight, "bias": dbias}
 
 
@@ -83,7 +92,7 @@ def fuse(layers: Sequence[Layer]) -> list[Step]:
 
 def _conv_pool(layers: Sequence[Layer], first: int) -> Step | None:
     conv, *rest = layers[first : first + 3]
-    if not isinstance(conv, Conv2D) or conv.backend != "direct":
+    if not isinstance(conv, Conv2D) or conv.backend not in FUSIBLE:
         return None
     relu = len(rest) == 2 and isinstance(rest[0], ReLU)
     pool = rest[-1] if relu else (rest[0] if rest else None)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minicnn import ops, shapes
-from minicnn.layers.base import Layer
+from minicnn.layers.base import Gradients, Layer
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
 
 
@@ -48,6 +48,11 @@ class MaxPool2D(Layer):
         return ops.max_pool2d(x, self.pool_size, self.stride, self.padding)
 
     def backward(
-        self, dy: FloatArray, cache: Any, *, need_dx: bool = True
-    ) -> tuple[FloatArray | None, dict[str, FloatArray]]:
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
         return ops.max_pool2d_backward(dy, cache), {}

@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn import kernels, reference, shapes
-from minicnn.ops import direct
+from minicnn import kernels, memory, reference, shapes
+from minicnn.ops import arrays, direct, products, winograd
 from minicnn.shapes import FloatArray, IntPair, Padding, Window
 
-BACKENDS = ("direct", "im2col", "reference")
+BACKENDS = ("auto", "direct", "winograd", "im2col", "reference")
+
+FAST = {"direct": direct, "winograd": winograd}
 
 # The patches of as many images as this are made at once: they should still be in the
 # second-level cache when the matrix product reads them.
@@ -35,7 +37,7 @@ def conv2d(
     stride: IntPair = 1,
     padding: Padding = 0,
     *,
-    backend: str = "direct",
+    backend: str = "auto",
 ) -> tuple[FloatArray, Conv2DCache]:
     """Convolve images with a set of kernels (cross-correlation, as everywhere in the field).
 
@@ -51,8 +53,11 @@ def conv2d(
     stride : int or pair of int
     padding : int, pair of int, "same" or "valid"
         "same" gives ``ceil(H / SH) × ceil(W / SW)`` outputs, "valid" is 0.
-    backend : {"direct", "im2col", "reference"}
+    backend : {"auto", "direct", "winograd", "im2col", "reference"}
+        "auto": "winograd" where it can be used and pays, else "direct".
         "direct": sums kept in vector registers, no patches copied.
+        "winograd": minimal filtering, for 3×3 kernels at stride 1: 16 multiplications for 36. Whole
+        numbers come out exact as with the others; of the rest the last digits may differ.
         "im2col": every window copied into a row of a matrix, then one matrix product.
         "reference": the seven loops of `minicnn.reference`.
 
@@ -67,34 +72,72 @@ def conv2d(
     TypeError
         If an array is not float32 or float64, or their dtypes differ.
     ValueError
-        If shapes do not fit, or `backend` is unknown.
+        If shapes do not fit, or `backend` is unknown or not for such windows.
 
     References
     ----------
     LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
     Proc. IEEE 86 (1998), section II.A. im2col: Chellapilla, Puri, Simard, "High performance
-    convolutional neural networks for document processing" (2006), section 2.
+    convolutional neural networks for document processing" (2006), section 2. Minimal filtering:
+    Lavin, Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016), section 4.1.
     """
     window = shapes.conv2d_window(x, weight, bias, stride, padding)
-    if backend not in BACKENDS:
-        raise ValueError(f"conv2d: backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    backend = chosen_backend("conv2d", backend, window, *weight.shape[2:])
     cache = Conv2DCache(x, weight, window, backend)
     if backend == "reference":
         y, _ = reference.conv2d(x, weight, bias, stride, padding)
         return y, cache
-    if backend == "direct":
-        return direct.conv2d(x, weight, bias, window), cache
+    if backend != "im2col":
+        return FAST[backend].conv2d(x, weight, bias, window), cache
     F = weight.shape[3]
-    y = np.empty((x.shape[0], window.OH, window.OW, F), x.dtype)
+    y = memory.empty((x.shape[0], window.OH, window.OW, F), x.dtype)
     y[...] = bias
     matrix = np.ascontiguousarray(weight).reshape(-1, F)  # (KH*KW*C, F)
     for images, patches in _chunks_of_patches(x, window):
-        kernels.matmul_add(patches, matrix, y[images].reshape(-1, F))
+        products.matmul_add(patches, matrix, y[images].reshape(-1, F))
     return y, cache
 
 
+def chosen_backend(where: str, backend: str, window: Window, C: int, F: int) -> str:
+    """Return the backend that is meant, with "auto" decided.
+
+    Parameters
+    ----------
+    where : str
+        Who asks, for the message.
+    backend : str
+    window : Window
+    C, F : int
+        Channels that go in and come out.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If it is unknown, or "winograd" for other windows than 3×3 at stride 1.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"{where}: backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    if backend == "auto":
+        return "winograd" if winograd.pays(window, C, F) else "direct"
+    if backend == "winograd" and not winograd.applies(window):
+        raise ValueError(
+            f"{where}: backend 'winograd' is for 3×3 kernels at stride 1, not "
+            f"{window.KH}×{window.KW} at stride {window.SH}×{window.SW}; 'auto' takes it where it "
+            f"can be used"
+        )
+    return backend
+
+
 def conv2d_backward(
-    dy: FloatArray, cache: Conv2DCache, *, need_dx: bool = True
+    dy: FloatArray,
+    cache: Conv2DCache,
+    *,
+    need_dx: bool = True,
+    out: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray | None, FloatArray, FloatArray]:
     """Give the gradients of `conv2d`.
 
@@ -109,6 +152,8 @@ def conv2d_backward(
     cache : Conv2DCache
     need_dx : bool
         False leaves dx out: the first layer of a network has no use for it.
+    out : tuple of ndarray, optional
+        ``(dweight, dbias)`` to be overwritten; new arrays where left out.
 
     Returns
     -------
@@ -124,21 +169,22 @@ def conv2d_backward(
     x, weight, window, backend = cache
     F = weight.shape[3]
     shapes.check_gradient("conv2d_backward", dy, (x.shape[0], window.OH, window.OW, F), x.dtype)
+    dweight, dbias = out or arrays.like(weight, dy)
     if backend == "reference":
-        gradients = reference.conv2d_backward(dy, (x, weight, window))
-        return gradients if need_dx else (None, *gradients[1:])
+        found = reference.conv2d_backward(dy, (x, weight, window))
+        dweight[...], dbias[...] = found[1:]
+        return found[0] if need_dx else None, dweight, dbias
     dy = np.ascontiguousarray(dy)
-    dbias = dy.sum(axis=(0, 1, 2))
-    if backend == "direct":
-        dweight = direct.weight_gradient(x, dy, window)
+    dy.sum(axis=(0, 1, 2), out=dbias)
+    if backend != "im2col":
+        FAST[backend].weight_gradient(x, dy, window, dweight)
         H, W = x.shape[1:3]
-        dx = direct.input_gradient(dy, weight, window, H, W) if need_dx else None
+        dx = FAST[backend].input_gradient(dy, weight, window, H, W) if need_dx else None
         return dx, dweight, dbias
-    dmatrix = np.zeros((weight.size // F, F), x.dtype)  # (KH*KW*C, F)
+    dweight.fill(0)
     for images, patches in _chunks_of_patches(x, window):
-        kernels.matmul_add(patches.T, dy[images].reshape(-1, F), dmatrix)
-    dx = _input_gradient(dy, cache) if need_dx else None
-    return dx, dmatrix.reshape(weight.shape), dbias
+        products.matmul_add(patches.T, dy[images].reshape(-1, F), dweight.reshape(-1, F))
+    return _input_gradient(dy, cache) if need_dx else None, dweight, dbias
 
 
 def _input_gradient(dy: FloatArray, cache: Conv2DCache) -> FloatArray:
@@ -150,7 +196,7 @@ def _input_gradient(dy: FloatArray, cache: Conv2DCache) -> FloatArray:
     for images in _chunks(x, window):
         rows = dy[images].reshape(-1, F)
         dpatches = np.zeros((rows.shape[0], KH * KW * C), x.dtype)
-        kernels.matmul_add(rows, transposed, dpatches)
+        products.matmul_add(rows, transposed, dpatches)
         kernels.scatter_patches(
             dpatches.reshape(-1, window.OH, window.OW, KH, KW, C), window, dx[images]
         )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn import shapes
-from minicnn.ops import direct
+from minicnn.ops import arrays, products
 from minicnn.shapes import FloatArray, Shape
 
 
@@ -53,11 +53,15 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
     Nature 323 (1986), equation 1.
     """
     shapes.check_dense(x, weight, bias)
-    return direct.matmul(x, weight, bias), DenseCache(x, weight)
+    return products.matmul(x, weight, bias), DenseCache(x, weight)
 
 
 def dense_backward(
-    dy: FloatArray, cache: DenseCache, *, need_dx: bool = True
+    dy: FloatArray,
+    cache: DenseCache,
+    *,
+    need_dx: bool = True,
+    out: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray | None, FloatArray, FloatArray]:
     """Give the gradients of `dense`.
 
@@ -69,6 +73,8 @@ def dense_backward(
     cache : DenseCache
     need_dx : bool
         False leaves dx out: the first layer of a network has no use for it.
+    out : tuple of ndarray, optional
+        ``(dweight, dbias)`` to be overwritten; new arrays where left out.
 
     Returns
     -------
@@ -84,13 +90,10 @@ def dense_backward(
     x, weight = cache
     shapes.check_gradient("dense_backward", dy, (x.shape[0], weight.shape[1]), x.dtype)
     dy = np.ascontiguousarray(dy)
-    dweight = direct.matmul_transposed(x, dy)
-    dbias = dy.sum(axis=0)
-    if not need_dx:
-        return None, dweight, dbias
-    # dxᵀ = weight · dyᵀ: this way round only the small matrices are transposed, not the weights.
-    dx = direct.matmul(weight, dy.T, np.zeros(len(dy), dy.dtype)).T
-    return np.ascontiguousarray(dx), dweight, dbias
+    dweight, dbias = out or arrays.like(weight, dy)
+    products.matmul(x.T, dy, np.zeros_like(dbias), dweight)
+    dy.sum(axis=0, out=dbias)
+    return products.matmul_rows(dy, weight) if need_dx else None, dweight, dbias
 
 
 def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:

@@ -6,9 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import kernels, shapes
-from minicnn.ops import direct
-from minicnn.shapes import FloatArray, IntPair, Padding, Window
+from minicnn import kernels, memory, shapes
+from minicnn.ops import arrays, winograd
+from minicnn.ops.convolution import chosen_backend
+from minicnn.shapes import FloatArray, IntPair, Padding, Shape, Window
+
+Bytes = NDArray[np.unsignedinteger[Any]]
+Indices = NDArray[np.int64]
+
+
+# Up to so many numbers in a window, all pixels are taken with masks; of more, only the winners.
+SMALL_WINDOW = 27
 
 
 class Conv2DMaxPool2DCache(NamedTuple):
@@ -21,7 +29,7 @@ class Conv2DMaxPool2DCache(NamedTuple):
     x: FloatArray
     weight: FloatArray
     window: Window
-    winner: NDArray[np.unsignedinteger[Any]]
+    winner: Bytes
 
 
 def conv2d_max_pool2d(
@@ -32,6 +40,7 @@ def conv2d_max_pool2d(
     padding: Padding = 0,
     *,
     relu: bool = False,
+    backend: str = "auto",
 ) -> tuple[FloatArray, Conv2DMaxPool2DCache]:
     """Convolve, cut off what is negative if asked to, and take the maximum of each 2×2 square.
 
@@ -49,6 +58,8 @@ def conv2d_max_pool2d(
     padding : int, pair of int, "same" or "valid"
         Of the convolution.
     relu : bool
+    backend : {"auto", "direct", "winograd"}
+        As in `conv2d`.
 
     Returns
     -------
@@ -63,24 +74,43 @@ def conv2d_max_pool2d(
     """
     window = shapes.conv2d_window(x, weight, bias, stride, padding)
     pool = shapes.pool_window("conv2d_max_pool2d", (window.OH, window.OW), 2)
-    F = weight.shape[3]
-    source = direct.padded(x, window)
-    y = np.empty((len(x), pool.OH, pool.OW, F), x.dtype)
-    winner = np.empty(y.shape, np.uint8)
-    kernels.pooled_forward(
-        source,
-        *direct.layout(source, window, _pooled_corners),
-        direct.whole_tiles(weight.reshape(-1, F)),
-        direct.whole_tiles(bias),
-        relu,
-        y.reshape(len(x), -1, F),
-        winner.reshape(len(x), -1, F),
-    )
+    C, F = weight.shape[2:]
+    backend = chosen_backend("conv2d_max_pool2d", backend, window, C, F)
+    # rows and columns that the pool drops need not be there
+    window = window._replace(OH=2 * pool.OH, OW=2 * pool.OW)
+    source = arrays.padded(x, window)
+    lanes = kernels.lanes_for(F)
+    y = memory.empty((len(x), pool.OH, pool.OW, F), x.dtype)
+    winner = memory.empty(y.shape, np.uint8)
+    if backend == "winograd":
+        kernels.winograd_pooled_forward(
+            source,
+            winograd.transformed(weight, lanes),
+            arrays.filled(bias, lanes),
+            relu,
+            y,
+            winner,
+            *winograd.room(x, C, -(-F // lanes) * lanes),
+        )
+    else:
+        kernels.pooled_forward(
+            source,
+            *_layout(source, window),
+            arrays.in_blocks(weight.reshape(-1, F), lanes),
+            arrays.filled(bias, lanes),
+            relu,
+            y.reshape(len(x), -1, F),
+            winner.reshape(len(x), -1, F),
+        )
     return y, Conv2DMaxPool2DCache(x, weight, window, winner)
 
 
 def conv2d_max_pool2d_backward(
-    dy: FloatArray, cache: Conv2DMaxPool2DCache, *, need_dx: bool = True
+    dy: FloatArray,
+    cache: Conv2DMaxPool2DCache,
+    *,
+    need_dx: bool = True,
+    out: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray | None, FloatArray, FloatArray]:
     """Give the gradients of `conv2d_max_pool2d`.
 
@@ -94,6 +124,8 @@ def conv2d_max_pool2d_backward(
     cache : Conv2DMaxPool2DCache
     need_dx : bool
         False leaves dx out: the first layer of a network has no use for it.
+    out : tuple of ndarray, optional
+        ``(dweight, dbias)`` to be overwritten; new arrays where left out.
 
     Returns
     -------
@@ -108,26 +140,95 @@ def conv2d_max_pool2d_backward(
     """
     x, weight, window, winner = cache
     shapes.check_gradient("conv2d_max_pool2d_backward", dy, winner.shape, x.dtype)
-    source = direct.padded(x, window)
-    N, F = len(x), weight.shape[3]
-    flat = (N, dy[0, :, :, 0].size, F)  # (N, P, F)
+    source = arrays.padded(x, window)
+    F = weight.shape[3]
+    flat = (len(x), dy[0, :, :, 0].size, F)  # (N, P, F)
     dy, winner = np.ascontiguousarray(dy).reshape(flat), winner.reshape(flat)
-    layout = direct.layout(source, window, _pooled_corners)
-    dtransposed = np.zeros((F, weight.size // F), x.dtype)  # (F, KH*KW*C)
-    dbias = np.zeros(F, x.dtype)
-    kernels.pooled_weight_gradient(source, *layout, dy, winner, dtransposed, dbias)
-    dweight = np.ascontiguousarray(dtransposed.T).reshape(weight.shape)
+    dweight, dbias = out or arrays.like(weight, dy)
+    small = weight.size // F <= SMALL_WINDOW
+    gradient_of = _small_weight_gradient if small else _weight_gradient
+    gradient_of(source, window, dy, winner, dweight.reshape(-1, F), dbias)
     if not need_dx:
         return None, dweight, dbias
-    dsource = np.zeros(source.shape, x.dtype)
-    transposed = np.ascontiguousarray(weight.reshape(-1, F).T)
-    kernels.pooled_input_gradient(dy, winner, *layout, transposed, dsource)
-    return direct.cropped(dsource, window, x.shape), dweight, dbias
+    return _input_gradient(source, weight, window, dy, winner, x.shape), dweight, dbias
+
+
+def _weight_gradient(
+    source: FloatArray,
+    window: Window,
+    dy: FloatArray,
+    winner: Bytes,
+    dmatrix: FloatArray,
+    dbias: FloatArray,
+) -> None:
+    """Compute dweight, as a matrix (KH·KW·C, F), and dbias."""
+    P = dy.shape[1]
+    room = (
+        memory.empty(dmatrix.shape[::-1], dy.dtype),
+        memory.empty((P + 1,), np.int64),
+        memory.empty((P + 1,), dy.dtype),
+    )
+    kernels.pooled_weight_gradient(
+        source, *_layout(source, window), dy, winner, dmatrix, dbias, *room
+    )
+
+
+def _small_weight_gradient(
+    source: FloatArray,
+    window: Window,
+    dy: FloatArray,
+    winner: Bytes,
+    dmatrix: FloatArray,
+    dbias: FloatArray,
+) -> None:
+    """Compute what `_weight_gradient` does, for small windows."""
+    K, F = dmatrix.shape
+    dy, winner = arrays.filled(dy, kernels.NARROW), arrays.filled(winner, kernels.NARROW)
+    dsums = memory.zeros((K, dy.shape[2]), dy.dtype)
+    dtotal = memory.zeros((dy.shape[2],), dy.dtype)
+    kernels.pooled_small_weight_gradient(
+        source, *_layout(source, window), dy, winner, dsums, dtotal
+    )
+    dmatrix[...], dbias[...] = dsums[:, :F], dtotal[:F]
+
+
+def _input_gradient(
+    source: FloatArray,
+    weight: FloatArray,
+    window: Window,
+    dy: FloatArray,
+    winner: Bytes,
+    shape: Shape,
+) -> FloatArray:
+    KH, KW, C, F = weight.shape
+    P = dy.shape[1]
+    dsource: FloatArray = memory.empty(source.shape, dy.dtype)
+    room = (
+        memory.empty((KH, F, KW * C), dy.dtype),
+        memory.empty((5 * P,), np.int64),
+        memory.empty((5 * P * F,), np.int64),
+        memory.empty((5 * P * F,), dy.dtype),
+    )
+    kernels.pooled_input_gradient(
+        dy,
+        winner,
+        *_layout(source, window),
+        np.ascontiguousarray(weight).reshape(-1, F),
+        dsource.reshape(len(dy), -1),
+        *room,
+    )
+    return arrays.cropped(dsource, window, shape)
+
+
+def _layout(source: FloatArray, window: Window) -> tuple[int, Indices, int, int]:
+    """Return how the windows lie in memory: (image, corners, row, KH) of the kernels."""
+    row, C = source[0, 0].size, source.shape[3]
+    where = _pooled_corners(window.OH, window.OW, window.SH * row, window.SW * C)
+    return source[0].size, where, row, window.KH
 
 
 @lru_cache(maxsize=256)
-def _pooled_corners(OH: int, OW: int, down: int, right: int) -> NDArray[np.int64]:
+def _pooled_corners(OH: int, OW: int, down: int, right: int) -> Indices:
     """Return where the window of each pixel begins, the four of a 2×2 square one after another."""
-    grid = direct.corners(OH, OW, down, right).reshape(OH, OW)
-    squares = grid[: OH // 2 * 2, : OW // 2 * 2].reshape(OH // 2, 2, OW // 2, 2)
+    squares = arrays.corners(OH, OW, down, right).reshape(OH // 2, 2, OW // 2, 2)
     return np.ascontiguousarray(squares.transpose(0, 2, 1, 3).ravel())

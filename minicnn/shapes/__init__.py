@@ -34,11 +34,11 @@ from minicnn.shapes.checks import (
     float_dtype,
 )
 from minicnn.shapes.images import (
+    as_batch,
     check_labels,
     check_pixel_range,
     check_pixels,
     check_probability_rows,
-    image_shapes_wanted,
 )
 from minicnn.shapes.numbers import IntPair, int_pair, positive_int
 from minicnn.shapes.windows import Padding, Shape, Window, output_size, pool_window, window
@@ -50,6 +50,7 @@ __all__ = [
     "Padding",
     "Shape",
     "Window",
+    "as_batch",
     "check_array",
     "check_bias",
     "check_dense",
@@ -64,7 +65,6 @@ __all__ = [
     "check_same_dtype",
     "conv2d_window",
     "float_dtype",
-    "image_shapes_wanted",
     "int_pair",
     "output_size",
     "pool_window",

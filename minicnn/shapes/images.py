@@ -64,21 +64,41 @@ def check_pixel_range(where: str, images: FloatArray) -> None:
         )
 
 
-def image_shapes_wanted(input_shape: Shape) -> str:
-    """Return the shapes of images that a model takes, in words.
+def as_batch(where: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray[Any], bool]:
+    """Return images with all four axes.
 
     Parameters
     ----------
+    where : str
+        Name of the class that asks, for the messages.
+    images : ndarray (N, H, W, C) or (H, W, C); without C where the model has one channel
     input_shape : tuple of int
         ``(H, W, C)`` of the model.
 
     Returns
     -------
-    str
+    images : ndarray (N, H, W, C)
+    single : bool
+        Whether it was a single one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_pixels`, and if the shape does not fit.
     """
+    check_pixels(where, images)
     H, W, C = input_shape
-    with_channels = f"({H}, {W}, {C}) or (N, {H}, {W}, {C})"
-    return f"({H}, {W}), (N, {H}, {W}), {with_channels}" if C == 1 else with_channels
+    single = images.shape == (H, W, C) or (C == 1 and images.shape == (H, W))
+    count = 1 if single else len(images)
+    if not single and images.shape[1:] != (H, W, C) and (C > 1 or images.shape[1:] != (H, W)):
+        wanted = f"({H}, {W}, {C}) or (N, {H}, {W}, {C})"
+        if C == 1:
+            wanted = f"({H}, {W}), (N, {H}, {W}), {wanted}"
+        raise ValueError(
+            f"{where}: images have shape {images.shape}, but the model takes {wanted}; if the "
+            f"pixels are all there, images.reshape(-1, {H}, {W}, {C}) brings them into form"
+        )
+    return images.reshape(count, H, W, C), single
 
 
 def check_labels(where: str, labels: object, count: int, num_classes: int) -> None:

@@ -1,5 +1,7 @@
 """How a window slides over an image: output sizes, strides and padding."""
 
+from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 from minicnn.shapes.numbers import int_pair
@@ -104,6 +106,12 @@ def window(
         If a kernel or stride is below 1, a padding is negative, or the kernel is larger than the
         padded input.
     """
+    with suppress(TypeError):  # what cannot be looked up, or is wrong, is worked out below
+        return _looked_up(where, size, kernel, stride, padding)
+    return _worked_out(where, size, kernel, stride, padding)
+
+
+def _worked_out(where: str, size: Shape, kernel: object, stride: object, padding: object) -> Window:
     KH, KW = int_pair(where, "kernel size", kernel, minimum=1)
     SH, SW = int_pair(where, "stride", stride, minimum=1)
     H, W = size
@@ -117,6 +125,10 @@ def window(
             f"use a smaller kernel, or more padding"
         )
     return Window(KH, KW, SH, SW, top, left, OH, OW)
+
+
+# A training step asks for the same few windows over and over.
+_looked_up = lru_cache(maxsize=256, typed=True)(_worked_out)
 
 
 def pool_window(

@@ -1,0 +1,42 @@
+"""Softmax cross-entropy: the loss, and its gradient, of one row after another."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.kernels.compilation import kernel
+
+Array = NDArray[np.float32]
+
+
+@kernel
+def cross_entropy(logits: Array, targets: Array, probabilities: Array, surprise: Array) -> None:
+    """Compute ``surprise[n] = -Σ_k t_k · log p_k`` and p, the softmax of the logits of row n.
+
+    With m the greatest logit: ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)``, which
+    neither overflows nor meets log 0. Where t is 0 nothing is added, even where log p is -∞.
+
+    Parameters
+    ----------
+    logits : ndarray (N, K)
+    targets : ndarray (N, K)
+    probabilities : ndarray (N, K)
+        Overwritten.
+    surprise : ndarray (N,)
+        Overwritten.
+    """
+    N, K = logits.shape
+    for n in range(N):
+        m = logits[n, 0]
+        for k in range(1, K):
+            if logits[n, k] > m or np.isnan(logits[n, k]):
+                m = logits[n, k]
+        total = np.float32(0)
+        for k in range(K):
+            probabilities[n, k] = np.exp(logits[n, k] - m)
+            total += probabilities[n, k]
+        logarithm, cost = np.log(total), np.float32(0)
+        for k in range(K):
+            probabilities[n, k] /= total
+            if targets[n, k] > 0:
+                cost += targets[n, k] * (logarithm - (logits[n, k] - m))
+        surprise[n] = cost

@@ -1,0 +1,57 @@
+"""How many numbers a tile takes at once on this machine: chosen here, and nowhere else.
+
+A tile's sums must stay in registers. Four pixels × 16 channels are 8 registers of 8 numbers, of the
+16 that AVX2 has; 32 channels would leave none for the factors and halve the speed. With AVX-512 it
+is 32 registers of 16 numbers: four pixels × 64 channels fill half of them. What is not in between
+is not worth a tile of its own: each is compiled once more.
+"""
+
+from numba import config
+from numba.core.codegen import get_host_cpu_features
+
+
+def tiles_for(features: str) -> tuple[int, int, int]:
+    """Choose the lanes of the three tiles: for few channels, for some, for many.
+
+    Parameters
+    ----------
+    features : str
+        LLVM's names of what the CPU can do: ``"+avx2,-avx512f,..."``.
+
+    Returns
+    -------
+    tuple of int
+        Powers of two, in rising order; two may be equal.
+    """
+    if "+avx512f" in features:
+        return 16, 32, 64
+    if "+avx2" in features or "+neon" in features:
+        return 8, 16, 16
+    return 4, 8, 8
+
+
+def _features() -> str:
+    """Return what Numba compiles for: the environment may name other features than the host's."""
+    named: str | None = vars(config)["CPU_FEATURES"]
+    if named is not None:
+        return named
+    return "" if vars(config)["CPU_NAME"] == "generic" else str(get_host_cpu_features())
+
+
+NARROW, WIDE, WIDEST = tiles_for(_features())
+
+
+def lanes_for(F: int) -> int:
+    """Return the lanes of the tile that fits so many channels: the smallest that takes them all.
+
+    Parameters
+    ----------
+    F : int
+        Output channels.
+
+    Returns
+    -------
+    int
+        `NARROW`, `WIDE` or `WIDEST`.
+    """
+    return NARROW if F <= NARROW else WIDE if F <= WIDE else WIDEST

@@ -1,0 +1,210 @@
+"""The innermost loop of every product: four rows of sums that stay in registers.
+
+A loaded vector of weights serves four multiply-adds, one for each row, and what is summed is
+written only at the end. Convolution, its weight gradient, matrix product and Winograd's products
+differ in nothing but where the numbers of a sum lie.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.kernels.machine import NARROW
+from minicnn.kernels.vectors import (
+    at,
+    broadcast,
+    load,
+    load_first,
+    multiply_add,
+    store,
+    store_first,
+)
+
+Array = NDArray[np.float32]
+Vector = Any
+Four = tuple[Vector, Vector, Vector, Vector]
+Places = tuple[int, int, int, int]
+
+
+@numba.njit(inline="always")
+def four_from(i: int, count: int) -> Places:
+    """Return the numbers of four rows from `i` on.
+
+    The last tile may take the last row more than once, to the same result.
+
+    Parameters
+    ----------
+    i : int
+    count : int
+        How many rows there are.
+
+    Returns
+    -------
+    tuple of int
+    """
+    return i, min(i + 1, count - 1), min(i + 2, count - 1), min(i + 3, count - 1)
+
+
+@numba.njit(inline="always")
+def load_some(array: Array, i: int, left: int) -> Vector:
+    """Return NARROW numbers from ``array[i]`` on; where fewer are left, those and zeros.
+
+    Parameters
+    ----------
+    array : ndarray
+    i : int
+    left : int
+
+    Returns
+    -------
+    vector
+    """
+    return load(array, i, NARROW) if left >= NARROW else load_first(array, i, left, NARROW)
+
+
+@numba.njit(inline="always")
+def store_some(array: Array, i: int, v: Vector, left: int) -> None:
+    """Write a vector of NARROW lanes to ``array[i]`` and on, as far as numbers are left.
+
+    Parameters
+    ----------
+    array : ndarray
+    i : int
+    v : vector
+    left : int
+    """
+    if left >= NARROW:
+        store(array, i, v)
+    else:
+        store_first(array, i, v, left)
+
+
+@numba.njit(inline="always")
+def load_four(array: Array, places: Places, f: int, left: int, lanes: int) -> Four:
+    """Return the vectors at ``array[places[i] + f]``, of which the first `left` lanes count.
+
+    Parameters
+    ----------
+    array : ndarray
+    places : tuple of int
+    f : int
+    left : int
+    lanes : int
+        A constant.
+
+    Returns
+    -------
+    tuple of vector
+    """
+    p0, p1, p2, p3 = places
+    if left >= lanes:
+        a0, a1 = load(array, p0 + f, lanes), load(array, p1 + f, lanes)
+        a2, a3 = load(array, p2 + f, lanes), load(array, p3 + f, lanes)
+    else:
+        a0, a1 = load_first(array, p0 + f, left, lanes), load_first(array, p1 + f, left, lanes)
+        a2, a3 = load_first(array, p2 + f, left, lanes), load_first(array, p3 + f, left, lanes)
+    return a0, a1, a2, a3
+
+
+@numba.njit(inline="always")
+def store_four(array: Array, places: Places, f: int, left: int, vectors: Four, lanes: int) -> None:
+    """Write the first `left` lanes of each vector to ``array[places[i] + f]``.
+
+    Parameters
+    ----------
+    array : ndarray
+    places : tuple of int
+    f : int
+    left : int
+    vectors : tuple of vector
+    lanes : int
+        A constant.
+    """
+    p0, p1, p2, p3 = places
+    a0, a1, a2, a3 = vectors
+    if left >= lanes:
+        store(array, p0 + f, a0)
+        store(array, p1 + f, a1)
+        store(array, p2 + f, a2)
+        store(array, p3 + f, a3)
+    else:
+        store_first(array, p0 + f, a0, left)
+        store_first(array, p1 + f, a1, left)
+        store_first(array, p2 + f, a2, left)
+        store_first(array, p3 + f, a3, left)
+
+
+@numba.njit(inline="always")
+def transpose(matrix: Array, first: int, transposed: Array) -> None:
+    """Write a matrix with its axes exchanged: ``transposed[j, i] = matrix[first + i·columns + j]``.
+
+    Parameters
+    ----------
+    matrix : ndarray
+    first : int
+        Where the matrix begins in the flat array.
+    transposed : ndarray (columns, rows)
+        Overwritten.
+    """
+    columns, rows = transposed.shape
+    for i in range(0, rows, 8):  # eight rows at once: what is read together lies in eight lines
+        for j in range(columns):
+            for k in range(i, min(i + 8, rows)):
+                transposed[j, k] = at(matrix, first + k * columns + j)
+
+
+@numba.njit(inline="always")
+def four_sums(
+    x: Array,
+    places: Places,
+    rows: int,
+    row: int,
+    columns: int,
+    column: int,
+    weight: Array,
+    w: int,
+    down: int,
+    start: Four,
+    lanes: int,
+) -> Four:
+    """Return four sums of products of a number and a vector.
+
+    ``start[i] + Σ_{r,c} x[places[i] + r·row + c·column] · weight[w + (r·columns + c)·down]``
+
+    Parameters
+    ----------
+    x : ndarray
+    places : tuple of int
+        Where each of the four sums begins in the flat `x`.
+    rows, row : int
+        How many rows a sum has, and numbers from one to the next.
+    columns, column : int
+        How many numbers of a row it takes, and numbers from one to the next.
+    weight : ndarray
+    w : int
+        Where the first vector of weights lies in the flat `weight`.
+    down : int
+        Numbers from one vector of weights to the next.
+    start : tuple of vector
+    lanes : int
+        A constant.
+
+    Returns
+    -------
+    tuple of vector
+    """
+    p0, p1, p2, p3 = places
+    a0, a1, a2, a3 = start
+    for r in range(rows):
+        i = r * row
+        for _ in range(columns):
+            v = load(weight, w, lanes)
+            a0 = multiply_add(broadcast(x, p0 + i, lanes), v, a0)
+            a1 = multiply_add(broadcast(x, p1 + i, lanes), v, a1)
+            a2 = multiply_add(broadcast(x, p2 + i, lanes), v, a2)
+            a3 = multiply_add(broadcast(x, p3 + i, lanes), v, a3)
+            i += column
+            w += down
+    return a0, a1, a2, a3

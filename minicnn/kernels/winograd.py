@@ -1,0 +1,253 @@
+"""Winograd's minimal filtering: a 3×3 convolution with 16 multiplications where 36 were.
+
+Four neighbouring outputs of a 3×3 convolution come from one 4×4 square of the image. With
+
+    Bᵀ = ⎡1  0 -1  0⎤    G = ⎡ 1   0   0 ⎤    Aᵀ = ⎡1  1  1  0⎤
+         ⎢0  1  1  0⎥        ⎢ ½   ½   ½ ⎥         ⎣0  1 -1 -1⎦
+         ⎢0 -1  1  0⎥        ⎢ ½  -½   ½ ⎥
+         ⎣0  1  0 -1⎦        ⎣ 0   0   1 ⎦
+
+they are ``Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A``, where ⊙ multiplies element by element. Over C channels each
+of the 16 elements is a sum: 16 matrix products ``(tiles, C) · (C, F)``. The transformations are
+additions and halvings only, so on whole numbers the result is exact as long as it fits.
+
+The way back to the weights is the same read from right to left: ``dw = Gᵀ [V ⊙ (A dy Aᵀ)] G`` with
+``V = Bᵀ x B``.
+
+Lavin, Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016), section 4.1.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.kernels.compilation import kernel
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.pooled import store_strongest
+from minicnn.kernels.tiles import Four, four_from, four_sums, load_some, store_four, store_some
+from minicnn.kernels.vectors import (
+    add,
+    fill,
+    load,
+    subtract,
+)
+
+Array = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Vector = Any
+
+
+@numba.njit(inline="always")
+def _differences(d0: Vector, d1: Vector, d2: Vector, d3: Vector) -> Four:
+    """Return ``Bᵀ d``."""
+    return subtract(d0, d2), add(d1, d2), subtract(d2, d1), subtract(d1, d3)
+
+
+@numba.njit(inline="always")
+def transform_images(
+    x: Array, TH: int, TW: int, first: int, count: int, transformed: Array
+) -> None:
+    """Compute ``transformed[:, t] = Bᵀ x B`` of the tiles from `first` on, counted over all images.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+    TH, TW : int
+        Rows and columns of tiles; tile (th, tw) begins at pixel (2·th, 2·tw).
+    first, count : int
+    transformed : ndarray (16, B, C)
+        Overwritten.
+    """
+    _, H, W, C = x.shape
+    _, B, _ = transformed.shape
+    row, plane = W * C, B * C
+    for t in range(count):
+        n, place = divmod(first + t, TH * TW)
+        th, tw = divmod(place, TW)
+        corner = n * H * row + 2 * th * row + 2 * tw * C
+        for c in range(0, C, NARROW):
+            left, i, v = C - c, corner + c, t * C + c
+            # Bᵀ x, a column at a time; then each of its rows times B, where it has been stored
+            for j in range(4):
+                k = i + j * C
+                d0, d1, d2, d3 = _differences(
+                    load_some(x, k, left),
+                    load_some(x, k + row, left),
+                    load_some(x, k + 2 * row, left),
+                    load_some(x, k + 3 * row, left),
+                )
+                store_some(transformed, v + j * plane, d0, left)
+                store_some(transformed, v + (4 + j) * plane, d1, left)
+                store_some(transformed, v + (8 + j) * plane, d2, left)
+                store_some(transformed, v + (12 + j) * plane, d3, left)
+            for j in range(4):
+                k = v + 4 * j * plane
+                d0, d1, d2, d3 = _differences(
+                    load_some(transformed, k, left),
+                    load_some(transformed, k + plane, left),
+                    load_some(transformed, k + 2 * plane, left),
+                    load_some(transformed, k + 3 * plane, left),
+                )
+                store_some(transformed, k, d0, left)
+                store_some(transformed, k + plane, d1, left)
+                store_some(transformed, k + 2 * plane, d2, left)
+                store_some(transformed, k + 3 * plane, d3, left)
+
+
+@kernel
+def winograd_products(images: Array, weight: Array, count: int, products: Array) -> None:
+    """Compute ``products[e, t, f] = Σ_c images[e, t, c] · weight[e, f, c]`` for all 16 elements e.
+
+    The loop nest is e, f, t, c: four tiles and one vector of channels are a tile of the product.
+
+    Parameters
+    ----------
+    images : ndarray (16, B, C)
+    weight : ndarray (16, blocks, C, lanes)
+    count : int
+        Tiles that are in use, at most B.
+    products : ndarray (16, B, blocks·lanes)
+        Overwritten.
+    """
+    lanes = weight.shape[3]
+    if lanes == NARROW:
+        _multiply(images, weight, count, products, NARROW)
+    elif lanes == WIDE:
+        _multiply(images, weight, count, products, WIDE)
+    elif lanes == WIDEST:
+        _multiply(images, weight, count, products, WIDEST)
+
+
+@numba.njit(inline="always")
+def _multiply(images: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
+    _, B, C = images.shape
+    Fp = products.shape[2]
+    zero = fill(images, 0, lanes)
+    for e in range(16):
+        for f in range(0, Fp, lanes):
+            w = (e * Fp + f) * C
+            for t in range(0, count, 4):
+                i0, i1, i2, i3 = four_from(t, count)
+                b = e * B
+                rows = ((b + i0) * C, (b + i1) * C, (b + i2) * C, (b + i3) * C)
+                sums = four_sums(
+                    images, rows, 1, 0, C, 1, weight, w, lanes, (zero, zero, zero, zero), lanes
+                )
+                places = ((b + i0) * Fp, (b + i1) * Fp, (b + i2) * Fp, (b + i3) * Fp)
+                store_four(products, places, f, lanes, sums, lanes)
+
+
+@numba.njit(inline="always")
+def _two_sums(m: Array, i: int, step: int) -> tuple[Vector, Vector]:
+    """Return ``Aᵀ m`` of the four numbers from `i` on."""
+    m0, m1 = load(m, i, NARROW), load(m, i + step, NARROW)
+    m2, m3 = load(m, i + 2 * step, NARROW), load(m, i + 3 * step, NARROW)
+    return add(m0, add(m1, m2)), subtract(subtract(m1, m2), m3)
+
+
+@numba.njit(inline="always")
+def _outputs(products: Array, i: int, plane: int, bias: Vector) -> Four:
+    """Return the four outputs of a tile, in row order: ``Aᵀ m A + bias``."""
+    a0, a1 = _two_sums(products, i, plane)  # the first row of m A
+    b0, b1 = _two_sums(products, i + 4 * plane, plane)
+    d0, d1 = _two_sums(products, i + 8 * plane, plane)
+    e0, e1 = _two_sums(products, i + 12 * plane, plane)
+    return (
+        add(add(a0, add(b0, d0)), bias),
+        add(add(a1, add(b1, d1)), bias),
+        add(subtract(subtract(b0, d0), e0), bias),
+        add(subtract(subtract(b1, d1), e1), bias),
+    )
+
+
+@kernel
+def winograd_forward(
+    x: Array, weight: Array, bias: Array, y: Array, images: Array, products: Array
+) -> None:
+    """Convolve with 3×3 kernels at stride 1.
+
+    Block by block of as many tiles as `images` has room for: transform, multiply, transform back.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+        With at least two more rows and columns than the output, itself rounded up to even.
+    weight : ndarray (16, blocks, C, lanes)
+        From `winograd_weights`.
+    bias : ndarray (blocks·lanes,)
+    y : ndarray (N, OH, OW, F)
+        Overwritten.
+    images : ndarray (16, B, C)
+        Room for a block of tiles.
+    products : ndarray (16, B, blocks·lanes)
+        Room for a block of tiles.
+    """
+    N, OH, OW, F = y.shape
+    _, B, Fp = products.shape
+    TH, TW = (OH + 1) // 2, (OW + 1) // 2
+    for first in range(0, N * TH * TW, B):
+        count = min(B, N * TH * TW - first)
+        transform_images(x, TH, TW, first, count, images)
+        winograd_products(images, weight, count, products)
+        for t in range(count):
+            n, place = divmod(first + t, TH * TW)
+            th, tw = divmod(place, TW)
+            out = ((n * OH + 2 * th) * OW + 2 * tw) * F
+            below, beside = 2 * th + 1 < OH, 2 * tw + 1 < OW
+            for f in range(0, F, NARROW):
+                left = F - f
+                y00, y01, y10, y11 = _outputs(products, t * Fp + f, B * Fp, load(bias, f, NARROW))
+                store_some(y, out + f, y00, left)
+                if beside:
+                    store_some(y, out + F + f, y01, left)
+                if below:
+                    store_some(y, out + OW * F + f, y10, left)
+                if below and beside:
+                    store_some(y, out + (OW + 1) * F + f, y11, left)
+
+
+@kernel
+def winograd_pooled_forward(
+    x: Array,
+    weight: Array,
+    bias: Array,
+    relu: bool,
+    y: Array,
+    winner: Bytes,
+    images: Array,
+    products: Array,
+) -> None:
+    """Convolve with 3×3 kernels at stride 1, and keep the greatest of each 2×2 square.
+
+    The four outputs of a tile are one pooling window, as in `minicnn.kernels.pooled`.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+        With at least two more rows and columns than the part of the output that the pool takes.
+    weight : ndarray (16, blocks, C, lanes)
+        From `winograd_weights`.
+    bias : ndarray (blocks·lanes,)
+    relu : bool
+    y : ndarray (N, PH, PW, F)
+        Overwritten.
+    winner : ndarray of uint8 (N, PH, PW, F)
+        Overwritten.
+    images : ndarray (16, B, C)
+        Room for a block of tiles.
+    products : ndarray (16, B, blocks·lanes)
+        Room for a block of tiles.
+    """
+    N, PH, PW, F = y.shape
+    _, B, Fp = products.shape
+    for first in range(0, N * PH * PW, B):
+        count = min(B, N * PH * PW - first)
+        transform_images(x, PH, PW, first, count, images)
+        winograd_products(images, weight, count, products)
+        for t in range(count):
+            for f in range(0, F, NARROW):
+                four = _outputs(products, t * Fp + f, B * Fp, load(bias, f, NARROW))
+                place = (first + t) * F + f
+                store_strongest(four, relu, y, winner, place, F - f, NARROW)

@@ -1,0 +1,107 @@
+"""Room for the arrays of a training step, kept from one step to the next.
+
+An array of some hundred kilobytes that NumPy makes anew is memory that the operating system hands
+over page by page, each at a cost, and takes back again. Inside ``with workspace():`` the ops take
+theirs from one buffer for each thread, which has grown to what a step needs after the first.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from minicnn.shapes import Shape
+
+# Arrays begin at multiples of so many bytes, a line of the cache: a vector that lies across two
+# lines takes twice as long to load.
+LINE = 64
+
+
+class _Buffer:
+    """Memory of one thread: how much there is, and how much was asked for since `workspace`."""
+
+    def __init__(self) -> None:
+        self.memory = _lines(0)
+        self.size = 0
+        self.wanted = 0
+        self.active = False
+
+
+class _Thread(threading.local):
+    """What each thread has for itself."""
+
+    def __init__(self) -> None:
+        self.buffer = _Buffer()
+
+
+def _lines(size: int) -> memoryview:
+    """Return so many bytes, beginning at a line of the cache."""
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].data
+
+
+_thread = _Thread()
+
+
+@contextmanager
+def workspace() -> Iterator[None]:
+    """Take memory from the thread's buffer inside the ``with`` block.
+
+    Every array that `empty` and `zeros` give inside is overwritten by the next block of the same
+    thread: what is to last must be copied. A block inside another changes nothing.
+    """
+    own = _thread.buffer
+    if own.active:
+        yield
+        return
+    own.active, own.wanted = True, 0
+    try:
+        yield
+    finally:
+        own.active = False
+        if own.wanted > own.size:
+            own.memory, own.size = _lines(own.wanted), own.wanted
+
+
+def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array of any content, as `numpy.empty`, that begins at a line of the cache.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    own = _thread.buffer
+    if own.active:
+        start = own.wanted
+        own.wanted = start - (-size // LINE) * LINE
+        if own.wanted <= own.size:
+            return np.ndarray(shape, dtype, own.memory, start)
+    return np.ndarray(shape, dtype, _lines(size))
+
+
+def zeros(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array of zeros, as `numpy.zeros`, that begins at a line of the cache.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+
+    Returns
+    -------
+    ndarray
+    """
+    array = empty(shape, dtype)
+    array.fill(0)
+    return array

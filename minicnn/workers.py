@@ -1,0 +1,102 @@
+"""The threads that share a job: this one and some others.
+
+NumPy and the kernels let go of the interpreter while they compute, so threads are enough. The
+calling thread works too: to wake one thread less for each batch of a few milliseconds counts.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+from minicnn import shapes
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: the default number of threads.
+
+    Returns
+    -------
+    int
+    """
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+class Workers:
+    """Threads, to be used in a ``with`` block.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that wants them, for the message.
+    threads : int, optional
+        How many, the calling one included; one for each usable core where left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `threads` is no whole number of at least 1.
+    """
+
+    def __init__(self, where: str, threads: int | None = None) -> None:
+        count = usable_cores() if threads is None else threads
+        self.threads = shapes.positive_int(where, "threads", count)
+        self._others = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+
+    def __enter__(self) -> "Workers":
+        """Return the workers themselves."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let the threads end."""
+        if self._others:
+            self._others.shutdown()
+
+    def map(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
+        """Call a function for each piece; whoever is free takes the next.
+
+        Parameters
+        ----------
+        function : callable
+        pieces : sequence
+
+        Returns
+        -------
+        list
+            The results, in the order of the pieces.
+        """
+        waiting = deque(enumerate(pieces))
+        results: dict[int, Result] = {}
+
+        def work() -> None:
+            while waiting:
+                try:
+                    number, piece = waiting.popleft()
+                except IndexError:  # another was faster
+                    return
+                results[number] = function(piece)
+
+        helpers = min(self.threads, len(pieces)) - 1
+        futures: list[Future[None]] = []
+        try:
+            if self._others:
+                futures = [self._others.submit(work) for _ in range(helpers)]
+            work()
+        finally:
+            waiting.clear()  # after an error nobody begins another piece
+            for future in futures:
+                future.exception()  # waits for its end
+        for future in futures:
+            future.result()
+        return [results[number] for number in range(len(pieces))]

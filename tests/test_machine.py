@@ -1,0 +1,38 @@
+"""The lanes of a tile follow what the CPU can do."""
+
+import pytest
+
+from minicnn.kernels import machine
+
+
+@pytest.mark.parametrize(
+    ("features", "tiles"),
+    [
+        ("+64bit,+avx,+avx2,+avx512f,+fma", (16, 32, 64)),
+        ("+64bit,+avx,+avx2,-avx512f,+fma", (8, 16, 16)),
+        ("+aes,+neon,+fp-armv8", (8, 16, 16)),
+        ("+sse2,-avx,-avx2,-avx512f", (4, 8, 8)),
+        ("", (4, 8, 8)),
+    ],
+)
+def test_tiles(features, tiles):
+    assert machine.tiles_for(features) == tiles
+
+
+def test_few_channels_take_a_narrow_tile(monkeypatch):
+    monkeypatch.setattr(machine, "NARROW", 16)
+    monkeypatch.setattr(machine, "WIDE", 32)
+    monkeypatch.setattr(machine, "WIDEST", 64)
+    found = [machine.lanes_for(F) for F in (1, 16, 17, 32, 33, 64, 500)]
+    assert found == [16, 16, 32, 32, 64, 64, 64]
+
+
+def test_what_the_environment_names_counts(monkeypatch):
+    settings = {"CPU_FEATURES": None, "CPU_NAME": None}
+    monkeypatch.setattr(machine, "vars", lambda config: settings, raising=False)
+    monkeypatch.setattr(machine, "get_host_cpu_features", lambda: "+avx2")
+    assert machine._features() == "+avx2"
+    settings["CPU_NAME"] = "generic"
+    assert machine._features() == ""
+    settings["CPU_FEATURES"] = "+avx512f"
+    assert machine._features() == "+avx512f"

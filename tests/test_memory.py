@@ -1,0 +1,109 @@
+"""The workspace: arrays of a step, kept from one step to the next."""
+
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, memory
+from minicnn.shards import BatchGradient
+from minicnn.workers import Workers
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_buffer(monkeypatch):
+    monkeypatch.setattr(memory, "_thread", memory._Thread())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 5, 7)])
+def test_arrays_begin_at_a_line_of_the_cache(shape, dtype):
+    for _ in range(3):
+        with memory.workspace():
+            for array in (memory.empty(shape, dtype), memory.zeros(shape, dtype)):
+                assert (array.shape, array.dtype) == (shape, dtype)
+                assert address(array) % memory.LINE == 0
+        assert address(memory.empty(shape, dtype)) % memory.LINE == 0
+
+
+def test_zeros_are_zeros_where_something_was_before():
+    for _ in range(3):
+        with memory.workspace():
+            array = memory.zeros((4, 4), np.float32)
+            assert not array.any()
+            array[...] = 1
+
+
+def test_from_the_second_time_on_the_same_memory_is_used():
+    def two():
+        with memory.workspace():
+            return memory.empty((10,), np.float32), memory.empty((3,), np.float64)
+
+    two()  # makes known what is needed
+    first, second = two()
+    again, once_more = two()
+    assert address(first) == address(again)
+    assert address(second) == address(once_more)
+    assert not np.shares_memory(first, second)
+
+
+def test_outside_of_a_workspace_every_array_has_its_own_memory():
+    with memory.workspace():
+        memory.empty((10,), np.float32)
+    with memory.workspace():
+        inside = memory.empty((10,), np.float32)
+    outside, another = (memory.empty((10,), np.float32) for _ in range(2))
+    assert not np.shares_memory(inside, outside)
+    assert not np.shares_memory(another, outside)
+
+
+def test_a_workspace_inside_another_changes_nothing():
+    with memory.workspace():
+        memory.empty((100,), np.float32)
+    with memory.workspace():
+        first = memory.empty((10,), np.float32)
+        with memory.workspace():
+            second = memory.empty((10,), np.float32)
+        third = memory.empty((10,), np.float32)
+    assert len({address(array) for array in (first, second, third)}) == 3
+
+
+def test_an_error_ends_the_workspace():
+    with pytest.raises(ValueError, match="stop"), memory.workspace():
+        raise ValueError("stop")
+    assert not memory._thread.buffer.active
+
+
+def test_each_thread_has_its_own():
+    def twice(_):
+        for _ in range(2):
+            with memory.workspace():
+                array = memory.empty((1000,), np.float32)
+        return address(array)
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        assert one.submit(twice, 0).result() != other.submit(twice, 0).result()
+
+
+@pytest.mark.parametrize("batch", [32, 96])
+def test_a_training_step_takes_no_new_memory_after_the_first_ones(batch):
+    layers = [Conv2D(16, 3), ReLU(), MaxPool2D(2), Conv2D(16, 3, padding=1), Flatten(), Dense(10)]
+    model = Sequential(layers, input_shape=(12, 12, 1))
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, 12, 12, 1), dtype=np.uint8)
+    gradient_of = BatchGradient(model, images, rng.integers(0, 10, batch), Workers("test", 1))
+    whole = np.arange(batch)
+    for _ in range(2):
+        gradient_of(whole)
+    wanted = memory._thread.buffer.wanted  # of one shard: what is used again and again
+    tracemalloc.start()
+    gradient_of(whole)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    images_of_a_shard = 32 * 12 * 12 * 4
+    assert peak < wanted / 4 + 4 * images_of_a_shard
