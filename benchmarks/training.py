@@ -7,74 +7,70 @@ PyTorch runs in a process of its own, and the two take turns, round by round, so
 whose speed drifts treats both alike; the ratio of a case is the median over the rounds of
 PyTorch's time by ours: above 1 we are faster. Both use the same number of threads, start from the
 same weights and must agree on the losses of the first steps before the clock starts. PyTorch gets
-its images as float32 tensors in memory; ours are uint8, so scaling them is in our time.
+its images as float32 tensors in memory; ours are uint8, so scaling them is in our time. What comes
+before the first timed step, compiling above all, is reported apart; both sides keep what they
+compiled on disk, so a second run warms up faster.
+
+`gflop` is what a step cannot do without, a multiply-add counted as two:
+
+- forward of every layer, but of a convolution under a pool only the outputs that the pool reads;
+- weight gradient of every layer, and gradient of its input but for the first. Under a pool only the
+  pixel that won each square has a gradient, and none where the ReLU cut it off: what is counted is
+  the winners that are alive in a real forward pass.
+
+`share_of_peak` is that work by our time, as a share of what multiply-adds alone reach on as many
+cores. Pools, ReLUs, the loss and Adam count as no work; their time counts.
 """
 
-import argparse
-import json
-import multiprocessing
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from networks import (
+    MODELS,
+    Spec,
+    Weights,
+    digits,
+    minicnn_model,
+    torch_images,
+    torch_network,
+    weights_of,
+)
+from side_by_side import (
+    OtherSide,
+    Results,
+    Timed,
+    best_of,
+    check_equal,
+    flag_parser,
+    medians,
+    need,
+    ratios,
+    set_torch_threads,
+    take_turns,
+)
 
 import minicnn
-from minicnn import Adam, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
+from minicnn import Adam, Conv2D, Dense, MaxPool2D, ReLU, Sequential, ops
 from minicnn.shards import BatchGradient
+from minicnn.workers import Workers
 
-# ("conv", filters, kernel size, padding), ("dense", units), "relu", "pool" (2×2) or "flatten"
-Spec = tuple[Any, ...]
-RELU, POOL, FLATTEN = ("relu",), ("pool",), ("flatten",)
-MODELS: dict[str, list[Spec]] = {
-    "reference CNN": [
-        ("conv", 32, 3, 0), RELU, POOL, ("conv", 64, 3, 0), RELU, POOL,
-        FLATTEN, ("dense", 128), RELU, ("dense", 10),
-    ],
-    "LeNet-5": [
-        ("conv", 6, 5, 0), RELU, POOL, ("conv", 16, 5, 0), RELU, POOL,
-        FLATTEN, ("dense", 120), RELU, ("dense", 84), RELU, ("dense", 10),
-    ],
-    "four convolutions": [
-        ("conv", 32, 3, 0), RELU, ("conv", 32, 3, 0), RELU, POOL,
-        ("conv", 64, 3, 0), RELU, ("conv", 64, 3, 0), RELU, POOL,
-        FLATTEN, ("dense", 128), RELU, ("dense", 10),
-    ],
-}  # fmt: skip
 FP32 = ("eager", "fused Adam", "channels_last", "compile")
 VARIANTS = (*FP32, "bfloat16")
 LEARNING_RATE = 1e-3
 CHECK_STEPS = 3
+SECONDS = 0.25  # of each side in each round
 
 
-def minicnn_layers(specs: list[Spec]) -> list[Layer]:
-    makers: dict[str, Callable[..., Layer]] = {
-        "conv": lambda filters, size, padding: Conv2D(filters, size, padding=padding),
-        "relu": ReLU,
-        "pool": lambda: MaxPool2D(2),
-        "flatten": Flatten,
-        "dense": Dense,
-    }
-    return [makers[kind](*options) for kind, *options in specs]
-
-
-def digits(batch: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    data = minicnn.load_mnist_sample()
-    return data.train_images[:batch, :, :, None].copy(), data.train_labels[:batch].astype(np.int64)
-
-
-def minicnn_step(specs: list[Spec], batch: int, threads: int) -> tuple[Callable[[], float], Any]:
-    """Return a function that takes one training step and gives its loss, and the first weights."""
-    model = Sequential(minicnn_layers(specs), input_shape=(28, 28, 1))
-    weights = [{k: v.copy() for k, v in layer.parameters.items()} for layer in model.layers]
+def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Sequential, Weights]:
+    """Return our training step, the model that it trains, and its first weights."""
+    model = minicnn_model(specs)
+    weights = weights_of(model)
     images, labels = digits(batch)
-    gradient_of = BatchGradient(model, images, labels, ThreadPoolExecutor(threads))
+    gradient_of = BatchGradient(model, images, labels, Workers("training", threads))
     optimiser, whole = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:
@@ -82,57 +78,24 @@ def minicnn_step(specs: list[Spec], batch: int, threads: int) -> tuple[Callable[
         optimiser.step(model.parameters, gradient)
         return loss
 
-    return step, weights
+    return Timed(step, first_losses(step)), model, weights
 
 
-# ---------------------------------------------------------------- the other side
-
-
-def torch_step(
-    specs: list[Spec], weights: list[dict[str, Any]], batch: int, variant: str
-) -> Callable[[], float]:
+def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) -> Timed:
     """Return PyTorch's training step on the same network, from the same weights."""
     import torch
-    from torch import nn
 
-    modules: list[nn.Module] = []
-    shape: tuple[int, ...] = (28, 28, 1)  # of one image, in minicnn's order
-    flat_from: tuple[int, ...] = ()
-    for (kind, *options), own in zip(specs, weights, strict=True):
-        module: Any
-        if kind == "conv":
-            filters, size, padding = options
-            module = nn.Conv2d(shape[2], filters, size, padding=padding)
-            module.weight.data = torch.from_numpy(own["weight"].transpose(3, 2, 0, 1).copy())
-            shape = (*(side + 2 * padding - size + 1 for side in shape[:2]), filters)
-        elif kind == "dense":
-            weight = own["weight"]
-            if flat_from:  # (H, W, C) was flattened here, (C, H, W) there
-                weight = weight.reshape(*flat_from, -1).transpose(2, 0, 1, 3)
-                weight = weight.reshape(own["weight"].shape)
-                flat_from = ()
-            module = nn.Linear(*weight.shape)
-            module.weight.data = torch.from_numpy(weight.T.copy())
-        elif kind == "pool":
-            module, shape = nn.MaxPool2d(2), (shape[0] // 2, shape[1] // 2, shape[2])
-        elif kind == "flatten":
-            module, flat_from = nn.Flatten(), shape
-        else:
-            module = nn.ReLU()
-        if own:
-            module.bias.data = torch.from_numpy(own["bias"].copy())
-        modules.append(module)
-    network: Any = nn.Sequential(*modules)
+    network = torch_network(specs, weights)
     images, labels = digits(batch)
-    x = torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    y = torch.from_numpy(labels)
-    if variant != "eager" and variant != "fused Adam":
+    x, y = torch_images(images), torch.from_numpy(labels)
+    if variant in ("channels_last", "compile", "bfloat16"):
         network = network.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=variant != "eager")
     if variant == "compile":
+        torch.compiler.reset()  # it gives up on the ninth network unless it forgets the others
         network = torch.compile(network)
-    loss_of = nn.CrossEntropyLoss()
+    loss_of = torch.nn.CrossEntropyLoss()
 
     def step() -> float:
         optimiser.zero_grad()
@@ -142,143 +105,121 @@ def torch_step(
         optimiser.step()
         return float(loss.detach())
 
-    return step
+    return Timed(step, first_losses(step))
 
 
-def serve_torch(connection: Connection) -> None:
-    """Take orders over a pipe: (name, arguments) in, an answer out."""
-    import torch
+def first_losses(step: Callable[[], float]) -> Callable[[], list[float]]:
+    return lambda: [step() for _ in range(CHECK_STEPS)]
 
-    steps: dict[str, Callable[[], float]] = {}
-    while True:
-        order, *arguments = connection.recv()
-        if order == "threads":
-            torch.set_num_threads(arguments[0])
-            steps.clear()
-            connection.send(torch.__version__)
-        elif order == "prepare":
-            variant, specs, weights, batch = arguments
-            started = time.perf_counter()
-            steps[variant] = torch_step(specs, weights, batch, variant)
-            losses = [steps[variant]() for _ in range(CHECK_STEPS)]
-            connection.send((losses, time.perf_counter() - started))
-        elif order == "run":
-            variant, seconds = arguments
-            connection.send(milliseconds(steps[variant], seconds))
+
+# ---------------------------------------------------------------- the work in a step
+
+
+def needed_gflop(model: Sequential, batch: int) -> float:
+    """Return the GFLOP that one training step on so many images needs; see above what counts."""
+    x: Any = model.prepare(digits(batch)[0])
+    layers = model.layers
+    multiply_adds, position = 0, 0
+    while position < len(layers):
+        layer = layers[position]
+        backward = 2 if position else 1  # the first layer's input needs no gradient
+        weight = layer.parameters.get("weight")
+        rest = layers[position + 1 : position + 3]
+        if isinstance(layer, Conv2D) and [type(each) for each in rest] == [ReLU, MaxPool2D]:
+            own = layer.parameters
+            x, cache = ops.conv2d_max_pool2d(
+                x, own["weight"], own["bias"], layer.stride, layer.padding, relu=True
+            )
+            alive = int((cache.winner < 4).sum())
+            window = own["weight"][..., 0].size  # KH·KW·C for each output
+            multiply_adds += window * (4 * x.size + backward * alive)
+            position += 2
         else:
-            return
-
-
-def milliseconds(step: Callable[[], float], seconds: float) -> float:
-    """Return the fastest of the steps that fit into so many seconds, at least three."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        started = time.perf_counter()
-        step()
-        times.append(1000 * (time.perf_counter() - started))
-    return min(times)
+            x, _ = layer.forward(x)
+            if isinstance(layer, Conv2D | Dense) and weight is not None:
+                multiply_adds += x.size * weight[..., 0].size * (1 + backward)
+        position += 1
+    return 2 * multiply_adds / 1e9
 
 
 # ---------------------------------------------------------------- the comparison
 
 
 def compare(
-    connection: Connection,
+    other: OtherSide,
     name: str,
     batch: int,
     threads: int,
     variants: tuple[str, ...],
     rounds: int,
-    seconds: float,
+    peak_gflops: float,
 ) -> dict[str, Any]:
     """Time one case: check that both sides agree, then let them take turns."""
-    specs = MODELS[name]
+    specs, title = MODELS[name], f"{name}, batch {batch}"
     started = time.perf_counter()
-    step, weights = minicnn_step(specs, batch, threads)
-    losses = [step() for _ in range(CHECK_STEPS)]
+    own, model, weights = minicnn_side(specs, batch, threads)
+    losses = own.answer()
     warm_up = {"minicnn": time.perf_counter() - started}
-    connection.send(("threads", threads))
-    version = connection.recv()
+    gflop = needed_gflop(model, batch)
+    other.make("threads", set_torch_threads, threads)
+    runners: dict[str, Callable[[float], float]] = {"minicnn": own.run}
     for variant in variants:
-        connection.send(("prepare", variant, specs, weights, batch))
-        theirs, warm_up[variant] = connection.recv()
+        theirs, warm_up[variant] = other.warmed_up(
+            variant, torch_side, specs, weights, batch, variant
+        )
         tolerance = 0.05 if variant == "bfloat16" else 1e-3
-        if not np.allclose(losses, theirs, rtol=tolerance):
-            raise SystemExit(f"{name}: losses differ: {losses} here, {theirs} in PyTorch {variant}")
-    own: list[float] = []
-    other: dict[str, list[float]] = {variant: [] for variant in variants}
-    for _ in range(rounds):
-        own.append(milliseconds(step, seconds))
-        for variant in variants:
-            connection.send(("run", variant, seconds))
-            other[variant].append(connection.recv())
-    best = [min(row) for row in zip(*(other[v] for v in variants if v in FP32), strict=True)]
+        check_equal(title, f"PyTorch {variant}", losses, theirs, tolerance)
+        runners[variant] = other.runner(variant)
+    times = take_turns(runners, rounds, SECONDS)
+    own_ms = statistics.median(times["minicnn"])
     case = {
         "model": name,
         "batch": batch,
         "threads": threads,
-        "torch": version,
-        "minicnn_ms": statistics.median(own),
-        "torch_ms": {variant: statistics.median(times) for variant, times in other.items()},
+        "minicnn_ms": own_ms,
+        "torch_ms": medians(times, variants),
         "warm_up_s": warm_up,
-        **ratios("best_fp32", best, own),
+        **ratios("best_fp32", best_of(times, [v for v in variants if v in FP32]), times["minicnn"]),
+        "gflop": gflop,
+        "gflops": gflop / own_ms * 1000,
+        "share_of_peak": gflop / own_ms * 1000 / (peak_gflops * threads),
     }
     if "bfloat16" in variants:
-        case |= ratios("bf16", other["bfloat16"], own)
+        case |= ratios("bf16", times["bfloat16"], times["minicnn"])
     return case
 
 
-def ratios(name: str, theirs: list[float], own: list[float]) -> dict[str, Any]:
-    """Return the median, lowest and highest of PyTorch / minicnn, round by round."""
-    found = [their / our for their, our in zip(theirs, own, strict=True)]
-    return {
-        f"ratio_{name}": statistics.median(found),
-        f"ratio_{name}_range": [min(found), max(found)],
-    }
-
-
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Compare training steps with PyTorch's.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
-    parser.add_argument("--quick", action="store_true", help="the first case only, without compile")
-    parser.add_argument("--rounds", type=int, default=10)
-    flags = parser.parse_args(argv)
-    cores = minicnn.usable_cores()
+    flags = flag_parser("Compare training steps with PyTorch's.", rounds=10).parse_args(argv)
+    need("torch")
     plan = [
         (name, batch, threads)
         for name in MODELS
         for batch in (128, 32, 512)
-        for threads in sorted({min(2, cores), 1}, reverse=True)
+        for threads in sorted({min(2, minicnn.usable_cores()), 1}, reverse=True)
     ]
     variants: tuple[str, ...] = VARIANTS
     if flags.quick:
         plan, variants = plan[:1], tuple(v for v in VARIANTS if v != "compile")
-
-    # spawn: a process of its own from the start, with nothing of this one's threads and memory
-    context = multiprocessing.get_context("spawn")
-    connection, far_end = context.Pipe()
-    process = context.Process(target=serve_torch, args=(far_end,), daemon=True)
-    process.start()
-    cases = []
-    for name, batch, threads in plan:
-        case = compare(connection, name, batch, threads, variants, flags.rounds, 0.25)
-        cases.append(case)
-        theirs = ", ".join(f"{v} {ms:.2f}" for v, ms in case["torch_ms"].items())
-        low, high = case["ratio_best_fp32_range"]
-        print(
-            f"{name}, batch {batch}, {threads} threads: minicnn {case['minicnn_ms']:.2f} ms; "
-            f"PyTorch {theirs}; ratio to its best float32 {case['ratio_best_fp32']:.2f} "
-            f"({low:.2f} to {high:.2f}), to bfloat16 {case['ratio_bf16']:.2f}",
-            flush=True,
-        )
-        if flags.json:
-            partial = flags.json.with_suffix(".part")
-            partial.write_text(json.dumps({"cases": cases}, indent=2) + "\n", encoding="utf-8")
-            os.replace(partial, flags.json)
-    connection.send(("stop",))
-    process.join()
+    results = Results(flags.json)
+    with OtherSide() as other:
+        for name, batch, threads in plan:
+            case = compare(other, name, batch, threads, variants, flags.rounds, results.peak_gflops)
+            results.add(case)
+            print(line(case), flush=True)
     return 0
+
+
+def line(case: dict[str, Any]) -> str:
+    """Return a case in one line."""
+    theirs = ", ".join(f"{v} {ms:.2f}" for v, ms in case["torch_ms"].items())
+    low, high = case["ratio_best_fp32_range"]
+    return (
+        f"{case['model']}, batch {case['batch']}, {case['threads']} threads: "
+        f"minicnn {case['minicnn_ms']:.2f} ms ({case['share_of_peak']:.0%} of peak); "
+        f"PyTorch {theirs}; ratio to its best float32 {case['ratio_best_fp32']:.2f} "
+        f"({low:.2f} to {high:.2f}), to bfloat16 {case['ratio_bf16']:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,39 +1,387 @@
-"""What the benchmarks compare is the same on both sides."""
+"""What the benchmarks compare is the same on both sides, and a wrong result is refused."""
 
-import importlib.util
+import json
+import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-PATH = Path(__file__).parents[1] / "benchmarks" / "training.py"
-spec = importlib.util.spec_from_file_location("training", PATH)
-training = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(training)  # imports no PyTorch
+import minicnn
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(FOLDER))  # the scripts, and the process of the other side, look there
+
+import inference  # noqa: E402
+import kernels  # noqa: E402
+import kernels_here  # noqa: E402
+import machine  # noqa: E402
+import networks  # noqa: E402
+import scaling  # noqa: E402
+import side_by_side  # noqa: E402
+import time_to_accuracy  # noqa: E402
+import training  # noqa: E402
+from kernel_cases import CONVOLUTIONS, Case, arrays, conv, peak_bytes  # noqa: E402
+from side_by_side import OtherSide, Results, Timed, check_equal  # noqa: E402
+
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes minutes without JIT"
+)
+TINY = [("conv", 2, 3, 0), ("relu",), ("pool",), ("flatten",), ("dense", 3)]
 
 
-@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes minutes without JIT")
-@pytest.mark.parametrize("name", training.MODELS)
-def test_both_sides_take_the_same_steps(name):
-    pytest.importorskip("torch")
-    specs = training.MODELS[name]
-    step, weights = training.minicnn_step(specs, 4, 1)
-    losses = [step() for _ in range(3)]
-    assert losses[2] < losses[0]
-    for variant in ("eager", "channels_last"):
-        theirs = training.torch_step(specs, weights, 4, variant)
-        # float32 sums in other orders: some units in the last place, grown over three steps
-        assert [theirs() for _ in range(3)] == pytest.approx(losses, rel=1e-4)
+class SameProcess:
+    """Stands in for `OtherSide`, without a process; may give wrong answers."""
+
+    def __init__(self, error=0.0):
+        self.objects, self.error = {}, error
+
+    def make(self, name, maker, *arguments):
+        self.objects[name] = maker(*arguments)
+        return 0.0
+
+    def call(self, name, method, *arguments):
+        return getattr(self.objects[name], method)(*arguments)
+
+    def runner(self, name):
+        return self.objects[name].run
+
+    def warmed_up(self, name, maker, *arguments):
+        self.make(name, maker, *arguments)
+        answer = self.call(name, "answer")
+        if isinstance(answer, list):
+            return [np.asarray(part) * (1 + self.error) for part in answer], 0.0
+        return answer * (1 + self.error), 0.0
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    for script in (inference, kernels, scaling, training):
+        monkeypatch.setattr(script, "SECONDS", 0.0)
+
+
+# ---------------------------------------------------------------- what the scripts share
+
+
+def test_no_script_imports_an_opponent_by_itself():
+    code = (
+        "import sys, inference, kernels, scaling, time_to_accuracy, training\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'onnx', 'onnxruntime')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=FOLDER).returncode == 0
 
 
 def test_ratios_are_above_one_where_we_are_faster():
-    found = training.ratios("x", [3.0, 4.0, 10.0], [1.0, 2.0, 2.0])
+    found = side_by_side.ratios("x", [3.0, 4.0, 10.0], [1.0, 2.0, 2.0])
     assert found == {"ratio_x": 3.0, "ratio_x_range": [2.0, 5.0]}
+
+
+def test_the_best_of_the_others_is_taken_round_by_round():
+    times = {"a": [3.0, 1.0, 5.0], "b": [2.0, 4.0, 6.0], "c": [0.0, 0.0, 0.0]}
+    assert side_by_side.best_of(times, ["a", "b"]) == [2.0, 1.0, 5.0]
+    assert side_by_side.medians(times, ["a", "b"]) == {"a": 3.0, "b": 4.0}
 
 
 def test_the_fastest_of_at_least_three_steps_counts():
     calls = []
-    assert training.milliseconds(lambda: calls.append(1) or 0.0, seconds=0) >= 0
+    assert Timed(lambda: calls.append(1), lambda: None).run(0) >= 0
     assert len(calls) == 3
-    assert np.isfinite(training.milliseconds(lambda: 0.0, seconds=0.001))
+    assert math.isfinite(side_by_side.milliseconds(lambda: None, seconds=0.001))
+
+
+def test_sides_take_turns_back_and_forth():
+    order = []
+
+    def runner(name):
+        return lambda seconds: order.append(name) or seconds
+
+    times = side_by_side.take_turns({"a": runner("a"), "b": runner("b")}, 3, 0.5)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert times == {"a": [0.5] * 3, "b": [0.5] * 3}
+
+
+def test_a_wrong_result_is_refused():
+    check_equal("a case", "PyTorch", [1.0, 100.0], [1.001, 100.0], 1e-4)  # of the largest number
+    check_equal("a case", "PyTorch", np.zeros(2), np.zeros(2), 1e-4)
+    with pytest.raises(SystemExit, match=r"a case: minicnn and PyTorch differ by 0\.01 of"):
+        check_equal("a case", "PyTorch", [1.0, 101.0], [1.0, 100.0], 1e-4)
+    with pytest.raises(SystemExit, match=r"a case: minicnn gives \(2,\), PyTorch \(1,\)"):
+        check_equal("a case", "PyTorch", [1.0, 2.0], [1.0], 1e-4)
+    with pytest.raises(SystemExit, match="differ by nan"):
+        check_equal("a case", "PyTorch", [math.nan], [1.0], 1e-4)
+
+
+def test_the_other_side_is_another_process_and_reports_its_errors():
+    with OtherSide() as other:
+        answer, seconds = other.warmed_up("pid", Timed, os.getpid, os.getpid)
+        assert answer != os.getpid()
+        assert seconds > 0
+        assert other.runner("pid")(0.0) >= 0
+        with pytest.raises(SystemExit, match="has no attribute 'nothing'"):
+            other.call("pid", "nothing")
+
+
+def test_what_is_missing_is_named_with_the_command_that_installs_it():
+    side_by_side.need("numpy")
+    with pytest.raises(SystemExit, match=r"no_such_module is .*: pip install -e '\.\[bench\]'"):
+        side_by_side.need("no_such_module")
+
+
+def test_results_are_on_disk_after_each_case(monkeypatch, tmp_path):
+    monkeypatch.setattr(side_by_side, "facts", lambda: {"peak_gflops_one_core": 100})
+    results = Results(tmp_path / "x.json", more=1)
+    for number in (1, 2):
+        results.add({"case": number})
+        kept = json.loads((tmp_path / "x.json").read_text())
+        assert kept["cases"] == [{"case": n + 1} for n in range(number)]
+    assert kept["machine"] == {"peak_gflops_one_core": 100}
+    assert kept["more"] == 1
+    assert results.peak_gflops == 100
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]  # the temporary file is gone
+
+
+def test_the_machine_is_described():
+    facts = machine.facts(peak=False)
+    assert facts["cores"] >= facts["usable_cores"] >= 1
+    assert facts["numpy"] == np.__version__
+    assert all(facts[name] for name in ("cpu", "simd", "os", "python", "date"))
+    assert machine.peak_gflops(lanes=4, steps=2, runs=2) > 0
+
+
+def test_dense_weights_follow_the_flattened_order_of_the_other_side():
+    model = networks.minicnn_model(TINY)
+    theirs = networks.channels_first(TINY, networks.weights_of(model))
+    assert theirs[0]["weight"].shape == (2, 1, 3, 3)
+    x = np.random.default_rng(0).standard_normal((13, 13, 2), np.float32)
+    ours = x.ravel() @ model.layers[4].parameters["weight"]
+    np.testing.assert_allclose(
+        theirs[4]["weight"] @ x.transpose(2, 0, 1).ravel(), ours, rtol=1e-4, atol=1e-5
+    )
+
+
+# ---------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize(("bias", "alive"), [(10.0, 13 * 13 * 2), (-10.0, 0)])
+def test_the_work_of_a_step_counts_winners_that_are_alive(bias, alive):
+    model = networks.minicnn_model(TINY)
+    model.layers[0].parameters["bias"][...] = bias
+    conv_forward, conv_dweight = 4 * 13 * 13 * 2 * 9, alive * 9
+    dense = 3 * 13 * 13 * 2 * 3  # forward, dx, dweight
+    wanted = 2 * (conv_forward + conv_dweight + dense) / 1e9
+    assert training.needed_gflop(model, 1) == pytest.approx(wanted)
+
+
+@needs_jit
+@pytest.mark.parametrize("name", training.MODELS)
+def test_both_sides_take_the_same_steps(name):
+    pytest.importorskip("torch")
+    own, _, weights = training.minicnn_side(training.MODELS[name], 4, 1)
+    losses = own.answer()
+    assert losses[2] < losses[0]
+    for variant in ("eager", "channels_last"):
+        theirs = training.torch_side(training.MODELS[name], weights, 4, variant)
+        # float32 sums in other orders: some units in the last place, grown over three steps
+        assert theirs.answer() == pytest.approx(losses, rel=1e-4)
+
+
+@needs_jit
+def test_a_case_of_training_has_its_figures():
+    pytest.importorskip("torch")
+    case = training.compare(SameProcess(), "LeNet-5", 4, 1, ("eager", "bfloat16"), 2, 100.0)
+    assert case["torch_ms"].keys() == {"eager", "bfloat16"}
+    assert case["warm_up_s"].keys() == {"minicnn", "eager", "bfloat16"}
+    low, high = case["ratio_best_fp32_range"]
+    assert low <= case["ratio_best_fp32"] <= high
+    assert case["share_of_peak"] == pytest.approx(case["gflop"] / case["minicnn_ms"] * 10)
+    assert training.line(case).startswith("LeNet-5, batch 4, 1 threads: minicnn ")
+    with pytest.raises(SystemExit, match="LeNet-5, batch 4: minicnn and PyTorch eager differ"):
+        training.compare(SameProcess(error=0.01), "LeNet-5", 4, 1, ("eager",), 2, 100.0)
+
+
+# ---------------------------------------------------------------- inference
+
+
+@needs_jit
+def test_a_case_of_inference_has_its_figures(monkeypatch):
+    for module in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(module)
+    monkeypatch.setattr(inference, "SHARD", 2)  # a batch of 3 is cut in two
+    other, variants = SameProcess(), ("contiguous", "channels_last", "in pieces")
+    case = inference.compare(other, other, 3, 1, variants, 2)
+    assert tuple(case["torch_ms"]) == variants
+    assert case["ratio_onnxruntime_range"][0] <= case["ratio_onnxruntime"]
+    with pytest.raises(SystemExit, match="batch 3: minicnn and ONNX Runtime differ"):
+        inference.compare(other, SameProcess(error=0.01), 3, 1, variants[:1], 2)
+
+
+# ---------------------------------------------------------------- kernels
+
+SMALL = (
+    conv("small", (5, 6, 2), 3, (3, 2), stride=2, padding=(1, 0)),
+    Case("conv + ReLU + pool", "small", 6, 5, 2, 3, 3, 3),
+    Case("conv + ReLU + pool", "one channel", 6, 5, 1, 3, 3, 3),
+    Case("pool", "small", 6, 5, 3, stride=2),
+    Case("ReLU", "small", 3, 2, 2),
+    Case("dense", "small", 1, 1, 6, 3, 1, 1),
+    Case("loss", "small", 1, 1, 4),
+)
+DIRECTIONS = [(case, d) for case in SMALL for d in kernels.directions(case)]
+IDS = [f"{case.operation} {direction}" for case, direction in DIRECTIONS]
+
+
+def test_there_are_convolutions_of_many_kinds():
+    assert len({case[2:] for case in CONVOLUTIONS}) == len(CONVOLUTIONS) >= 20
+
+
+def test_numbers_are_whole_and_the_same_each_time():
+    first, again = arrays(SMALL[0], 2), arrays(SMALL[0], 2)
+    assert list(first) == ["x", "weight", "bias", "dy"]
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, np.round(again[name]))
+    assert first["dy"].shape == (2, *SMALL[0].output, 3)
+
+
+@pytest.mark.parametrize("direction", ["forward", "dx", "dweight"])
+def test_all_backends_give_the_same(direction):
+    wanted = kernels_here.minicnn_side(SMALL[0], direction, "reference", 2).answer()
+    for backend in ("direct", "im2col"):
+        found = kernels_here.minicnn_side(SMALL[0], direction, backend, 2).answer()
+        kernels.check_all("small", backend, wanted[: len(found)], found)
+
+
+@pytest.mark.parametrize(("case", "direction"), DIRECTIONS, ids=IDS)
+def test_a_case_of_the_kernels_has_its_figures(case, direction):
+    pytest.importorskip("torch")
+    found = kernels.compare(SameProcess(), case, direction, 2, 100.0, images=2)
+    assert found["torch_ms"].keys() == set(kernels.LAYOUTS)
+    assert set(found["peak_bytes"]) >= {"minicnn", *kernels.LAYOUTS}
+    assert (found["gflop"] is None) == (case.F == 0)
+    assert json.loads(json.dumps(found))["direction"] == direction
+    assert direction in kernels.line(found)
+    with pytest.raises(SystemExit, match=rf"{case.name}, {direction}: minicnn and PyTorch"):
+        kernels.compare(SameProcess(error=0.01), case, direction, 2, 100.0, images=2)
+
+
+def test_adam_takes_the_same_step_on_both_sides(monkeypatch):
+    pytest.importorskip("torch")
+    import kernels_torch
+
+    monkeypatch.setattr(kernels_torch, "REFERENCE_CNN_SIZES", (3, 4))
+    found = kernels.compare(SameProcess(), Case("Adam", "small", 1, 1, 7), "step", 2, 100.0)
+    assert found["gflop"] is None
+
+
+def test_the_work_of_a_convolution_is_counted_in_each_direction():
+    case = conv("", (5, 5, 2), 3, 3)
+    multiply_adds = 2 * 3 * 3 * 3 * 3 * 3 * 2
+    for direction in ("forward", "dx", "dweight"):
+        assert kernels_here.gflop(case, direction, 2) == 2 * multiply_adds / 1e9
+    assert kernels_here.gflop(Case("ReLU", "", 3, 3, 2), "forward") is None
+
+
+def test_the_reference_is_left_out_where_it_takes_long():
+    assert kernels.reference_ms(SMALL[0], "forward")["reference_ms"] > 0
+    assert kernels.reference_ms(conv("", (64, 64, 64), 64, 3), "dx")["reference_ms"] is None
+    assert kernels.reference_ms(SMALL[3], "forward") == {}
+
+
+def test_the_summary_has_geometric_means_and_what_is_slower():
+    def case(operation, direction, ratio):
+        return {
+            "operation": operation, "name": "x", "direction": direction, "ratio_best": ratio
+        }  # fmt: skip
+
+    cases = [case("conv", "dx", 2.0), case("conv", "dx", 0.5), case("pool", "forward", 0.9)]
+    assert kernels.summary(cases) == {
+        "geometric_mean": {"dx": pytest.approx(1.0)},
+        "slower": ["conv, x, dx: 0.50", "pool, x, forward: 0.90"],
+    }
+
+
+def test_peak_memory_leaves_the_result_out():
+    def step():
+        scratch = np.zeros(1_000_000, np.uint8)
+        return scratch[:10].copy(), np.zeros(500_000, np.uint8)
+
+    assert peak_bytes(step) == pytest.approx(1_000_000, abs=10_000)
+
+
+# ---------------------------------------------------------------- time to accuracy
+
+
+class Learner:
+    """A side that reads one more per cent right after each piece; a step takes a second."""
+
+    def __init__(self, start, loss=1.0):
+        self.right, self.loss = start, loss
+
+    def train(self, plan):
+        self.right += 1
+        return len(plan), self.loss
+
+    def accuracy(self):
+        return self.right / 100
+
+
+def test_every_image_is_seen_once_an_epoch_at_a_rate_above_0():
+    plan = time_to_accuracy.plan_for(3, 600, epochs=2)
+    assert [len(batch) for batch, _ in plan] == [128, 128, 128, 128, 88] * 2
+    for epoch in (plan[:5], plan[5:]):
+        seen = np.concatenate([batch for batch, _ in epoch])
+        np.testing.assert_array_equal(np.sort(seen), np.arange(600))
+    assert all(0 < rate <= time_to_accuracy.PEAK_RATE for _, rate in plan)
+    assert time_to_accuracy.learning_rate(time_to_accuracy.RISE) == time_to_accuracy.PEAK_RATE
+
+
+def test_each_side_trains_until_it_has_reached_the_target(monkeypatch):
+    monkeypatch.setattr(time_to_accuracy, "PIECE", 20)
+    plan = [(np.arange(3), 0.1)] * 90
+    sides = {"minicnn": Learner(96), "PyTorch": Learner(95)}
+    case = time_to_accuracy.case_of(7, time_to_accuracy.race(sides, plan, 0.99), 45)
+    assert case["minicnn"] == {
+        "seconds": 60, "steps": 60, "reached": True, "accuracy": 0.99, "epochs": 60 / 45
+    }  # fmt: skip
+    assert case["PyTorch"]["steps"] == 80
+    assert case["ratio"] == pytest.approx(80 / 60)
+    late = time_to_accuracy.race({"minicnn": Learner(96), "PyTorch": Learner(0)}, plan, 0.99)
+    missed = time_to_accuracy.case_of(8, late, 45)
+    assert missed["ratio"] is None
+    found = time_to_accuracy.summary([case, missed])
+    assert (found["seeds"], found["reached"], found["torch_s"]) == (2, 1, 80)
+    assert time_to_accuracy.summary([missed]) == {"seeds": 1, "reached": 0}
+
+
+def test_sides_that_start_otherwise_are_refused():
+    sides = {"minicnn": Learner(0), "PyTorch": Learner(0, loss=1.1)}
+    with pytest.raises(SystemExit, match="first steps: minicnn and PyTorch differ"):
+        time_to_accuracy.check_same_start(sides, [(np.arange(3), 0.1)] * 2)
+
+
+@needs_jit
+def test_both_sides_train_alike(monkeypatch):
+    pytest.importorskip("torch")
+    sample = minicnn.load_mnist_sample()
+    data = sample._replace(test_images=sample.test_images[:50], test_labels=sample.test_labels[:50])
+    monkeypatch.setattr(time_to_accuracy, "load", lambda folder, limit: data)
+    sides = time_to_accuracy.prepared(SameProcess(), data, None, None, seed=1)
+    plan = [(np.arange(i, i + 8), 0.001) for i in range(3)]
+    time_to_accuracy.check_same_start(sides, plan)
+    assert sides["minicnn"].accuracy() == pytest.approx(sides["PyTorch"].accuracy(), abs=0.05)
+
+
+# ---------------------------------------------------------------- scaling
+
+
+def test_a_sweep_gives_growth_and_memory():
+    cases = [scaling.Case(size=size, channels=2, batch=2) for size in (4, 8)]
+    first, second = scaling.sweep("image size", cases, rounds=2)
+    assert "ratio_growth" not in first
+    assert second["work_growth"] == 4.0
+    assert first["peak_bytes"] < second["peak_bytes"]
+    assert "4.00 the work" in scaling.line(second)
+    threads = [scaling.Case(4, 2, 2, threads) for threads in (1, 2)]
+    assert "times as fast" in scaling.line(scaling.sweep("threads", threads, rounds=2)[1])

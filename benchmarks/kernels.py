@@ -1,0 +1,189 @@
+"""Time every kernel beside PyTorch's, on one thread: convolutions of many shapes, and the rest.
+
+    python benchmarks/kernels.py --json benchmarks/results/kernels.json
+    python benchmarks/kernels.py --quick
+
+Each convolution is timed forward, for the gradient of its input (dx) and for that of its weights
+(dweight, dbias with it), on 32 images. Ours is `backend="direct"`; beside it stand `"im2col"`,
+which gives dx only together with dweight, and the loops of `"reference"`: plain Python, timed
+once on one image, times 32, and left out where even that takes long. PyTorch's operators are called
+without autograd, contiguous and channels_last, in a process of its own; the faster of the two is
+what we are compared with. The two sides take turns, round by round, and a ratio is the median over
+the rounds of PyTorch's time by ours: above 1 we are faster.
+
+Before the clock starts all must agree; the numbers are chosen so that rounding does not matter.
+`gflop` counts a multiply-add as two, and products with the zeros of the padding too; of a
+convolution under a pool only what the pool reads, and backward only the winners. `peak_bytes` is
+the most memory that a call holds beyond its inputs and results, what forward keeps for backward
+included: ours as NumPy tells tracemalloc, PyTorch's as its allocator tells its profiler.
+"""
+
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import kernels_here
+from kernel_cases import CONVOLUTIONS, IMAGES, OTHERS, Case, peak_bytes
+from kernels_torch import torch_side
+from side_by_side import (
+    OtherSide,
+    Results,
+    best_of,
+    check_equal,
+    flag_parser,
+    medians,
+    need,
+    ratios,
+    set_torch_threads,
+    take_turns,
+)
+
+LAYOUTS = ("contiguous", "channels_last")
+SECONDS = 0.05  # of each side in each round
+TOLERANCE = 1e-5
+# Multiply-adds of one image up to which the reference is timed: some seconds of plain Python.
+REFERENCE_LIMIT = 5_000_000
+
+
+def directions(case: Case) -> tuple[str, ...]:
+    """Return what of a case is timed."""
+    if case.operation == "conv":
+        return "forward", "dx", "dweight"
+    if case.operation == "conv + ReLU + pool" and case.C == 1:
+        return "forward", "dweight"  # the first layer of a network: nobody asks for its dx
+    one = {"loss": "forward and backward", "Adam": "step"}.get(case.operation)
+    return (one,) if one else ("forward", "backward")
+
+
+def compare(
+    other: OtherSide,
+    case: Case,
+    direction: str,
+    rounds: int,
+    peak_gflops: float,
+    images: int = IMAGES,
+) -> dict[str, Any]:
+    """Time one direction of a case: check that all sides agree, then let them take turns."""
+    title = f"{case.operation}, {case.name}, {direction}"
+    own = kernels_here.minicnn_side(case, direction, images=images)
+    wanted = own.answer()
+    runners: dict[str, Callable[[float], float]] = {"minicnn": own.run}
+    memory: dict[str, int] = {"minicnn": peak_bytes(own.step)}
+    if case.operation == "conv":
+        im2col = kernels_here.minicnn_side(case, direction, "im2col", images)
+        check_all(title, "im2col", wanted, im2col.answer())
+        runners["im2col"] = im2col.run
+        memory["im2col"] = peak_bytes(im2col.step)
+    for layout in LAYOUTS:
+        theirs, _ = other.warmed_up(layout, torch_side, case, direction, layout, images)
+        check_all(title, f"PyTorch {layout}", wanted, theirs)
+        runners[layout] = other.runner(layout)
+        memory[layout] = other.call(layout, "peak_bytes")
+    times = take_turns(runners, rounds, SECONDS)
+    return {
+        "operation": case.operation,
+        "name": case.name,
+        "direction": direction,
+        "shape": case._asdict(),
+        "images": images,
+        "threads": 1,
+        "minicnn_ms": statistics.median(times["minicnn"]),
+        "im2col_ms": statistics.median(times["im2col"]) if "im2col" in times else None,
+        "torch_ms": medians(times, LAYOUTS),
+        **ratios("best", best_of(times, LAYOUTS), times["minicnn"]),
+        **speeds(case, direction, times, images, peak_gflops),
+        "peak_bytes": memory,
+    }
+
+
+def check_all(title: str, side: str, own: Any, theirs: Any) -> None:
+    """Compare one array after another."""
+    if len(own) != len(theirs):
+        raise SystemExit(f"{title}: minicnn gives {len(own)} results, {side} {len(theirs)}")
+    for ours, other in zip(own, theirs, strict=True):
+        check_equal(title, side, ours, other, TOLERANCE)
+
+
+def speeds(
+    case: Case, direction: str, times: dict[str, list[float]], images: int, peak_gflops: float
+) -> dict[str, Any]:
+    """Return the GFLOP/s of each side, and our share of what a core reaches."""
+    gflop = kernels_here.gflop(case, direction, images)
+    if gflop is None:
+        return {"gflop": None}
+    found = {name: 1000 * gflop / ms for name, ms in medians(times, list(times)).items()}
+    return {"gflop": gflop, "gflops": found, "share_of_peak": found["minicnn"] / peak_gflops}
+
+
+def reference_ms(case: Case, direction: str) -> dict[str, Any]:
+    """Time the loops of the reference: one image, once, times `IMAGES`."""
+    if case.operation != "conv":
+        return {}
+    if case.multiply_adds > REFERENCE_LIMIT:
+        return {"reference_ms": None, "reference": "left out: plain Python takes too long"}
+    side = kernels_here.minicnn_side(case, direction, "reference", images=1)
+    started = time.perf_counter()
+    side.step()
+    each = 1000 * (time.perf_counter() - started)
+    return {"reference_ms": IMAGES * each, "reference": f"one image, once, times {IMAGES}"}
+
+
+def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the geometric mean of the ratios in each direction, and where we are slower."""
+    found = defaultdict(list)
+    for case in cases:
+        if case["operation"] == "conv":
+            found[case["direction"]].append(case["ratio_best"])
+    return {
+        "geometric_mean": {d: statistics.geometric_mean(row) for d, row in found.items()},
+        "slower": [
+            f"{case['operation']}, {case['name']}, {case['direction']}: {case['ratio_best']:.2f}"
+            for case in cases
+            if case["ratio_best"] < 1
+        ],
+    }
+
+
+def line(case: dict[str, Any]) -> str:
+    """Return a case in one line."""
+    low, high = case["ratio_best_range"]
+    theirs = ", ".join(f"{name} {ms:.3f}" for name, ms in case["torch_ms"].items())
+    share = f" ({case['share_of_peak']:.0%} of peak)" if case["gflop"] else ""
+    return (
+        f"{case['operation']}, {case['name']}, {case['direction']}: minicnn "
+        f"{case['minicnn_ms']:.3f} ms{share}; PyTorch {theirs}; ratio to its best "
+        f"{case['ratio_best']:.2f} ({low:.2f} to {high:.2f})"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = flag_parser("Compare kernels with PyTorch's, one thread.", rounds=10)
+    flags = parser.parse_args(argv)
+    need("torch")
+    plan = [
+        (case, direction) for case in (*CONVOLUTIONS, *OTHERS) for direction in directions(case)
+    ]
+    if flags.quick:
+        plan = plan[:3]  # the first convolution, in its three directions
+    alone = kernels_here.INPUT_GRADIENT is not None
+    results = Results(flags.json, minicnn_dx="alone" if alone else "with dweight and dbias")
+    with OtherSide() as other:
+        other.make("threads", set_torch_threads, 1)
+        for case, direction in plan:
+            found = compare(other, case, direction, flags.rounds, results.peak_gflops)
+            if not flags.quick:
+                found |= reference_ms(case, direction)
+            results.all["summary"] = summary([*results.cases, found])
+            results.add(found)
+            print(line(found), flush=True)
+    for direction, ratio in results.all["summary"]["geometric_mean"].items():
+        print(f"geometric mean over all convolutions, {direction}: {ratio:.2f}")
+    print("slower than PyTorch:", *(results.all["summary"]["slower"] or ["none"]), sep="\n  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What the benchmarks run on, and how fast one core of it can add and multiply at best."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numba
+import numpy as np
+
+import minicnn
+from minicnn.kernels.vectors import load, multiply_add, store
+
+# The families of vector instructions, widest first: the feature that LLVM calls them by, their
+# name, and how many float32 numbers one register holds.
+SIMD = (
+    ("avx512f", "AVX-512", 16),
+    ("avx2", "AVX2", 8),
+    ("avx", "AVX", 8),
+    ("sse2", "SSE2", 4),
+    ("neon", "NEON", 4),
+)
+CHAINS = 12
+PACKAGES = ("numpy", "numba", "torch", "onnxruntime")
+
+
+def simd() -> tuple[str, int]:
+    """Return the name of the widest vector instructions and the float32 numbers in a register."""
+    features = llvmlite.binding.get_host_cpu_features()
+    for feature, name, lanes in SIMD:
+        if features.get(feature):
+            return name, lanes
+    return "unknown", 4
+
+
+def cpu_model() -> str:
+    """Return what the processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def facts(*, peak: bool = True) -> dict[str, Any]:
+    """Return what a reader must know of the machine to make sense of the figures."""
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "usable_cores": minicnn.usable_cores(),
+        "simd": simd()[0],
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        **versions,
+        "peak_gflops_one_core": peak_gflops(simd()[1]) if peak else None,
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def peak_gflops(lanes: int, steps: int = 100_000, runs: int = 1000) -> float:
+    """Measure the float32 GFLOP/s of one core, a multiply-add counted as two.
+
+    A multiply-add takes about four cycles, and a core starts two in each: twelve that do not wait
+    for each other keep it busy, and fit in 16 registers. The best of many runs of a fraction of a
+    millisecond counts: others are slowed by whatever else the machine does.
+    """
+    chains = _chains(lanes)
+    numbers = np.linspace(0.5, 0.9, (CHAINS + 2) * lanes).astype(np.float32)
+    chains(numbers, 1)  # compiled here
+    best = np.inf
+    for _ in range(runs):
+        started = time.perf_counter()
+        chains(numbers, steps)
+        best = min(best, time.perf_counter() - started)
+    return 2 * CHAINS * lanes * steps / best / 1e9
+
+
+def _chains(lanes: int) -> Any:
+    """Return a function that runs `steps` multiply-adds in each of twelve vectors."""
+
+    @numba.njit(fastmath={"contract"})
+    def chains(x: Any, steps: int) -> None:
+        a, b = load(x, 12 * lanes, lanes), load(x, 13 * lanes, lanes)
+        c0, c1, c2 = load(x, 0, lanes), load(x, lanes, lanes), load(x, 2 * lanes, lanes)
+        c3, c4, c5 = load(x, 3 * lanes, lanes), load(x, 4 * lanes, lanes), load(x, 5 * lanes, lanes)
+        c6, c7, c8 = load(x, 6 * lanes, lanes), load(x, 7 * lanes, lanes), load(x, 8 * lanes, lanes)
+        c9, c10 = load(x, 9 * lanes, lanes), load(x, 10 * lanes, lanes)
+        c11 = load(x, 11 * lanes, lanes)
+        for _ in range(steps):
+            c0, c1 = multiply_add(c0, a, b), multiply_add(c1, a, b)
+            c2, c3 = multiply_add(c2, a, b), multiply_add(c3, a, b)
+            c4, c5 = multiply_add(c4, a, b), multiply_add(c5, a, b)
+            c6, c7 = multiply_add(c6, a, b), multiply_add(c7, a, b)
+            c8, c9 = multiply_add(c8, a, b), multiply_add(c9, a, b)
+            c10, c11 = multiply_add(c10, a, b), multiply_add(c11, a, b)
+        # stored, or the compiler would leave the work out
+        for place, c in enumerate((c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11)):
+            store(x, place * lanes, c)
+
+    return chains
