@@ -16,7 +16,7 @@ import numpy as np
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
 from minicnn.gradcheck import Array, GradientCheck, away_from_kinks, check_gradients, report
-from minicnn.layers import FusedConvPool
+from minicnn.layers import FusedConvPool, FusedConvReLU, FusedDenseReLU
 
 BATCH = 2
 
@@ -26,6 +26,7 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
         (Conv2D(4, 3), (6, 5, 3)),
         (Conv2D(3, (3, 2), stride=(2, 1), padding=(1, 2)), (7, 5, 2)),
         (Conv2D(2, 4, stride=3, padding="same"), (5, 8, 2)),
+        (Conv2D(3, 3, padding=1, backend="winograd"), (5, 4, 2)),
         (Conv2D(2, 3, backend="im2col"), (4, 5, 2)),
         (Conv2D(2, 2, backend="reference"), (4, 3, 2)),
     ],
@@ -38,6 +39,8 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
         (FusedConvPool(Conv2D(3, 3), relu=True), (6, 6, 2)),
         (FusedConvPool(Conv2D(9, (2, 3), stride=(2, 1), padding=1), relu=False), (6, 5, 3)),
     ],
+    FusedConvReLU: [(FusedConvReLU(Conv2D(3, (3, 2))), (5, 4, 2))],
+    FusedDenseReLU: [(FusedDenseReLU(Dense(5)), (7,))],
     ReLU: [(ReLU(), (4, 3, 2))],
     Flatten: [(Flatten(), (3, 4, 2))],
 }

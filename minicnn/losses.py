@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import kernels, shapes
+from minicnn import kernels, memory, shapes
 from minicnn.shapes import FloatArray, IntArray
 
 
@@ -113,6 +113,36 @@ def softmax_cross_entropy_backward(
     scale = probabilities.dtype.type(dloss / len(targets))
     dlogits: FloatArray = scale * (probabilities * targets.sum(axis=1, keepdims=True) - targets)
     return dlogits
+
+
+def loss_and_gradient(
+    logits: FloatArray, labels: NDArray[np.int64], dloss: float
+) -> tuple[float, int, FloatArray]:
+    """Give loss, right answers and gradient at once, for a training step; checks nothing.
+
+    Parameters
+    ----------
+    logits : ndarray (N, classes)
+        In C order.
+    labels : ndarray of int64 (N,)
+        In ``0 .. classes - 1``.
+    dloss : float
+        As in `softmax_cross_entropy_backward`.
+
+    Returns
+    -------
+    loss : float
+        What `softmax_cross_entropy` gives, up to rounding.
+    correct : int
+        How many rows have their greatest logit at their label.
+    dlogits : ndarray (N, classes)
+        What `softmax_cross_entropy_backward` gives, up to rounding.
+    """
+    N, dtype = len(logits), logits.dtype
+    dlogits: FloatArray = memory.empty(logits.shape, dtype)
+    surprise, right = np.empty(N, dtype), np.empty(N, np.bool_)
+    kernels.cross_entropy_step(logits, labels, dtype.type(dloss / N), dlogits, surprise, right)
+    return float(surprise.sum()) / N, int(right.sum()), dlogits
 
 
 def _as_rows(labels: NDArray[Any], N: int, K: int) -> FloatArray:

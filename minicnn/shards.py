@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn import kernels
-from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.losses import loss_and_gradient
 from minicnn.memory import workspace
 from minicnn.model import Sequential
 from minicnn.shapes import FloatArray, IntArray
@@ -41,7 +41,8 @@ class BatchGradient:
         labels: IntArray,
         workers: Workers,
     ) -> None:
-        self.model, self.images, self.labels, self.workers = model, images, labels, workers
+        self.model, self.images, self.workers = model, images, workers
+        self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
         self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
         self._total = np.empty_like(model.parameters)
 
@@ -81,10 +82,9 @@ class BatchGradient:
             logits, caches = self.model.forward(
                 self.model.prepare(self.images[shard]), training=True
             )
-            loss, cache = softmax_cross_entropy(logits, labels)
-            dlogits = softmax_cross_entropy_backward(share, cache)
+            loss, correct, dlogits = loss_and_gradient(logits, labels, share)
             self.model.backward(dlogits, caches, gradients=out)
-            return float(loss) * share, count_correct(logits, labels)
+        return loss * share, correct
 
 
 def shard_size(images: int) -> int:

@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "ops": ({"shapes", "kernels", "reference", "memory"}, {"numpy"}),
     "initialisers": ({"shapes"}, {"numpy"}),
     "layers": ({"ops", "shapes", "initialisers"}, {"numpy"}),
-    "losses": ({"ops", "kernels", "shapes"}, {"numpy"}),
+    "losses": ({"ops", "kernels", "memory", "shapes"}, {"numpy"}),
     "optim": ({"ops", "kernels", "shapes"}, {"numpy"}),
     "randomness": (set(), {"numpy"}),
     "summary": ({"layers", "shapes"}, set()),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minicnn import one_hot, ops, reference, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.losses import loss_and_gradient
 
 LABELS = np.array([2, 0, 4, 2])
 
@@ -269,3 +270,32 @@ def test_rows_may_be_off_by_rounding(off):
     rows[0, 2] += 3 * off
     with pytest.raises(ValueError, match="row 0"):
         softmax_cross_entropy(LOGITS, rows)
+
+
+# ---------------------------------------------------------------- all at once, for a training step
+
+
+def test_a_training_step_gets_what_the_pair_gives(normals, dtype):
+    logits = normals(4, dtype)(4, 5)
+    wanted, cache = softmax_cross_entropy(logits, LABELS)
+    loss, correct, dlogits = loss_and_gradient(logits, LABELS, 0.25)
+    np.testing.assert_allclose(loss, wanted, **close_for(dtype))
+    assert correct == (logits.argmax(axis=1) == LABELS).sum()
+    found = softmax_cross_entropy_backward(0.25, cache)
+    np.testing.assert_allclose(dlogits, found, **close_for(dtype))
+    assert dlogits.dtype == dtype
+
+
+def test_of_equal_logits_the_first_counts(dtype):
+    logits = np.zeros((2, 3), dtype)
+    assert loss_and_gradient(logits, np.array([0, 1]), 1.0)[1] == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_reaches_the_loss_of_a_step(dtype, value):
+    logits = np.zeros((2, 3), dtype)
+    logits[1, 2] = value
+    with np.errstate(invalid="ignore"):
+        loss, _, dlogits = loss_and_gradient(logits, np.array([0, 1]), 1.0)
+    assert np.isnan(loss)
+    assert np.isnan(dlogits).all(axis=1).tolist() == [False, True]

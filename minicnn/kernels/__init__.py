@@ -8,10 +8,11 @@ debugger or for coverage.
 """
 
 from minicnn.kernels.compilation import announce_compilation
+from minicnn.kernels.dense import dense_gradients
 from minicnn.kernels.direct import direct_forward, direct_weight_gradient
-from minicnn.kernels.losses import cross_entropy
+from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import NARROW, lanes_for
-from minicnn.kernels.matmul import matmul, matmul_rows
+from minicnn.kernels.matmul import matmul
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.pooled import pooled_forward
@@ -28,12 +29,13 @@ __all__ = [
     "add_rows",
     "announce_compilation",
     "cross_entropy",
+    "cross_entropy_step",
+    "dense_gradients",
     "direct_forward",
     "direct_weight_gradient",
     "gather_patches",
     "lanes_for",
     "matmul",
-    "matmul_rows",
     "max_pool",
     "max_pool_backward",
     "pooled_forward",

@@ -1,11 +1,58 @@
 """Softmax cross-entropy: the loss, and its gradient, of one row after another."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 
 Array = NDArray[np.float32]
+Scalar = float | np.floating[Any]
+
+
+@kernel
+def cross_entropy_step(
+    logits: Array,
+    labels: NDArray[np.int64],
+    scale: Scalar,
+    dlogits: Array,
+    surprise: Array,
+    correct: NDArray[np.bool_],
+) -> None:
+    """Compute the loss of each row, its gradient, and whether the greatest logit is the label's.
+
+    ``surprise[n] = -log p[label]`` and ``dlogits[n, k] = scale · (p_k - [k is the label])``, with p
+    as in `cross_entropy`.
+
+    Parameters
+    ----------
+    logits : ndarray (N, K)
+    labels : ndarray of int (N,)
+    scale : float
+        Upstream gradient of each row.
+    dlogits : ndarray (N, K)
+        Overwritten.
+    surprise : ndarray (N,)
+        Overwritten.
+    correct : ndarray of bool (N,)
+        Overwritten; of equals the first counts as the greatest.
+    """
+    N, K = logits.shape
+    for n in range(N):
+        best = 0
+        for k in range(1, K):
+            if logits[n, k] > logits[n, best] or np.isnan(logits[n, k]):
+                best = k
+        m, label = logits[n, best], labels[n]
+        total = np.float32(0)
+        for k in range(K):
+            dlogits[n, k] = np.exp(logits[n, k] - m)
+            total += dlogits[n, k]
+        surprise[n] = np.log(total) - (logits[n, label] - m)
+        correct[n] = best == label
+        for k in range(K):
+            dlogits[n, k] = scale * (dlogits[n, k] / total - (k == label))
 
 
 @kernel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
-from minicnn.kernels.tiles import four_from, four_sums, load_four, store_four, transpose
+from minicnn.kernels.tiles import four_from, four_sums, load_four, positive_four, store_four
 from minicnn.kernels.vectors import at, load
 
 Array = NDArray[np.float32]
@@ -22,7 +22,16 @@ BLOCK = 48
 
 @kernel
 def matmul(
-    a: Array, row: int, column: int, K: int, b: Array, start: Array, out: Array, lanes: int
+    a: Array,
+    row: int,
+    column: int,
+    K: int,
+    b: Array,
+    room: Array,
+    start: Array,
+    relu: bool,
+    out: Array,
+    lanes: int,
 ) -> None:
     """Compute ``out[i, j] = start[j] + Σ_k a[i·row + k·column] · b[k, j]``, or add that to `out`.
 
@@ -37,61 +46,44 @@ def matmul(
     row, column : int
         Numbers in `a` from one row of the product to the next, and from one k to the next.
     K : int
-    b : ndarray (K, Np)
-        Columns filled up to a multiple of `lanes`.
+    b : ndarray (K, N)
+    room : ndarray (K, Np)
+        Room for `b` with its columns filled up to a multiple of `lanes`; where there is nothing to
+        fill up, `b` itself.
     start : ndarray (Np,) or (0,)
         If it is empty, the product is added to what is in `out`.
+    relu : bool
+        Whether negative results become 0.
     out : ndarray (M, N)
     lanes : int
         Of a tile, from `minicnn.kernels.machine`.
     """
+    N, Np = b.shape[1], room.shape[1]
+    if Np > N:
+        for k in range(K):
+            for j in range(N):
+                room[k, j] = at(b, k * N + j)
+            for j in range(N, Np):
+                room[k, j] = 0
     if lanes == NARROW:
-        _product(a, row, column, K, b, start, out, NARROW)
+        _product(a, row, column, K, room, start, relu, out, NARROW)
     elif lanes == WIDE:
-        _product(a, row, column, K, b, start, out, WIDE)
+        _product(a, row, column, K, room, start, relu, out, WIDE)
     elif lanes == WIDEST:
-        _product(a, row, column, K, b, start, out, WIDEST)
-
-
-@kernel
-def matmul_rows(
-    a: Array, b: Array, start: Array, columns: Array, transposed: Array, out: Array, lanes: int
-) -> None:
-    """Compute ``out[i, j] = Σ_k a[i, k] · b[j, k]``, both matrices walked along their rows.
-
-    That is ``outᵀ = b · aᵀ``: of the two only the small `a` is transposed, and the result.
-
-    Parameters
-    ----------
-    a : ndarray (M, K)
-    b : ndarray (N, K)
-    start : ndarray (Mp,)
-        Zeros, as many as M filled up to a multiple of `lanes`.
-    columns : ndarray (K, Mp)
-        Room for ``aᵀ``.
-    transposed : ndarray (N, M)
-        Room for ``outᵀ``.
-    out : ndarray (M, N)
-        Overwritten.
-    lanes : int
-        Of a tile, from `minicnn.kernels.machine`.
-    """
-    M, K = a.shape
-    for k in range(K):
-        for i in range(columns.shape[1]):
-            columns[k, i] = at(a, i * K + k) if i < M else 0
-    if lanes == NARROW:
-        _product(b, K, 1, K, columns, start, transposed, NARROW)
-    elif lanes == WIDE:
-        _product(b, K, 1, K, columns, start, transposed, WIDE)
-    elif lanes == WIDEST:
-        _product(b, K, 1, K, columns, start, transposed, WIDEST)
-    transpose(transposed, 0, out)
+        _product(a, row, column, K, room, start, relu, out, WIDEST)
 
 
 @numba.njit(inline="always")
 def _product(
-    a: Array, row: int, column: int, K: int, b: Array, start: Array, out: Array, lanes: int
+    a: Array,
+    row: int,
+    column: int,
+    K: int,
+    b: Array,
+    start: Array,
+    relu: bool,
+    out: Array,
+    lanes: int,
 ) -> None:
     M, N = out.shape
     Np = b.shape[1]
@@ -110,4 +102,6 @@ def _product(
                     sums = load_four(out, places, j, N - j, lanes)
                 w = k * Np + j
                 sums = four_sums(a, rows, 1, 0, terms, column, b, w, Np, sums, lanes)
+                if relu and k + BLOCK >= K:
+                    sums = positive_four(sums, a, lanes)
                 store_four(out, places, j, N - j, sums, lanes)

@@ -8,7 +8,7 @@ from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Layer
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
-from minicnn.layers.fused import FusedConvPool, Step, fuse
+from minicnn.layers.fused import FusedConvPool, FusedConvReLU, FusedDenseReLU, Step, fuse
 from minicnn.layers.pooling import MaxPool2D
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "Dense",
     "Flatten",
     "FusedConvPool",
+    "FusedConvReLU",
+    "FusedDenseReLU",
     "Layer",
     "MaxPool2D",
     "ReLU",

@@ -8,6 +8,7 @@ from minicnn import ops
 from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Gradients, Layer
 from minicnn.layers.convolution import Conv2D
+from minicnn.layers.dense import Dense
 from minicnn.layers.pooling import MaxPool2D
 from minicnn.shapes import FloatArray, Shape
 
@@ -63,6 +64,86 @@ class FusedConvPool(Layer):
         return dx, {"weight": dweight, "bias": dbias}
 
 
+@dataclass(eq=False, repr=False)
+class FusedConvReLU(Layer):
+    """A convolution and the ReLU behind it.
+
+    Parameters
+    ----------
+    conv : Conv2D
+        Its parameters are used as they are, not copied.
+    """
+
+    conv: Conv2D
+
+    def __post_init__(self) -> None:
+        self.parameters = self.conv.parameters
+
+    def build(self, input_shape: Shape, rng: Any, dtype: Any = "float32") -> None:
+        self.conv.build(input_shape, rng, dtype)
+        self.parameters = self.conv.parameters
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self.conv.output_shape(input_shape)
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        return ops.conv2d(
+            x,
+            self._parameter("weight"),
+            self._parameter("bias"),
+            self.conv.stride,
+            self.conv.padding,
+            relu=True,
+            backend=self.conv.backend,
+        )
+
+    def backward(
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        return self.conv.backward(dy, cache, need_dx=need_dx, gradients=gradients)
+
+
+@dataclass(eq=False, repr=False)
+class FusedDenseReLU(Layer):
+    """A dense layer and the ReLU behind it.
+
+    Parameters
+    ----------
+    dense : Dense
+        Its parameters are used as they are, not copied.
+    """
+
+    dense: Dense
+
+    def __post_init__(self) -> None:
+        self.parameters = self.dense.parameters
+
+    def build(self, input_shape: Shape, rng: Any, dtype: Any = "float32") -> None:
+        self.dense.build(input_shape, rng, dtype)
+        self.parameters = self.dense.parameters
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self.dense.output_shape(input_shape)
+
+    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+        return ops.dense(x, self._parameter("weight"), self._parameter("bias"), relu=True)
+
+    def backward(
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        return self.dense.backward(dy, cache, need_dx=need_dx, gradients=gradients)
+
+
 class Step(NamedTuple):
     """One step of a network: a layer, which does the work of `length` layers from `first` on."""
 
@@ -84,7 +165,11 @@ def fuse(layers: Sequence[Layer]) -> list[Step]:
     """
     steps, position = [], 0
     while position < len(layers):
-        step = _conv_pool(layers, position) or Step(layers[position], position, 1)
+        step = (
+            _conv_pool(layers, position)
+            or _with_relu(layers, position)
+            or Step(layers[position], position, 1)
+        )
         steps.append(step)
         position += step.length
     return steps
@@ -99,3 +184,12 @@ def _conv_pool(layers: Sequence[Layer], first: int) -> Step | None:
     if not isinstance(pool, MaxPool2D) or not pool.is_two_by_two():
         return None
     return Step(FusedConvPool(conv, relu), first, 3 if relu else 2)
+
+
+def _with_relu(layers: Sequence[Layer], first: int) -> Step | None:
+    layer, *rest = layers[first : first + 2]
+    if not rest or not isinstance(rest[0], ReLU):
+        return None
+    if isinstance(layer, Conv2D) and layer.backend in FUSIBLE:
+        return Step(FusedConvReLU(layer), first, 2)
+    return Step(FusedDenseReLU(layer), first, 2) if isinstance(layer, Dense) else None

@@ -52,6 +52,20 @@ def padded(x: FloatArray, window: Window) -> FloatArray:
     return result
 
 
+def rounded(count: int, lanes: int) -> int:
+    """Return a number rounded up to a multiple of another.
+
+    Parameters
+    ----------
+    count, lanes : int
+
+    Returns
+    -------
+    int
+    """
+    return -(-count // lanes) * lanes
+
+
 def filled(matrix: NDArray[Any], lanes: int) -> NDArray[Any]:
     """Return an array with zeros added on the right up to whole tiles; itself if it fits.
 

@@ -19,7 +19,7 @@ PATCH_BYTES = 256 * 1024
 
 
 class Conv2DCache(NamedTuple):
-    """What `conv2d_backward` needs: references to the arguments, no copy, no new array.
+    """What `conv2d_backward` needs: references to the arguments, and to the output behind a ReLU.
 
     The patches are gathered anew in backward: they would be KH·KW times the size of `x`.
     """
@@ -28,6 +28,7 @@ class Conv2DCache(NamedTuple):
     weight: FloatArray
     window: Window
     backend: str
+    y: FloatArray | None
 
 
 def conv2d(
@@ -37,12 +38,13 @@ def conv2d(
     stride: IntPair = 1,
     padding: Padding = 0,
     *,
+    relu: bool = False,
     backend: str = "auto",
 ) -> tuple[FloatArray, Conv2DCache]:
     """Convolve images with a set of kernels (cross-correlation, as everywhere in the field).
 
     ``y[n, oh, ow, f] = bias[f] + Σ_{kh,kw,c} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
-    · weight[kh, kw, c, f]``, where x is 0 outside the image.
+    · weight[kh, kw, c, f]``, where x is 0 outside the image; then ``max(y, 0)`` if there is a ReLU.
 
     Parameters
     ----------
@@ -53,6 +55,8 @@ def conv2d(
     stride : int or pair of int
     padding : int, pair of int, "same" or "valid"
         "same" gives ``ceil(H / SH) × ceil(W / SW)`` outputs, "valid" is 0.
+    relu : bool
+        Whether a ReLU follows: the same numbers as `ops.relu` gives, with one array less.
     backend : {"auto", "direct", "winograd", "im2col", "reference"}
         "auto": "winograd" where it can be used and pays, else "direct".
         "direct": sums kept in vector registers, no patches copied.
@@ -83,19 +87,26 @@ def conv2d(
     """
     window = shapes.conv2d_window(x, weight, bias, stride, padding)
     backend = chosen_backend("conv2d", backend, window, *weight.shape[2:])
-    cache = Conv2DCache(x, weight, window, backend)
     if backend == "reference":
         y, _ = reference.conv2d(x, weight, bias, stride, padding)
-        return y, cache
-    if backend != "im2col":
-        return FAST[backend].conv2d(x, weight, bias, window), cache
+    elif backend == "im2col":
+        y = _by_patches(x, weight, bias, window)
+    else:
+        y = FAST[backend].conv2d(x, weight, bias, window)
+    if relu:
+        np.maximum(y, 0, out=y)
+    return y, Conv2DCache(x, weight, window, backend, y if relu else None)
+
+
+def _by_patches(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) -> FloatArray:
+    """Return the convolution as a matrix product of patches and weights."""
     F = weight.shape[3]
-    y = memory.empty((x.shape[0], window.OH, window.OW, F), x.dtype)
+    y: FloatArray = memory.empty((x.shape[0], window.OH, window.OW, F), x.dtype)
     y[...] = bias
     matrix = np.ascontiguousarray(weight).reshape(-1, F)  # (KH*KW*C, F)
     for images, patches in _chunks_of_patches(x, window):
         products.matmul_add(patches, matrix, y[images].reshape(-1, F))
-    return y, cache
+    return y
 
 
 def chosen_backend(where: str, backend: str, window: Window, C: int, F: int) -> str:
@@ -166,9 +177,11 @@ def conv2d_backward(
     TypeError, ValueError
         If `dy` does not fit the output.
     """
-    x, weight, window, backend = cache
+    x, weight, window, backend, y = cache
     F = weight.shape[3]
     shapes.check_gradient("conv2d_backward", dy, (x.shape[0], window.OH, window.OW, F), x.dtype)
+    if y is not None:
+        dy = np.where(y > 0, dy, dy.dtype.type(0))
     dweight, dbias = out or arrays.like(weight, dy)
     if backend == "reference":
         found = reference.conv2d_backward(dy, (x, weight, window))
@@ -189,7 +202,7 @@ def conv2d_backward(
 
 def _input_gradient(dy: FloatArray, cache: Conv2DCache) -> FloatArray:
     """Return dx: the gradient of the patches, added up where they overlap."""
-    x, weight, window, _ = cache
+    x, weight, window, *_ = cache
     KH, KW, C, F = weight.shape
     transposed = np.ascontiguousarray(weight.reshape(-1, F).T)  # (F, KH*KW*C)
     dx = np.zeros(x.shape, x.dtype)

@@ -4,16 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn import shapes
+from minicnn import kernels, memory, shapes
 from minicnn.ops import arrays, products
 from minicnn.shapes import FloatArray, Shape
 
 
 class DenseCache(NamedTuple):
-    """What `dense_backward` needs: references to the arguments, no copy."""
+    """What `dense_backward` needs: references to the arguments, and to the output behind a ReLU."""
 
     x: FloatArray
     weight: FloatArray
+    y: FloatArray | None
 
 
 class FlattenCache(NamedTuple):
@@ -22,10 +23,12 @@ class FlattenCache(NamedTuple):
     shape: Shape
 
 
-def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, DenseCache]:
+def dense(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, *, relu: bool = False
+) -> tuple[FloatArray, DenseCache]:
     """Connect every input with every output: ``y = x · weight + bias``.
 
-    ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``.
+    ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``, and then ``max(y, 0)`` if there is a ReLU.
 
     Parameters
     ----------
@@ -33,6 +36,8 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
         float32 or float64.
     weight : ndarray (in, out)
     bias : ndarray (out,)
+    relu : bool
+        Whether a ReLU follows, which then costs nothing: the same numbers as `ops.relu` gives.
 
     Returns
     -------
@@ -53,7 +58,8 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
     Nature 323 (1986), equation 1.
     """
     shapes.check_dense(x, weight, bias)
-    return products.matmul(x, weight, bias), DenseCache(x, weight)
+    y = products.matmul(x, weight, bias, relu=relu)
+    return y, DenseCache(x, weight, y if relu else None)
 
 
 def dense_backward(
@@ -65,7 +71,8 @@ def dense_backward(
 ) -> tuple[FloatArray | None, FloatArray, FloatArray]:
     """Give the gradients of `dense`.
 
-    ``dx = dy · weightᵀ``, ``dweight = xᵀ · dy``, ``dbias = Σ_n dy[n]``.
+    ``dx = dy · weightᵀ``, ``dweight = xᵀ · dy``, ``dbias = Σ_n dy[n]``; dy counts as 0 where a ReLU
+    made the output 0.
 
     Parameters
     ----------
@@ -87,13 +94,30 @@ def dense_backward(
     TypeError, ValueError
         If `dy` does not fit the output.
     """
-    x, weight = cache
-    shapes.check_gradient("dense_backward", dy, (x.shape[0], weight.shape[1]), x.dtype)
-    dy = np.ascontiguousarray(dy)
+    x, weight, y = cache
+    N, (inputs, outputs) = len(x), weight.shape
+    shapes.check_gradient("dense_backward", dy, (N, outputs), x.dtype)
     dweight, dbias = out or arrays.like(weight, dy)
-    products.matmul(x.T, dy, np.zeros_like(dbias), dweight)
-    dy.sum(axis=0, out=dbias)
-    return products.matmul_rows(dy, weight) if need_dx else None, dweight, dbias
+    lanes, lanes_of_images = kernels.lanes_for(outputs), kernels.lanes_for(N)
+    row, column = arrays.rounded(outputs, lanes), arrays.rounded(N, lanes_of_images)
+    nothing = np.empty((0, 0), dy.dtype)
+    dx: FloatArray = memory.empty(x.shape, dy.dtype) if need_dx else nothing
+    kernels.dense_gradients(
+        np.ascontiguousarray(x),
+        np.ascontiguousarray(weight),
+        np.ascontiguousarray(dy),
+        nothing if y is None else y,
+        dweight,
+        dbias,
+        dx,
+        memory.empty((N, row), dy.dtype),
+        memory.empty((outputs, column), dy.dtype),
+        memory.empty((inputs, N), dy.dtype) if need_dx else nothing,
+        np.zeros(max(row, column), dy.dtype),
+        lanes,
+        lanes_of_images,
+    )
+    return dx if need_dx else None, dweight, dbias
 
 
 def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:

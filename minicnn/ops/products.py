@@ -3,13 +3,11 @@
 import numpy as np
 
 from minicnn import kernels, memory
-from minicnn.ops.arrays import filled
+from minicnn.ops import arrays
 from minicnn.shapes import FloatArray
 
 
-def matmul(
-    a: FloatArray, b: FloatArray, start: FloatArray, out: FloatArray | None = None
-) -> FloatArray:
+def matmul(a: FloatArray, b: FloatArray, start: FloatArray, *, relu: bool = False) -> FloatArray:
     """Return ``a · b + start``, start added to each row.
 
     Parameters
@@ -18,40 +16,15 @@ def matmul(
         In C order, or the transpose of such an array.
     b : ndarray (K, N)
     start : ndarray (N,)
-    out : ndarray (M, N), optional
-        Overwritten and returned; a new array where left out.
+    relu : bool
+        Whether negative results become 0.
 
     Returns
     -------
     ndarray (M, N)
     """
-    if out is None:
-        out = memory.empty((a.shape[0], b.shape[1]), a.dtype)
-    _multiply(a, b, start, out)
-    return out
-
-
-def matmul_rows(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return ``a · bᵀ``.
-
-    Parameters
-    ----------
-    a : ndarray (M, K)
-        The smaller of the two.
-    b : ndarray (N, K)
-
-    Returns
-    -------
-    ndarray (M, N)
-    """
-    (M, K), N = a.shape, b.shape[0]
-    lanes = kernels.lanes_for(M)
-    Mp = -(-M // lanes) * lanes
-    columns, transposed = memory.empty((K, Mp), a.dtype), memory.empty((N, M), a.dtype)
-    out: FloatArray = memory.empty((M, N), a.dtype)
-    start = np.zeros(Mp, a.dtype)
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    kernels.matmul_rows(a, b, start, columns, transposed, out, lanes)
+    out: FloatArray = memory.empty((a.shape[0], b.shape[1]), a.dtype)
+    _multiply(a, b, start, relu, out)
     return out
 
 
@@ -66,14 +39,17 @@ def matmul_add(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
     out : ndarray (M, N)
         Updated.
     """
-    _multiply(a, b, np.empty(0, a.dtype), out)
+    _multiply(a, b, np.empty(0, a.dtype), False, out)
 
 
-def _multiply(a: FloatArray, b: FloatArray, start: FloatArray, out: FloatArray) -> None:
+def _multiply(a: FloatArray, b: FloatArray, start: FloatArray, relu: bool, out: FloatArray) -> None:
     (M, K), N = a.shape, b.shape[1]
     lanes = kernels.lanes_for(N)
     if a.flags.c_contiguous:
         source, row, column = a, K, 1
     else:  # the kernel takes an array in C order and the steps to walk it in
         source, row, column = np.ascontiguousarray(a.T), 1, M
-    kernels.matmul(source, row, column, K, filled(b, lanes), filled(start, lanes), out, lanes)
+    b = np.ascontiguousarray(b)
+    room = memory.empty((K, arrays.rounded(N, lanes)), b.dtype) if N % lanes else b
+    start = arrays.filled(start, lanes)
+    kernels.matmul(source, row, column, K, b, room, start, relu, out, lanes)

@@ -1,0 +1,65 @@
+"""A ReLU computed with the layer before it gives the same numbers as by itself, with ``==``."""
+
+import numpy as np
+import pytest
+
+from minicnn import ops
+from minicnn.layers import Conv2D, Dense, FusedConvReLU, FusedDenseReLU
+
+
+def equal(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+CALLS = {
+    "dense": (ops.dense, ops.dense_backward, {}, [(5, 7), (7, 6), (6,)]),
+    "dense, one whole tile": (ops.dense, ops.dense_backward, {}, [(4, 3), (3, 16), (16,)]),
+    "dense, wide": (ops.dense, ops.dense_backward, {}, [(33, 50), (50, 21), (21,)]),
+    **{
+        f"conv2d, {backend}": (
+            ops.conv2d,
+            ops.conv2d_backward,
+            {"backend": backend, "padding": 1},
+            [(2, 5, 4, 2), (3, 3, 2, 9), (9,)],
+        )
+        for backend in ("direct", "winograd", "im2col", "reference")
+    },
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_one_op_equals_two(integers, dtype, call):
+    op, backward, options, shapes = call
+    draw = integers(1, dtype)
+    arguments = [draw(*shape) for shape in shapes]
+    plain, plain_cache = op(*arguments, **options)
+    wanted, relu_cache = ops.relu(plain)
+    y, cache = op(*arguments, **options, relu=True)
+    equal([y], [wanted])
+    assert (y == 0).any()
+    assert (y > 0).any()
+
+    dy = draw(*y.shape)
+    gradients = backward(ops.relu_backward(dy, relu_cache), plain_cache)
+    equal(backward(dy, cache), gradients)
+    assert backward(dy, cache, need_dx=False)[0] is None
+
+    out = tuple(np.full(shape, np.nan, dtype) for shape in shapes[1:])
+    found = backward(dy, cache, out=out)
+    equal(found, gradients)
+    assert found[1] is out[0]
+    assert found[2] is out[1]
+
+
+def test_nan_stays_nan(dtype):
+    x, weight, bias = np.full((1, 2), np.nan, dtype), np.ones((2, 3), dtype), np.zeros(3, dtype)
+    y, cache = ops.dense(x, weight, bias, relu=True)
+    assert np.isnan(y).all()
+    dx, _, dbias = ops.dense_backward(np.ones_like(y), cache)
+    equal([dx, dbias], [np.zeros((1, 2), dtype), np.zeros(3, dtype)])  # as `relu_backward` has it
+
+
+def test_the_layers_know_their_shape():
+    assert FusedConvReLU(Conv2D(3, 2)).output_shape((4, 5, 1)) == (3, 4, 3)
+    assert FusedDenseReLU(Dense(3)).output_shape((4,)) == (3,)
