@@ -16,7 +16,7 @@ from minicnn.kernels.matmul import matmul
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.pooled import pooled_forward
-from minicnn.kernels.pooled_gradients import pooled_input_gradient, pooled_weight_gradient
+from minicnn.kernels.pooled_gradients import ROW, pooled_input_gradient, pooled_weight_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
@@ -25,6 +25,7 @@ from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_
 
 __all__ = [
     "NARROW",
+    "ROW",
     "adam_update",
     "add_rows",
     "announce_compilation",

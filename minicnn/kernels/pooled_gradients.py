@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.pooled import DEAD
-from minicnn.kernels.tiles import transpose
 from minicnn.kernels.vectors import (
     at,
     broadcast,
@@ -18,12 +17,16 @@ from minicnn.kernels.vectors import (
     load_first,
     multiply_add,
     store,
-    store_first,
 )
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
+
+
+# Rows of sums are filled up to a multiple of so many numbers, and read and written whole. Where
+# rows of the image are read so too, the last vector takes in what lies behind the row.
+ROW = 8
 
 
 @numba.njit(inline="always")
@@ -37,11 +40,13 @@ def _add_stretches(
     source: Array,
     shift: int,
     R: int,
+    Rp: int,
 ) -> None:
-    """Add ``target[t + q] += Σ_i value[i] · source[place[i] + shift + q]`` for q in 0 .. R - 1.
+    """Add ``target[t + q] += Σ_i value[i] · source[place[i] + shift + q]`` for q in 0 .. Rp - 1.
 
     Three vectors of 32 lanes are twelve registers where a register holds eight numbers, which
-    leaves as many as it takes for the factors; then one of 32, then one of 8 for the smallest rest.
+    leaves as many as it takes for the factors; then one of 32, then one of 8. Of `source` nothing
+    is read behind the first R numbers of a row if R is less than Rp.
     """
     q = 0
     while q + 96 <= R:
@@ -57,20 +62,58 @@ def _add_stretches(
         store(target, t + q + 32, a1)
         store(target, t + q + 64, a2)
         q += 96
-    while q + 8 < R:
-        b = load_first(target, t + q, R - q, 32)
+    while q + 32 <= R:
+        b = load(target, t + q, 32)
         for i in range(first, last):
             s = at(place, i) + shift + q
-            b = multiply_add(broadcast(value, i, 32), load_first(source, s, R - q, 32), b)
-        store_first(target, t + q, b, R - q)
+            b = multiply_add(broadcast(value, i, 32), load(source, s, 32), b)
+        store(target, t + q, b)
         q += 32
-    while q < R:
-        c = load_first(target, t + q, R - q, 8)
+    while q + ROW <= R:
+        c = load(target, t + q, ROW)
         for i in range(first, last):
             s = at(place, i) + shift + q
-            c = multiply_add(broadcast(value, i, 8), load_first(source, s, R - q, 8), c)
-        store_first(target, t + q, c, R - q)
-        q += 8
+            c = multiply_add(broadcast(value, i, ROW), load(source, s, ROW), c)
+        store(target, t + q, c)
+        q += ROW
+    if q < Rp:
+        d = load(target, t + q, ROW)
+        for i in range(first, last):
+            s = at(place, i) + shift + q
+            d = multiply_add(broadcast(value, i, ROW), load_first(source, s, R - q, ROW), d)
+        store(target, t + q, d)
+
+
+@numba.njit(inline="always")
+def _add_rows(
+    target: Array,
+    t: int,
+    value: Array,
+    place: Indices,
+    alive: int,
+    source: Array,
+    row: int,
+    KH: int,
+    R: int,
+) -> None:
+    """Add what `_add_stretches` adds, for KH rows of at most ROW numbers, three of them at once.
+
+    One row by itself is one chain of multiply-adds, of which each waits for the last.
+    """
+    for kh in range(0, KH, 3):
+        # the last three may be the same row more than once, to the same result
+        k1, k2 = min(kh + 1, KH - 1), min(kh + 2, KH - 1)
+        a, b = load(target, t + kh * ROW, ROW), load(target, t + k1 * ROW, ROW)
+        c = load(target, t + k2 * ROW, ROW)
+        for i in range(alive):
+            s = at(place, i)
+            g = broadcast(value, i, ROW)
+            a = multiply_add(g, load_first(source, s + kh * row, R, ROW), a)
+            b = multiply_add(g, load_first(source, s + k1 * row, R, ROW), b)
+            c = multiply_add(g, load_first(source, s + k2 * row, R, ROW), c)
+        store(target, t + kh * ROW, a)
+        store(target, t + k1 * ROW, b)
+        store(target, t + k2 * ROW, c)
 
 
 @kernel
@@ -108,19 +151,20 @@ def pooled_weight_gradient(
         Overwritten.
     dbias : ndarray (F,)
         Overwritten.
-    dtransposed : ndarray (F, KH·R)
-        Room for dweight with the channels first.
+    dtransposed : ndarray (F, KH, Rp)
+        Room for dweight with the channels first; its rows filled up to a multiple of ROW.
     place : ndarray of int (P,)
         Room for the list: where the window of each winner begins.
     value : ndarray (P,)
         Room for the list: its gradient.
     """
     N, P, F = dy.shape
-    K = dweight.shape[0]
-    R = K // KH
+    R, Rp = dweight.shape[0] // KH, dtransposed.shape[2]
     dtransposed[:] = 0
     dbias[:] = 0
     for n in range(N):
+        # a vector may read a little behind a row; but nothing behind the last image
+        length = Rp if n < N - 1 else R
         for f in range(F):
             alive = 0
             i = n * P * F + f
@@ -133,10 +177,19 @@ def pooled_weight_gradient(
                 i += F
             for i in range(alive):
                 dbias[f] += value[i]
-            for kh in range(KH):
-                stretch = f * K + kh * R
-                _add_stretches(dtransposed, stretch, value, place, 0, alive, x, kh * row, R)
-    transpose(dtransposed, 0, dweight)
+            t = f * KH * Rp
+            if Rp == ROW:
+                _add_rows(dtransposed, t, value, place, alive, x, row, KH, length)
+            else:
+                for kh in range(KH):
+                    stretch = t + kh * Rp
+                    _add_stretches(
+                        dtransposed, stretch, value, place, 0, alive, x, kh * row, length, Rp
+                    )
+    for f in range(F):
+        for kh in range(KH):
+            for q in range(R):
+                dweight[kh * R + q, f] = dtransposed[f, kh, q]
 
 
 @kernel
@@ -171,25 +224,29 @@ def pooled_input_gradient(
         Numbers from one row of the window to the next.
     KH : int
     weight : ndarray (KH·R, F)
-    dx : ndarray (N, image)
+    dx : ndarray (N·image + ROW,)
         Overwritten.
-    transposed : ndarray (KH, F, R)
-        Room for the weights with the channels first in each row of the kernel.
+    transposed : ndarray (KH, F, Rp)
+        Room for the weights with the channels first in each row of the kernel; filled up with
+        zeros to a multiple of ROW.
     end : ndarray of int (5·P,)
         Room for the lists: where that of each pixel ends; every fifth is of what is not alive.
     place : ndarray of int (5·P·F,)
-        Room for the lists: ``f·R`` of each winner; that of pixel i begins at ``i·F``.
+        Room for the lists: ``f·Rp`` of each winner; that of pixel i begins at ``i·F``.
     value : ndarray (5·P·F,)
         Room for the lists: its gradient.
     """
     N, P, F = dy.shape
-    R = transposed.shape[2]
+    R, Rp = weight.shape[0] // KH, transposed.shape[2]
     for kh in range(KH):
-        transpose(weight, kh * R * F, transposed[kh])
+        for q in range(Rp):
+            for f in range(F):
+                transposed[kh, f, q] = at(weight, (kh * R + q) * F + f) if q < R else 0
     for n in range(N):
-        dx[n] = 0
+        # what is added behind a row is 0; behind the image it goes where the next has not begun
+        dx[n * image : (n + 1) * image] = 0
         for f in range(0, F, MOST):
-            _list_winners(dy, winner, n, f, min(F, f + MOST), R, end, place, value)
+            _list_winners(dy, winner, n, f, min(F, f + MOST), Rp, end, place, value)
             for kh in range(KH):
                 for p in range(P):
                     for k in range(DEAD):
@@ -203,8 +260,9 @@ def pooled_input_gradient(
                             pixel * F,
                             end[pixel],
                             transposed,
-                            kh * F * R,
-                            R,
+                            kh * F * Rp,
+                            Rp,
+                            Rp,
                         )
 
 
@@ -220,7 +278,7 @@ def _list_winners(
     n: int,
     first: int,
     last: int,
-    R: int,
+    Rp: int,
     end: Indices,
     place: Indices,
     value: Array,
@@ -233,7 +291,7 @@ def _list_winners(
             i = (n * P + p) * F + f
             k = int(at(winner, i))
             free = (5 * p + k) * F + ((lengths >> (BITS * k)) & MOST)
-            place[free] = f * R
+            place[free] = f * Rp
             value[free] = at(dy, i)
             lengths += 1 << (BITS * k)
         for k in range(DEAD):

@@ -15,8 +15,9 @@ Bytes = NDArray[np.unsignedinteger[Any]]
 Indices = NDArray[np.int64]
 
 
-# Up to so many numbers in a window, all pixels are taken with masks; of more, only the winners.
-SMALL_WINDOW = 27
+# Windows of up to so many squares of three by three numbers are small: for them all pixels are
+# taken, with masks; for larger ones only the winners.
+SMALL = 3
 
 
 class Conv2DMaxPool2DCache(NamedTuple):
@@ -145,7 +146,8 @@ def conv2d_max_pool2d_backward(
     flat = (len(x), dy[0, :, :, 0].size, F)  # (N, P, F)
     dy, winner = np.ascontiguousarray(dy).reshape(flat), winner.reshape(flat)
     dweight, dbias = out or arrays.like(weight, dy)
-    small = weight.size // F <= SMALL_WINDOW
+    KH, KW, C, _ = weight.shape
+    small = -(-KH // 3) * -(-KW * C // 3) <= SMALL
     gradient_of = _small_weight_gradient if small else _weight_gradient
     gradient_of(source, window, dy, winner, dweight.reshape(-1, F), dbias)
     if not need_dx:
@@ -162,9 +164,9 @@ def _weight_gradient(
     dbias: FloatArray,
 ) -> None:
     """Compute dweight, as a matrix (KH·KW·C, F), and dbias."""
-    P = dy.shape[1]
+    P, (K, F), KH = dy.shape[1], dmatrix.shape, window.KH
     room = (
-        memory.empty(dmatrix.shape[::-1], dy.dtype),
+        memory.empty((F, KH, arrays.rounded(K // KH, kernels.ROW)), dy.dtype),
         memory.empty((P + 1,), np.int64),
         memory.empty((P + 1,), dy.dtype),
     )
@@ -202,9 +204,9 @@ def _input_gradient(
 ) -> FloatArray:
     KH, KW, C, F = weight.shape
     P = dy.shape[1]
-    dsource: FloatArray = memory.empty(source.shape, dy.dtype)
+    dsource: FloatArray = memory.empty((source.size + kernels.ROW,), dy.dtype)
     room = (
-        memory.empty((KH, F, KW * C), dy.dtype),
+        memory.empty((KH, F, arrays.rounded(KW * C, kernels.ROW)), dy.dtype),
         memory.empty((5 * P,), np.int64),
         memory.empty((5 * P * F,), np.int64),
         memory.empty((5 * P * F,), dy.dtype),
@@ -214,10 +216,10 @@ def _input_gradient(
         winner,
         *_layout(source, window),
         np.ascontiguousarray(weight).reshape(-1, F),
-        dsource.reshape(len(dy), -1),
+        dsource,
         *room,
     )
-    return arrays.cropped(dsource, window, shape)
+    return arrays.cropped(dsource[: source.size].reshape(source.shape), window, shape)
 
 
 def _layout(source: FloatArray, window: Window) -> tuple[int, Indices, int, int]:
