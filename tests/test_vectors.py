@@ -138,3 +138,57 @@ def test_whole_numbers_become_bytes(count):
     assert out[:count].tolist() == list(range(count))
     assert out[count:LANES].tolist() == [9] * (LANES - count)
     assert out[LANES:].tolist() == list(range(8))
+
+
+@pytest.mark.parametrize("unsigned", [np.uint8, np.uint16])
+@pytest.mark.parametrize("count", [3, 8])
+def test_vectors_of_whole_numbers(array, unsigned, count):
+    from minicnn.kernels.vectors import (
+        equals,
+        fill,
+        load,
+        load_first,
+        select,
+        store,
+        store_first,
+    )
+
+    def where_seven(array, numbers, count, out):
+        a = load_first(numbers, 2, count, LANES)
+        mask = equals(a, fill(numbers, 7, LANES))
+        store(out, 0, select(mask, load(array, 8, LANES), fill(array, 1, LANES)))
+        store(numbers, LANES, select(mask, fill(numbers, 255, LANES), a))
+        store_first(numbers, 2 * LANES, load(array, 24, LANES), count)
+
+    numbers = np.array([9, 7, 7, 0, 7, 1, 7, 7, 7, 7] + [5] * 14, unsigned)
+    a = vectors_python.load_first(numbers, 2, count, LANES)
+    mask = vectors_python.equals(a, vectors_python.fill(numbers, 7, LANES))
+    assert mask.tolist() == [True, False, True, False, True, True, True, True][:count] + (
+        [False] * (LANES - count)
+    )
+    wanted = numbers.copy()
+    wanted[LANES : 2 * LANES] = np.where(mask, 255, a)
+    wanted[2 * LANES : 2 * LANES + count] = range(16, 16 + count)
+    out = run(where_seven, array, numbers, count, np.zeros(LANES, array.dtype))
+    np.testing.assert_array_equal(out, np.where(mask, array.ravel()[8:16], 1))
+    np.testing.assert_array_equal(numbers, wanted)
+
+
+@pytest.mark.parametrize("lanes", [8, 32])
+def test_masks_are_kept_as_bits(array, lanes):
+    from minicnn.kernels.vectors import exceeds, fill, load, load_mask, select, store, store_mask
+
+    def above_three(array, bits, out):
+        threes = fill(array, 3, lanes)
+        store_mask(bits, 1, exceeds(load(array, 0, lanes), threes))
+        store(out, 0, select(load_mask(bits, 1, lanes), threes, fill(array, 0, lanes)))
+
+    bits, wanted = np.full(6, 9, np.uint8), np.full(6, 9, np.uint8)
+    threes = vectors_python.fill(array, 3, lanes)
+    mask = vectors_python.exceeds(vectors_python.load(array, 0, lanes), threes)
+    assert mask.tolist() == [bool(number > 3) for number in array.ravel()[:lanes]]
+    vectors_python.store_mask(wanted, 1, mask)
+    assert vectors_python.load_mask(wanted, 1, lanes).tolist() == mask.tolist()
+    out = run(above_three, array, bits, np.full(lanes, 9, array.dtype))
+    assert bits.tolist() == wanted.tolist()
+    np.testing.assert_array_equal(out, np.where(mask, 3, 0))

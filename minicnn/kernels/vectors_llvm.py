@@ -28,7 +28,7 @@ class _Vector(types.Type):
     Parameters
     ----------
     dtype : numba type
-        float32 or float64; boolean for a mask.
+        float32, float64 or an unsigned integer; boolean for a mask.
     lanes : int
         A power of two.
     """
@@ -40,13 +40,15 @@ class _Vector(types.Type):
     @property
     def llvm(self) -> ir.VectorType:
         """The same type in LLVM's terms."""
-        elements = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
-        return ir.VectorType(elements.get(self.dtype, ir.IntType(1)), self.lanes)
+        floats = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+        bits = getattr(self.dtype, "bitwidth", 1)
+        return ir.VectorType(floats.get(self.dtype, ir.IntType(bits)), self.lanes)
 
     @property
     def suffix(self) -> str:
         """What LLVM appends to the names of its functions on this type."""
-        return f"v{self.lanes}f{self.dtype.bitwidth}"
+        letter = "f" if isinstance(self.dtype, types.Float) else "i"
+        return f"v{self.lanes}{letter}{self.dtype.bitwidth}"
 
 
 @register_model(_Vector)
@@ -158,8 +160,7 @@ def store(typing: Any, array: Any, i: Any, v: Any) -> tuple[Any, Emit]:
 
 @_instruction
 def store_first(typing: Any, array: Any, i: Any, v: Any, count: Any) -> tuple[Any, Emit]:
-    dtype: Any = array.dtype
-    letter = "i" if dtype == types.uint8 else "f"
+    stored = _Vector(array.dtype, v.lanes)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         vector = _converted(builder, values[2], array.dtype, v.lanes)
@@ -169,9 +170,9 @@ def store_first(typing: Any, array: Any, i: Any, v: Any, count: Any) -> tuple[An
         function = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [vector.type, pointer.type, INT32, mask.type]),
-            f"llvm.masked.store.v{v.lanes}{letter}{dtype.bitwidth}.p0",
+            f"llvm.masked.store.{stored.suffix}.p0",
         )
-        align = ir.Constant(INT32, dtype.bitwidth // 8)
+        align = ir.Constant(INT32, stored.dtype.bitwidth // 8)
         builder.call(function, [vector, pointer, align, mask])
         return context.get_dummy_value()
 
@@ -179,10 +180,10 @@ def store_first(typing: Any, array: Any, i: Any, v: Any, count: Any) -> tuple[An
 
 
 def _converted(builder: ir.IRBuilder, vector: Any, dtype: Any, lanes: int) -> Any:
-    """Return the vector as bytes if that is what the array holds."""
-    if dtype != types.uint8:
+    """Return a vector of floats as whole numbers if that is what the array holds."""
+    if isinstance(dtype, types.Float) or isinstance(vector.type.element, ir.IntType):
         return vector
-    return builder.fptoui(vector, ir.VectorType(ir.IntType(8), lanes))
+    return builder.fptoui(vector, ir.VectorType(ir.IntType(dtype.bitwidth), lanes))
 
 
 @_instruction
@@ -230,6 +231,26 @@ def matches(typing: Any, array: Any, i: Any, number: Any, lanes: Any) -> tuple[A
 
 
 @_instruction
+def equals(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+    mask = _Vector(types.boolean, a.lanes)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return builder.icmp_unsigned("==", *values)
+
+    return mask(a, a), emit
+
+
+@_instruction
+def exceeds(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+    mask = _Vector(types.boolean, a.lanes)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        return builder.fcmp_ordered(">", *values)
+
+    return mask(a, a), emit
+
+
+@_instruction
 def beats(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
     mask = _Vector(types.boolean, a.lanes)
 
@@ -247,3 +268,26 @@ def select(typing: Any, mask: Any, a: Any, b: Any) -> tuple[Any, Emit]:
         return builder.select(*values)
 
     return a(mask, a, a), emit
+
+
+@_instruction
+def load_mask(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
+    mask = _Vector(types.boolean, lanes.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *values[:2])
+        pointer = builder.bitcast(address, ir.IntType(mask.lanes).as_pointer())
+        return builder.bitcast(builder.load(pointer, align=1), mask.llvm)
+
+    return mask(array, types.intp, lanes), emit
+
+
+@_instruction
+def store_mask(typing: Any, array: Any, i: Any, mask: Any) -> tuple[Any, Emit]:
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        bits = builder.bitcast(values[2], ir.IntType(mask.lanes))
+        address = _address(context, builder, signature.args[0], *values[:2])
+        builder.store(bits, builder.bitcast(address, bits.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, mask), emit

@@ -191,6 +191,36 @@ def matches(array: Array, i: int, number: int, lanes: int) -> Mask:
     return mask
 
 
+def equals(a: Vector, b: Vector) -> Mask:
+    """Return where two vectors of whole numbers are the same.
+
+    Parameters
+    ----------
+    a, b : vector
+
+    Returns
+    -------
+    mask
+    """
+    mask: Mask = a == b
+    return mask
+
+
+def exceeds(a: Vector, b: Vector) -> Mask:
+    """Return where a is greater than b; NaN is not.
+
+    Parameters
+    ----------
+    a, b : vector
+
+    Returns
+    -------
+    mask
+    """
+    mask: Mask = a > b
+    return mask
+
+
 def beats(a: Vector, b: Vector) -> Mask:
     """Return where a is greater than b, or NaN.
 
@@ -218,3 +248,33 @@ def select(mask: Mask, a: Vector, b: Vector) -> Vector:
     vector
     """
     return np.where(mask, a, b)
+
+
+def load_mask(array: Array, i: int, lanes: int) -> Mask:
+    """Return the mask whose bits lie in the bytes from ``array[i]`` on, the lowest bit first.
+
+    Parameters
+    ----------
+    array : ndarray of uint8
+    i : int
+    lanes : int
+        A multiple of 8.
+
+    Returns
+    -------
+    mask
+    """
+    return np.unpackbits(array.ravel()[i : i + lanes // 8], bitorder="little").astype(np.bool_)
+
+
+def store_mask(array: Array, i: int, mask: Mask) -> None:
+    """Write the mask to ``array[i]`` and on, eight lanes to a byte.
+
+    Parameters
+    ----------
+    array : ndarray of uint8
+    i : int
+    mask : mask
+        Its lanes are a multiple of 8.
+    """
+    array.reshape(-1)[i : i + len(mask) // 8] = np.packbits(mask, bitorder="little")
