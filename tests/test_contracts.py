@@ -244,6 +244,19 @@ def test_relu_keeps_nan_and_infinity(dtype):
     assert dx[1:].tolist() == [3, 0, 0, 3]
 
 
+def test_relu_keeps_a_bit_for_each_element(dtype):
+    x = np.array([-1, 3, 0, np.nan, np.inf, 2, -np.inf, 1, 0, 5] + [0] * 30, dtype)
+    _, cache = ops.relu(x.reshape(4, 10))
+    bits = np.unpackbits(cache.positive, bitorder="little")
+    assert np.flatnonzero(bits).tolist() == [1, 4, 5, 7, 9]
+    assert cache.positive.nbytes <= x.size // 8 + 4  # no more than the last vector takes
+
+
+def test_relu_of_nothing(dtype):
+    y, cache = ops.relu(np.empty((0, 3), dtype))
+    assert (y.shape, ops.relu_backward(y, cache).shape) == ((0, 3), (0, 3))
+
+
 def test_relu_lets_nothing_through_where_it_is_cut_off(dtype):
     _, cache = ops.relu(np.array([-1, 0, 2, 3, 4], dtype))
     dx = ops.relu_backward(np.array([np.inf, np.nan, np.nan, -np.inf, 1], dtype), cache)

@@ -7,6 +7,7 @@ variable ``NUMBA_DISABLE_JIT=1`` every kernel runs as the plain Python that it i
 debugger or for coverage.
 """
 
+from minicnn.kernels.activations import RELU_LANES, relu_backward, relu_forward
 from minicnn.kernels.compilation import announce_compilation
 from minicnn.kernels.dense import dense_gradients
 from minicnn.kernels.direct import direct_forward, direct_weight_gradient
@@ -25,6 +26,7 @@ from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_
 
 __all__ = [
     "NARROW",
+    "RELU_LANES",
     "ROW",
     "adam_update",
     "add_rows",
@@ -43,6 +45,8 @@ __all__ = [
     "pooled_input_gradient",
     "pooled_small_weight_gradient",
     "pooled_weight_gradient",
+    "relu_backward",
+    "relu_forward",
     "scatter_patches",
     "sgd_update",
     "winograd_forward",

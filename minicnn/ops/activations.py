@@ -5,14 +5,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import shapes
-from minicnn.shapes import FloatArray
+from minicnn import kernels, memory, shapes
+from minicnn.shapes import FloatArray, Shape
 
 
 class ReLUCache(NamedTuple):
-    """What `relu_backward` needs: one byte for each element, true where x was above 0."""
+    """What `relu_backward` needs: one bit for each element, set where x was above 0.
 
-    positive: NDArray[np.bool_]
+    Bit ``i % 8`` of ``positive[i // 8]`` belongs to element i in C order; as many bytes as the
+    kernel's vectors take. PyTorch keeps y, which is 32 times as much unless the next layer keeps it
+    anyway.
+    """
+
+    shape: Shape
+    positive: NDArray[np.uint8]
 
 
 class SoftmaxCache(NamedTuple):
@@ -44,7 +50,10 @@ def relu(x: FloatArray) -> tuple[FloatArray, ReLUCache]:
     Nair, Hinton, "Rectified linear units improve restricted Boltzmann machines" (ICML 2010).
     """
     shapes.check_float("relu", "x", x)
-    return np.maximum(x, 0), ReLUCache(x > 0)
+    y = memory.empty(x.shape, x.dtype)
+    positive = memory.empty((-(-x.size // kernels.RELU_LANES) * kernels.RELU_LANES // 8,), np.uint8)
+    kernels.relu_forward(np.ascontiguousarray(x).reshape(-1), y.reshape(-1), positive)
+    return y, ReLUCache(x.shape, positive)
 
 
 def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
@@ -67,8 +76,10 @@ def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
         If `dy` does not fit the output.
     """
     shapes.check_float("relu_backward", "dy", dy)
-    shapes.check_gradient("relu_backward", dy, cache.positive.shape, dy.dtype)
-    return np.where(cache.positive, dy, dy.dtype.type(0))
+    shapes.check_gradient("relu_backward", dy, cache.shape, dy.dtype)
+    dx = memory.empty(cache.shape, dy.dtype)
+    kernels.relu_backward(np.ascontiguousarray(dy).reshape(-1), cache.positive, dx.reshape(-1))
+    return dx
 
 
 def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
