@@ -203,6 +203,19 @@ POOLS = {
     "same": ((1, 5, 6, 1), (4, 3), (2, 3), "same"),
     "window larger than the image": ((1, 2, 3, 2), (5, 4), 1, (2, 3)),
     "1x1": ((1, 2, 3, 1), 1, None, 0),
+    # Whole vectors of channels: a narrow one, three, a few at once, twice as many.
+    "2x2, 16 channels": ((2, 4, 6, 16), 2, None, 0),
+    "2x2, 48 channels, a row and a column left over": ((1, 5, 7, 48), 2, None, 0),
+    "2x2 with gaps, 128 channels": ((1, 7, 8, 128), 2, (3, 4), 0),
+    "2x2 at a stride of 1, 16 channels": ((2, 3, 4, 16), 2, 1, 0),
+    "2x2, same, 16 channels": ((1, 5, 7, 16), 2, None, "same"),
+    "2x2 beyond the right edge only": ((1, 4, 5, 16), 2, None, "same"),
+    "3x3 at a stride of 2, 128 channels": ((2, 6, 8, 128), 3, 2, 0),
+    "overlapping and padded, 16 channels": ((2, 5, 4, 16), (3, 2), (2, 1), (2, 1)),
+    "padded by more than overlaps, 16 channels": ((1, 3, 5, 16), 4, 1, 3),
+    "with gaps one way, 16 channels": ((1, 7, 8, 16), (3, 2), (1, 3), 0),
+    "window larger than the image, 16 channels": ((1, 2, 3, 16), (5, 4), 1, (2, 3)),
+    "places beyond a byte, 16 channels": ((1, 17, 18, 16), (17, 16), 1, 0),
 }
 
 
@@ -243,7 +256,7 @@ def pools(draw):
     down = draw(st.integers(max(0, (KH - H + 1) // 2), KH - 1))
     right = draw(st.integers(max(0, (KW - W + 1) // 2), KW - 1))
     padding = draw(st.sampled_from([(down, right), "same"]))
-    N, C = draw(pairs(1, 3))
+    N, C = draw(st.integers(1, 3)), draw(st.integers(1, 3) | st.sampled_from([8, 16, 32, 40, 64]))
     return (N, H, W, C), (KH, KW), draw(st.none() | pairs(1, 4)), padding
 
 
@@ -294,7 +307,9 @@ def test_flatten(integers, dtype, shape):
     equal(ops.flatten_backward(dy, cache), reference.flatten_backward(dy, reference_cache))
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 2), (5, 7), (6,)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 4, 2), (5, 7), (6,), (31,), (32,), (3, 11), (2, 4, 8), ()]
+)
 def test_relu(integers, dtype, shape):
     draw = integers(8, dtype)
     x, dy = draw(*shape), draw(*shape)

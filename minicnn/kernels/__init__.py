@@ -19,7 +19,7 @@ from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.pooled import pooled_forward
 from minicnn.kernels.pooled_gradients import ROW, pooled_input_gradient, pooled_weight_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
-from minicnn.kernels.pooling import max_pool, max_pool_backward
+from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
 from minicnn.kernels.winograd_gradients import winograd_weight_gradient
 from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_gradient
@@ -41,6 +41,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "max_pool_backward",
+    "max_pool_scatter",
     "pooled_forward",
     "pooled_input_gradient",
     "pooled_small_weight_gradient",

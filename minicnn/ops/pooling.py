@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import kernels, shapes
+from minicnn import kernels, memory, shapes
+from minicnn.ops.arrays import corners
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape, Window
 
 
@@ -64,8 +65,8 @@ def max_pool2d(
     """
     shapes.check_array("max_pool2d", "x", x, "N H W C")
     window = shapes.pool_window("max_pool2d", x.shape[1:3], pool_size, stride, padding)
-    y = np.empty((x.shape[0], window.OH, window.OW, x.shape[3]), x.dtype)
-    winner = np.empty(y.shape, np.min_scalar_type(window.KH * window.KW - 1))
+    y = memory.empty((x.shape[0], window.OH, window.OW, x.shape[3]), x.dtype)
+    winner = memory.empty(y.shape, np.min_scalar_type(window.KH * window.KW - 1))
     kernels.max_pool(np.ascontiguousarray(x), window, y, winner)
     return y, MaxPool2DCache(x.shape, winner, window)
 
@@ -92,6 +93,14 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
     """
     shapes.check_array("max_pool2d_backward", "dy", dy, "N OH OW C")
     shapes.check_gradient("max_pool2d_backward", dy, cache.winner.shape, dy.dtype)
-    dx = np.zeros(cache.shape, dy.dtype)
-    kernels.max_pool_backward(np.ascontiguousarray(dy), cache.winner, cache.window, dx)
+    shape, winner, window = cache
+    dy = np.ascontiguousarray(dy)
+    N, _, W, C = shape
+    if C % kernels.NARROW == 0:
+        dx = memory.empty(shape, dy.dtype)
+        kernels.max_pool_backward(dy, winner, window, dx)
+    else:
+        dx = memory.zeros(shape, dy.dtype)
+        steps = corners(window.KH, window.KW, W * C, C)
+        kernels.max_pool_scatter(dy, winner, window, steps, W, dx.reshape(N, -1))
     return dx
