@@ -50,10 +50,27 @@ def relu(x: FloatArray) -> tuple[FloatArray, ReLUCache]:
     Nair, Hinton, "Rectified linear units improve restricted Boltzmann machines" (ICML 2010).
     """
     shapes.check_float("relu", "x", x)
-    y = memory.empty(x.shape, x.dtype)
+    y: FloatArray = memory.empty(x.shape, x.dtype)
+    return y, relu_into(np.ascontiguousarray(x).reshape(x.shape), y)
+
+
+def relu_into(x: FloatArray, y: FloatArray) -> ReLUCache:
+    """Write ``max(x, 0)`` to an array that is there; it may be x itself.
+
+    Parameters
+    ----------
+    x : ndarray, any shape
+        In C order.
+    y : ndarray, as `x`
+        In C order; overwritten.
+
+    Returns
+    -------
+    ReLUCache
+    """
     positive = memory.empty((-(-x.size // kernels.RELU_LANES) * kernels.RELU_LANES // 8,), np.uint8)
-    kernels.relu_forward(np.ascontiguousarray(x).reshape(-1), y.reshape(-1), positive)
-    return y, ReLUCache(x.shape, positive)
+    kernels.relu_forward(x.reshape(-1), y.reshape(-1), positive)
+    return ReLUCache(x.shape, positive)
 
 
 def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:

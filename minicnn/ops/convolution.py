@@ -7,6 +7,7 @@ import numpy as np
 
 from minicnn import kernels, memory, reference, shapes
 from minicnn.ops import arrays, direct, products, winograd
+from minicnn.ops.activations import ReLUCache, relu_backward, relu_into
 from minicnn.shapes import FloatArray, IntPair, Padding, Window
 
 BACKENDS = ("auto", "direct", "winograd", "im2col", "reference")
@@ -19,7 +20,7 @@ PATCH_BYTES = 256 * 1024
 
 
 class Conv2DCache(NamedTuple):
-    """What `conv2d_backward` needs: references to the arguments, and to the output behind a ReLU.
+    """What `conv2d_backward` needs: references to the arguments, and of a ReLU a bit an output.
 
     The patches are gathered anew in backward: they would be KH·KW times the size of `x`.
     """
@@ -28,7 +29,7 @@ class Conv2DCache(NamedTuple):
     weight: FloatArray
     window: Window
     backend: str
-    y: FloatArray | None
+    relu: ReLUCache | None
 
 
 def conv2d(
@@ -93,9 +94,7 @@ def conv2d(
         y = _by_patches(x, weight, bias, window)
     else:
         y = FAST[backend].conv2d(x, weight, bias, window)
-    if relu:
-        np.maximum(y, 0, out=y)
-    return y, Conv2DCache(x, weight, window, backend, y if relu else None)
+    return y, Conv2DCache(x, weight, window, backend, relu_into(y, y) if relu else None)
 
 
 def _by_patches(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) -> FloatArray:
@@ -177,11 +176,11 @@ def conv2d_backward(
     TypeError, ValueError
         If `dy` does not fit the output.
     """
-    x, weight, window, backend, y = cache
+    x, weight, window, backend, relu = cache
     F = weight.shape[3]
     shapes.check_gradient("conv2d_backward", dy, (x.shape[0], window.OH, window.OW, F), x.dtype)
-    if y is not None:
-        dy = np.where(y > 0, dy, dy.dtype.type(0))
+    if relu is not None:
+        dy = relu_backward(dy, relu)
     dweight, dbias = out or arrays.like(weight, dy)
     if backend == "reference":
         found = reference.conv2d_backward(dy, (x, weight, window))
