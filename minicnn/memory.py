@@ -29,6 +29,10 @@ class _Buffer:
         self.size = 0
         self.wanted = 0
         self.active = False
+        # What was given since `workspace`, or the last time, in its order: (shape, dtype), the
+        # array, and where it ends. Steps that are alike ask for the same over and over.
+        self.given: list[tuple[tuple[Shape, DTypeLike], NDArray[Any], int]] = []
+        self.count = 0
 
 
 class _Thread(threading.local):
@@ -59,13 +63,14 @@ def workspace() -> Iterator[None]:
     if own.active:
         yield
         return
-    own.active, own.wanted = True, 0
+    own.active, own.wanted, own.count = True, 0, 0
     try:
         yield
     finally:
         own.active = False
         if own.wanted > own.size:
             own.memory, own.size = _lines(own.wanted), own.wanted
+            own.given.clear()
 
 
 def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
@@ -80,14 +85,29 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
     -------
     ndarray
     """
-    size = prod(shape) * np.dtype(dtype).itemsize
     own = _thread.buffer
-    if own.active:
-        start = own.wanted
-        own.wanted = start - (-size // LINE) * LINE
-        if own.wanted <= own.size:
-            return np.ndarray(shape, dtype, own.memory, start)
-    return np.ndarray(shape, dtype, _lines(size))
+    if not own.active:
+        return np.ndarray(shape, dtype, _lines(_bytes(shape, dtype)))
+    number, request = own.count, (shape, dtype)
+    own.count = number + 1
+    if number < len(own.given):
+        known, array, end = own.given[number]
+        if known == request:
+            own.wanted = end
+            return array
+        del own.given[number:]
+    start = own.wanted
+    own.wanted = start - (-_bytes(shape, dtype) // LINE) * LINE
+    if own.wanted > own.size:  # this once; the next workspace has more room
+        return np.ndarray(shape, dtype, _lines(_bytes(shape, dtype)))
+    array = np.ndarray(shape, dtype, own.memory, start)
+    if number == len(own.given):
+        own.given.append((request, array, own.wanted))
+    return array
+
+
+def _bytes(shape: Shape, dtype: DTypeLike) -> int:
+    return prod(shape) * np.dtype(dtype).itemsize
 
 
 def zeros(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
