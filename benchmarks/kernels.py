@@ -4,7 +4,7 @@
     python benchmarks/kernels.py --quick
 
 Each convolution is timed forward, for the gradient of its input (dx) and for that of its weights
-(dweight, dbias with it), on 32 images. Ours is `backend="direct"`; beside it stand `"im2col"`,
+(dweight, dbias with it), on 32 images. Ours is `backend="auto"`; beside it stand `"im2col"`,
 which gives dx only together with dweight, and the loops of `"reference"`: plain Python, timed
 once on one image, times 32, and left out where even that takes long. PyTorch's operators are called
 without autograd, contiguous and channels_last, in a process of its own; the faster of the two is

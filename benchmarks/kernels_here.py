@@ -1,15 +1,37 @@
-"""minicnn's side of `kernels.py`."""
+"""minicnn's side of `kernels.py`.
+
+Each call is timed inside `minicnn.memory.workspace`, as in training: what it makes keeps its memory
+from call to call, as PyTorch's results do by its allocator.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from kernel_cases import IMAGES, Arrays, Case, arrays, as_list
-from side_by_side import Timed
+from side_by_side import Timed, milliseconds
 
-from minicnn import Adam, ops, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn import Adam, memory, ops, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.ops import direct, winograd
 
-# Not public, but the only way to time dx alone; without it the whole backward is timed.
-INPUT_GRADIENT: Any = getattr(getattr(ops, "direct", None), "input_gradient", None)
+# Not public, but the only way to time dx alone.
+INPUT_GRADIENT: dict[str, Callable[..., Any]] = {
+    "direct": direct.input_gradient,
+    "winograd": winograd.input_gradient,
+}
+
+
+class InWorkspace(Timed):
+    """Our side of a case."""
+
+    def run(self, seconds: float) -> float:
+        """Return the milliseconds of the fastest of the steps that fit into so many seconds."""
+
+        def step() -> None:
+            with memory.workspace():
+                self.step()
+
+        return milliseconds(step, seconds)
+
 
 Forward = Callable[..., tuple[Any, Any]]  # (y, cache)
 Backward = Callable[..., Any]
@@ -34,9 +56,7 @@ def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
     return pairs[case.operation]
 
 
-def minicnn_side(
-    case: Case, direction: str, backend: str = "direct", images: int = IMAGES
-) -> Timed:
+def minicnn_side(case: Case, direction: str, backend: str = "auto", images: int = IMAGES) -> Timed:
     """Return our side of a case."""
     data = arrays(case, images)
     if case.operation == "Adam":
@@ -47,23 +67,23 @@ def minicnn_side(
     inputs = [array for name, array in data.items() if name != "dy"]
     forward, backward = minicnn_op(case, backend)
     if direction == "forward":
-        return Timed(lambda: forward(*inputs)[0], lambda: [forward(*inputs)[0]])
+        return InWorkspace(lambda: forward(*inputs)[0], lambda: [forward(*inputs)[0]])
     _, cache = forward(*inputs)
     if direction == "dweight":
 
         def step() -> Any:
             return backward(dy, cache, need_dx=False)[1:]
 
-        return Timed(step, step)
-    if direction == "dx" and backend == "direct" and INPUT_GRADIENT:
-        window, weight = cache.window, data["weight"]
+        return InWorkspace(step, step)
+    if direction == "dx" and cache.backend in INPUT_GRADIENT:
+        window, weight, alone = cache.window, data["weight"], INPUT_GRADIENT[cache.backend]
 
         def dx() -> Any:
-            return INPUT_GRADIENT(dy, weight, window, case.H, case.W)
+            return alone(dy, weight, window, case.H, case.W)
 
-        return Timed(dx, lambda: [dx()])
+        return InWorkspace(dx, lambda: [dx()])
     wanted = 1 if direction == "dx" else 3  # im2col gives dx with the others or not at all
-    return Timed(lambda: backward(dy, cache), lambda: as_list(backward(dy, cache))[:wanted])
+    return InWorkspace(lambda: backward(dy, cache), lambda: as_list(backward(dy, cache))[:wanted])
 
 
 def _adam(data: Arrays) -> Timed:
@@ -76,7 +96,7 @@ def _adam(data: Arrays) -> Timed:
         step()
         return [parameters.copy()]
 
-    return Timed(step, answer)
+    return InWorkspace(step, answer)
 
 
 def _loss(data: Arrays) -> Timed:
@@ -84,7 +104,7 @@ def _loss(data: Arrays) -> Timed:
         loss, cache = softmax_cross_entropy(data["x"], data["labels"])
         return loss, softmax_cross_entropy_backward(1.0, cache)
 
-    return Timed(step, step)
+    return InWorkspace(step, step)
 
 
 def gflop(case: Case, direction: str, images: int = IMAGES) -> float | None:

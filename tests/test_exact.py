@@ -60,6 +60,13 @@ CONVOLUTIONS = {
     "5 rows of patches": ((5, 2, 2, 1), (2, 2, 3), 1, 0),
     "6 rows of patches": ((1, 4, 3, 1), (2, 2, 5), 1, 0),
     "7 rows of patches": ((1, 1, 7, 1), (1, 1, 1), 1, 0),
+    "one filter of many channels": ((2, 5, 4, 9), (3, 3, 1), 1, 1),
+    "few filters of many channels": ((3, 4, 5, 16), (2, 3, 2), 1, 0),
+    "few filters of many channels, stride 2": ((2, 5, 6, 8), (3, 2, 3), 2, 1),
+    "few channels of many filters": ((2, 5, 4, 3), (3, 3, 20), 1, 1),
+    "few channels of many filters, stride 2": ((2, 7, 6, 2), (3, 4, 17), 2, 1),
+    "more pixels in a row than a block takes": ((2, 17, 16, 1), (1, 1, 1), 1, 0),
+    "more rows than a block takes": ((1, 30, 12, 1), (2, 2, 9), 1, 0),
 }
 # For minimal filtering: x, filters, padding. Its tiles are 2×2 outputs, its blocks 24 tiles, its
 # vectors 8 channels.

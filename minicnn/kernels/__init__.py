@@ -12,6 +12,12 @@ from minicnn.kernels.compilation import announce_compilation
 from minicnn.kernels.dense import dense_gradients
 from minicnn.kernels.direct import direct_forward, direct_weight_gradient
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
+from minicnn.kernels.direct import (
+    direct_few_weight_gradient,
+    direct_forward,
+    direct_weight_gradient,
+)
+from minicnn.kernels.losses import cross_entropy
 from minicnn.kernels.machine import NARROW, lanes_for
 from minicnn.kernels.matmul import matmul
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
@@ -20,6 +26,9 @@ from minicnn.kernels.pooled import pooled_forward
 from minicnn.kernels.pooled_gradients import ROW, pooled_input_gradient, pooled_weight_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
+from minicnn.kernels.pooling import max_pool, max_pool_backward
+from minicnn.kernels.spread import spread
+from minicnn.kernels.sums import sum_rows
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
 from minicnn.kernels.winograd_gradients import winograd_weight_gradient
 from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_gradient
@@ -34,6 +43,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_step",
     "dense_gradients",
+    "direct_few_weight_gradient",
     "direct_forward",
     "direct_weight_gradient",
     "gather_patches",
@@ -50,6 +60,8 @@ __all__ = [
     "relu_forward",
     "scatter_patches",
     "sgd_update",
+    "spread",
+    "sum_rows",
     "winograd_forward",
     "winograd_pooled_forward",
     "winograd_weight_gradient",

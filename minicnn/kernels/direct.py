@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
-from minicnn.kernels.tiles import four_from, four_sums, load_four, store_four
-from minicnn.kernels.vectors import at, load
+from minicnn.kernels.six import load_six, six_from, six_sums, store_six
+from minicnn.kernels.vectors import at, broadcast, load, multiply_add
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -35,7 +35,7 @@ def direct_forward(
 ) -> None:
     """Compute ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, corners[p] + kh·row + q] · weight[kh, q, f]``.
 
-    The loop nest is n, f, p, kh, q. Four pixels and one vector of channels are a tile; a block of
+    The loop nest is n, f, p, kh, q. Six pixels and one vector of channels are a tile; a block of
     weights stays in the first-level cache while the pixels of an image go by.
 
     Parameters
@@ -80,97 +80,171 @@ def _convolve(
         base, first = n * image, n * P
         for f in range(0, F, lanes):
             s = load(bias, f, lanes)
-            for p in range(0, P, 4):
-                i0, i1, i2, i3 = four_from(p, P)
-                pixels = (
-                    base + at(corners, i0),
-                    base + at(corners, i1),
-                    base + at(corners, i2),
-                    base + at(corners, i3),
-                )
-                sums = four_sums(
-                    x, pixels, KH, row, R, 1, weight, f * K, lanes, (s, s, s, s), lanes
-                )
-                places = ((first + i0) * F, (first + i1) * F, (first + i2) * F, (first + i3) * F)
-                store_four(y, places, f, F - f, sums, lanes)
+            for p in range(0, P, 6):
+                i0, i1, i2, i3, i4, i5 = six_from(p, P)
+                c0, c1, c2 = at(corners, i0), at(corners, i1), at(corners, i2)
+                c3, c4, c5 = at(corners, i3), at(corners, i4), at(corners, i5)
+                sums = (s, s, s, s, s, s)
+                for kh in range(KH):
+                    b = base + kh * row
+                    pixels = (b + c0, b + c1, b + c2, b + c3, b + c4, b + c5)
+                    w = f * K + kh * R * lanes
+                    sums = six_sums(x, pixels, R, 1, weight, w, lanes, sums, lanes)
+                i0, i1, i2 = (first + i0) * F, (first + i1) * F, (first + i2) * F
+                i3, i4, i5 = (first + i3) * F, (first + i4) * F, (first + i5) * F
+                store_six(y, (i0, i1, i2, i3, i4, i5), f, F - f, sums, lanes)
 
 
 @kernel
 def direct_weight_gradient(
     x: Array,
     image: int,
-    row: int,
-    KH: int,
+    window: Indices,
     OH: int,
     down: int,
     OW: int,
     right: int,
+    block: int,
     dy: Array,
     dweight: Array,
     lanes: int,
 ) -> None:
     """Add up the gradient of the weights over all pixels of all images.
 
-    ``dweight[kh, q, f] += Σ_{n,oh,ow} x[n, oh·down + ow·right + kh·row + q] · dy[n, oh, ow, f]``.
-    The loop nest is n, kh, q, f, oh, ow: four weights in a row of the window and one vector of
-    channels are a tile, whose sums stay in registers over all pixels of an image.
+    ``dweight[k, f] += Σ_{n,oh,ow} x[n, oh·down + ow·right + window[k]] · dy[n, oh, ow, f]``.
+    The loop nest is n, block of pixels, k, f, oh, ow: six weights and one vector of channels are a
+    tile, whose sums stay in registers over a block; what a block needs of x and dy stays in the
+    first-level cache while all tiles go by.
 
     Parameters
     ----------
     x : ndarray (N, image)
     image : int
         Numbers from one image to the next.
-    row : int
-        Numbers from one row of the window to the next.
-    KH : int
+    window : ndarray of int (KH·R,)
+        Where the numbers of a window lie, counted from its corner.
     OH, down : int
         Rows of windows, and numbers from one to the next.
     OW, right : int
         Windows in a row, and numbers from one to the next.
-    dy : ndarray (N, OH·OW, Fp)
-        Channels filled up to a multiple of `lanes`.
+    block : int
+        Pixels of a block: several rows, or a part of one.
+    dy : ndarray (≥ N, OH·OW, ≥ F)
+        So long that a vector may run over the end of a pixel of image N - 1.
     dweight : ndarray (KH·R, F)
         Updated.
     lanes : int
         Of a tile, from `minicnn.kernels.machine`.
     """
     if lanes == NARROW:
-        _correlate(x, image, row, KH, OH, down, OW, right, dy, dweight, NARROW)
+        _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, NARROW)
     elif lanes == WIDE:
-        _correlate(x, image, row, KH, OH, down, OW, right, dy, dweight, WIDE)
+        _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, WIDE)
     elif lanes == WIDEST:
-        _correlate(x, image, row, KH, OH, down, OW, right, dy, dweight, WIDEST)
+        _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, WIDEST)
 
 
 @numba.njit(inline="always")
 def _correlate(
     x: Array,
     image: int,
-    row: int,
-    KH: int,
+    window: Indices,
+    OH: int,
+    down: int,
+    OW: int,
+    right: int,
+    block: int,
+    dy: Array,
+    dweight: Array,
+    lanes: int,
+) -> None:
+    _, P, step = dy.shape
+    K, F = dweight.shape
+    rows, columns = max(1, block // OW), min(block, OW)
+    for n in range(x.shape[0]):
+        for oh in range(0, OH, rows):
+            for ow in range(0, OW, columns):
+                corner = n * image + oh * down + ow * right
+                first = (n * P + oh * OW + ow) * step
+                height, width = min(rows, OH - oh), min(columns, OW - ow)
+                for k in range(0, K, 6):
+                    k0, k1, k2, k3, k4, k5 = six_from(k, K)
+                    i0, i1 = corner + at(window, k0), corner + at(window, k1)
+                    i2, i3 = corner + at(window, k2), corner + at(window, k3)
+                    i4, i5 = corner + at(window, k4), corner + at(window, k5)
+                    places = (k0 * F, k1 * F, k2 * F, k3 * F, k4 * F, k5 * F)
+                    for f in range(0, F, lanes):
+                        sums = load_six(dweight, places, f, F - f, lanes)
+                        for h in range(height):
+                            d = h * down
+                            numbers = (i0 + d, i1 + d, i2 + d, i3 + d, i4 + d, i5 + d)
+                            g = first + h * OW * step + f
+                            sums = six_sums(x, numbers, width, right, dy, g, step, sums, lanes)
+                        store_six(dweight, places, f, F - f, sums, lanes)
+
+
+@kernel
+def direct_few_weight_gradient(
+    x: Array,
+    image: int,
+    vectors: Indices,
     OH: int,
     down: int,
     OW: int,
     right: int,
     dy: Array,
     dweight: Array,
-    lanes: int,
 ) -> None:
-    N, P, Fp = dy.shape
-    K, F = dweight.shape
-    R = K // KH
+    """Add up the gradient of the weights where there are fewer filters than lanes.
+
+    ``dweight[f, j, l] += Σ_{n,oh,ow} dy[n, oh, ow, f] · x[n, oh·down + ow·right + vectors[j] + l]``
+    with l from 0 to NARROW - 1: here the lanes are numbers of a row of the window. The loop nest is
+    n, f, j, oh, ow: six vectors are a tile.
+
+    Parameters
+    ----------
+    x : ndarray (N, image)
+    image : int
+        Numbers from one image to the next.
+    vectors : ndarray of int (J,)
+        Where the vectors of a window lie, counted from its corner.
+    OH, down : int
+        Rows of windows, and numbers from one to the next.
+    OW, right : int
+        Windows in a row, and numbers from one to the next.
+    dy : ndarray (N, OH·OW, F)
+    dweight : ndarray (F, J, NARROW)
+        Updated.
+    """
+    N, P, F = dy.shape
+    J = len(vectors)
     for n in range(N):
-        first = n * P * Fp
-        for kh in range(KH):
-            base = n * image + kh * row
-            for q in range(0, R, 4):
-                q0, q1, q2, q3 = four_from(q, R)
-                numbers = (base + q0, base + q1, base + q2, base + q3)
-                k = kh * R
-                places = ((k + q0) * F, (k + q1) * F, (k + q2) * F, (k + q3) * F)
-                for f in range(0, F, lanes):
-                    sums = load_four(dweight, places, f, F - f, lanes)
-                    sums = four_sums(
-                        x, numbers, OH, down, OW, right, dy, first + f, Fp, sums, lanes
-                    )
-                    store_four(dweight, places, f, F - f, sums, lanes)
+        for f in range(F):
+            for j in range(0, J, 6):
+                j0, j1, j2, j3, j4, j5 = six_from(j, J)
+                b = f * J
+                places = (
+                    (b + j0) * NARROW,
+                    (b + j1) * NARROW,
+                    (b + j2) * NARROW,
+                    (b + j3) * NARROW,
+                    (b + j4) * NARROW,
+                    (b + j5) * NARROW,
+                )
+                a0, a1, a2, a3, a4, a5 = load_six(dweight, places, 0, NARROW, NARROW)
+                v0, v1, v2 = at(vectors, j0), at(vectors, j1), at(vectors, j2)
+                v3, v4, v5 = at(vectors, j3), at(vectors, j4), at(vectors, j5)
+                g = n * P * F + f
+                for oh in range(OH):
+                    i = n * image + oh * down
+                    for _ in range(OW):
+                        d = broadcast(dy, g, NARROW)
+                        a0 = multiply_add(d, load(x, i + v0, NARROW), a0)
+                        a1 = multiply_add(d, load(x, i + v1, NARROW), a1)
+                        a2 = multiply_add(d, load(x, i + v2, NARROW), a2)
+                        a3 = multiply_add(d, load(x, i + v3, NARROW), a3)
+                        a4 = multiply_add(d, load(x, i + v4, NARROW), a4)
+                        a5 = multiply_add(d, load(x, i + v5, NARROW), a5)
+                        i += right
+                        g += F
+                store_six(dweight, places, 0, NARROW, (a0, a1, a2, a3, a4, a5), NARROW)

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
 from minicnn.kernels.pooled import store_strongest
-from minicnn.kernels.tiles import Four, four_from, four_sums, load_some, store_four, store_some
+from minicnn.kernels.six import six_from, six_sums, store_six
+from minicnn.kernels.tiles import Four, load_some, store_some
 from minicnn.kernels.vectors import (
     add,
     fill,
@@ -100,7 +101,7 @@ def transform_images(
 def winograd_products(images: Array, weight: Array, count: int, products: Array) -> None:
     """Compute ``products[e, t, f] = Σ_c images[e, t, c] · weight[e, f, c]`` for all 16 elements e.
 
-    The loop nest is e, f, t, c: four tiles and one vector of channels are a tile of the product.
+    The loop nest is e, f, t, c: six tiles and one vector of channels are a tile of the product.
 
     Parameters
     ----------
@@ -124,19 +125,31 @@ def winograd_products(images: Array, weight: Array, count: int, products: Array)
 def _multiply(images: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
     _, B, C = images.shape
     Fp = products.shape[2]
-    zero = fill(images, 0, lanes)
+    z = fill(images, 0, lanes)
     for e in range(16):
         for f in range(0, Fp, lanes):
             w = (e * Fp + f) * C
-            for t in range(0, count, 4):
-                i0, i1, i2, i3 = four_from(t, count)
+            for t in range(0, count, 6):
+                i0, i1, i2, i3, i4, i5 = six_from(t, count)
                 b = e * B
-                rows = ((b + i0) * C, (b + i1) * C, (b + i2) * C, (b + i3) * C)
-                sums = four_sums(
-                    images, rows, 1, 0, C, 1, weight, w, lanes, (zero, zero, zero, zero), lanes
+                rows = (
+                    (b + i0) * C,
+                    (b + i1) * C,
+                    (b + i2) * C,
+                    (b + i3) * C,
+                    (b + i4) * C,
+                    (b + i5) * C,
                 )
-                places = ((b + i0) * Fp, (b + i1) * Fp, (b + i2) * Fp, (b + i3) * Fp)
-                store_four(products, places, f, lanes, sums, lanes)
+                sums = six_sums(images, rows, C, 1, weight, w, lanes, (z, z, z, z, z, z), lanes)
+                places = (
+                    (b + i0) * Fp,
+                    (b + i1) * Fp,
+                    (b + i2) * Fp,
+                    (b + i3) * Fp,
+                    (b + i4) * Fp,
+                    (b + i5) * Fp,
+                )
+                store_six(products, places, f, lanes, sums, lanes)
 
 
 @numba.njit(inline="always")
@@ -186,9 +199,10 @@ def winograd_forward(
     """
     N, OH, OW, F = y.shape
     _, B, Fp = products.shape
+    block = B - B % 6
     TH, TW = (OH + 1) // 2, (OW + 1) // 2
-    for first in range(0, N * TH * TW, B):
-        count = min(B, N * TH * TW - first)
+    for first in range(0, N * TH * TW, block):
+        count = min(block, N * TH * TW - first)
         transform_images(x, TH, TW, first, count, images)
         winograd_products(images, weight, count, products)
         for t in range(count):
@@ -242,8 +256,9 @@ def winograd_pooled_forward(
     """
     N, PH, PW, F = y.shape
     _, B, Fp = products.shape
-    for first in range(0, N * PH * PW, B):
-        count = min(B, N * PH * PW - first)
+    block = B - B % 6
+    for first in range(0, N * PH * PW, block):
+        count = min(block, N * PH * PW - first)
         transform_images(x, PH, PW, first, count, images)
         winograd_products(images, weight, count, products)
         for t in range(count):

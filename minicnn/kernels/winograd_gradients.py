@@ -12,14 +12,8 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
-from minicnn.kernels.tiles import (
-    Four,
-    four_from,
-    four_sums,
-    load_four,
-    load_some,
-    store_four,
-)
+from minicnn.kernels.six import load_six, six_from, six_sums, store_six
+from minicnn.kernels.tiles import Four, load_some
 from minicnn.kernels.vectors import add, fill, store, subtract
 from minicnn.kernels.winograd import transform_images
 
@@ -103,17 +97,22 @@ def _correlate(images: Array, gradients: Array, count: int, dweight: Array, lane
     Fp = gradients.shape[2]
     for e in range(16):
         base, first = e * B * C, e * B * Fp
-        for c in range(0, C, 4):
-            c0, c1, c2, c3 = four_from(c, C)
-            numbers = (base + c0, base + c1, base + c2, base + c3)
+        for c in range(0, C, 6):
+            c0, c1, c2, c3, c4, c5 = six_from(c, C)
+            numbers = (base + c0, base + c1, base + c2, base + c3, base + c4, base + c5)
             k = e * C
-            places = ((k + c0) * Fp, (k + c1) * Fp, (k + c2) * Fp, (k + c3) * Fp)
+            places = (
+                (k + c0) * Fp,
+                (k + c1) * Fp,
+                (k + c2) * Fp,
+                (k + c3) * Fp,
+                (k + c4) * Fp,
+                (k + c5) * Fp,
+            )
             for f in range(0, Fp, lanes):
-                sums = load_four(dweight, places, f, lanes, lanes)
-                sums = four_sums(
-                    images, numbers, 1, 0, count, C, gradients, first + f, Fp, sums, lanes
-                )
-                store_four(dweight, places, f, lanes, sums, lanes)
+                sums = load_six(dweight, places, f, lanes, lanes)
+                sums = six_sums(images, numbers, count, C, gradients, first + f, Fp, sums, lanes)
+                store_six(dweight, places, f, lanes, sums, lanes)
 
 
 @kernel
@@ -138,9 +137,10 @@ def winograd_weight_gradient(
     """
     N, OH, OW, _ = dy.shape
     B = images.shape[1]
+    block = B - B % 6
     TH, TW = (OH + 1) // 2, (OW + 1) // 2
-    for first in range(0, N * TH * TW, B):
-        count = min(B, N * TH * TW - first)
+    for first in range(0, N * TH * TW, block):
+        count = min(block, N * TH * TW - first)
         transform_images(x, TH, TW, first, count, images)
         _transform_gradients(dy, first, count, gradients)
         winograd_products_gradient(images, gradients, count, dtransformed, lanes)

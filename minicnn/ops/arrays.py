@@ -47,8 +47,13 @@ def padded(x: FloatArray, window: Window) -> FloatArray:
     if top == 0 and left == 0 and height <= H and width <= W:
         return np.ascontiguousarray(x)
     bottom, right = min(H, height - top), min(W, width - left)
-    result: FloatArray = memory.zeros((N, height, width, C), x.dtype)
-    result[:, top : top + bottom, left : left + right] = x[:, :bottom, :right]
+    result: FloatArray = memory.empty((N, height, width, C), x.dtype)
+    result[:, :top] = 0
+    result[:, top + bottom :] = 0
+    rows = result[:, top : top + bottom]
+    rows[:, :, :left] = 0
+    rows[:, :, left + right :] = 0
+    rows[:, :, left : left + right] = x[:, :bottom, :right]
     return result
 
 

@@ -187,7 +187,7 @@ def conv2d_backward(
         dweight[...], dbias[...] = found[1:]
         return found[0] if need_dx else None, dweight, dbias
     dy = np.ascontiguousarray(dy)
-    dy.sum(axis=(0, 1, 2), out=dbias)
+    kernels.sum_rows(dy.reshape(-1, F), dbias)
     if backend != "im2col":
         FAST[backend].weight_gradient(x, dy, window, dweight)
         H, W = x.shape[1:3]

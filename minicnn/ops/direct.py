@@ -6,6 +6,12 @@ from minicnn import kernels, memory
 from minicnn.ops.arrays import corners, filled, in_blocks, padded
 from minicnn.shapes import FloatArray, Window
 
+# What the pixels of a block may take of the first-level cache while the gradient of the weights is
+# summed: all channels of dy, and of x a line or two at a time.
+BLOCK_BYTES = 32 * 1024
+NUMBERS_OF_X = 32
+FEWEST_PIXELS = 16  # or to load and store the sums takes too long
+
 
 def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) -> FloatArray:
     """Return the convolution ``(N, OH, OW, F)``; arguments are those of `minicnn.ops.conv2d`.
@@ -21,8 +27,15 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     -------
     ndarray (N, OH, OW, F)
     """
+    seen = _seen_from_above(window, *x.shape[1:3])
+    F, C = weight.shape[3], weight.shape[2]
+    if seen and spreading_pays(seen, window.OH * window.OW, F, C):
+        turned = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))  # (KH, KW, F, C)
+        y = spread(np.ascontiguousarray(x), turned, seen, window.OH, window.OW)
+        y += bias
+        return y
     x = padded(x, window)
-    N, row, F = len(x), x[0, 0].size, weight.shape[3]
+    N, row = len(x), x[0, 0].size
     lanes = kernels.lanes_for(F)
     y = memory.empty((N, window.OH, window.OW, F), x.dtype)
     kernels.direct_forward(
@@ -38,6 +51,14 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     return y
 
 
+def _seen_from_above(window: Window, H: int, W: int) -> Window | None:
+    """Return the window whose gradient with respect to its input is this convolution, if any."""
+    KH, KW, SH, SW, top, left, _, _ = window
+    if SH * SW > 1 or top >= KH or left >= KW:
+        return None
+    return Window(KH, KW, 1, 1, KH - 1 - top, KW - 1 - left, H, W)
+
+
 def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
     """Compute dweight.
 
@@ -50,23 +71,52 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
         Overwritten.
     """
     x = padded(x, window)
-    N, row, C, F = len(x), x[0, 0].size, x.shape[3], dy.shape[3]
-    lanes = kernels.lanes_for(F)
-    dy = filled(dy, lanes)
+    C, F = x.shape[3], dy.shape[3]
     dweight.fill(0)
-    kernels.direct_weight_gradient(
-        x,
-        x[0].size,
-        row,
-        window.KH,
-        window.OH,
-        window.SH * row,
-        window.OW,
-        window.SW * C,
-        dy.reshape(N, -1, dy.shape[3]),
-        dweight.reshape(-1, F),
-        lanes,
+    if F < kernels.NARROW <= window.KW * C:
+        _few_weight_gradient(x, dy, window, dweight)
+        return
+    N, row = len(x), x[0, 0].size
+    KH, KW, SH, SW, _, _, OH, OW = window
+    down, right = SH * row, SW * C
+    if down == OW * right:  # no gap between the rows: they are as one
+        OH, OW = 1, OH * OW
+    lanes = kernels.lanes_for(F)
+    block = max(FEWEST_PIXELS, BLOCK_BYTES // (x.itemsize * (F + NUMBERS_OF_X)))
+    # Vectors run over the end of a pixel: into the next image, but not over the end of the memory.
+    last = 0 if F % lanes == 0 else min(N, -(-lanes // (OH * OW * F)))
+    for images, gradients in ((x[: N - last], dy), (x[N - last :], filled(dy[N - last :], lanes))):
+        kernels.direct_weight_gradient(
+            images,
+            x[0].size,
+            corners(KH, KW * C, row, 1),
+            OH,
+            down,
+            OW,
+            right,
+            block,
+            gradients.reshape(len(gradients), OH * OW, gradients.shape[3]),
+            dweight.reshape(-1, F),
+            lanes,
+        )
+
+
+def _few_weight_gradient(
+    x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray
+) -> None:
+    """Compute dweight of fewer filters than lanes."""
+    KH, KW, SH, SW, _, _, OH, OW = window
+    N, row, C, F = len(x), x[0, 0].size, x.shape[3], dy.shape[3]
+    R = KW * C
+    starts = np.minimum(np.arange(0, R, kernels.NARROW), R - kernels.NARROW)
+    vectors = (np.arange(KH)[:, None] * row + starts).ravel()
+    found = memory.zeros((F, KH, len(starts), kernels.NARROW), x.dtype)
+    kernels.direct_few_weight_gradient(
+        x, x[0].size, vectors, OH, SH * row, OW, SW * C, dy.reshape(N, -1, F), found
     )
+    rows = dweight.reshape(KH, R, F)
+    for j, start in enumerate(starts):
+        rows[:, start : start + kernels.NARROW] = found[:, :, j].transpose(1, 2, 0)
 
 
 def input_gradient(
@@ -86,16 +136,36 @@ def input_gradient(
     -------
     ndarray (N, H, W, C)
     """
+    if spreading_pays(window, H * W, *weight.shape[2:]):
+        return spread(dy, weight, window, H, W)
     return conv2d(*turned_round(dy, weight, window, H, W))
 
 
-def turned_round(
-    dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int
-) -> tuple[FloatArray, FloatArray, FloatArray, Window]:
-    """Return the arguments of the convolution that is the gradient of the input.
+def spreading_pays(window: Window, pixels: int, C: int, F: int) -> bool:
+    """Return whether `spread` is faster than the convolution of dy with the kernels turned round.
 
-    dy is laid on a grid so that ``h + KH - 1 - kh`` is the row of the output that saw row h through
-    row kh of the kernel. Between its pixels are S - 1 zeros, around it KH - 1 less the padding.
+    That one computes whole vectors of channels, for each pixel of the input; the other adds up each
+    product once more, which takes as long as some multiplications.
+
+    Parameters
+    ----------
+    window : Window
+    pixels : int
+        Of the input.
+    C, F : int
+        Channels that go in and come out.
+
+    Returns
+    -------
+    bool
+    """
+    lanes = kernels.NARROW
+    adding = window.OH * window.OW * C * (F + lanes)
+    return window.SH * window.SW > 1 or adding < pixels * -(-C // lanes) * lanes * F
+
+
+def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -> FloatArray:
+    """Return dx ``(N, H, W, C)`` by adding up what each pixel of dy sends to its window.
 
     Parameters
     ----------
@@ -107,26 +177,61 @@ def turned_round(
 
     Returns
     -------
-    grid : ndarray (N, H + KH - 1, W + KW - 1, F)
+    ndarray (N, H, W, C)
+    """
+    KH, KW, SH, SW, top, left, OH, OW = window
+    N, C, F = len(dy), weight.shape[2], weight.shape[3]
+    lanes = kernels.lanes_for(KH * KW * C)
+    columns = in_blocks(weight.reshape(-1, F).T, lanes)
+    height, width = max(H + top, (OH - 1) * SH + KH), max(W + left, (OW - 1) * SW + KW)
+    image = memory.empty((height, width * C), dy.dtype)
+    dx = memory.empty((N, H, W, C), dy.dtype)
+    row = width * C
+    sent = memory.empty((OW, len(columns) * lanes), dy.dtype)
+    kernels.spread(
+        dy.reshape(N, OH * OW, F),
+        columns,
+        KH,
+        KW * C,
+        OW,
+        SH * row,
+        SW * C,
+        top * row + left * C,
+        dx.reshape(N, H, W * C),
+        image,
+        sent,
+    )
+    return dx
+
+
+def turned_round(
+    dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int
+) -> tuple[FloatArray, FloatArray, FloatArray, Window]:
+    """Return the arguments of the convolution that is the gradient of the input at stride 1.
+
+    Around dy are so many zeros that ``h + KH - 1 - kh`` is the row of the output that saw row h
+    through row kh of the kernel: KH - 1 less the padding.
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, F)
+    weight : ndarray (KH, KW, C, F)
+    window : Window
+    H, W : int
+        Of the input.
+
+    Returns
+    -------
+    dy : ndarray (N, ..., ..., F)
+        Without rows and columns that saw nothing but padding.
     turned : ndarray (KH, KW, F, C)
     bias : ndarray (C,)
         Zeros.
     window : Window
     """
-    KH, KW, SH, SW, top, left, OH, OW = window
-    N, F = dy.shape[0], dy.shape[3]
-    grid = memory.zeros((N, H + KH - 1, W + KW - 1, F), dy.dtype)
-    rows, rows_of_dy = _places(OH, SH, KH - 1 - top, grid.shape[1])
-    columns, columns_of_dy = _places(OW, SW, KW - 1 - left, grid.shape[2])
-    grid[:, rows, columns] = dy[:, rows_of_dy, columns_of_dy]
+    KH, KW = window.KH, window.KW
+    up, back = KH - 1 - window.top, KW - 1 - window.left
     turned = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))  # (KH, KW, F, C)
     bias = np.zeros(weight.shape[2], dy.dtype)
-    return grid, turned, bias, Window(KH, KW, 1, 1, 0, 0, H, W)
-
-
-def _places(count: int, stride: int, first: int, size: int) -> tuple[slice, slice]:
-    """Return where ``first + i * stride`` lies in 0 .. size - 1, and for which i of `count`."""
-    low = max(0, -(first // stride))
-    high = min(count, (size - 1 - first) // stride + 1)
-    start = first + low * stride
-    return slice(start, start + (high - low - 1) * stride + 1, stride), slice(low, high)
+    seen = dy[:, max(0, -up) :, max(0, -back) :]
+    return seen, turned, bias, Window(KH, KW, 1, 1, max(0, up), max(0, back), H, W)

@@ -6,9 +6,10 @@ from minicnn import kernels, memory
 from minicnn.ops import arrays, direct
 from minicnn.shapes import FloatArray, Window
 
-# As many tiles as this are under way at once, if their transforms are to stay in the second-level
-# cache beside the weights.
-BLOCK_BYTES = 160 * 1024
+# As many tiles as this are under way at once: each transformed weight that is loaded serves them
+# all. There is room for one more, which is not used: with an odd number the sixteen parts of the
+# transforms do not lie a power of two apart, where they would drive each other out of the cache.
+BLOCK = 48
 # Of fewer channels the transforms take longer than the multiplications that they save.
 FEWEST_CHANNELS = 16
 
@@ -144,7 +145,7 @@ def room(x: FloatArray, C: int, Fp: int) -> tuple[FloatArray, FloatArray]:
     images : ndarray (16, B, C)
     products : ndarray (16, B, Fp)
     """
-    B = min(24, max(12, BLOCK_BYTES // (16 * x.itemsize * (C + Fp)) // 4 * 4))
+    B = BLOCK + 1
     return memory.empty((16, B, C), x.dtype), memory.empty((16, B, Fp), x.dtype)
 
 

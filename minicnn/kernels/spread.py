@@ -1,0 +1,124 @@
+"""Convolution read from the other end: each pixel's products are spread over the window's place.
+
+This is the gradient of the input, at any stride: a matrix product gives what a pixel of dy sends to
+each number of its window, and these are added where the window lies. No lane is wasted on the few
+channels of an image, since the columns of the product are all numbers of the window; and no product
+with the zeros that would lie between the pixels of dy at a stride above 1.
+"""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.kernels.compilation import kernel
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.six import six_from, six_sums, store_six
+from minicnn.kernels.vectors import add, fill, load, store
+
+Array = NDArray[np.float32]
+
+
+@kernel
+def spread(
+    dy: Array,
+    weight: Array,
+    KH: int,
+    R: int,
+    OW: int,
+    down: int,
+    right: int,
+    inside: int,
+    dx: Array,
+    image: Array,
+    sent: Array,
+) -> None:
+    """Add ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[f, kh, q]``.
+
+    The loop nest is n, oh, block of (kh, q), ow, f, and then ow, kh, q, where q counts the R = KW·C
+    numbers of a row of the window. Six pixels and one vector of a window's numbers are a tile of
+    the product. An image with its padding is summed in a place of its own, which stays in the
+    second-level cache, and copied without it.
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH·OW, F)
+    weight : ndarray (blocks, F, lanes)
+        Its columns are the KH·R numbers of a window, filled up with zeros.
+    KH, R : int
+    OW : int
+    down, right : int
+        Numbers from one window to the next, in `image`.
+    inside : int
+        Where the first pixel of dx lies in `image`.
+    dx : ndarray (N, H, W·C)
+        Overwritten.
+    image : ndarray (H', W'·C)
+        Room for the gradient of one image with its padding.
+    sent : ndarray (OW, blocks·lanes)
+        Room for what a row of dy sends.
+    """
+    N, P, _ = dy.shape
+    height, row = image.shape
+    _, H, width = dx.shape
+    lanes = weight.shape[2]
+    M = sent.shape[1]
+    for n in range(N):
+        for h in range(height):
+            for i in range(row):
+                image[h, i] = 0
+        for oh in range(P // OW):
+            first = n * P + oh * OW
+            if lanes == NARROW:
+                _send(dy, first, weight, sent, NARROW)
+            elif lanes == WIDE:
+                _send(dy, first, weight, sent, WIDE)
+            elif lanes == WIDEST:
+                _send(dy, first, weight, sent, WIDEST)
+            for ow in range(OW):
+                i, s = oh * down + ow * right, ow * M
+                for _ in range(KH):
+                    _add_row(sent, s, R, image, i)
+                    i += row
+                    s += R
+        for h in range(H):
+            _copy_row(image, inside + h * row, width, dx, (n * H + h) * width)
+
+
+@numba.njit(inline="always")
+def _send(dy: Array, first: int, weight: Array, sent: Array, lanes: int) -> None:
+    """Compute ``sent[ow, m] = Σ_f dy[first + ow, f] · weight[m, f]``."""
+    OW, M = sent.shape
+    F = dy.shape[2]
+    z = fill(dy, 0, lanes)
+    for m in range(0, M, lanes):
+        for ow in range(0, OW, 6):
+            i0, i1, i2, i3, i4, i5 = six_from(ow, OW)
+            places = (
+                (first + i0) * F,
+                (first + i1) * F,
+                (first + i2) * F,
+                (first + i3) * F,
+                (first + i4) * F,
+                (first + i5) * F,
+            )
+            sums = six_sums(dy, places, F, 1, weight, m * F, lanes, (z, z, z, z, z, z), lanes)
+            store_six(sent, (i0 * M, i1 * M, i2 * M, i3 * M, i4 * M, i5 * M), m, lanes, sums, lanes)
+
+
+@numba.njit(inline="always")
+def _add_row(sent: Array, s: int, R: int, image: Array, i: int) -> None:
+    """Add R numbers."""
+    for q in range(0, R - NARROW + 1, NARROW):
+        store(image, i + q, add(load(image, i + q, NARROW), load(sent, s + q, NARROW)))
+    for q in range(R - R % NARROW, R):
+        v = add(load(image, i + q, 1), load(sent, s + q, 1))
+        store(image, i + q, v)
+
+
+@numba.njit(inline="always")
+def _copy_row(image: Array, i: int, count: int, dx: Array, o: int) -> None:
+    """Copy so many numbers."""
+    for q in range(0, count - NARROW + 1, NARROW):
+        store(dx, o + q, load(image, i + q, NARROW))
+    for q in range(count - count % NARROW, count):
+        store(dx, o + q, load(image, i + q, 1))

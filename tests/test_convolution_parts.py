@@ -1,0 +1,57 @@
+"""What the convolutions are made of: sums over pixels, paddings, and which way is taken."""
+
+import numpy as np
+import pytest
+
+from minicnn import kernels, memory, ops
+from minicnn.kernels.sums import ROWS
+from minicnn.ops import arrays, direct, winograd
+from minicnn.shapes import Window
+
+
+@pytest.mark.parametrize("F", [1, 7, 8, 9, 17])
+@pytest.mark.parametrize("P", [1, 2, 3, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 3])
+def test_sum_rows(integers, dtype, P, F):
+    dy, dbias = integers(1, dtype)(P, F), np.full(F, np.nan, dtype)
+    kernels.sum_rows(dy, dbias)
+    np.testing.assert_array_equal(dbias, dy.sum(axis=0), strict=True)
+
+
+@pytest.mark.parametrize("window", [Window(3, 3, 1, 1, 1, 2, 5, 6), Window(2, 2, 3, 1, 0, 0, 3, 6)])
+def test_padding_overwrites_what_was_in_memory(integers, window):
+    x = integers(2, np.float32)(2, 4, 5, 3)
+    wanted = arrays.padded(x, window)
+    for _ in range(2):  # at the second time it is memory of the first
+        with memory.workspace():
+            memory.empty((wanted.size + 99,), np.float32).fill(np.nan)
+        with memory.workspace():
+            np.testing.assert_array_equal(arrays.padded(x, window), wanted)
+    top, left = window.top, window.left
+    bottom, right = min(4, wanted.shape[1] - top), min(5, wanted.shape[2] - left)
+    np.testing.assert_array_equal(
+        wanted[:, top : top + bottom, left : left + right], x[:, :bottom, :right]
+    )
+    assert np.count_nonzero(wanted) == np.count_nonzero(x[:, :bottom, :right])
+
+
+def test_a_gradient_is_spread_where_that_takes_fewer_multiplications():
+    window = Window(3, 3, 1, 1, 1, 1, 8, 8)
+    assert direct.spreading_pays(window, 64, C=3, F=64)
+    assert not direct.spreading_pays(window, 64, C=16, F=64)
+    assert direct.spreading_pays(window._replace(SH=2), 256, C=16, F=64)
+
+
+def test_gradients_of_nothing_but_padding_are_no_matter(integers, dtype):
+    # Outputs that see only padding: more of it than the kernel is large.
+    draw = integers(3, dtype)
+    x, weight, bias = draw(1, 2, 3, 2), draw(2, 1, 2, 9), draw(9)
+    y, cache = ops.conv2d(x, weight, bias, padding=(3, 2), backend="direct")
+    y[:, 1:-1, 2:-2] = 0
+    dx, dweight, _ = ops.conv2d_backward(y, cache)
+    np.testing.assert_array_equal(dx, np.zeros_like(x))
+    np.testing.assert_array_equal(dweight, np.zeros_like(weight))
+
+
+def test_the_parts_of_a_transform_do_not_lie_a_power_of_two_apart():
+    images, products = winograd.room(np.zeros(1, np.float32), 64, 128)
+    assert images.shape[1] % 2 == products.shape[1] % 2 == 1
