@@ -27,6 +27,7 @@ from minicnn.kernels.pooled_gradients import ROW, pooled_input_gradient, pooled_
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
 from minicnn.kernels.pooling import max_pool, max_pool_backward
+from minicnn.kernels.rows import pad_images
 from minicnn.kernels.spread import spread
 from minicnn.kernels.sums import sum_rows
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
@@ -52,6 +53,7 @@ __all__ = [
     "max_pool",
     "max_pool_backward",
     "max_pool_scatter",
+    "pad_images",
     "pooled_forward",
     "pooled_input_gradient",
     "pooled_small_weight_gradient",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.rows import clear_row, copy_row
 from minicnn.kernels.six import six_from, six_sums, store_six
 from minicnn.kernels.vectors import add, fill, load, store
 
@@ -63,9 +64,7 @@ def spread(
     lanes = weight.shape[2]
     M = sent.shape[1]
     for n in range(N):
-        for h in range(height):
-            for i in range(row):
-                image[h, i] = 0
+        clear_row(image, 0, height * row)
         for oh in range(P // OW):
             first = n * P + oh * OW
             if lanes == NARROW:
@@ -81,7 +80,7 @@ def spread(
                     i += row
                     s += R
         for h in range(H):
-            _copy_row(image, inside + h * row, width, dx, (n * H + h) * width)
+            copy_row(image, inside + h * row, width, dx, (n * H + h) * width)
 
 
 @numba.njit(inline="always")
@@ -113,12 +112,3 @@ def _add_row(sent: Array, s: int, R: int, image: Array, i: int) -> None:
     for q in range(R - R % NARROW, R):
         v = add(load(image, i + q, 1), load(sent, s + q, 1))
         store(image, i + q, v)
-
-
-@numba.njit(inline="always")
-def _copy_row(image: Array, i: int, count: int, dx: Array, o: int) -> None:
-    """Copy so many numbers."""
-    for q in range(0, count - NARROW + 1, NARROW):
-        store(dx, o + q, load(image, i + q, NARROW))
-    for q in range(count - count % NARROW, count):
-        store(dx, o + q, load(image, i + q, 1))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import memory
+from minicnn import kernels, memory
 from minicnn.shapes import FloatArray, Shape, Window
 
 
@@ -46,14 +46,8 @@ def padded(x: FloatArray, window: Window) -> FloatArray:
     height, width = (OH - 1) * SH + KH, (OW - 1) * SW + KW  # what the windows see
     if top == 0 and left == 0 and height <= H and width <= W:
         return np.ascontiguousarray(x)
-    bottom, right = min(H, height - top), min(W, width - left)
     result: FloatArray = memory.empty((N, height, width, C), x.dtype)
-    result[:, :top] = 0
-    result[:, top + bottom :] = 0
-    rows = result[:, top : top + bottom]
-    rows[:, :, :left] = 0
-    rows[:, :, left + right :] = 0
-    rows[:, :, left : left + right] = x[:, :bottom, :right]
+    kernels.pad_images(np.ascontiguousarray(x), top, left, result)
     return result
 
 
