@@ -69,32 +69,46 @@ def transform_images(
         th, tw = divmod(place, TW)
         corner = n * H * row + 2 * th * row + 2 * tw * C
         for c in range(0, C, NARROW):
-            left, i, v = C - c, corner + c, t * C + c
-            # Bᵀ x, a column at a time; then each of its rows times B, where it has been stored
-            for j in range(4):
-                k = i + j * C
-                d0, d1, d2, d3 = _differences(
-                    load_some(x, k, left),
-                    load_some(x, k + row, left),
-                    load_some(x, k + 2 * row, left),
-                    load_some(x, k + 3 * row, left),
-                )
-                store_some(transformed, v + j * plane, d0, left)
-                store_some(transformed, v + (4 + j) * plane, d1, left)
-                store_some(transformed, v + (8 + j) * plane, d2, left)
-                store_some(transformed, v + (12 + j) * plane, d3, left)
-            for j in range(4):
-                k = v + 4 * j * plane
-                d0, d1, d2, d3 = _differences(
-                    load_some(transformed, k, left),
-                    load_some(transformed, k + plane, left),
-                    load_some(transformed, k + 2 * plane, left),
-                    load_some(transformed, k + 3 * plane, left),
-                )
-                store_some(transformed, k, d0, left)
-                store_some(transformed, k + plane, d1, left)
-                store_some(transformed, k + 2 * plane, d2, left)
-                store_some(transformed, k + 3 * plane, d3, left)
+            i, o = corner + c, t * C + c
+            if C - c >= NARROW:  # a constant instead of what is left: no masks
+                _transform(x, i, row, C, NARROW, transformed, o, plane)
+            else:
+                _transform(x, i, row, C, C - c, transformed, o, plane)
+
+
+@numba.njit(inline="always")
+def _transform(
+    x: Array, i: int, row: int, C: int, left: int, transformed: Array, o: int, plane: int
+) -> None:
+    """Write the 16 elements of a tile, one row after another, for the first `left` channels."""
+    i1, i2 = i + row, i + 2 * row
+    _store_differences(x, i, i2, -1, C, left, transformed, o, plane)
+    _store_differences(x, i1, i2, 1, C, left, transformed, o + 4 * plane, plane)
+    _store_differences(x, i2, i1, -1, C, left, transformed, o + 8 * plane, plane)
+    _store_differences(x, i1, i1 + 2 * row, -1, C, left, transformed, o + 12 * plane, plane)
+
+
+@numba.njit(inline="always")
+def _store_differences(
+    x: Array, i: int, j: int, sign: int, C: int, left: int, out: Array, o: int, plane: int
+) -> None:
+    """Write a row of ``Bᵀ x``, which is row i of x with row j added or subtracted, times B."""
+    d0, d1, d2, d3 = _differences(
+        _combined(x, i, j, sign, left),
+        _combined(x, i + C, j + C, sign, left),
+        _combined(x, i + 2 * C, j + 2 * C, sign, left),
+        _combined(x, i + 3 * C, j + 3 * C, sign, left),
+    )
+    store_some(out, o, d0, left)
+    store_some(out, o + plane, d1, left)
+    store_some(out, o + 2 * plane, d2, left)
+    store_some(out, o + 3 * plane, d3, left)
+
+
+@numba.njit(inline="always")
+def _combined(x: Array, i: int, j: int, sign: int, left: int) -> Vector:
+    a, b = load_some(x, i, left), load_some(x, j, left)
+    return add(a, b) if sign > 0 else subtract(a, b)
 
 
 @kernel
