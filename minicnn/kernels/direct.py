@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.rows import pad_image
 from minicnn.kernels.six import load_six, six_from, six_sums, store_six
 from minicnn.kernels.vectors import at, broadcast, load, multiply_add
 
@@ -25,9 +26,10 @@ Indices = NDArray[np.int64]
 @kernel
 def direct_forward(
     x: Array,
-    image: int,
-    corners: Indices,
+    image: tuple[int, int, int, int],
+    padded: Array,
     row: int,
+    corners: Indices,
     KH: int,
     weight: Array,
     bias: Array,
@@ -36,15 +38,19 @@ def direct_forward(
     """Compute ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, corners[p] + kh·row + q] · weight[kh, q, f]``.
 
     The loop nest is n, f, p, kh, q. Six pixels and one vector of channels are a tile; a block of
-    weights stays in the first-level cache while the pixels of an image go by.
+    weights stays in the first-level cache while the pixels of an image go by. An image that needs
+    padding is copied just before, into a place that stays in the second-level cache.
 
     Parameters
     ----------
-    x : ndarray (N, image)
-    image : int
-        Numbers from one image to the next.
-    corners : ndarray of int (P,)
+    x : ndarray (N·H·W·C,)
+    image : tuple of int
+        H, W·C, and the rows and numbers of padding before them.
+    padded : ndarray (H'·row,) or (0,)
+        Room for one image with its padding; empty if it has none.
     row : int
+        Numbers from one row of a (padded) image to the next.
+    corners : ndarray of int (P,)
     KH : int
     weight : ndarray (blocks, KH·R, lanes)
         Filled up with zeros.
@@ -54,30 +60,36 @@ def direct_forward(
     """
     lanes = weight.shape[2]
     if lanes == NARROW:
-        _convolve(x, image, corners, row, KH, weight, bias, y, NARROW)
+        _convolve(x, image, padded, row, corners, KH, weight, bias, y, NARROW)
     elif lanes == WIDE:
-        _convolve(x, image, corners, row, KH, weight, bias, y, WIDE)
+        _convolve(x, image, padded, row, corners, KH, weight, bias, y, WIDE)
     elif lanes == WIDEST:
-        _convolve(x, image, corners, row, KH, weight, bias, y, WIDEST)
+        _convolve(x, image, padded, row, corners, KH, weight, bias, y, WIDEST)
 
 
 @numba.njit(inline="always")
 def _convolve(
     x: Array,
-    image: int,
-    corners: Indices,
+    image: tuple[int, int, int, int],
+    padded: Array,
     row: int,
+    corners: Indices,
     KH: int,
     weight: Array,
     bias: Array,
     y: Array,
     lanes: int,
 ) -> None:
+    H, W, top, left = image
     N, P, F = y.shape
     K = weight.shape[1]
     R = K // KH
+    source = padded if padded.size > 0 else x
     for n in range(N):
-        base, first = n * image, n * P
+        base, first = n * H * W, n * P
+        if padded.size > 0:
+            pad_image(x, base, H, W, top, left, padded, 0, padded.size // row, row)
+            base = 0
         for f in range(0, F, lanes):
             s = load(bias, f, lanes)
             for p in range(0, P, 6):
@@ -89,7 +101,7 @@ def _convolve(
                     b = base + kh * row
                     pixels = (b + c0, b + c1, b + c2, b + c3, b + c4, b + c5)
                     w = f * K + kh * R * lanes
-                    sums = six_sums(x, pixels, R, 1, weight, w, lanes, sums, lanes)
+                    sums = six_sums(source, pixels, R, 1, weight, w, lanes, sums, lanes)
                 i0, i1, i2 = (first + i0) * F, (first + i1) * F, (first + i2) * F
                 i3, i4, i5 = (first + i3) * F, (first + i4) * F, (first + i5) * F
                 store_six(y, (i0, i1, i2, i3, i4, i5), f, F - f, sums, lanes)

@@ -43,6 +43,46 @@ def clear_row(out: Array, o: int, count: int) -> None:
         store(out, o + q, fill(out, 0, 1))
 
 
+@numba.njit(inline="always")
+def pad_image(
+    x: Array,
+    i: int,
+    H: int,
+    W: int,
+    top: int,
+    left: int,
+    padded: Array,
+    o: int,
+    height: int,
+    width: int,
+) -> None:
+    """Copy an image of H rows of W numbers into one of `height` rows of `width` numbers.
+
+    Parameters
+    ----------
+    x : ndarray
+    i : int
+        Where the image begins in the flat `x`.
+    H, W : int
+    top, left : int
+        Rows and numbers of zeros before it.
+    padded : ndarray
+    o : int
+        Where the image begins in the flat `padded`.
+    height, width : int
+    """
+    count = max(0, min(W, width - left))
+    before = min(left, width)
+    for h in range(height):
+        if top <= h < top + H:
+            clear_row(padded, o, before)
+            copy_row(x, i + (h - top) * W, count, padded, o + before)
+            clear_row(padded, o + before + count, width - before - count)
+        else:
+            clear_row(padded, o, width)
+        o += width
+
+
 @kernel
 def pad_images(x: Array, top: int, left: int, padded: Array) -> None:
     """Copy images into larger ones, from row `top` and column `left` on, with zeros around them.
@@ -58,15 +98,6 @@ def pad_images(x: Array, top: int, left: int, padded: Array) -> None:
     """
     N, H, W, C = x.shape
     _, height, width, _ = padded.shape
-    row = width * C
-    count = max(0, min(W, width - left)) * C
-    before = min(left, width) * C
     for n in range(N):
-        for h in range(height):
-            o = (n * height + h) * row
-            if top <= h < top + H:
-                clear_row(padded, o, before)
-                copy_row(x, (n * H + h - top) * W * C, count, padded, o + before)
-                clear_row(padded, o + before + count, row - before - count)
-            else:
-                clear_row(padded, o, row)
+        i, o = n * H * W * C, n * height * width * C
+        pad_image(x, i, H, W * C, top, left * C, padded, o, height, width * C)

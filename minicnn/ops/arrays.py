@@ -29,6 +29,21 @@ def corners(rows: int, columns: int, down: int, right: int) -> NDArray[np.int64]
     return np.ascontiguousarray(table.ravel(), dtype=np.int64)
 
 
+def seen_by(window: Window) -> tuple[int, int]:
+    """Return how many rows and columns of the padded image the windows see.
+
+    Parameters
+    ----------
+    window : Window
+
+    Returns
+    -------
+    tuple of int
+    """
+    KH, KW, SH, SW, _, _, OH, OW = window
+    return (OH - 1) * SH + KH, (OW - 1) * SW + KW
+
+
 def padded(x: FloatArray, window: Window) -> FloatArray:
     """Return the images with as many zeros around them as the windows reach; `x` itself if none.
 
@@ -41,9 +56,9 @@ def padded(x: FloatArray, window: Window) -> FloatArray:
     -------
     ndarray (N, H', W', C), C order
     """
-    KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
-    height, width = (OH - 1) * SH + KH, (OW - 1) * SW + KW  # what the windows see
+    top, left = window.top, window.left
+    height, width = seen_by(window)
     if top == 0 and left == 0 and height <= H and width <= W:
         return np.ascontiguousarray(x)
     result: FloatArray = memory.empty((N, height, width, C), x.dtype)

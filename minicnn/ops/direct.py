@@ -3,7 +3,7 @@
 import numpy as np
 
 from minicnn import kernels, memory
-from minicnn.ops.arrays import corners, filled, in_blocks, padded
+from minicnn.ops.arrays import corners, filled, in_blocks, padded, seen_by
 from minicnn.shapes import FloatArray, Window
 
 # What the pixels of a block may take of the first-level cache while the gradient of the weights is
@@ -34,15 +34,18 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
         y = spread(np.ascontiguousarray(x), turned, seen, window.OH, window.OW)
         y += bias
         return y
-    x = padded(x, window)
-    N, row = len(x), x[0, 0].size
+    N, H, W = x.shape[:3]
+    height, width = seen_by(window)
+    needed = window.top > 0 or window.left > 0 or height > H or width > W
+    row = (width if needed else W) * C
     lanes = kernels.lanes_for(F)
     y = memory.empty((N, window.OH, window.OW, F), x.dtype)
     kernels.direct_forward(
-        x,
-        x[0].size,
-        corners(window.OH, window.OW, window.SH * row, window.SW * x.shape[3]),
+        np.ascontiguousarray(x).reshape(-1),
+        (H, W * C, window.top, window.left * C),
+        memory.empty((height * row if needed else 0,), x.dtype),
         row,
+        corners(window.OH, window.OW, window.SH * row, window.SW * C),
         window.KH,
         in_blocks(weight.reshape(-1, F), lanes),
         filled(bias, lanes),
