@@ -10,14 +10,12 @@ debugger or for coverage.
 from minicnn.kernels.activations import RELU_LANES, relu_backward, relu_forward
 from minicnn.kernels.compilation import announce_compilation
 from minicnn.kernels.dense import dense_gradients
-from minicnn.kernels.direct import direct_forward, direct_weight_gradient
-from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.direct import (
     direct_few_weight_gradient,
     direct_forward,
     direct_weight_gradient,
 )
-from minicnn.kernels.losses import cross_entropy
+from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import NARROW, lanes_for
 from minicnn.kernels.matmul import matmul
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
@@ -26,7 +24,6 @@ from minicnn.kernels.pooled import pooled_forward
 from minicnn.kernels.pooled_gradients import ROW, pooled_input_gradient, pooled_weight_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
-from minicnn.kernels.pooling import max_pool, max_pool_backward
 from minicnn.kernels.rows import pad_images
 from minicnn.kernels.spread import spread
 from minicnn.kernels.sums import sum_rows

@@ -63,7 +63,7 @@ def direct_forward(
         _convolve(x, image, padded, row, corners, KH, weight, bias, y, NARROW)
     elif lanes == WIDE:
         _convolve(x, image, padded, row, corners, KH, weight, bias, y, WIDE)
-    elif lanes == WIDEST:
+    else:
         _convolve(x, image, padded, row, corners, KH, weight, bias, y, WIDEST)
 
 
@@ -152,7 +152,7 @@ def direct_weight_gradient(
         _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, NARROW)
     elif lanes == WIDE:
         _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, WIDE)
-    elif lanes == WIDEST:
+    else:
         _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, WIDEST)
 
 

@@ -38,7 +38,12 @@ def _features() -> str:
     return "" if vars(config)["CPU_NAME"] == "generic" else str(get_host_cpu_features())
 
 
-NARROW, WIDE, WIDEST = tiles_for(_features())
+def _tiles() -> tuple[int, int, int]:
+    """Return the lanes of the three tiles; small ones as plain Python, which has no registers."""
+    return (2, 4, 8) if vars(config)["DISABLE_JIT"] else tiles_for(_features())
+
+
+NARROW, WIDE, WIDEST = _tiles()
 
 
 def lanes_for(F: int) -> int:

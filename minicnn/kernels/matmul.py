@@ -69,7 +69,7 @@ def matmul(
         _product(a, row, column, K, room, start, relu, out, NARROW)
     elif lanes == WIDE:
         _product(a, row, column, K, room, start, relu, out, WIDE)
-    elif lanes == WIDEST:
+    else:
         _product(a, row, column, K, room, start, relu, out, WIDEST)
 
 

@@ -130,7 +130,7 @@ def pooled_forward(
         _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, NARROW)
     elif lanes == WIDE:
         _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDE)
-    elif lanes == WIDEST:
+    else:
         _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDEST)
 
 

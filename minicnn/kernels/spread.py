@@ -71,7 +71,7 @@ def spread(
                 _send(dy, first, weight, sent, NARROW)
             elif lanes == WIDE:
                 _send(dy, first, weight, sent, WIDE)
-            elif lanes == WIDEST:
+            else:
                 _send(dy, first, weight, sent, WIDEST)
             for ow in range(OW):
                 i, s = oh * down + ow * right, ow * M

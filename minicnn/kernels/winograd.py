@@ -131,7 +131,7 @@ def winograd_products(images: Array, weight: Array, count: int, products: Array)
         _multiply(images, weight, count, products, NARROW)
     elif lanes == WIDE:
         _multiply(images, weight, count, products, WIDE)
-    elif lanes == WIDEST:
+    else:
         _multiply(images, weight, count, products, WIDEST)
 
 

@@ -87,7 +87,7 @@ def winograd_products_gradient(
         _correlate(images, gradients, count, dweight, NARROW)
     elif lanes == WIDE:
         _correlate(images, gradients, count, dweight, WIDE)
-    elif lanes == WIDEST:
+    else:
         _correlate(images, gradients, count, dweight, WIDEST)
 
 

@@ -45,8 +45,9 @@ def conv2d_max_pool2d(
 ) -> tuple[FloatArray, Conv2DMaxPool2DCache]:
     """Convolve, cut off what is negative if asked to, and take the maximum of each 2×2 square.
 
-    ``y = max_pool2d(relu(conv2d(x, weight, bias)), 2)``, the same numbers to the last bit; but the
-    map before the pool is never written, and rows and columns that the pool drops are not computed.
+    ``y = max_pool2d(relu(conv2d(x, weight, bias)), 2)``, the same numbers up to the order in which
+    sums are taken; but the map before the pool is never written, and rows and columns that the pool
+    drops are not computed.
 
     Parameters
     ----------
