@@ -16,6 +16,7 @@ from numba.core.codegen import get_host_cpu_features
 from numba.core.sigutils import normalize_signature
 
 Function = TypeVar("Function", bound=Callable[..., None])
+Piece = TypeVar("Piece", bound=Callable[..., Any])
 
 
 def _version() -> str:
@@ -38,6 +39,19 @@ def _version() -> str:
 _VERSION = _version()[:12]
 
 
+# error_model: a division by zero gives infinity as in NumPy; to look for one each time, as Python
+# does, would keep the compiler from using vectors.
+# _nrt: kernels make no arrays. With Numba's reference counting, which they do not need, each array
+# would be counted up and down in the innermost loops, and every vector register be saved and loaded
+# around it: some kernels take twice as long.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": {"contract"},
+    "error_model": "numpy",
+    "_nrt": False,
+}
+
+
 def kernel(function: Function) -> Function:
     """Make a kernel: compiled at its first call, cached on disk, without the GIL.
 
@@ -54,22 +68,29 @@ def kernel(function: Function) -> Function:
     callable
     """
     function.__qualname__ += f"_{_VERSION}"
-    # error_model: a division by zero gives infinity as in NumPy; to look for one each time, as
-    # Python does, would keep the compiler from using vectors.
-    # _nrt: kernels make no arrays. With Numba's reference counting, which they do not need, each
-    # array would be counted up and down in the innermost loops, and every vector register be saved
-    # and loaded around it: some kernels take twice as long.
-    options: dict[str, Any] = {
-        "nogil": True,
-        "fastmath": {"contract"},
-        "error_model": "numpy",
-        "_nrt": False,
-    }
-    compiled: Any = numba.njit(**options)(function)
+    compiled: Any = numba.njit(**_OPTIONS)(function)
     if not vars(config)["DISABLE_JIT"]:  # else it is the function itself
         # This is what ``cache=True`` does, which has no way to hand over a cache of one's own.
         compiled._cache = _cache_for(function)
     return cast(Function, compiled)
+
+
+def piece(function: Piece) -> Piece:
+    """Make a piece of kernels: a function that the compiler puts in place wherever it is called.
+
+    A piece that takes the lanes of a tile must be put there earlier, by Numba
+    (``numba.njit(inline="always")``), which alone sees that they are a constant; that takes several
+    times as long to compile.
+
+    Parameters
+    ----------
+    function : callable
+
+    Returns
+    -------
+    callable
+    """
+    return cast(Piece, numba.njit(**_OPTIONS, forceinline=True)(function))
 
 
 # ---------------------------------------------------------------- a cache that may fail

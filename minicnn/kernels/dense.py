@@ -69,7 +69,9 @@ def dense_gradients(
             dbias[j] += g
         for j in range(outputs, rows.shape[1]):
             rows[n, j] = 0
-    matmul(x, 1, inputs, N, rows, rows, start, False, dweight, lanes)
+    # for mere constants the product would be compiled anew
+    one, without = np.int64(1), np.bool_(False)
+    matmul(x, one, inputs, N, rows, rows, start, without, dweight, lanes)
     if dx.size > 0:
         for j in range(outputs):
             for n in range(N):
@@ -79,12 +81,12 @@ def dense_gradients(
         matmul(
             weight,
             outputs,
-            1,
+            one,
             outputs,
             columns,
             columns,
             start,
-            False,
+            without,
             dx_transposed,
             lanes_of_images,
         )

@@ -4,11 +4,10 @@ Of four pixels at most one passes a gradient on, and none where the ReLU made th
 kernel would multiply seven zeros in eight.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.pooled import DEAD
 from minicnn.kernels.vectors import (
     at,
@@ -29,7 +28,7 @@ Indices = NDArray[np.int64]
 ROW = 8
 
 
-@numba.njit(inline="always")
+@piece
 def _add_stretches(
     target: Array,
     t: int,
@@ -84,7 +83,7 @@ def _add_stretches(
         store(target, t + q, d)
 
 
-@numba.njit(inline="always")
+@piece
 def _add_rows(
     target: Array,
     t: int,
@@ -160,6 +159,7 @@ def pooled_weight_gradient(
     """
     N, P, F = dy.shape
     R, Rp = dweight.shape[0] // KH, dtransposed.shape[2]
+    begin = np.int64(0)  # of the list; as a mere constant it would compile `_add_stretches` anew
     dtransposed[:] = 0
     dbias[:] = 0
     for n in range(N):
@@ -184,7 +184,7 @@ def pooled_weight_gradient(
                 for kh in range(KH):
                     stretch = t + kh * Rp
                     _add_stretches(
-                        dtransposed, stretch, value, place, 0, alive, x, kh * row, length, Rp
+                        dtransposed, stretch, value, place, begin, alive, x, kh * row, length, Rp
                     )
     for f in range(F):
         for kh in range(KH):
@@ -271,7 +271,7 @@ def pooled_input_gradient(
 BITS, MOST = 12, 4095
 
 
-@numba.njit(inline="always")
+@piece
 def _list_winners(
     dy: Array,
     winner: Bytes,

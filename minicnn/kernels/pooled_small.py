@@ -6,11 +6,10 @@ A first convolution on grey images sees nine numbers at a time. To list the winn
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.pooled import DEAD
 from minicnn.kernels.vectors import (
@@ -107,7 +106,7 @@ def pooled_small_weight_gradient(
                     _store_three(dweight, k2 * R, q, q1, q2, F, f, a2)
 
 
-@numba.njit(inline="always")
+@piece
 def _add_square(
     x: Array, c: int, steps: tuple[int, int, int, int], g: Vector, a0: Three, a1: Three, a2: Three
 ) -> tuple[Three, Three, Three]:
@@ -120,7 +119,7 @@ def _add_square(
     )
 
 
-@numba.njit(inline="always")
+@piece
 def _add_three(x: Array, c: int, steps: tuple[int, int, int, int], g: Vector, sums: Three) -> Three:
     a, b, d = sums
     return (
@@ -130,7 +129,7 @@ def _add_three(x: Array, c: int, steps: tuple[int, int, int, int], g: Vector, su
     )
 
 
-@numba.njit(inline="always")
+@piece
 def _load_three(array: Array, k: int, q0: int, q1: int, q2: int, F: int, f: int) -> Three:
     return (
         load(array, (k + q0) * F + f, NARROW),
@@ -139,7 +138,7 @@ def _load_three(array: Array, k: int, q0: int, q1: int, q2: int, F: int, f: int)
     )
 
 
-@numba.njit(inline="always")
+@piece
 def _store_three(
     array: Array, k: int, q0: int, q1: int, q2: int, F: int, f: int, sums: Three
 ) -> None:

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.patches import Window
 from minicnn.kernels.pooled import store_strongest
@@ -207,7 +207,7 @@ def _max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array, lan
         _clear(dx, image + begun * row, image + H * row)
 
 
-@numba.njit(inline="always")
+@piece
 def _clear(array: Array, start: int, end: int) -> None:
     for i in range(start, end, NARROW):
         store(array, i, fill(array, 0, NARROW))

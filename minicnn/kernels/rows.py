@@ -1,17 +1,16 @@
 """Rows of images: copied, and padded with zeros."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.vectors import fill, load, store
 
 Array = NDArray[np.float32]
 
 
-@numba.njit(inline="always")
+@piece
 def copy_row(a: Array, i: int, count: int, out: Array, o: int) -> None:
     """Copy so many numbers from ``a[i]`` on to ``out[o]`` and on.
 
@@ -28,7 +27,7 @@ def copy_row(a: Array, i: int, count: int, out: Array, o: int) -> None:
         store(out, o + q, load(a, i + q, 1))
 
 
-@numba.njit(inline="always")
+@piece
 def clear_row(out: Array, o: int, count: int) -> None:
     """Write so many zeros to ``out[o]`` and on.
 
@@ -43,7 +42,7 @@ def clear_row(out: Array, o: int, count: int) -> None:
         store(out, o + q, fill(out, 0, 1))
 
 
-@numba.njit(inline="always")
+@piece
 def pad_image(
     x: Array,
     i: int,

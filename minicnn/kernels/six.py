@@ -7,6 +7,7 @@ four rows of `minicnn.kernels.tiles`; where there are few, more of the last tile
 
 import numba
 
+from minicnn.kernels.compilation import piece
 from minicnn.kernels.tiles import Array, Vector, load_four, store_four
 from minicnn.kernels.vectors import broadcast, load, load_first, multiply_add, store, store_first
 
@@ -14,7 +15,7 @@ Six = tuple[Vector, Vector, Vector, Vector, Vector, Vector]
 SixPlaces = tuple[int, int, int, int, int, int]
 
 
-@numba.njit(inline="always")
+@piece
 def six_from(i: int, count: int) -> SixPlaces:
     """Return the numbers of six rows from `i` on, as `four_from`.
 

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
 from minicnn.kernels.rows import clear_row, copy_row
 from minicnn.kernels.six import six_from, six_sums, store_six
@@ -104,7 +104,7 @@ def _send(dy: Array, first: int, weight: Array, sent: Array, lanes: int) -> None
             store_six(sent, (i0 * M, i1 * M, i2 * M, i3 * M, i4 * M, i5 * M), m, lanes, sums, lanes)
 
 
-@numba.njit(inline="always")
+@piece
 def _add_row(sent: Array, s: int, R: int, image: Array, i: int) -> None:
     """Add R numbers."""
     for q in range(0, R - NARROW + 1, NARROW):

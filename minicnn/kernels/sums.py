@@ -1,10 +1,9 @@
 """Sums over all pixels: the gradient of a bias."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.tiles import load_some, store_some
 from minicnn.kernels.vectors import add, fill
@@ -41,7 +40,7 @@ def sum_rows(dy: Array, dbias: Array) -> None:
                 _add(dy, p * F + f, rows, dbias, f, F - f)
 
 
-@numba.njit(inline="always")
+@piece
 def _add(dy: Array, i: int, rows: int, dbias: Array, f: int, left: int) -> None:
     F = dbias.size
     even, odd = load_some(dbias, f, left), fill(dy, 0, NARROW)

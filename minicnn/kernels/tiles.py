@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.kernels.compilation import piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.vectors import (
     at,
@@ -31,7 +32,7 @@ Four = tuple[Vector, Vector, Vector, Vector]
 Places = tuple[int, int, int, int]
 
 
-@numba.njit(inline="always")
+@piece
 def four_from(i: int, count: int) -> Places:
     """Return the numbers of four rows from `i` on.
 
@@ -50,7 +51,7 @@ def four_from(i: int, count: int) -> Places:
     return i, min(i + 1, count - 1), min(i + 2, count - 1), min(i + 3, count - 1)
 
 
-@numba.njit(inline="always")
+@piece
 def load_some(array: Array, i: int, left: int) -> Vector:
     """Return NARROW numbers from ``array[i]`` on; where fewer are left, those and zeros.
 
@@ -67,7 +68,7 @@ def load_some(array: Array, i: int, left: int) -> Vector:
     return load(array, i, NARROW) if left >= NARROW else load_first(array, i, left, NARROW)
 
 
-@numba.njit(inline="always")
+@piece
 def store_some(array: Array, i: int, v: Vector, left: int) -> None:
     """Write a vector of NARROW lanes to ``array[i]`` and on, as far as numbers are left.
 
@@ -165,7 +166,7 @@ def positive_four(vectors: Four, like: Array, lanes: int) -> Four:
     )
 
 
-@numba.njit(inline="always")
+@piece
 def transpose(matrix: Array, first: int, transposed: Array) -> None:
     """Write a matrix with its axes exchanged: ``transposed[j, i] = matrix[first + i·columns + j]``.
 

@@ -23,7 +23,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
 from minicnn.kernels.pooled import store_strongest
 from minicnn.kernels.six import six_from, six_sums, store_six
@@ -40,13 +40,13 @@ Bytes = NDArray[np.uint8]
 Vector = Any
 
 
-@numba.njit(inline="always")
+@piece
 def _differences(d0: Vector, d1: Vector, d2: Vector, d3: Vector) -> Four:
     """Return ``Bᵀ d``."""
     return subtract(d0, d2), add(d1, d2), subtract(d2, d1), subtract(d1, d3)
 
 
-@numba.njit(inline="always")
+@piece
 def transform_images(
     x: Array, TH: int, TW: int, first: int, count: int, transformed: Array
 ) -> None:
@@ -64,6 +64,7 @@ def transform_images(
     _, H, W, C = x.shape
     _, B, _ = transformed.shape
     row, plane = W * C, B * C
+    whole = np.int64(NARROW)  # as a mere constant it would compile the pieces a second time
     for t in range(count):
         n, place = divmod(first + t, TH * TW)
         th, tw = divmod(place, TW)
@@ -71,24 +72,25 @@ def transform_images(
         for c in range(0, C, NARROW):
             i, o = corner + c, t * C + c
             if C - c >= NARROW:  # a constant instead of what is left: no masks
-                _transform(x, i, row, C, NARROW, transformed, o, plane)
+                _transform(x, i, row, C, whole, transformed, o, plane)
             else:
                 _transform(x, i, row, C, C - c, transformed, o, plane)
 
 
-@numba.njit(inline="always")
+@piece
 def _transform(
     x: Array, i: int, row: int, C: int, left: int, transformed: Array, o: int, plane: int
 ) -> None:
     """Write the 16 elements of a tile, one row after another, for the first `left` channels."""
     i1, i2 = i + row, i + 2 * row
-    _store_differences(x, i, i2, -1, C, left, transformed, o, plane)
-    _store_differences(x, i1, i2, 1, C, left, transformed, o + 4 * plane, plane)
-    _store_differences(x, i2, i1, -1, C, left, transformed, o + 8 * plane, plane)
-    _store_differences(x, i1, i1 + 2 * row, -1, C, left, transformed, o + 12 * plane, plane)
+    plus, minus = np.int64(1), np.int64(-1)
+    _store_differences(x, i, i2, minus, C, left, transformed, o, plane)
+    _store_differences(x, i1, i2, plus, C, left, transformed, o + 4 * plane, plane)
+    _store_differences(x, i2, i1, minus, C, left, transformed, o + 8 * plane, plane)
+    _store_differences(x, i1, i1 + 2 * row, minus, C, left, transformed, o + 12 * plane, plane)
 
 
-@numba.njit(inline="always")
+@piece
 def _store_differences(
     x: Array, i: int, j: int, sign: int, C: int, left: int, out: Array, o: int, plane: int
 ) -> None:
@@ -105,7 +107,7 @@ def _store_differences(
     store_some(out, o + 3 * plane, d3, left)
 
 
-@numba.njit(inline="always")
+@piece
 def _combined(x: Array, i: int, j: int, sign: int, left: int) -> Vector:
     a, b = load_some(x, i, left), load_some(x, j, left)
     return add(a, b) if sign > 0 else subtract(a, b)
@@ -166,7 +168,7 @@ def _multiply(images: Array, weight: Array, count: int, products: Array, lanes: 
                 store_six(products, places, f, lanes, sums, lanes)
 
 
-@numba.njit(inline="always")
+@piece
 def _two_sums(m: Array, i: int, step: int) -> tuple[Vector, Vector]:
     """Return ``Aᵀ m`` of the four numbers from `i` on."""
     m0, m1 = load(m, i, NARROW), load(m, i + step, NARROW)
@@ -174,7 +176,7 @@ def _two_sums(m: Array, i: int, step: int) -> tuple[Vector, Vector]:
     return add(m0, add(m1, m2)), subtract(subtract(m1, m2), m3)
 
 
-@numba.njit(inline="always")
+@piece
 def _outputs(products: Array, i: int, plane: int, bias: Vector) -> Four:
     """Return the four outputs of a tile, in row order: ``Aᵀ m A + bias``."""
     a0, a1 = _two_sums(products, i, plane)  # the first row of m A

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST
 from minicnn.kernels.six import load_six, six_from, six_sums, store_six
 from minicnn.kernels.tiles import Four, load_some
@@ -21,13 +21,13 @@ Array = NDArray[np.float32]
 Vector = Any
 
 
-@numba.njit(inline="always")
+@piece
 def _spread(a: Vector, b: Vector, zero: Vector) -> Four:
     """Return ``A y`` of two numbers."""
     return a, add(a, b), subtract(a, b), subtract(zero, b)
 
 
-@numba.njit(inline="always")
+@piece
 def _transform_gradients(dy: Array, first: int, count: int, transformed: Array) -> None:
     """Compute ``transformed[:, t] = A dy Aᵀ`` of the tiles from `first` on; 0 outside of dy.
 
@@ -57,7 +57,7 @@ def _transform_gradients(dy: Array, first: int, count: int, transformed: Array) 
             _store_spread(transformed, z + 12 * plane, plane, a[3], b[3])
 
 
-@numba.njit(inline="always")
+@piece
 def _store_spread(out: Array, i: int, step: int, a: Vector, b: Vector) -> None:
     z0, z1, z2, z3 = _spread(a, b, fill(out, 0, NARROW))
     store(out, i, z0)

@@ -5,11 +5,10 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.tiles import Four, load_some, store_some
 from minicnn.kernels.vectors import add, fill, load, multiply_add, store, subtract
@@ -45,7 +44,7 @@ def winograd_weights(weight: Array, transformed: Array) -> None:
             _store_filtered(transformed, place + 12 * plane, plane, a[3], b[3], d[3])
 
 
-@numba.njit(inline="always")
+@piece
 def _filter(weight: Array, i: int, step: int, left: int) -> Four:
     """Return ``G w`` of the three weights from `i` on."""
     w0 = load_some(weight, i, left)
@@ -54,14 +53,14 @@ def _filter(weight: Array, i: int, step: int, left: int) -> Four:
     return _filtered(weight, w0, w1, w2)
 
 
-@numba.njit(inline="always")
+@piece
 def _filtered(like: Array, w0: Vector, w1: Vector, w2: Vector) -> Four:
     half, minus_half = fill(like, 0.5, NARROW), fill(like, -0.5, NARROW)
     middle = multiply_add(half, add(w0, w2), fill(like, 0, NARROW))
     return w0, multiply_add(half, w1, middle), multiply_add(minus_half, w1, middle), w2
 
 
-@numba.njit(inline="always")
+@piece
 def _store_filtered(out: Array, i: int, step: int, w0: Vector, w1: Vector, w2: Vector) -> None:
     u0, u1, u2, u3 = _filtered(out, w0, w1, w2)
     store(out, i, u0)
@@ -96,7 +95,7 @@ def winograd_weights_gradient(dtransformed: Array, dweight: Array) -> None:
             _store_gathered(dweight, place + 6 * s, s, F - f, a[2], b[2], d[2], e[2])
 
 
-@numba.njit(inline="always")
+@piece
 def _gather(array: Array, i: int, step: int) -> tuple[Vector, Vector, Vector]:
     """Return ``Gᵀ u`` of the four numbers from `i` on."""
     u0, u1 = load(array, i, NARROW), load(array, i + step, NARROW)
@@ -104,7 +103,7 @@ def _gather(array: Array, i: int, step: int) -> tuple[Vector, Vector, Vector]:
     return _gathered(array, u0, u1, u2, u3)
 
 
-@numba.njit(inline="always")
+@piece
 def _gathered(
     like: Array, u0: Vector, u1: Vector, u2: Vector, u3: Vector
 ) -> tuple[Vector, Vector, Vector]:
@@ -113,7 +112,7 @@ def _gathered(
     return add(u0, both), multiply_add(half, subtract(u1, u2), zero), add(both, u3)
 
 
-@numba.njit(inline="always")
+@piece
 def _store_gathered(
     out: Array, i: int, step: int, left: int, u0: Vector, u1: Vector, u2: Vector, u3: Vector
 ) -> None:
