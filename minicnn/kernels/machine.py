@@ -39,8 +39,8 @@ def _features() -> str:
 
 
 def _tiles() -> tuple[int, int, int]:
-    """Return the lanes of the three tiles; small ones as plain Python, which has no registers."""
-    return (2, 4, 8) if vars(config)["DISABLE_JIT"] else tiles_for(_features())
+    """Return the lanes of the three tiles; in plain Python, without registers, any that differ."""
+    return (8, 16, 32) if vars(config)["DISABLE_JIT"] else tiles_for(_features())
 
 
 NARROW, WIDE, WIDEST = _tiles()
