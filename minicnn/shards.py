@@ -20,6 +20,8 @@ from minicnn.shapes import FloatArray, IntArray
 from minicnn.workers import Workers
 
 SHARD = 32
+# So many shards' gradients are kept until they are added up: memory does not grow with the batch.
+GROUP = 16
 
 
 class BatchGradient:
@@ -65,13 +67,19 @@ class BatchGradient:
         """
         size = shard_size(len(batch))
         shards = [batch[start : start + size] for start in range(0, len(batch), size)]
-        shares = [len(shard) / len(batch) for shard in shards]  # of the mean over the batch
-        if len(self._gradients) < len(shards):
-            self._gradients = np.empty((len(shards), self.model.parameters.size), self.model.dtype)
-        pieces = list(zip(shards, shares, self._gradients, strict=False))
-        results = self.workers.map(lambda piece: self._shard(*piece), pieces)
-        kernels.add_rows(self._gradients, len(shards), self._total)  # in order, whoever was first
-        loss, correct = sum(loss for loss, _ in results), sum(correct for _, correct in results)
+        if len(self._gradients) < min(len(shards), GROUP):
+            rows = min(len(shards), GROUP)
+            self._gradients = np.empty((rows, self.model.parameters.size), self.model.dtype)
+        loss, correct = 0.0, 0
+        for first in range(0, len(shards), GROUP):
+            group = shards[first : first + GROUP]
+            shares = [len(shard) / len(batch) for shard in group]  # of the mean over the batch
+            pieces = list(zip(group, shares, self._gradients, strict=False))
+            results = self.workers.map(lambda piece: self._shard(*piece), pieces)
+            # in their order, whoever was first
+            kernels.add_rows(self._gradients, len(group), first == 0, self._total)
+            loss += sum(loss for loss, _ in results)
+            correct += sum(correct for _, correct in results)
         return loss, correct, self._total
 
     def _shard(self, shard: IntArray, share: float, out: FloatArray) -> tuple[float, int]:

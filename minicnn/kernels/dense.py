@@ -1,5 +1,7 @@
 """The gradients of a dense layer."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,7 +72,8 @@ def dense_gradients(
         for j in range(outputs, rows.shape[1]):
             rows[n, j] = 0
     # for mere constants the product would be compiled anew
-    one, without = np.int64(1), np.bool_(False)
+    one: Any = np.int64(1)
+    without: Any = np.bool_(False)
     matmul(x, one, inputs, N, rows, rows, start, without, dweight, lanes)
     if dx.size > 0:
         for j in range(outputs):

@@ -13,7 +13,9 @@ Scalar = float | np.floating[Any]
 
 
 @kernel
-def add_rows(rows: NDArray[np.float32], count: int, total: NDArray[np.float32]) -> None:
+def add_rows(
+    rows: NDArray[np.float32], count: int, fresh: bool, total: NDArray[np.float32]
+) -> None:
     """Add up the first rows of a matrix: ``total[i] = rows[0, i] + rows[1, i] + …``, in this order.
 
     Parameters
@@ -21,20 +23,22 @@ def add_rows(rows: NDArray[np.float32], count: int, total: NDArray[np.float32]) 
     rows : ndarray (R, P)
     count : int
         How many rows, at least one.
+    fresh : bool
+        Whether to begin with the first row; or with what is in `total`.
     total : ndarray (P,)
-        Overwritten.
+        Overwritten, or updated.
     """
     P = total.size
     for i in range(0, P, LANES):
         left = P - i
         if left >= LANES:
-            s = load(rows, i, LANES)
-            for row in range(1, count):
+            s = load(rows, i, LANES) if fresh else load(total, i, LANES)
+            for row in range(fresh, count):
                 s = add(s, load(rows, row * P + i, LANES))
             store(total, i, s)
         else:
-            t = load_first(rows, i, left, LANES)
-            for row in range(1, count):
+            t = load_first(rows, i, left, LANES) if fresh else load_first(total, i, left, LANES)
+            for row in range(fresh, count):
                 t = add(t, load_first(rows, row * P + i, left, LANES))
             store_first(total, i, t, left)
 

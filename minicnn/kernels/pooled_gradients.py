@@ -4,6 +4,8 @@ Of four pixels at most one passes a gradient on, and none where the ReLU made th
 kernel would multiply seven zeros in eight.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -159,7 +161,9 @@ def pooled_weight_gradient(
     """
     N, P, F = dy.shape
     R, Rp = dweight.shape[0] // KH, dtransposed.shape[2]
-    begin = np.int64(0)  # of the list; as a mere constant it would compile `_add_stretches` anew
+    begin: Any = np.int64(
+        0
+    )  # of the list; as a mere constant it would compile `_add_stretches` anew
     dtransposed[:] = 0
     dbias[:] = 0
     for n in range(N):

@@ -64,7 +64,7 @@ def transform_images(
     _, H, W, C = x.shape
     _, B, _ = transformed.shape
     row, plane = W * C, B * C
-    whole = np.int64(NARROW)  # as a mere constant it would compile the pieces a second time
+    whole: Any = np.int64(NARROW)  # as a mere constant it would compile the pieces a second time
     for t in range(count):
         n, place = divmod(first + t, TH * TW)
         th, tw = divmod(place, TW)
@@ -83,7 +83,8 @@ def _transform(
 ) -> None:
     """Write the 16 elements of a tile, one row after another, for the first `left` channels."""
     i1, i2 = i + row, i + 2 * row
-    plus, minus = np.int64(1), np.int64(-1)
+    plus: Any = np.int64(1)
+    minus: Any = np.int64(-1)
     _store_differences(x, i, i2, minus, C, left, transformed, o, plane)
     _store_differences(x, i1, i2, plus, C, left, transformed, o + 4 * plane, plane)
     _store_differences(x, i2, i1, minus, C, left, transformed, o + 8 * plane, plane)
