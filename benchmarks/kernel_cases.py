@@ -1,5 +1,6 @@
 """The cases of `kernels.py`, the numbers that both sides work on, and how memory is counted."""
 
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -150,3 +151,14 @@ def size(result: Any) -> int:
 def as_list(result: Any) -> list[Any]:
     """Return what a call gave, one thing or several, as a list."""
     return list(result) if isinstance(result, tuple | list) else [result]
+
+
+def copy_bandwidth(megabytes: int = 64, runs: int = 15) -> float:
+    """Return the GB/s at which one core copies memory: read and written, at best."""
+    source = np.ones(megabytes * 1_000_000, np.uint8)
+    target, best = np.zeros_like(source), np.inf
+    for _ in range(runs):
+        started = time.perf_counter()
+        np.copyto(target, source)
+        best = min(best, time.perf_counter() - started)
+    return float(2 * source.nbytes / best / 1e9)

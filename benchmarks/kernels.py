@@ -4,18 +4,23 @@
     python benchmarks/kernels.py --quick
 
 Each convolution is timed forward, for the gradient of its input (dx) and for that of its weights
-(dweight, dbias with it), on 32 images. Ours is `backend="auto"`; beside it stand `"im2col"`,
-which gives dx only together with dweight, and the loops of `"reference"`: plain Python, timed
-once on one image, times 32, and left out where even that takes long. PyTorch's operators are called
-without autograd, contiguous and channels_last, in a process of its own; the faster of the two is
-what we are compared with. The two sides take turns, round by round, and a ratio is the median over
-the rounds of PyTorch's time by ours: above 1 we are faster.
+(dweight, dbias with it), on 32 images. Ours is `backend="auto"`, what a user gets; `auto_backend`
+says what it has chosen. Beside it stand, for comparison, "direct", "winograd" where it can be used,
+"im2col", which gives dx only together with dweight, and the loops of "reference": plain Python,
+timed once on one image, times 32, and left out where even that takes long. Of two ways that are the
+same one is timed. Our ops run inside `minicnn.memory.workspace()`, as in training: memory is kept
+from call to call, as PyTorch's allocator keeps its own. PyTorch's operators are called without
+autograd, contiguous and channels_last, in a process of its own; the faster of the two is what we
+are compared with. The two sides take turns, round by round, and a ratio is the median over the
+rounds of PyTorch's time by ours: above 1 we are faster.
 
 Before the clock starts all must agree; the numbers are chosen so that rounding does not matter.
-`gflop` counts a multiply-add as two, and products with the zeros of the padding too; of a
-convolution under a pool only what the pool reads, and backward only the winners. `peak_bytes` is
-the most memory that a call holds beyond its inputs and results, what forward keeps for backward
-included: ours as NumPy tells tracemalloc, PyTorch's as its allocator tells its profiler.
+`gflop` counts a multiply-add of the direct convolution as two, and products with the zeros of the
+padding too; of a convolution under a pool only what the pool reads, and backward only the winners.
+`bytes` is every array that is read or written, once. `peak_bytes` is the most memory that a call
+holds beyond its inputs and results, what forward keeps for backward included: ours as NumPy tells
+tracemalloc, without a workspace, PyTorch's as its allocator tells its profiler.
+`bandwidth_gb_per_s` is that of a copy too large for the caches, read and written both counted.
 """
 
 import statistics
@@ -26,7 +31,7 @@ from collections.abc import Callable
 from typing import Any
 
 import kernels_here
-from kernel_cases import CONVOLUTIONS, IMAGES, OTHERS, Case, peak_bytes
+from kernel_cases import CONVOLUTIONS, IMAGES, OTHERS, Case, copy_bandwidth, peak_bytes
 from kernels_torch import torch_side
 from side_by_side import (
     OtherSide,
@@ -45,7 +50,7 @@ LAYOUTS = ("contiguous", "channels_last")
 SECONDS = 0.05  # of each side in each round
 TOLERANCE = 1e-5
 # Multiply-adds of one image up to which the reference is timed: some seconds of plain Python.
-REFERENCE_LIMIT = 5_000_000
+REFERENCE_LIMIT = 2_500_000
 
 
 def directions(case: Case) -> tuple[str, ...]:
@@ -71,12 +76,14 @@ def compare(
     own = kernels_here.minicnn_side(case, direction, images=images)
     wanted = own.answer()
     runners: dict[str, Callable[[float], float]] = {"minicnn": own.run}
-    memory: dict[str, int] = {"minicnn": peak_bytes(own.step)}
-    if case.operation == "conv":
-        im2col = kernels_here.minicnn_side(case, direction, "im2col", images)
-        check_all(title, "im2col", wanted, im2col.answer())
-        runners["im2col"] = im2col.run
-        memory["im2col"] = peak_bytes(im2col.step)
+    memory: dict[str, int] = {"minicnn": peak_bytes(own.call)}
+    auto = kernels_here.auto_backend(case)
+    others = [backend for backend in kernels_here.backends(case) if backend != auto]
+    for backend in others:
+        side = kernels_here.minicnn_side(case, direction, backend, images)
+        check_all(title, backend, wanted, side.answer())
+        runners[backend] = side.run
+        memory[backend] = peak_bytes(side.call)
     for layout in LAYOUTS:
         theirs, _ = other.warmed_up(layout, torch_side, case, direction, layout, images)
         check_all(title, f"PyTorch {layout}", wanted, theirs)
@@ -90,8 +97,9 @@ def compare(
         "shape": case._asdict(),
         "images": images,
         "threads": 1,
+        "auto_backend": auto,
         "minicnn_ms": statistics.median(times["minicnn"]),
-        "im2col_ms": statistics.median(times["im2col"]) if "im2col" in times else None,
+        "backends_ms": medians(times, others),
         "torch_ms": medians(times, LAYOUTS),
         **ratios("best", best_of(times, LAYOUTS), times["minicnn"]),
         **speeds(case, direction, times, images, peak_gflops),
@@ -115,7 +123,12 @@ def speeds(
     if gflop is None:
         return {"gflop": None}
     found = {name: 1000 * gflop / ms for name, ms in medians(times, list(times)).items()}
-    return {"gflop": gflop, "gflops": found, "share_of_peak": found["minicnn"] / peak_gflops}
+    return {
+        "gflop": gflop,
+        "bytes": kernels_here.bytes_moved(case, direction, images),
+        "gflops": found,
+        "share_of_peak": found["minicnn"] / peak_gflops,
+    }
 
 
 def reference_ms(case: Case, direction: str) -> dict[str, Any]:
@@ -151,10 +164,12 @@ def line(case: dict[str, Any]) -> str:
     """Return a case in one line."""
     low, high = case["ratio_best_range"]
     theirs = ", ".join(f"{name} {ms:.3f}" for name, ms in case["torch_ms"].items())
+    others = "".join(f", {name} {ms:.3f}" for name, ms in case["backends_ms"].items())
+    auto = f"{case['auto_backend']} " if case["auto_backend"] else ""
     share = f" ({case['share_of_peak']:.0%} of peak)" if case["gflop"] else ""
     return (
         f"{case['operation']}, {case['name']}, {case['direction']}: minicnn "
-        f"{case['minicnn_ms']:.3f} ms{share}; PyTorch {theirs}; ratio to its best "
+        f"{auto}{case['minicnn_ms']:.3f} ms{share}{others}; PyTorch {theirs}; ratio to its best "
         f"{case['ratio_best']:.2f} ({low:.2f} to {high:.2f})"
     )
 
@@ -168,8 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     ]
     if flags.quick:
         plan = plan[:3]  # the first convolution, in its three directions
-    alone = kernels_here.INPUT_GRADIENT is not None
-    results = Results(flags.json, minicnn_dx="alone" if alone else "with dweight and dbias")
+    results = Results(flags.json, bandwidth_gb_per_s=copy_bandwidth())
     with OtherSide() as other:
         other.make("threads", set_torch_threads, 1)
         for case, direction in plan:

@@ -1,40 +1,64 @@
-"""minicnn's side of `kernels.py`.
-
-Each call is timed inside `minicnn.memory.workspace`, as in training: what it makes keeps its memory
-from call to call, as PyTorch's results do by its allocator.
-"""
+"""minicnn's side of `kernels.py`."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from kernel_cases import IMAGES, Arrays, Case, arrays, as_list
-from side_by_side import Timed, milliseconds
+from side_by_side import Timed
 
 from minicnn import Adam, memory, ops, softmax_cross_entropy, softmax_cross_entropy_backward
-from minicnn.ops import direct, winograd
-
-# Not public, but the only way to time dx alone.
-INPUT_GRADIENT: dict[str, Callable[..., Any]] = {
-    "direct": direct.input_gradient,
-    "winograd": winograd.input_gradient,
-}
-
-
-class InWorkspace(Timed):
-    """Our side of a case."""
-
-    def run(self, seconds: float) -> float:
-        """Return the milliseconds of the fastest of the steps that fit into so many seconds."""
-
-        def step() -> None:
-            with memory.workspace():
-                self.step()
-
-        return milliseconds(step, seconds)
-
 
 Forward = Callable[..., tuple[Any, Any]]  # (y, cache)
 Backward = Callable[..., Any]
+
+
+class MinicnnTimed(Timed):
+    """Our side of a case: `step` runs with memory kept from call to call, `call` without."""
+
+    def __init__(self, call: Callable[[], Any], results: int | None = None) -> None:
+        self.call, self.results = call, results
+        super().__init__(self._in_workspace, self._copies)
+
+    def _in_workspace(self) -> Any:
+        with memory.workspace():
+            return self.call()
+
+    def _copies(self) -> Any:
+        # the next step overwrites what this one gives
+        return [np.array(part) for part in as_list(self._in_workspace())[: self.results]]
+
+
+def input_gradient(case: Case, data: Arrays, cache: Any) -> Callable[[], Any] | None:
+    """Return a call that gives dx alone, by the backend that forward has chosen; None without one.
+
+    What it calls is not public, but there is no other way to time dx alone.
+    """
+    alone: Any = getattr(getattr(ops, cache.backend, None), "input_gradient", None)
+    dy, weight, window = data["dy"], data["weight"], cache.window
+    return alone and (lambda: alone(dy, weight, window, case.H, case.W))
+
+
+def auto_backend(case: Case) -> str | None:
+    """Return the backend that "auto" takes for a case; None where there is no choice."""
+    if not case.operation.startswith("conv"):
+        return None
+    data = arrays(case, 1)
+    x, weight, bias = data["x"], data["weight"], data["bias"]
+    cache = minicnn_op(case, "auto")[0](x, weight, bias)[1]
+    if not hasattr(cache, "backend"):  # with a pool the choice is the same as without
+        cache = ops.conv2d(x, weight, bias, case.stride, case.padding)[1]
+    return str(cache.backend)
+
+
+def backends(case: Case) -> tuple[str, ...]:
+    """Return the backends that a case is timed with beside "auto"."""
+    if case.operation == "conv":
+        by_tiles = (case.KH, case.KW, case.stride) == (3, 3, 1)
+        return ("direct", "winograd", "im2col") if by_tiles else ("direct", "im2col")
+    if case.operation == "conv + ReLU + pool":
+        return ("direct", "winograd") if (case.KH, case.KW) == (3, 3) else ("direct",)
+    return ()
 
 
 def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
@@ -43,7 +67,7 @@ def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
     pairs: dict[str, tuple[Forward, Backward]] = {
         "conv": (lambda *a: ops.conv2d(*a, **where, backend=backend), ops.conv2d_backward),
         "conv + ReLU + pool": (
-            lambda *a: ops.conv2d_max_pool2d(*a, **where, relu=True),
+            lambda *a: ops.conv2d_max_pool2d(*a, **where, relu=True, backend=backend),
             ops.conv2d_max_pool2d_backward,
         ),
         "pool": (
@@ -56,55 +80,43 @@ def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
     return pairs[case.operation]
 
 
-def minicnn_side(case: Case, direction: str, backend: str = "auto", images: int = IMAGES) -> Timed:
+def minicnn_side(
+    case: Case, direction: str, backend: str = "auto", images: int = IMAGES
+) -> MinicnnTimed:
     """Return our side of a case."""
     data = arrays(case, images)
     if case.operation == "Adam":
         return _adam(data)
     if case.operation == "loss":
-        return _loss(data)
+        return MinicnnTimed(lambda: _loss(data))
     dy = data["dy"]
     inputs = [array for name, array in data.items() if name != "dy"]
     forward, backward = minicnn_op(case, backend)
     if direction == "forward":
-        return InWorkspace(lambda: forward(*inputs)[0], lambda: [forward(*inputs)[0]])
+        return MinicnnTimed(lambda: forward(*inputs)[0])
     _, cache = forward(*inputs)
     if direction == "dweight":
-
-        def step() -> Any:
-            return backward(dy, cache, need_dx=False)[1:]
-
-        return InWorkspace(step, step)
-    if direction == "dx" and cache.backend in INPUT_GRADIENT:
-        window, weight, alone = cache.window, data["weight"], INPUT_GRADIENT[cache.backend]
-
-        def dx() -> Any:
-            return alone(dy, weight, window, case.H, case.W)
-
-        return InWorkspace(dx, lambda: [dx()])
-    wanted = 1 if direction == "dx" else 3  # im2col gives dx with the others or not at all
-    return InWorkspace(lambda: backward(dy, cache), lambda: as_list(backward(dy, cache))[:wanted])
+        return MinicnnTimed(lambda: backward(dy, cache, need_dx=False)[1:])
+    if direction == "dx":
+        dx = input_gradient(case, data, cache)
+        # im2col and the reference give dx with the others or not at all
+        return MinicnnTimed(dx or (lambda: backward(dy, cache)), results=1)
+    return MinicnnTimed(lambda: backward(dy, cache))
 
 
-def _adam(data: Arrays) -> Timed:
+def _adam(data: Arrays) -> MinicnnTimed:
     optimiser, parameters = Adam(), data["parameters"]
 
-    def step() -> None:
-        optimiser.step(parameters, data["g"])
-
-    def answer() -> Any:
-        step()
-        return [parameters.copy()]
-
-    return InWorkspace(step, answer)
-
-
-def _loss(data: Arrays) -> Timed:
     def step() -> Any:
-        loss, cache = softmax_cross_entropy(data["x"], data["labels"])
-        return loss, softmax_cross_entropy_backward(1.0, cache)
+        optimiser.step(parameters, data["g"])
+        return parameters
 
-    return InWorkspace(step, step)
+    return MinicnnTimed(step)
+
+
+def _loss(data: Arrays) -> Any:
+    loss, cache = softmax_cross_entropy(data["x"], data["labels"])
+    return loss, softmax_cross_entropy_backward(1.0, cache)
 
 
 def gflop(case: Case, direction: str, images: int = IMAGES) -> float | None:
@@ -119,9 +131,20 @@ def gflop(case: Case, direction: str, images: int = IMAGES) -> float | None:
     if case.operation == "conv + ReLU + pool":
         data = arrays(case, images)
         inputs = data["x"], data["weight"], data["bias"]
-        y, cache = ops.conv2d_max_pool2d(*inputs, relu=True)
+        y, cache = ops.conv2d_max_pool2d(*inputs, case.stride, case.padding, relu=True)
         used = 4 * y.size if direction == "forward" else int((cache.winner < 4).sum())
         multiply_adds = case.KH * case.KW * case.C * used
     if direction == "backward":  # dx and dweight
         multiply_adds *= 2
     return 2 * multiply_adds / 1e9
+
+
+def bytes_moved(case: Case, direction: str, images: int = IMAGES) -> int:
+    """Return the bytes of what a case reads and writes, each array once."""
+    size = {name: array.nbytes for name, array in arrays(case, images).items()}
+    every = sum(size.values())
+    if direction == "dx":
+        return every - size["bias"]
+    if direction == "backward":  # all are read but the bias; dx, dweight and dbias are written
+        return 2 * every - size["dy"] - size["bias"]
+    return every  # y is of dy's shape, dweight and dbias of weight's and bias's

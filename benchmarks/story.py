@@ -1,0 +1,177 @@
+"""From seven loops to the last kernel: one convolution, written in one way after another.
+
+    python benchmarks/story.py --json benchmarks/results/story.json
+    python benchmarks/story.py --quick
+
+What is computed is always the same: forward of the reference CNN's second convolution (13×13×32,
+64 filters of 3×3), its ReLU and its 2×2 pool, on 32 images and one thread. The first step, plain
+Python, is timed once on one image, times 32, and left out with --quick. The others take turns,
+round by round; our ops run inside `minicnn.memory.workspace()`, PyTorch's three operators in a
+process of its own. All must give the same whole numbers before the clock starts.
+
+`gflops` counts the multiply-adds of the direct convolution, each as two, whatever a step really
+computes: Winograd's needs fewer, and a convolution fused with its pool leaves out the last row and
+column, which the pool drops.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from kernel_cases import IMAGES, Case, arrays
+from kernels_here import MinicnnTimed
+from kernels_torch import torch_side
+from side_by_side import (
+    OtherSide,
+    Results,
+    best_of,
+    check_equal,
+    flag_parser,
+    need,
+    ratios,
+    set_torch_threads,
+    take_turns,
+)
+
+from minicnn import ops, reference
+from minicnn.shapes import FloatArray
+
+CASE = Case("conv + ReLU + pool", "reference CNN, second", 13, 13, 32, 64, 3, 3)
+SECONDS = 0.1  # of each step in each round
+PLAIN = "seven loops in plain Python"
+TORCH = {"PyTorch, contiguous": "contiguous", "PyTorch, channels_last": "channels_last"}
+
+
+@numba.njit
+def seven_loops(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+    """Convolve as `minicnn.reference.conv2d` does, in the same loops, at stride 1 unpadded."""
+    N, H, W, C = x.shape
+    KH, KW, _, F = weight.shape
+    OH, OW = H - KH + 1, W - KW + 1
+    y = np.empty((N, OH, OW, F), x.dtype)
+    for n in range(N):
+        for oh in range(OH):
+            for ow in range(OW):
+                for f in range(F):
+                    total = float(bias[f])
+                    for kh in range(KH):
+                        for kw in range(KW):
+                            for c in range(C):
+                                h = oh + kh
+                                w = ow + kw
+                                if 0 <= h < H and 0 <= w < W:
+                                    total += float(x[n, h, w, c]) * float(weight[kh, kw, c, f])
+                    y[n, oh, ow, f] = total
+    return y
+
+
+def plain(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+    """Return what all steps compute, by the reference."""
+    y, _ = reference.conv2d(x, weight, bias)
+    y, _ = reference.relu(y)
+    return reference.max_pool2d(y, 2)[0]
+
+
+def steps(x: FloatArray, weight: FloatArray, bias: FloatArray) -> dict[str, MinicnnTimed]:
+    """Return our steps but for the first, in the order of the story."""
+
+    def then_relu_and_pool(convolved: Callable[[], FloatArray]) -> MinicnnTimed:
+        return MinicnnTimed(lambda: ops.max_pool2d(ops.relu(convolved())[0], 2)[0])
+
+    def one_by_one(backend: str) -> MinicnnTimed:
+        return then_relu_and_pool(lambda: ops.conv2d(x, weight, bias, backend=backend)[0])
+
+    def fused(backend: str) -> MinicnnTimed:
+        return MinicnnTimed(
+            lambda: ops.conv2d_max_pool2d(x, weight, bias, relu=True, backend=backend)[0]
+        )
+
+    return {
+        "the seven loops compiled by Numba": then_relu_and_pool(
+            lambda: seven_loops(x, weight, bias)
+        ),
+        "im2col and a matrix product": one_by_one("im2col"),
+        "direct: sums in vector registers": one_by_one("direct"),
+        "Winograd: fewer multiplications": one_by_one("winograd"),
+        "direct, ReLU and pool in one kernel": fused("direct"),
+        "Winograd, ReLU and pool in one kernel": fused("winograd"),
+    }
+
+
+def first_step(case: Case, images: int) -> tuple[float, FloatArray]:
+    """Run plain Python on one image; return its milliseconds times so many, and its numbers."""
+    data = arrays(case, images)
+    started = time.perf_counter()
+    y = plain(data["x"][:1], data["weight"], data["bias"])
+    return images * 1000 * (time.perf_counter() - started), y
+
+
+def compare(
+    other: OtherSide, case: Case, rounds: int, *, quick: bool = False, images: int = IMAGES
+) -> list[dict[str, Any]]:
+    """Time every step: check that all agree, then let them take turns."""
+    data = arrays(case, images)
+    own = steps(data["x"], data["weight"], data["bias"])
+    answers = {name: side.answer()[0] for name, side in own.items()}
+    runners: dict[str, Callable[[float], float]] = {name: side.run for name, side in own.items()}
+    for name, layout in TORCH.items():
+        answers[name] = other.warmed_up(name, torch_side, case, "forward", layout, images)[0][0]
+        runners[name] = other.runner(name)
+    wanted = next(iter(answers.values()))
+    for name, answer in answers.items():
+        check_equal("the story", name, wanted, answer, 0)
+    plain_ms = None
+    if not quick:
+        plain_ms, y = first_step(case, images)
+        check_equal("the story", PLAIN, wanted[:1], y, 0)
+    times = take_turns(runners, rounds, SECONDS)
+    theirs = best_of(times, list(TORCH))
+    gflop = 2 * images * case.multiply_adds / 1e9
+    found: list[dict[str, Any]] = [
+        figures(name, statistics.median(row), plain_ms, gflop) | ratios("torch", theirs, row)
+        for name, row in times.items()
+    ]
+    if plain_ms is not None:
+        found.insert(0, figures(PLAIN, plain_ms, plain_ms, gflop) | {"once": True})
+    return found
+
+
+def figures(name: str, ms: float, plain_ms: float | None, gflop: float) -> dict[str, Any]:
+    """Return a step's figures; without plain Python nothing is as many times faster."""
+    return {
+        "step": name,
+        "ms": ms,
+        "times_faster": None if plain_ms is None else plain_ms / ms,
+        "gflops": 1000 * gflop / ms,
+    }
+
+
+def line(case: dict[str, Any]) -> str:
+    """Return a step in one line."""
+    text = f"{case['step']}: {case['ms']:.3f} ms, {case['gflops']:.4g} GFLOP/s"
+    if case["times_faster"]:
+        text += f", {case['times_faster']:,.0f} times as fast as plain Python"
+    if "ratio_torch" in case:
+        text += f"; ratio to PyTorch's best {case['ratio_torch']:.2f}"
+    return text
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = flag_parser("Time a convolution from seven loops to the last kernel.", rounds=10)
+    flags = parser.parse_args(argv)
+    need("torch")
+    results = Results(flags.json, images=IMAGES, threads=1, shape=CASE._asdict())
+    with OtherSide() as other:
+        other.make("threads", set_torch_threads, 1)
+        for case in compare(other, CASE, flags.rounds, quick=flags.quick):
+            results.add(case)
+            print(line(case), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
