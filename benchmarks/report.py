@@ -1,9 +1,12 @@
-"""Write the README's tables and listings from what was measured and from what is there.
+"""Write the README's tables, listings and pictures from what was measured and from what is there.
 
     python benchmarks/report.py            # rewrite the README's generated parts
     python benchmarks/report.py --check    # exit code 1 if they are not what would be written
 
-The results come from ``examples/train_mnist.py --results benchmarks/results/NAME.json``.
+The accuracies come from ``examples/train_mnist.py --results benchmarks/results/train-NAME.json``,
+the rest from ``python benchmarks/NAME.py --json benchmarks/results/NAME.json``: training, kernels,
+inference, time_to_accuracy (its file is ``time-to-accuracy.json``), startup, scaling and story.
+What has not been measured is said not to have been.
 """
 
 import argparse
@@ -11,14 +14,24 @@ import json
 import re
 import runpy
 import sys
+from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import pictures
+import report_tables
+
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
+MISSING = "_Not measured yet._"
+ALT = {
+    "ratios": "How many times as fast as PyTorch: every training step and every convolution",
+    "roofline": "Speed of every kernel over its arithmetic intensity, with the roof of one core",
+}
 
 
 def summary() -> str:
@@ -49,7 +62,55 @@ def accuracy_table() -> str:
     return "\n".join(lines)
 
 
-GENERATED = {"summary": summary, "accuracy": accuracy_table}
+def figures_of(name: str) -> dict[str, Any] | None:
+    """Return what a benchmark has measured, or None."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found if found["cases"] else None
+
+
+def measured(name: str, make: Callable[[dict[str, Any]], str]) -> str:
+    """Return a benchmark's tables and the line that names the machine."""
+    figures = figures_of(name)
+    if figures is None:
+        return MISSING
+    more = {"onnxruntime": "ONNX Runtime"} if name == "inference" else None
+    return f"{make(figures)}\n\n{report_tables.machine_line(figures, more)}"
+
+
+def picture_links() -> str:
+    """Return the lines that show those pictures for which there are figures."""
+    links = [f"![{ALT[kind]}](benchmarks/results/{kind}.svg)" for kind in pictures_due()]
+    return "\n\n".join(links) or MISSING
+
+
+def pictures_due() -> list[str]:
+    kernels = figures_of("kernels")
+    return [
+        *(["ratios"] if kernels or figures_of("training") else []),
+        *(["roofline"] if kernels else []),
+    ]
+
+
+def pictures_are_current() -> bool:
+    """Return whether the pictures are those that would be drawn."""
+    training, kernels = figures_of("training"), figures_of("kernels")
+    marks = {"ratios": pictures.digest(training, kernels), "roofline": pictures.digest(kernels)}
+    files = {kind: RESULTS / f"{kind}.svg" for kind in pictures_due()}
+    return all(
+        path.exists() and marks[kind] in path.read_text(encoding="utf-8")
+        for kind, path in files.items()
+    )
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "summary": summary,
+    "accuracy": accuracy_table,
+    "pictures": picture_links,
+    **{part: partial(measured, *source) for part, source in report_tables.PARTS.items()},
+}
 
 
 def rewritten(text: str) -> str:
@@ -71,8 +132,12 @@ def main(argv: list[str] | None = None) -> int:
     old = README.read_text(encoding="utf-8")
     new = rewritten(old)
     if flags.check:
-        return int(old != new)
+        return int(old != new or not pictures_are_current())
     README.write_text(new, encoding="utf-8")
+    if not pictures_are_current():
+        for kind in pictures_due():
+            picture = pictures.drawn(kind, figures_of("training"), figures_of("kernels"))
+            (RESULTS / f"{kind}.svg").write_bytes(picture)
     return 0
 
 

@@ -1,0 +1,201 @@
+"""The README's two pictures, drawn from the figures of the benchmarks.
+
+A picture carries a digest of the figures and of this script, by which `report.py --check` knows
+whether it is the one that would be drawn: the file itself differs from one matplotlib to the next.
+"""
+
+import hashlib
+import io
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+Figures = dict[str, Any]
+
+# colours that can be told apart by everyone (Okabe and Ito), and a marker for each
+KINDS = {
+    "forward": ("#0072B2", "o"),
+    "dx": ("#E69F00", "s"),
+    "dweight": ("#009E73", "^"),
+    "1 thread": ("#56B4E9", "o"),
+    "2 threads": ("#D55E00", "D"),
+}
+BACKENDS = {"direct": ("#0072B2", "o"), "winograd": ("#D55E00", "D"), "other": ("#009E73", "s")}
+LABELS = {"direct": "minicnn, direct", "winograd": "minicnn, Winograd", "other": "minicnn, other"}
+GREY, LIGHT = "#555555", "#CCCCCC"
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "svg.hashsalt": "minicnn",
+    "svg.fonttype": "path",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16)
+
+Row = tuple[str, list[tuple[str, float]]]  # what it is of, and its dots: (kind, ratio)
+
+
+def training_rows(training: Figures | None) -> list[Row]:
+    """Return a row for each network and batch, with a dot for each number of threads."""
+
+    def key(case: Figures) -> tuple[str, int]:
+        return case["model"], case["batch"]
+
+    cases = training["cases"] if training else []
+    return [
+        (
+            f"{model}, batch {batch}",
+            [
+                (f"{c['threads']} thread{'s' * (c['threads'] > 1)}", c["ratio_best_fp32"])
+                for c in group
+            ],
+        )
+        for (model, batch), group in groupby(cases, key=key)
+    ]
+
+
+def convolution_rows(kernels: Figures | None) -> list[Row]:
+    """Return a row for each convolution, with a dot for each direction."""
+    cases = kernels["cases"] if kernels else []
+    convolutions = [case for case in cases if case["operation"] == "conv"]
+    return [
+        (name, [(case["direction"], case["ratio_best"]) for case in group])
+        for name, group in groupby(convolutions, key=lambda case: case["name"])
+    ]
+
+
+def ratios(training: Figures | None, kernels: Figures | None) -> Any:
+    """Draw each ratio to PyTorch as a dot; return the figure."""
+    from matplotlib.figure import Figure
+
+    panels = [
+        ("Training step, beside PyTorch's best in float32", training_rows(training)),
+        ("Convolution, 32 images, one thread", convolution_rows(kernels)),
+    ]
+    panels = [(title, rows) for title, rows in panels if rows]
+    heights = [len(rows) + 2.5 for _, rows in panels]
+    figure = Figure(figsize=(8, 0.21 * sum(heights) + 0.6), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=heights, squeeze=False)
+    for (title, rows), axis in zip(panels, axes[:, 0], strict=True):
+        _dots(axis, title, rows)
+    every = [value for _, rows in panels for _, dots in rows for _, value in dots]
+    low, high = min(0.7, *every) / 1.1, max(2.0, *every) * 1.1
+    last = axes[-1, 0]
+    last.set_xlim(low, high)
+    ticks = [tick for tick in TICKS if low <= tick <= high]
+    last.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    last.set_xticks([], minor=True)
+    last.set_xlabel("times as fast as PyTorch (log scale); right of the line minicnn is faster")
+    return figure
+
+
+def _dots(axis: Any, title: str, rows: list[Row]) -> None:
+    axis.set_xscale("log")
+    axis.axvline(1, color=GREY, linewidth=1.2, zorder=1)
+    kinds = [kind for kind in KINDS if any(kind == k for _, dots in rows for k, _ in dots)]
+    for kind in kinds:
+        colour, marker = KINDS[kind]
+        points = [(v, y) for y, (_, dots) in enumerate(rows) for k, v in dots if k == kind]
+        axis.scatter(
+            *zip(*points, strict=True), color=colour, marker=marker, s=28, label=kind, zorder=3
+        )
+    for y, (_, dots) in enumerate(rows):
+        values = [value for _, value in dots]
+        axis.plot([min(values), max(values)], [y, y], color=LIGHT, linewidth=2, zorder=2)
+    axis.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.grid(axis="x", color="#EEEEEE", zorder=0)
+    axis.set_axisbelow(True)
+    axis.tick_params(axis="y", length=0)
+    axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    axis.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, borderaxespad=0.1,
+        handletextpad=0.1, columnspacing=1,
+    )  # fmt: skip
+
+
+def roofline(kernels: Figures) -> Any:
+    """Draw each kernel's speed over its arithmetic intensity, under the roof; return the figure."""
+    from matplotlib.figure import Figure
+
+    cases = [case for case in kernels["cases"] if case["gflop"]]
+    peak, bandwidth = kernels["machine"]["peak_gflops_one_core"], kernels["bandwidth_gb_per_s"]
+    places = [1e9 * case["gflop"] / case["bytes"] for case in cases]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axis = figure.subplots()
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    low, high = min(places) / 1.5, max(places) * 1.5
+    edge = min(max(peak / bandwidth, low), high)
+    axis.plot([low, edge, high], [bandwidth * low, peak, peak], color=GREY, zorder=2)
+    theirs = [max(case["gflops"][layout] for layout in case["torch_ms"]) for case in cases]
+    own = [case["gflops"]["minicnn"] for case in cases]
+    axis.vlines(places, theirs, own, color=LIGHT, linewidth=1, zorder=1)
+    axis.scatter(
+        places, theirs, marker="o", s=22, facecolors="white", edgecolors=GREY, zorder=3,
+        label="PyTorch's best",
+    )  # fmt: skip
+    for backend, (colour, marker) in BACKENDS.items():
+        points = [
+            (x, y)
+            for x, y, case in zip(places, own, cases, strict=True)
+            if (case["auto_backend"] or "other") == backend
+        ]
+        if points:
+            x, y = zip(*points, strict=True)
+            axis.scatter(x, y, color=colour, marker=marker, s=22, zorder=4, label=LABELS[backend])
+    axis.set_xlim(low, high)
+    axis.set_ylim(min(*own, *theirs) / 1.3, max(peak, *own) * 1.35)
+    axis.text(high / 1.03, peak * 1.03, f"one core: {peak:.0f} GFLOP/s", ha="right", color=GREY)
+    _along_the_slope(axis, bandwidth, low, edge)
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_xlabel("FLOP per byte of inputs, weights and outputs, each read or written once")
+    axis.set_ylabel("GFLOP/s, multiply-adds of the direct sum")
+    axis.grid(color="#EEEEEE", zorder=0)
+    axis.set_axisbelow(True)
+    axis.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def _along_the_slope(axis: Any, bandwidth: float, low: float, edge: float) -> None:
+    """Write the bandwidth beside the line that it makes."""
+    if edge > low:
+        place = (low * edge) ** 0.5
+        axis.text(
+            place, bandwidth * place * 1.15, f"copying memory: {bandwidth:.0f} GB/s", color=GREY,
+            ha="right", va="bottom",
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- files
+
+
+def digest(*figures: Figures | None) -> str:
+    """Return what a picture of these figures is known by."""
+    script = Path(__file__).read_text(encoding="utf-8")
+    content = json.dumps([script, *figures], sort_keys=True)
+    return f"minicnn {hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def svg(figure: Any, mark: str) -> bytes:
+    """Return a figure as an SVG file: the same one for the same figures."""
+    file = io.BytesIO()
+    metadata = {"Date": None, "Creator": None, "Description": mark}
+    figure.savefig(file, format="svg", metadata=metadata)
+    lines = file.getvalue().splitlines()
+    return b"\n".join(line.rstrip() for line in lines) + b"\n"
+
+
+def drawn(kind: str, training: Figures | None, kernels: Figures | None) -> bytes:
+    """Return one of the pictures: "ratios" or "roofline"."""
+    import matplotlib
+
+    settings: Any = {**matplotlib.rcParamsDefault, **STYLE}  # whatever the user has set
+    with matplotlib.rc_context(settings):
+        if kind == "ratios":
+            return svg(ratios(training, kernels), digest(training, kernels))
+        assert kernels is not None
+        return svg(roofline(kernels), digest(kernels))

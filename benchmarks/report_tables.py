@@ -1,0 +1,223 @@
+"""The README's tables of what the benchmarks have measured: each from one file of figures."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+Figures = dict[str, Any]
+
+NAMES = {"python": "Python", "numpy": "NumPy", "numba": "Numba", "torch": "PyTorch"}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Return a table; all columns but the first ones are of numbers."""
+    rules = ["---"] * left + ["---:"] * (len(header) - left)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rules, *rows))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with so many digits that count, none of them after an exponent."""
+    if value is None:
+        return ""
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    text = f"{value:#.{digits}g}"
+    return f"{value:.6f}".rstrip("0") if "e" in text else text
+
+
+def ratio(case: Figures, name: str) -> str:
+    """Return a ratio and, in brackets, the lowest and the highest of its rounds."""
+    low, high = case[f"{name}_range"]
+    return f"**{case[name]:.2f}** ({low:.2f} to {high:.2f})"
+
+
+def fastest(times: dict[str, float], leave_out: Sequence[str] = ()) -> str:
+    """Return the milliseconds of the fastest of some variants, and its name."""
+    ms, name = min((ms, name) for name, ms in times.items() if name not in leave_out)
+    return f"{number(ms)} ms ({name})"
+
+
+def machine_line(figures: Figures, more: dict[str, str] | None = None) -> str:
+    """Return what the figures were measured on, and when."""
+    own = figures["machine"]
+    cores = f"{own['cores']} core{'' if own['cores'] == 1 else 's'}"
+    peak = own.get("peak_gflops_one_core")
+    parts = [own["cpu"], cores, own["simd"]]
+    if peak:
+        parts.append(f"one core reaches {peak:.0f} GFLOP/s")
+    versions = [
+        f"{name} {own[key]}" for key, name in {**NAMES, **(more or {})}.items() if own.get(key)
+    ]
+    return f"_Measured on: {', '.join(parts)}; {', '.join(versions)}; {own['date']}._"
+
+
+# ---------------------------------------------------------------- one part each
+
+
+def speed(figures: Figures) -> str:
+    rows = []
+    for case in figures["cases"]:
+        bfloat16 = case["torch_ms"].get("bfloat16")
+        rows.append(
+            [
+                case["model"],
+                str(case["batch"]),
+                str(case["threads"]),
+                f"{number(case['minicnn_ms'])} ms",
+                fastest(case["torch_ms"], leave_out=("bfloat16",)),
+                f"{number(bfloat16)} ms" if bfloat16 else "",
+                ratio(case, "ratio_best_fp32"),
+                f"{case['share_of_peak']:.0%}",
+            ]
+        )
+    header = ["model", "batch", "threads", "minicnn", "PyTorch, best of float32"]
+    header += ["PyTorch, bfloat16", "times as fast as float32 (range)", "of peak"]
+    return table(header, rows)
+
+
+def shape_of(shape: Figures) -> str:
+    """Return a convolution's sizes in the words of the table."""
+    text = f"{shape['H']}×{shape['W']}×{shape['C']} → {shape['F']}, {shape['KH']}×{shape['KW']}"
+    if shape["stride"] != 1:
+        text += f", stride {shape['stride']}"
+    return text + (", padded" if any(shape["padding"]) else "")
+
+
+def kernels(figures: Figures) -> str:
+    """Return the convolutions, a row each with their means at the end, and the rest below."""
+    directions = ("forward", "dx", "dweight")
+    convolutions = [case for case in figures["cases"] if case["operation"] == "conv"]
+    rows = []
+    for name, group in groupby(convolutions, key=lambda case: case["name"]):
+        cases = {case["direction"]: case for case in group}
+        row = [name, shape_of(next(iter(cases.values()))["shape"])]
+        for direction in directions:
+            case = cases.get(direction)
+            row += [number(case["minicnn_ms"]), f"{case['ratio_best']:.2f}"] if case else ["", ""]
+        rows.append(row)
+    means = figures["summary"]["geometric_mean"]
+    last = [f"**geometric mean of {len(rows)}**", ""]
+    for direction in directions:
+        last += ["", f"**{means[direction]:.2f}**" if direction in means else ""]
+    header = ["convolution", "sizes"]
+    for direction in directions:
+        header += [f"{direction}, ms", "times as fast"]
+    text = table(header, [*rows, last], left=2)
+    others = [case for case in figures["cases"] if case["operation"] != "conv"]
+    if not others:
+        return text
+    header = ["operation", "of", "what", "minicnn, ms", "PyTorch's best, ms", "times as fast"]
+    return f"{text}\n\n{table(header, map(other_kernel, others), left=3)}"
+
+
+def other_kernel(case: Figures) -> list[str]:
+    return [
+        case["operation"],
+        case["name"],
+        case["direction"],
+        number(case["minicnn_ms"]),
+        number(min(case["torch_ms"].values())),
+        f"{case['ratio_best']:.2f}",
+    ]
+
+
+def inference(figures: Figures) -> str:
+    header = ["images at once", "threads", "minicnn", "PyTorch's best", "ONNX Runtime"]
+    header += ["times as fast as PyTorch (range)", "as ONNX Runtime (range)"]
+    rows = [
+        [
+            f"{case['batch']:,}",
+            str(case["threads"]),
+            f"{number(case['minicnn_ms'])} ms",
+            fastest(case["torch_ms"]),
+            f"{number(case['onnxruntime_ms'])} ms",
+            ratio(case, "ratio_torch"),
+            ratio(case, "ratio_onnxruntime"),
+        ]
+        for case in figures["cases"]
+    ]
+    return table(header, rows, left=0)
+
+
+def time_to_accuracy(figures: Figures) -> str:
+    own = figures["summary"]
+    header = ["test accuracy to reach", "seeds that reached it", "minicnn, mean", "PyTorch, mean"]
+    reached = [f"{figures['target']:.1%}", f"{own['reached']} of {own['seeds']}"]
+    if not own["reached"]:
+        return table([*header, "times as fast (range)"], [[*reached, "", "", ""]], left=0)
+    seconds = [f"{own['minicnn_s']:.2f} s", f"{own['torch_s']:.2f} s"]
+    return table(
+        [*header, "times as fast (range)"], [[*reached, *seconds, ratio(own, "ratio")]], left=0
+    )
+
+
+def startup(figures: Figures) -> str:
+    rows = []
+    for case in figures["cases"]:
+        seconds = {name: own["median"] for name, own in case["seconds"].items()}
+        if case["case"] == "imports":
+            pair = (seconds["import minicnn"], seconds["import torch"])
+            rows.append(start_row("import", *pair, case["ratio_import"]))
+            continue
+        theirs, cold = seconds["PyTorch"], seconds["minicnn, cold"]
+        warm = seconds["minicnn, warm"]
+        rows.append(start_row("first training step, compiled before", warm, theirs, theirs / warm))
+        rows.append(start_row("first training step ever", cold, theirs, theirs / cold))
+        compiling = case["compiling"]["median"]
+        rows.append(start_row("… of it compiling", compiling, None, None))
+    return table(["from the start of the process", "minicnn", "PyTorch", "times as fast"], rows)
+
+
+def start_row(what: str, own: float, theirs: float | None, times: float | None) -> list[str]:
+    seconds = [f"{value:.2f} s" if value is not None else "" for value in (own, theirs)]
+    return [what, *seconds, f"{times:.2f}" if times is not None else ""]
+
+
+def scaling(figures: Figures) -> str:
+    rows = []
+    for case in figures["cases"]:
+        value = {"image size": f"{case['size']}×{case['size']}"}.get(case["sweep"])
+        growth = case.get("ratio_growth")
+        work: float | None = case.get("work_growth")
+        if case["sweep"] == "threads" and case["threads"] > 1:
+            growth, work = 1 / case["ratio_to_one_thread"], 1
+        rows.append(
+            [
+                case["sweep"],
+                value or str(case[case["sweep"]]),
+                f"{number(case['minicnn_ms'])} ms",
+                f"{number(1000 * case['ms_per_image'])} µs",
+                f"{growth:.2f}" if growth else "",
+                f"{work:.2f}" if work else "",
+                f"{case['peak_bytes'] / 2**20:.1f} MiB",
+            ]
+        )
+    header = ["what grows", "to", "step", "an image", "times the time", "times the work", "memory"]
+    return table(header, rows)
+
+
+def story(figures: Figures) -> str:
+    header = ["step", "time", "times as fast as plain Python", "GFLOP/s"]
+    header += ["times as fast as PyTorch (range)"]
+    rows = [
+        [
+            case["step"],
+            f"{number(case['ms'])} ms",
+            number(case["times_faster"]) if case["times_faster"] else "",
+            number(case["gflops"]),
+            ratio(case, "ratio_torch") if "ratio_torch" in case else "",
+        ]
+        for case in figures["cases"]
+    ]
+    return table(header, rows)
+
+
+PARTS = {
+    "speed": ("training", speed),
+    "inference": ("inference", inference),
+    "time-to-accuracy": ("time-to-accuracy", time_to_accuracy),
+    "story": ("story", story),
+    "kernels": ("kernels", kernels),
+    "startup": ("startup", startup),
+    "scaling": ("scaling", scaling),
+}
