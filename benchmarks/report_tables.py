@@ -106,7 +106,14 @@ def kernels(figures: Figures) -> str:
     others = [case for case in figures["cases"] if case["operation"] != "conv"]
     if not others:
         return text
-    header = ["operation", "of", "what", "minicnn, ms", "PyTorch's best, ms", "times as fast"]
+    header = [
+        "operation",
+        "case",
+        "direction",
+        "minicnn, ms",
+        "PyTorch's best, ms",
+        "times as fast",
+    ]
     return f"{text}\n\n{table(header, map(other_kernel, others), left=3)}"
 
 

@@ -22,9 +22,10 @@ import machine  # noqa: E402
 import networks  # noqa: E402
 import scaling  # noqa: E402
 import side_by_side  # noqa: E402
+import story  # noqa: E402
 import time_to_accuracy  # noqa: E402
 import training  # noqa: E402
-from kernel_cases import CONVOLUTIONS, Case, arrays, conv, peak_bytes  # noqa: E402
+from kernel_cases import CONVOLUTIONS, Case, arrays, conv, copy_bandwidth, peak_bytes  # noqa: E402
 from side_by_side import OtherSide, Results, Timed, check_equal  # noqa: E402
 
 needs_jit = pytest.mark.skipif(
@@ -59,7 +60,7 @@ class SameProcess:
 
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
-    for script in (inference, kernels, scaling, training):
+    for script in (inference, kernels, scaling, story, training):
         monkeypatch.setattr(script, "SECONDS", 0.0)
 
 
@@ -68,7 +69,7 @@ def short_rounds(monkeypatch):
 
 def test_no_script_imports_an_opponent_by_itself():
     code = (
-        "import sys, inference, kernels, scaling, time_to_accuracy, training\n"
+        "import sys, inference, kernels, scaling, story, time_to_accuracy, training\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'onnx', 'onnxruntime')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=FOLDER).returncode == 0
@@ -281,6 +282,57 @@ def test_the_work_of_a_convolution_is_counted_in_each_direction():
     for direction in ("forward", "dx", "dweight"):
         assert kernels_here.gflop(case, direction, 2) == 2 * multiply_adds / 1e9
     assert kernels_here.gflop(Case("ReLU", "", 3, 3, 2), "forward") is None
+
+
+def test_the_backend_that_a_user_gets_is_named():
+    small, wide = conv("", (8, 8, 2), 3, 5), conv("", (8, 8, 32), 32, 3)
+    assert kernels_here.auto_backend(small) == "direct"
+    assert kernels_here.auto_backend(wide) in kernels_here.backends(wide)
+    assert kernels_here.auto_backend(SMALL[1]) in kernels_here.backends(SMALL[1])
+    assert kernels_here.auto_backend(SMALL[3]) is None
+    assert kernels_here.backends(SMALL[3]) == ()
+
+
+def test_an_answer_outlives_the_memory_that_steps_share():
+    side = kernels_here.minicnn_side(SMALL[0], "forward", images=2)
+    side.step()
+    first = side.answer()[0]
+    kept = first.copy()
+    with minicnn.memory.workspace():
+        minicnn.memory.zeros(first.shape, first.dtype)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_bytes_are_those_of_each_array_once():
+    case = conv("", (5, 5, 2), 3, 3)
+    x, weight, bias, y = 2 * 50, 54, 3, 2 * 27
+    assert kernels_here.bytes_moved(case, "forward", 2) == 4 * (x + weight + bias + y)
+    assert kernels_here.bytes_moved(case, "dweight", 2) == 4 * (x + weight + bias + y)
+    assert kernels_here.bytes_moved(case, "dx", 2) == 4 * (x + weight + y)
+    dense = Case("dense", "", 1, 1, 6, 3, 1, 1)  # x and dx, weight and dweight, dbias, dy
+    assert kernels_here.bytes_moved(dense, "backward", 2) == 4 * (2 * 12 + 2 * 18 + 3 + 6)
+    assert copy_bandwidth(megabytes=1, runs=2) > 0
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_all_steps_of_the_story_give_the_same(quick):
+    pytest.importorskip("torch")
+    found = story.compare(SameProcess(), SMALL[1]._replace(C=2), 2, quick=quick, images=2)
+    assert len(found) == 9 - quick
+    plain_ms = None if quick else found[0]["ms"]
+    for case in found[1 - quick :]:
+        assert case["ratio_torch"] > 0
+        assert case["times_faster"] == (None if quick else plain_ms / case["ms"])
+        assert story.line(case).startswith(f"{case['step']}: ")
+    with pytest.raises(SystemExit, match="the story: minicnn and PyTorch, contiguous differ"):
+        story.compare(SameProcess(error=0.01), SMALL[1], 2, quick=quick, images=2)
+
+
+def test_the_compiled_loops_are_those_of_the_reference():
+    data = arrays(SMALL[1], 2)
+    inputs = data["x"], data["weight"], data["bias"]
+    wanted, _ = minicnn.reference.conv2d(*inputs)
+    np.testing.assert_array_equal(story.seven_loops(*inputs), wanted)
 
 
 def test_the_reference_is_left_out_where_it_takes_long():
