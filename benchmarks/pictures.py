@@ -24,7 +24,7 @@ KINDS = {
 BACKENDS = {"direct": ("#0072B2", "o"), "winograd": ("#D55E00", "D"), "other": ("#009E73", "s")}
 LABELS = {
     "direct": "minicnn, direct",
-    "winograd": "minicnn, Winograd (multiplies less than is counted)",
+    "winograd": "minicnn, Winograd",
     "other": "minicnn, other",
 }
 GREY, LIGHT = "#555555", "#CCCCCC"
@@ -75,7 +75,7 @@ def ratios(training: Figures | None, kernels: Figures | None) -> Any:
     from matplotlib.figure import Figure
 
     panels = [
-        ("Training step, beside PyTorch's best in float32", training_rows(training)),
+        ("Training step, float32", training_rows(training)),
         ("Convolution, 32 images, one thread", convolution_rows(kernels)),
     ]
     panels = [(title, rows) for title, rows in panels if rows]
@@ -153,14 +153,17 @@ def roofline(kernels: Figures) -> Any:
     axis.set_xlim(low, high)
     axis.set_ylim(min(*own, *theirs) / 1.3, max(peak, *own) * 1.35)
     axis.text(edge, peak * 1.04, f"multiply-adds alone: {peak:.0f} GFLOP/s", color=GREY)
-    axis.text(low * 1.1, peak / 1.3, f"copying memory: {bandwidth:.0f} GB/s", color=GREY)
+    axis.text(low * 1.1, peak / 1.12, f"copying memory: {bandwidth:.0f} GB/s", color=GREY)
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_xlabel("FLOP per byte of inputs, weights and outputs, each read or written once")
     axis.set_ylabel("GFLOP/s, multiply-adds of the direct sum")
     axis.grid(color="#EEEEEE", zorder=0)
     axis.set_axisbelow(True)
-    axis.legend(loc="lower right", frameon=False)
+    axis.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, handletextpad=0.1,
+        columnspacing=1,
+    )  # fmt: skip
     return figure
 
 

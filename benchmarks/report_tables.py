@@ -164,7 +164,9 @@ def startup(figures: Figures) -> str:
         seconds = {name: own["median"] for name, own in case["seconds"].items()}
         if case["case"] == "imports":
             pair = (seconds["import minicnn"], seconds["import torch"])
-            rows.append(start_row("import", *pair, case["ratio_import"]))
+            rows.append(
+                start_row("import alone, without Python's own start", *pair, case["ratio_import"])
+            )
             continue
         theirs, cold = seconds["PyTorch"], seconds["minicnn, cold"]
         warm = seconds["minicnn, warm"]
@@ -172,7 +174,9 @@ def startup(figures: Figures) -> str:
         rows.append(start_row("first training step ever", cold, theirs, theirs / cold))
         compiling = case["compiling"]["median"]
         rows.append(start_row("… of it compiling", compiling, None, None))
-    return table(["from the start of the process", "minicnn", "PyTorch", "times as fast"], rows)
+    return table(
+        ["time from the start of the process", "minicnn", "PyTorch", "times as fast"], rows
+    )
 
 
 def start_row(what: str, own: float, theirs: float | None, times: float | None) -> list[str]:

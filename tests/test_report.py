@@ -131,7 +131,7 @@ ROWS = {
         "| first training step, compiled before | 0.50 s | 2.00 s | 4.00 |",
         "| first training step ever | 8.00 s | 2.00 s | 0.25 |",
         "| … of it compiling | 7.25 s |  |  |",
-        "| import | 0.25 s | 1.00 s | 4.00 |",
+        "| import alone, without Python's own start | 0.25 s | 1.00 s | 4.00 |",
     ],
     "scaling": [
         "| image size | 28×28 | 4.00 ms | 62.5 µs |  |  | 1.0 MiB |",
