@@ -21,11 +21,12 @@ from minicnn.kernels.matmul import matmul
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.pooled import pooled_forward
-from minicnn.kernels.pooled_gradients import ROW, pooled_input_gradient, pooled_weight_gradient
+from minicnn.kernels.pooled_gradients import pooled_input_gradient, pooled_weight_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
 from minicnn.kernels.rows import pad_images
 from minicnn.kernels.spread import spread
+from minicnn.kernels.stretches import ROW
 from minicnn.kernels.sums import sum_rows
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
 from minicnn.kernels.winograd_gradients import winograd_weight_gradient

@@ -11,110 +11,12 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.pooled import DEAD
-from minicnn.kernels.vectors import (
-    at,
-    broadcast,
-    load,
-    load_first,
-    multiply_add,
-    store,
-)
+from minicnn.kernels.stretches import ROW, add_rows_at_once, add_stretches
+from minicnn.kernels.vectors import at
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
-
-
-# Rows of sums are filled up to a multiple of so many numbers, and read and written whole. Where
-# rows of the image are read so too, the last vector takes in what lies behind the row.
-ROW = 8
-
-
-@piece
-def _add_stretches(
-    target: Array,
-    t: int,
-    value: Array,
-    place: Indices,
-    first: int,
-    last: int,
-    source: Array,
-    shift: int,
-    R: int,
-    Rp: int,
-) -> None:
-    """Add ``target[t + q] += Σ_i value[i] · source[place[i] + shift + q]`` for q in 0 .. Rp - 1.
-
-    Three vectors of 32 lanes are twelve registers where a register holds eight numbers, which
-    leaves as many as it takes for the factors; then one of 32, then one of 8. Of `source` nothing
-    is read behind the first R numbers of a row if R is less than Rp.
-    """
-    q = 0
-    while q + 96 <= R:
-        a0, a1 = load(target, t + q, 32), load(target, t + q + 32, 32)
-        a2 = load(target, t + q + 64, 32)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            g = broadcast(value, i, 32)
-            a0 = multiply_add(g, load(source, s, 32), a0)
-            a1 = multiply_add(g, load(source, s + 32, 32), a1)
-            a2 = multiply_add(g, load(source, s + 64, 32), a2)
-        store(target, t + q, a0)
-        store(target, t + q + 32, a1)
-        store(target, t + q + 64, a2)
-        q += 96
-    while q + 32 <= R:
-        b = load(target, t + q, 32)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            b = multiply_add(broadcast(value, i, 32), load(source, s, 32), b)
-        store(target, t + q, b)
-        q += 32
-    while q + ROW <= R:
-        c = load(target, t + q, ROW)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            c = multiply_add(broadcast(value, i, ROW), load(source, s, ROW), c)
-        store(target, t + q, c)
-        q += ROW
-    if q < Rp:
-        d = load(target, t + q, ROW)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            d = multiply_add(broadcast(value, i, ROW), load_first(source, s, R - q, ROW), d)
-        store(target, t + q, d)
-
-
-@piece
-def _add_rows(
-    target: Array,
-    t: int,
-    value: Array,
-    place: Indices,
-    alive: int,
-    source: Array,
-    row: int,
-    KH: int,
-    R: int,
-) -> None:
-    """Add what `_add_stretches` adds, for KH rows of at most ROW numbers, three of them at once.
-
-    One row by itself is one chain of multiply-adds, of which each waits for the last.
-    """
-    for kh in range(0, KH, 3):
-        # the last three may be the same row more than once, to the same result
-        k1, k2 = min(kh + 1, KH - 1), min(kh + 2, KH - 1)
-        a, b = load(target, t + kh * ROW, ROW), load(target, t + k1 * ROW, ROW)
-        c = load(target, t + k2 * ROW, ROW)
-        for i in range(alive):
-            s = at(place, i)
-            g = broadcast(value, i, ROW)
-            a = multiply_add(g, load_first(source, s + kh * row, R, ROW), a)
-            b = multiply_add(g, load_first(source, s + k1 * row, R, ROW), b)
-            c = multiply_add(g, load_first(source, s + k2 * row, R, ROW), c)
-        store(target, t + kh * ROW, a)
-        store(target, t + k1 * ROW, b)
-        store(target, t + k2 * ROW, c)
 
 
 @kernel
@@ -163,7 +65,7 @@ def pooled_weight_gradient(
     R, Rp = dweight.shape[0] // KH, dtransposed.shape[2]
     begin: Any = np.int64(
         0
-    )  # of the list; as a mere constant it would compile `_add_stretches` anew
+    )  # of the list; as a mere constant it would compile `add_stretches` anew
     dtransposed[:] = 0
     dbias[:] = 0
     for n in range(N):
@@ -183,11 +85,11 @@ def pooled_weight_gradient(
                 dbias[f] += value[i]
             t = f * KH * Rp
             if Rp == ROW:
-                _add_rows(dtransposed, t, value, place, alive, x, row, KH, length)
+                add_rows_at_once(dtransposed, t, value, place, alive, x, row, KH, length)
             else:
                 for kh in range(KH):
                     stretch = t + kh * Rp
-                    _add_stretches(
+                    add_stretches(
                         dtransposed, stretch, value, place, begin, alive, x, kh * row, length, Rp
                     )
     for f in range(F):
@@ -256,7 +158,7 @@ def pooled_input_gradient(
                     for k in range(DEAD):
                         pixel = 5 * p + k
                         target = n * image + at(corners, 4 * p + k) + kh * row
-                        _add_stretches(
+                        add_stretches(
                             dx,
                             target,
                             value,
