@@ -101,8 +101,7 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
     if own.wanted > own.size:  # this once; the next workspace has more room
         return np.ndarray(shape, dtype, _lines(_bytes(shape, dtype)))
     array = np.ndarray(shape, dtype, own.memory, start)
-    if number == len(own.given):
-        own.given.append((request, array, own.wanted))
+    own.given.append((request, array, own.wanted))
     return array
 
 

@@ -5,11 +5,11 @@ calling thread works too: to wake one thread less for each batch of a few millis
 """
 
 import os
-from collections import deque
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from minicnn import shapes
 
@@ -76,16 +76,17 @@ class Workers:
         list
             The results, in the order of the pieces.
         """
-        waiting = deque(enumerate(pieces))
+        waiting: Iterator[tuple[int, Piece]] = iter(enumerate(pieces))
+        one_at_a_time = threading.Lock()
         results: dict[int, Result] = {}
 
         def work() -> None:
-            while waiting:
-                try:
-                    number, piece = waiting.popleft()
-                except IndexError:  # another was faster
+            while True:
+                with one_at_a_time:
+                    number, piece = next(waiting, (-1, None))
+                if number < 0:
                     return
-                results[number] = function(piece)
+                results[number] = function(cast(Piece, piece))
 
         helpers = min(self.threads, len(pieces)) - 1
         futures: list[Future[None]] = []
@@ -94,7 +95,8 @@ class Workers:
                 futures = [self._others.submit(work) for _ in range(helpers)]
             work()
         finally:
-            waiting.clear()  # after an error nobody begins another piece
+            with one_at_a_time:  # after an error nobody begins another piece
+                waiting = iter(())
             for future in futures:
                 future.exception()  # waits for its end
         for future in futures:

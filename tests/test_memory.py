@@ -1,5 +1,6 @@
 """The workspace: arrays of a step, kept from one step to the next."""
 
+import os
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -90,6 +91,7 @@ def test_each_thread_has_its_own():
         assert one.submit(twice, 0).result() != other.submit(twice, 0).result()
 
 
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes minutes without JIT")
 @pytest.mark.parametrize("batch", [32, 96])
 def test_a_training_step_takes_no_new_memory_after_the_first_ones(batch):
     layers = [Conv2D(16, 3), ReLU(), MaxPool2D(2), Conv2D(16, 3, padding=1), Flatten(), Dense(10)]
