@@ -1,5 +1,6 @@
 """The lanes of a tile follow what the CPU can do."""
 
+import numpy as np
 import pytest
 
 from minicnn.kernels import machine
@@ -25,6 +26,19 @@ def test_few_channels_take_a_narrow_tile(monkeypatch):
     monkeypatch.setattr(machine, "WIDEST", 64)
     found = [machine.lanes_for(F) for F in (1, 16, 17, 32, 33, 64, 500)]
     assert found == [16, 16, 32, 32, 64, 64, 64]
+
+
+def test_a_widest_tile_is_compiled_only_where_there_is_one(monkeypatch):
+    def nest(out):
+        out[0] = 1
+
+    monkeypatch.setattr(machine, "WIDE", 16)
+    monkeypatch.setattr(machine, "WIDEST", 32)
+    assert machine.only_if_widest(nest) is nest
+    monkeypatch.setattr(machine, "WIDEST", 16)
+    out = np.zeros(1)
+    machine.only_if_widest(nest)(out)
+    assert out[0] == 0
 
 
 def test_what_the_environment_names_counts(monkeypatch):

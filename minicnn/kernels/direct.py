@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.rows import pad_image
 from minicnn.kernels.six import load_six, six_from, six_sums, store_six
 from minicnn.kernels.vectors import at, broadcast, load, multiply_add
@@ -64,7 +64,7 @@ def direct_forward(
     elif lanes == WIDE:
         _convolve(x, image, padded, row, corners, KH, weight, bias, y, WIDE)
     else:
-        _convolve(x, image, padded, row, corners, KH, weight, bias, y, WIDEST)
+        _convolve_widest(x, image, padded, row, corners, KH, weight, bias, y, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -153,7 +153,7 @@ def direct_weight_gradient(
     elif lanes == WIDE:
         _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, WIDE)
     else:
-        _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, WIDEST)
+        _correlate_widest(x, image, window, OH, down, OW, right, block, dy, dweight, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -260,3 +260,9 @@ def direct_few_weight_gradient(
                         i += right
                         g += F
                 store_six(dweight, places, 0, NARROW, (a0, a1, a2, a3, a4, a5), NARROW)
+
+
+_convolve_widest = only_if_widest(_convolve)
+
+
+_correlate_widest = only_if_widest(_correlate)

@@ -6,8 +6,14 @@ is 32 registers of 16 numbers: four pixels × 64 channels fill half of them. Wha
 is not worth a tile of its own: each is compiled once more.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
 from numba import config
 from numba.core.codegen import get_host_cpu_features
+
+Nest = TypeVar("Nest", bound=Callable[..., None])
 
 
 def tiles_for(features: str) -> tuple[int, int, int]:
@@ -44,6 +50,25 @@ def _tiles() -> tuple[int, int, int]:
 
 
 NARROW, WIDE, WIDEST = _tiles()
+
+
+def only_if_widest(nest: Nest) -> Nest:
+    """Return a loop nest, or on a machine whose widest tile is the wide one nothing in its place.
+
+    Parameters
+    ----------
+    nest : callable
+
+    Returns
+    -------
+    callable
+        Compiled for the widest tile only where there is one.
+    """
+    return nest if WIDEST > WIDE else cast(Nest, numba.njit(_nothing))
+
+
+def _nothing(*arguments: Any) -> None:
+    """Stand where a tile is never asked for."""
 
 
 def lanes_for(F: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.tiles import four_from, four_sums, load_four, positive_four, store_four
 from minicnn.kernels.vectors import at, load
 
@@ -70,7 +70,7 @@ def matmul(
     elif lanes == WIDE:
         _product(a, row, column, K, room, start, relu, out, WIDE)
     else:
-        _product(a, row, column, K, room, start, relu, out, WIDEST)
+        _product_widest(a, row, column, K, room, start, relu, out, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -105,3 +105,6 @@ def _product(
                 if relu and k + BLOCK >= K:
                     sums = positive_four(sums, a, lanes)
                 store_four(out, places, j, N - j, sums, lanes)
+
+
+_product_widest = only_if_widest(_product)

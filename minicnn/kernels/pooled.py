@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.tiles import Four, four_sums
 from minicnn.kernels.vectors import at, beats, fill, load, select, store, store_first
 
@@ -131,7 +131,7 @@ def pooled_forward(
     elif lanes == WIDE:
         _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDE)
     else:
-        _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDEST)
+        _convolve_widest(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -166,3 +166,6 @@ def _convolve(
                     x, pixels, KH, row, R, 1, weight, f * K, lanes, (s, s, s, s), lanes
                 )
                 store_strongest(four, relu, y, winner, first + p * F + f, F - f, lanes)
+
+
+_convolve_widest = only_if_widest(_convolve)

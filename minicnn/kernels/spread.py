@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.rows import clear_row, copy_row
 from minicnn.kernels.six import six_from, six_sums, store_six
 from minicnn.kernels.vectors import add, fill, load, store
@@ -72,7 +72,7 @@ def spread(
             elif lanes == WIDE:
                 _send(dy, first, weight, sent, WIDE)
             else:
-                _send(dy, first, weight, sent, WIDEST)
+                _send_widest(dy, first, weight, sent, WIDEST)
             for ow in range(OW):
                 i, s = oh * down + ow * right, ow * M
                 for _ in range(KH):
@@ -112,3 +112,6 @@ def _add_row(sent: Array, s: int, R: int, image: Array, i: int) -> None:
     for q in range(R - R % NARROW, R):
         v = add(load(image, i + q, 1), load(sent, s + q, 1))
         store(image, i + q, v)
+
+
+_send_widest = only_if_widest(_send)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.pooled import store_strongest
 from minicnn.kernels.six import six_from, six_sums, store_six
 from minicnn.kernels.tiles import Four, load_some, store_some
@@ -135,7 +135,7 @@ def winograd_products(images: Array, weight: Array, count: int, products: Array)
     elif lanes == WIDE:
         _multiply(images, weight, count, products, WIDE)
     else:
-        _multiply(images, weight, count, products, WIDEST)
+        _multiply_widest(images, weight, count, products, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -283,3 +283,6 @@ def winograd_pooled_forward(
                 four = _outputs(products, t * Fp + f, B * Fp, load(bias, f, NARROW))
                 place = (first + t) * F + f
                 store_strongest(four, relu, y, winner, place, F - f, NARROW)
+
+
+_multiply_widest = only_if_widest(_multiply)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.six import load_six, six_from, six_sums, store_six
 from minicnn.kernels.tiles import Four, load_some
 from minicnn.kernels.vectors import add, fill, store, subtract
@@ -88,7 +88,7 @@ def winograd_products_gradient(
     elif lanes == WIDE:
         _correlate(images, gradients, count, dweight, WIDE)
     else:
-        _correlate(images, gradients, count, dweight, WIDEST)
+        _correlate_widest(images, gradients, count, dweight, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -144,3 +144,6 @@ def winograd_weight_gradient(
         transform_images(x, TH, TW, first, count, images)
         _transform_gradients(dy, first, count, gradients)
         winograd_products_gradient(images, gradients, count, dtransformed, lanes)
+
+
+_correlate_widest = only_if_widest(_correlate)
