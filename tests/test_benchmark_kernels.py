@@ -1,22 +1,16 @@
 """What the benchmarks of the kernels compare is the same on both sides, and so is what they say."""
 
 import json
-import sys
-from pathlib import Path
 
+import kernels
+import kernels_here
 import numpy as np
 import pytest
+import story
+from kernel_cases import CONVOLUTIONS, Case, arrays, conv, copy_bandwidth, peak_bytes
 from one_process import SameProcess
 
 import minicnn
-
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(FOLDER))  # the scripts, and the process of the other side, look there
-
-import kernels  # noqa: E402
-import kernels_here  # noqa: E402
-import story  # noqa: E402
-from kernel_cases import CONVOLUTIONS, Case, arrays, conv, copy_bandwidth, peak_bytes  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -7,23 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import inference
+import machine
+import networks
 import numpy as np
 import pytest
+import scaling
+import side_by_side
+import time_to_accuracy
+import training
 from one_process import SameProcess
+from side_by_side import OtherSide, Results, Timed, check_equal
 
 import minicnn
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(FOLDER))  # the scripts, and the process of the other side, look there
 
-import inference  # noqa: E402
-import machine  # noqa: E402
-import networks  # noqa: E402
-import scaling  # noqa: E402
-import side_by_side  # noqa: E402
-import time_to_accuracy  # noqa: E402
-import training  # noqa: E402
-from side_by_side import OtherSide, Results, Timed, check_equal  # noqa: E402
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes minutes without JIT"

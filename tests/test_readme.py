@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import report
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))  # the scripts look for each other there
 
-import report  # noqa: E402
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -3,17 +3,11 @@
 import copy
 import itertools
 import json
-import sys
-from pathlib import Path
 
+import pictures
 import pytest
-
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.insert(0, str(FOLDER))  # the scripts look for each other there
-
-import pictures  # noqa: E402
-import report  # noqa: E402
-import report_tables as tables  # noqa: E402
+import report
+import report_tables as tables
 
 MACHINE = {
     "cpu": "A CPU", "cores": 2, "usable_cores": 1, "simd": "AVX2", "os": "Linux",
