@@ -1,0 +1,302 @@
+"""Handwritten digits as strokes of a pen, for example scans and stand-in test sets.
+
+A digit is a list of strokes, a stroke a line through points. What differs from writer to writer
+(the form: open or closed 4, crossed 7, 1 with a flag; slant, proportions, an unsteady hand) is
+drawn at random; paper, pen width and edges are up to `draw`.
+
+    rng = np.random.default_rng(0)
+    mask = draw(digit_strokes(5, rng), (64, 64), height=44, pen=5)     # (64, 64) uint8, 255 = ink
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+Stroke = NDArray[np.float64]  # (points, 2): x to the right, y down
+Runs = list[list[tuple[float, float]]]  # smooth pieces of a stroke; corners lie between them
+
+STEPS = 12  # points on the curve between two anchors
+SOFT = 4  # subpixels in each direction, for soft edges
+
+
+class Hand(NamedTuple):
+    """How somebody writes.
+
+    `slant` is the shift to the right over the whole height (0.2: leaning a little to the right),
+    `width` a factor for the digits' width, `turn` an angle in radians (positive: clockwise),
+    `wobble` the standard deviation of each anchor, in heights of the digit.
+    """
+
+    slant: float = 0.0
+    width: float = 1.0
+    turn: float = 0.0
+    wobble: float = 0.0
+
+
+def some_hand(rng: np.random.Generator) -> Hand:
+    """Draw a writer at random."""
+    return Hand(
+        slant=float(np.clip(rng.normal(0.12, 0.13), -0.15, 0.45)),
+        width=float(rng.uniform(0.75, 1.25)),
+        turn=float(rng.normal(0, 0.05)),
+        wobble=float(rng.uniform(0.005, 0.025)),
+    )
+
+
+def _arc(
+    x: float, y: float, rx: float, ry: float, start: float, end: float
+) -> list[tuple[float, float]]:
+    """Return anchors on an ellipse; degrees, 0 is to the right, 90 is down."""
+    count = max(3, round(abs(end - start) / 40) + 1)
+    angles = np.radians(np.linspace(start, end, count))
+    return [(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angles]
+
+
+# The forms of each digit: name -> strokes -> smooth runs -> anchors (x, y); the height is 1.
+FORMS: dict[int, dict[str, list[Runs]]] = {
+    0: {
+        "round": [[_arc(0.32, 0.5, 0.32, 0.5, -100, 262)]],
+        "open": [[_arc(0.32, 0.5, 0.32, 0.5, -65, 250)]],
+        "slashed": [[_arc(0.32, 0.5, 0.32, 0.5, -90, 270)], [[(0.62, 0.08), (0.04, 0.92)]]],
+    },
+    1: {
+        "bar": [[[(0.0, 0.0), (0.0, 0.5), (0.0, 1.0)]]],
+        "flag": [[[(0.0, 0.24), (0.14, 0.13), (0.24, 0.0)], [(0.24, 0.5), (0.24, 1.0)]]],
+        "flag-foot": [
+            [[(0.0, 0.24), (0.14, 0.13), (0.24, 0.0)], [(0.24, 0.5), (0.24, 1.0)]],
+            [[(0.02, 1.0), (0.46, 1.0)]],
+        ],
+    },
+    2: {
+        "plain": [
+            [
+                [*_arc(0.3, 0.28, 0.28, 0.28, -165, 20), (0.4, 0.6), (0.02, 1.0)],
+                [(0.3, 0.98), (0.64, 1.0)],
+            ]
+        ],
+        "loop": [
+            [
+                [
+                    *_arc(0.3, 0.26, 0.28, 0.26, -170, 25),
+                    (0.4, 0.62), (0.16, 0.94), (0.02, 0.9), (0.08, 0.78), (0.26, 0.84),
+                    (0.46, 0.98), (0.66, 0.94),
+                ]
+            ]
+        ],
+    },
+    3: {
+        "round": [
+            [
+                [*_arc(0.27, 0.25, 0.27, 0.25, -155, 70), (0.2, 0.48)],
+                _arc(0.26, 0.74, 0.32, 0.26, -75, 155),
+            ]
+        ],
+        "flat": [
+            [
+                [(0.02, 0.0), (0.3, 0.01), (0.54, 0.0)],
+                [(0.4, 0.2), (0.24, 0.4)],
+                _arc(0.24, 0.7, 0.32, 0.3, -75, 155),
+            ]
+        ],
+    },
+    4: {
+        "open": [
+            [[(0.08, 0.0), (0.04, 0.3), (0.0, 0.56)], [(0.3, 0.57), (0.64, 0.54)]],
+            [[(0.48, 0.02), (0.46, 0.5), (0.43, 1.0)]],
+        ],
+        "closed": [
+            [[(0.42, 0.0), (0.2, 0.36), (0.0, 0.66)], [(0.3, 0.66), (0.64, 0.65)]],
+            [[(0.42, 0.0), (0.42, 0.5), (0.42, 1.0)]],
+        ],
+    },
+    5: {
+        "one": [
+            [
+                [(0.56, 0.0), (0.3, 0.01), (0.1, 0.01)],
+                [(0.07, 0.22), (0.04, 0.44)],
+                _arc(0.26, 0.69, 0.32, 0.31, -130, 145),
+            ]
+        ],
+        "bar": [
+            [[(0.1, 0.02), (0.07, 0.22), (0.04, 0.44)], _arc(0.26, 0.69, 0.32, 0.31, -130, 145)],
+            [[(0.1, 0.02), (0.32, 0.01), (0.58, 0.0)]],
+        ],
+        "loose": [
+            [[(0.1, 0.1), (0.08, 0.26), (0.04, 0.45)], _arc(0.26, 0.69, 0.32, 0.31, -130, 145)],
+            [[(0.18, 0.03), (0.38, 0.01), (0.6, 0.0)]],
+        ],
+    },
+    6: {
+        "round": [
+            [[(0.44, 0.0), (0.2, 0.2), (0.04, 0.5), *_arc(0.29, 0.72, 0.28, 0.28, 190, -170)]]
+        ],
+        "straight": [
+            [[(0.3, 0.0), (0.12, 0.34), (0.01, 0.66), *_arc(0.29, 0.76, 0.28, 0.24, 165, -180)]]
+        ],
+    },
+    7: {
+        "plain": [
+            [[(0.0, 0.02), (0.3, 0.02), (0.58, 0.0)], [(0.4, 0.36), (0.26, 0.7), (0.18, 1.0)]]
+        ],
+        "crossed": [
+            [[(0.0, 0.02), (0.3, 0.02), (0.58, 0.0)], [(0.4, 0.36), (0.26, 0.7), (0.18, 1.0)]],
+            [[(0.12, 0.51), (0.34, 0.5), (0.54, 0.49)]],
+        ],
+        "hook": [
+            [
+                [(0.0, 0.16), (0.02, 0.02)],
+                [(0.3, 0.03), (0.6, 0.0)],
+                [(0.44, 0.36), (0.32, 0.7), (0.27, 1.0)],
+            ]
+        ],
+    },
+    8: {
+        "one": [
+            [
+                [
+                    (0.5, 0.12), (0.28, 0.0), (0.07, 0.16), (0.18, 0.38), (0.42, 0.56),
+                    (0.54, 0.78), (0.28, 1.0), (0.02, 0.8), (0.16, 0.56), (0.4, 0.38),
+                    (0.53, 0.16), (0.44, 0.03),
+                ]
+            ]
+        ],
+        "circles": [
+            [_arc(0.29, 0.23, 0.22, 0.23, 90, 450)],
+            [_arc(0.29, 0.73, 0.29, 0.27, -90, 270)],
+        ],
+    },
+    9: {
+        "straight": [
+            [
+                [(0.52, 0.14), *_arc(0.27, 0.27, 0.26, 0.27, -70, -350), (0.54, 0.12)],
+                [(0.52, 0.5), (0.48, 1.0)],
+            ]
+        ],
+        "curved": [
+            [
+                [(0.52, 0.14), *_arc(0.27, 0.27, 0.26, 0.27, -70, -350), (0.54, 0.12)],
+                [(0.54, 0.5), (0.46, 0.86), (0.26, 1.0), (0.06, 0.9)],
+            ]
+        ],
+    },
+}  # fmt: skip
+
+
+def digit_strokes(
+    digit: int, rng: np.random.Generator, *, form: str | None = None, hand: Hand | None = None
+) -> list[Stroke]:
+    """Write one digit.
+
+    Parameters
+    ----------
+    digit : int
+        0 to 9.
+    rng : Generator
+        Decides what is left out below, and the wobble.
+    form : str, optional
+        A name in ``FORMS[digit]``; any of them where left out.
+    hand : Hand, optional
+        `some_hand` where left out.
+
+    Returns
+    -------
+    list of ndarray (points, 2)
+        Lines in units of the digit's height: x from 0 on, y from 0 at its top to 1.
+    """
+    form = form or str(rng.choice(sorted(FORMS[digit])))
+    hand = hand or some_hand(rng)
+    strokes = [_curve(runs, hand.wobble, rng) for runs in FORMS[digit][form]]
+    cos, sin = np.cos(hand.turn), np.sin(hand.turn)
+    leaning = np.array([[hand.width, 0.0], [-hand.slant, 1.0]])  # x grows where y is small
+    turned = [stroke @ leaning @ np.array([[cos, sin], [-sin, cos]]) for stroke in strokes]
+    points = np.concatenate(turned)
+    top_left, height = points.min(axis=0), np.ptp(points[:, 1])
+    return [(stroke - top_left) / height for stroke in turned]
+
+
+def _curve(runs: Runs, wobble: float, rng: np.random.Generator) -> Stroke:
+    """Draw a smooth line through each run; each run begins where the one before it ended."""
+    pieces: list[Stroke] = []
+    for run in runs:
+        anchors = np.array(run) + rng.normal(0, wobble, (len(run), 2))
+        if pieces:
+            anchors = np.concatenate([pieces[-1][-1:], anchors])
+        pieces.append(_spline(anchors))
+    return np.concatenate(pieces)
+
+
+def _spline(anchors: Stroke) -> Stroke:
+    """Return the Catmull-Rom spline through the anchors."""
+    before = 2 * anchors[0] - anchors[1]
+    after = 2 * anchors[-1] - anchors[-2]
+    p = np.concatenate([[before], anchors, [after]])
+    t = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
+    pieces = [
+        0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2
+               + (3 * b - a - 3 * c + d) * t**3)
+        for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:], strict=True)
+    ]  # fmt: skip
+    return np.concatenate([*pieces, anchors[-1:]])
+
+
+def draw(
+    strokes: Sequence[Stroke],
+    size: tuple[int, int],
+    *,
+    height: float,
+    pen: float,
+    origin: tuple[float, float] | None = None,
+    soft: bool = True,
+    pressure: float = 0.0,
+) -> NDArray[np.uint8]:
+    """Draw strokes with a round pen.
+
+    Parameters
+    ----------
+    strokes : sequence of ndarray (points, 2)
+        From `digit_strokes`.
+    size : tuple of int
+        ``(width, height)`` of the canvas, as in Pillow.
+    height : float
+        Of the digit from the middle of its top line to the middle of its lowest, in pixels.
+    pen : float
+        Width of the line, in pixels.
+    origin : tuple of float, optional
+        ``(x, y)`` of the digit's top left corner; where left out, it is put in the middle.
+    soft : bool
+        Grey edges, as of a scan; or ink and paper only, as in a paint program.
+    pressure : float
+        How much the width changes on the way: 0.3 is 30 % to both sides.
+
+    Returns
+    -------
+    ndarray of uint8 (height, width)
+        0 where there is no ink, 255 where there is nothing else.
+    """
+    if origin is None:
+        widest = max(stroke[:, 0].max() for stroke in strokes)
+        origin = ((size[0] - widest * height) / 2, (size[1] - height) / 2)
+    scale = SOFT if soft else 1
+    canvas = Image.new("L", (size[0] * scale, size[1] * scale))
+    pencil = ImageDraw.Draw(canvas)
+    for stroke in strokes:
+        points = (stroke * height + origin) * scale
+        way = np.concatenate([[0.0], np.hypot(*np.diff(stroke, axis=0).T).cumsum()])
+        radii = pen * scale / 2 * (1 + pressure * np.sin(7 * way))
+        _stamp(pencil, points, radii)
+    reduced = canvas.reduce(scale) if soft else canvas
+    return np.asarray(reduced, dtype=np.uint8)
+
+
+def _stamp(pencil: ImageDraw.ImageDraw, points: Stroke, radii: NDArray[np.float64]) -> None:
+    """Set a disc on each point and join them."""
+    for (x, y), r in zip(points - 0.5, radii, strict=True):  # Pillow's 0 is the middle of a pixel
+        if r < 0.75:
+            pencil.point((round(x), round(y)), fill=255)
+        else:
+            pencil.ellipse((x - r, y - r, x + r, y + r), fill=255)
+    for a, b, r in zip(points[:-1] - 0.5, points[1:] - 0.5, radii, strict=False):
+        pencil.line((*a, *b), fill=255, width=max(1, round(2 * r)))

@@ -1,0 +1,45 @@
+"""The drawn digits: strokes, and the folder of example scans."""
+
+import numpy as np
+import pytest
+from strokes import FORMS, Hand, digit_strokes, draw
+
+
+def test_a_digit_is_as_high_as_its_unit_and_begins_at_the_left():
+    for digit in FORMS:
+        strokes = digit_strokes(digit, np.random.default_rng(digit))
+        points = np.concatenate(strokes)
+        np.testing.assert_allclose(points.min(axis=0), 0, atol=1e-12)
+        assert points[:, 1].max() == pytest.approx(1)
+
+
+def test_the_same_seed_writes_the_same():
+    first, again, other = (digit_strokes(4, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len(first) != len(other) or not np.array_equal(first[0], other[0])
+
+
+def test_each_form_can_be_asked_for():
+    rng = np.random.default_rng(0)
+    assert len(digit_strokes(7, rng, form="plain")) == 1
+    assert len(digit_strokes(7, rng, form="crossed")) == 2
+    with pytest.raises(KeyError, match="looped"):
+        digit_strokes(7, rng, form="looped")
+
+
+def test_slant_leans_to_the_right():
+    rng = np.random.default_rng(0)
+    (stroke,) = digit_strokes(1, rng, form="bar", hand=Hand(slant=0.4))
+    assert stroke[0, 0] - stroke[-1, 0] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_ink_is_where_the_pen_went(soft):
+    (stroke,) = digit_strokes(1, np.random.default_rng(0), form="bar", hand=Hand())
+    mask = draw([stroke], (40, 30), height=20, pen=6, soft=soft)
+    assert mask.shape == (30, 40)
+    rows, columns = np.nonzero(mask > 127)
+    # Half a pen's width around the line from (20, 5) to (20, 25); to a pixel
+    assert np.abs([rows.min() - 2, rows.max() - 27]).max() <= 1
+    assert np.abs([columns.min() - 17, columns.max() - 22]).max() <= 1
+    assert (np.unique(mask).size > 2) == soft
