@@ -1,5 +1,6 @@
 """The drawn digits: strokes, and the folder of example scans."""
 
+import draw_digits
 import numpy as np
 import pytest
 from strokes import FORMS, Hand, digit_strokes, draw
@@ -43,3 +44,32 @@ def test_ink_is_where_the_pen_went(soft):
     assert np.abs([rows.min() - 2, rows.max() - 27]).max() <= 1
     assert np.abs([columns.min() - 17, columns.max() - 22]).max() <= 1
     assert (np.unique(mask).size > 2) == soft
+
+
+# The folder of example scans
+
+
+def test_the_folder_is_as_drawn(capsys):
+    assert draw_digits.main(["--check"]) == 0
+    assert capsys.readouterr().out.endswith("as drawn\n")
+
+
+def test_each_digit_is_there_several_times_and_the_folder_is_small():
+    labels = [name.split("_")[0] for name in draw_digits.SCANS]
+    assert min(labels.count(str(digit)) for digit in range(10)) >= 4
+    assert sum(len(label) > 1 for label in labels) >= 2
+    assert sum(path.stat().st_size for path in draw_digits.FOLDER.iterdir()) < 600_000
+
+
+def test_a_check_names_what_differs(tmp_path, capsys, monkeypatch):
+    few = ("0_paint.png", "1_white-on-black.png", "3_paint.png", "6_16-bit.png")
+    monkeypatch.setattr(draw_digits, "SCANS", {name: draw_digits.SCANS[name] for name in few})
+    assert draw_digits.main(["--output", str(tmp_path)]) == 0
+    assert draw_digits.main(["--output", str(tmp_path), "--check"]) == 0
+    (tmp_path / "0_paint.png").unlink()
+    (tmp_path / "1_white-on-black.png").write_bytes((tmp_path / "3_paint.png").read_bytes())
+    (tmp_path / "3_paint.png").write_bytes(draw_digits.drawn("6_16-bit.png"))
+    (tmp_path / "more.png").write_bytes(b"")
+    assert draw_digits.main(["--output", str(tmp_path), "--check"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith("differs in 0_paint.png, more.png, 1_white-on-black.png, 3_paint.png")

@@ -1,0 +1,342 @@
+"""Draw the example scans in ``examples/digits/``, or check that they are as drawn.
+
+    python examples/draw_digits.py [--check] [--output FOLDER]
+
+A file's name begins with what is written in it: ``7_crossed.jpg`` shows a 7, and
+``90210_postcode.jpg`` five digits in a row. Points and commas are no digits: ``124750_amount.png``
+shows 1,247.50.
+
+The digits are strokes of a pen (`strokes.py`), or held-out digits of the embedded MNIST sample
+(names with ``mnist``); on white, on paper under uneven light, on ruled lines, on a board, or on
+nothing at all. Held out means: not among the sample's training images. They do belong to the
+60,000 that MNIST as a whole trains on.
+"""
+
+import argparse
+import io
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from strokes import FORMS, Hand, digit_strokes, draw, some_hand
+
+import minicnn
+
+FOLDER = Path(__file__).parent / "digits"
+# A check compares what the files show. Encoders differ from version to version by less than this.
+SAME = 0.5  # grey levels, on average
+
+Random = np.random.Generator
+Colour = tuple[int, int, int]
+Ink = NDArray[np.uint8]  # (height, width): 255 where ink covers the paper, 0 where it does not
+Paper = NDArray[np.float64]  # (height, width, 3), 0 to 255
+
+BLACK, WHITE, GREY = (0, 0, 0), (255, 255, 255), (198, 197, 193)
+BLUE_BLACK, BLUE, RED, GREEN = (28, 30, 44), (32, 52, 138), (196, 30, 40), (20, 110, 60)
+PENCIL, CHALK = (122, 120, 118), (236, 238, 232)
+CREAM, YELLOW, PINK, BOARD = (244, 239, 224), (250, 224, 96), (248, 206, 214), (38, 66, 54)
+
+# ---------------------------------------------------------------- what is written
+
+
+def pen(
+    digit: int,
+    rng: Random,
+    size: tuple[int, int],
+    height: float,
+    width: float,
+    *,
+    form: str | None = None,
+    hand: Hand | None = None,
+    at: tuple[float, float] | None = None,
+    soft: bool = True,
+    pressure: float = 0.0,
+) -> Ink:
+    """Write one digit; `at` is its top left corner, the middle of the canvas where left out."""
+    strokes = digit_strokes(digit, rng, form=form, hand=hand)
+    return draw(strokes, size, height=height, pen=width, origin=at, soft=soft, pressure=pressure)
+
+
+def number(
+    text: str, rng: Random, size: tuple[int, int], height: float, width: float, gap: float
+) -> Ink:
+    """Write digits, points and commas in a row by one hand, about `gap` heights apart."""
+    hand = some_hand(rng)._replace(wobble=0.012)
+    forms = {digit: str(rng.choice(sorted(FORMS[digit]))) for digit in sorted(FORMS)}
+    strokes, x = [], 0.0
+    for sign in text:
+        if sign == ".":
+            parts = [np.array([[0.0, 0.97], [0.02, 1.0]])]
+        elif sign == ",":
+            parts = [np.array([[0.05, 0.97], [0.0, 1.12]])]
+        else:
+            parts = digit_strokes(int(sign), rng, form=forms[int(sign)], hand=hand)
+        place = [x, rng.normal(0, 0.02)]
+        strokes += [part + place for part in parts]
+        x = max(part[:, 0].max() for part in strokes) + gap * rng.uniform(0.7, 1.3)
+    return draw(strokes, size, height=height, pen=width)
+
+
+def mnist(digit: int, which: int, scale: int, size: tuple[int, int], at: tuple[int, int]) -> Ink:
+    """Enlarge held-out digit number `which` of its class and put it on a canvas."""
+    image = minicnn.load_mnist_sample().test_images[10 * which + digit]
+    large = Image.fromarray(image).resize((28 * scale, 28 * scale), Image.Resampling.BICUBIC)
+    canvas = Image.new("L", size)
+    canvas.paste(large, at)
+    return np.asarray(canvas, dtype=np.uint8)
+
+
+# ---------------------------------------------------------------- on what it is written
+
+
+def paper(
+    ink: Ink, colour: Colour, rng: Random, *, grain: float = 2.0, shade: float = 0.0
+) -> Paper:
+    """Return a sheet as large as the ink, darker by the share `shade` towards one corner."""
+    h, w = ink.shape
+    x, y = np.linspace(0, 1, w), np.linspace(0, 1, h)[:, None]
+    light = 1 - shade * (0.55 * x + 0.45 * y) ** 1.5
+    return np.array(colour) * light[..., None] + rng.normal(0, grain, (h, w, 1))
+
+
+def ruled(sheet: Paper, every: int, colour: Colour = (150, 178, 214), *, squares: bool) -> Paper:
+    """Print lines on a sheet."""
+    lined = sheet.copy()
+    lined[every // 2 :: every] = colour
+    if squares:
+        lined[:, every // 2 :: every] = colour
+    return lined
+
+
+def specks(sheet: Paper, count: int, rng: Random) -> Paper:
+    """Sprinkle a sheet with dirt of a few pixels."""
+    h, w, _ = sheet.shape
+    dirty = sheet.copy()
+    for x, y in rng.integers(4, [w - 4, h - 4], (count, 2)):
+        dirty[y : y + rng.integers(1, 4), x : x + rng.integers(1, 4)] = 90
+    return dirty
+
+
+def inked(sheet: Paper, ink: Ink, colour: Colour) -> Image.Image:
+    """Return the sheet with the ink on it."""
+    cover = ink[..., None] / 255.0
+    picture = sheet * (1 - cover) + np.array(colour) * cover
+    return Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+
+
+def plain(ink: Ink, colour: Colour = BLACK, ground: Colour = WHITE) -> Image.Image:
+    """Return ink on an even ground, as a paint program gives it."""
+    return inked(np.broadcast_to(np.array(ground, float), (*ink.shape, 3)), ink, colour)
+
+
+def transparent(ink: Ink, colour: Colour = BLACK) -> Image.Image:
+    """Return ink on nothing: the shape is in the alpha channel only."""
+    picture = Image.new("RGBA", (ink.shape[1], ink.shape[0]), (*colour, 0))
+    picture.putalpha(Image.fromarray(ink))
+    return picture
+
+
+# ---------------------------------------------------------------- how it is stored
+
+
+def encoded(picture: Image.Image, kind: str) -> bytes:
+    """Return the picture as a file."""
+    file = io.BytesIO()
+    options = {"quality": 72} if kind in ("JPEG", "WEBP") else {"optimize": True}
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(picture: Image.Image) -> bytes:
+    """Return a PNG file."""
+    return encoded(picture, "PNG")
+
+
+def jpeg(picture: Image.Image, turned: int = 0) -> bytes:
+    """Return a JPEG file; `turned` by 90 or 180 degrees clockwise, as its EXIF entry says."""
+    exif = Image.Exif()
+    if turned:
+        exif[0x0112] = {90: 8, 180: 3}[turned]  # what a viewer has to do to set it upright
+        picture = picture.rotate(-turned, expand=True)
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=72, exif=exif)
+    return file.getvalue()
+
+
+def grey(ink: Ink) -> Image.Image:
+    """Return black ink on white in one channel."""
+    return Image.fromarray(255 - ink)
+
+
+def grey16(ink: Ink) -> Image.Image:
+    """Return dark ink on light grey in 16 bits, as scanners for films and X-rays write it."""
+    return Image.fromarray((52_000 - ink.astype(np.uint16) * 180).astype(np.uint16))
+
+
+# ---------------------------------------------------------------- the scans
+
+# fmt: off
+SCANS: dict[str, Callable[[Random], bytes]] = {
+    # Zero
+    "0_chalk.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(0, rng, (420, 320), 190, 15, form="round", pressure=0.25),
+              BOARD, rng, grain=5, shade=0.25), i, CHALK)),
+    "0_slashed.png": lambda rng: png(plain(
+        pen(0, rng, (120, 160), 110, 9, form="slashed", hand=Hand(slant=0.1)))),
+    "0_mnist-on-cream.jpg": lambda rng: jpeg(inked(
+        paper(i := mnist(0, 3, 7, (320, 260), (70, 30)), CREAM, rng, shade=0.3), i, BLUE_BLACK)),
+    "0_paint.png": lambda rng: png(plain(pen(0, rng, (28, 28), 20, 2, form="open", soft=False))),
+    # One
+    "1_flag-and-foot.png": lambda rng: png(plain(
+        pen(1, rng, (200, 200), 130, 10, form="flag-foot", hand=Hand(slant=0.06)))),
+    "1_thin-pencil.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(1, rng, (300, 400), 220, 5, form="flag"), WHITE, rng, shade=0.15),
+        i, PENCIL)),
+    "1_white-on-black.png": lambda rng: png(plain(
+        pen(1, rng, (64, 64), 44, 6, form="bar"), WHITE, BLACK)),
+    "1_mnist-original.png": lambda rng: png(Image.fromarray(mnist(1, 5, 1, (28, 28), (0, 0)))),
+    # Two
+    "2_ruled.jpg": lambda rng: jpeg(inked(
+        ruled(paper(i := pen(2, rng, (360, 300), 150, 9, form="loop"), WHITE, rng, shade=0.1), 62,
+              squares=False), i, BLUE)),
+    "2_transparent.png": lambda rng: png(transparent(pen(2, rng, (280, 280), 190, 18))),
+    "2_large.png": lambda rng: png(
+        grey(pen(2, rng, (2400, 3000), 1500, 60, form="plain", soft=False)).convert("1")),
+    "2_mnist-corner.jpg": lambda rng: jpeg(inked(
+        paper(i := mnist(2, 10, 4, (480, 360), (350, 240)), WHITE, rng, grain=3, shade=0.35),
+        i, BLUE_BLACK)),
+    # Three
+    "3_flat-top.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(3, rng, (300, 300), 160, 12, form="flat"), GREY, rng, shade=0.45),
+        i, BLUE_BLACK)),
+    "3_thick-marker.png": lambda rng: png(plain(
+        pen(3, rng, (260, 300), 170, 42, form="round", hand=Hand(width=1.15)), RED)),
+    "3_paint.png": lambda rng: png(plain(
+        pen(3, rng, (28, 28), 20, 3, form="round", hand=Hand(), soft=False))),
+    "3_turned-by-exif.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(3, rng, (300, 400), 210, 14), CREAM, rng, shade=0.3), i, BLUE), turned=90),
+    # Four
+    "4_open.png": lambda rng: png(plain(
+        pen(4, rng, (220, 220), 140, 12, form="open"), BLUE, YELLOW)),
+    "4_closed.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(4, rng, (320, 320), 180, 15, form="closed"), CREAM, rng, shade=0.35),
+        i, BLUE_BLACK)),
+    "4_white-on-black-thin.png": lambda rng: png(plain(
+        pen(4, rng, (500, 400), 230, 5, form="open"), WHITE, BLACK)),
+    "4_mnist-squares.png": lambda rng: png(inked(
+        ruled(paper(i := mnist(4, 12, 6, (240, 240), (36, 36)), WHITE, rng, grain=0), 24,
+              squares=True), i, BLUE_BLACK).quantize(32, dither=Image.Dither.NONE)),
+    # Five
+    "5_loose-bar.png": lambda rng: png(plain(
+        pen(5, rng, (200, 240), 140, 10, form="loose", hand=Hand(slant=0.12)))),
+    "5_photo.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(5, rng, (640, 480), 200, 13, form="one", at=(120, 160)), GREY, rng,
+              grain=3, shade=0.55), i, BLUE)),
+    "5_palette.png": lambda rng: png(
+        plain(pen(5, rng, (150, 150), 100, 14, form="bar"), GREEN, PINK).quantize(
+            16, dither=Image.Dither.NONE)),
+    "5_mnist-red.jpg": lambda rng: jpeg(inked(
+        paper(i := mnist(5, 20, 9, (400, 300), (90, 20)), WHITE, rng, shade=0.2), i, RED)),
+    # Six
+    "6_paint-thick.png": lambda rng: png(plain(
+        pen(6, rng, (64, 64), 42, 9, form="round", hand=Hand(), soft=False))),
+    "6_off-centre.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(6, rng, (600, 450), 110, 8, form="straight", at=(30, 300)), CREAM, rng,
+              shade=0.3), i, BLUE_BLACK)),
+    "6_16-bit.png": lambda rng: png(grey16(pen(6, rng, (160, 160), 110, 10, form="round"))),
+    "6_upside-down-by-exif.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(6, rng, (300, 300), 180, 16, form="round"), WHITE, rng, shade=0.3),
+        i, GREEN), turned=180),
+    # Seven
+    "7_crossed.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(7, rng, (320, 360), 200, 12, form="crossed", hand=Hand(slant=0.2)),
+              CREAM, rng, shade=0.4), i, BLUE)),
+    "7_hook.png": lambda rng: png(plain(pen(7, rng, (100, 100), 66, 5, form="hook"))),
+    "7_transparent-marker.png": lambda rng: png(transparent(
+        pen(7, rng, (300, 300), 190, 34, form="plain"), RED)),
+    "7_mnist-board.jpg": lambda rng: jpeg(inked(
+        paper(i := mnist(7, 30, 6, (300, 300), (60, 70)), BOARD, rng, grain=5), i, CHALK)),
+    # Eight
+    "8_one-stroke.png": lambda rng: png(plain(
+        pen(8, rng, (240, 240), 150, 11, form="one", hand=Hand(slant=0.1)))),
+    "8_circles.bmp": lambda rng: encoded(
+        plain(pen(8, rng, (120, 120), 80, 6, form="circles", soft=False)).convert("1"), "BMP"),
+    "8_specks.jpg": lambda rng: jpeg(inked(
+        specks(paper(i := pen(8, rng, (400, 400), 180, 13), WHITE, rng, shade=0.25), 25, rng),
+        i, BLUE_BLACK)),
+    "8_mnist-large.png": lambda rng: png(
+        grey(mnist(8, 40, 60, (2200, 2000), (300, 150))).quantize(8)),
+    # Nine
+    "9_straight.gif": lambda rng: encoded(
+        plain(pen(9, rng, (140, 180), 110, 9, form="straight")).quantize(8), "GIF"),
+    "9_curved.jpg": lambda rng: jpeg(inked(
+        paper(i := pen(9, rng, (360, 360), 190, 16, form="curved"), YELLOW, rng, shade=0.3),
+        i, BLUE_BLACK)),
+    "9_white-on-black-thick.png": lambda rng: png(plain(
+        pen(9, rng, (200, 200), 120, 30, form="straight", hand=Hand()), WHITE, BLACK)),
+    "9_mnist-cream.webp": lambda rng: encoded(inked(
+        paper(i := mnist(9, 50, 8, (320, 320), (50, 40)), CREAM, rng, grain=1, shade=0.3),
+        i, BLUE), "WEBP"),
+    # More than one
+    "90210_postcode.jpg": lambda rng: jpeg(inked(
+        paper(i := number("90210", rng, (900, 300), 130, 10, gap=0.3), CREAM, rng, shade=0.35),
+        i, BLUE)),
+    "124750_amount.png": lambda rng: png(plain(
+        number("1,247.50", rng, (700, 200), 90, 8, gap=0.28), BLUE_BLACK)),
+    "38065_mnist-line.png": lambda rng: png(Image.fromarray(np.hstack(
+        [mnist(digit, 60, 2, (52, 70), (-2, 6)) for digit in (3, 8, 0, 6, 5)]))),
+}
+# fmt: on
+
+
+def drawn(name: str) -> bytes:
+    """Return a scan as a file; its random numbers depend on its name alone."""
+    return SCANS[name](np.random.default_rng(zlib.crc32(name.encode())))
+
+
+def shown(file: bytes) -> NDArray[np.float32]:
+    """Return the pixels that a file shows, with its EXIF orientation as one more."""
+    with Image.open(io.BytesIO(file)) as picture:
+        turned = picture.getexif().get(0x0112, 0)
+        deep = picture.mode == "I;16"
+        pixels = np.asarray(picture if deep else picture.convert("RGBA"), np.float32)
+        return np.append(pixels, np.float32(turned))
+
+
+def differences(folder: Path) -> list[str]:
+    """Name what is missing in the folder, different from what is drawn, or too much."""
+    there = {path.name for path in folder.iterdir()}
+    wrong = sorted(there ^ SCANS.keys())
+    for name in sorted(there & SCANS.keys()):
+        found, wanted = shown((folder / name).read_bytes()), shown(drawn(name))
+        same = found.shape == wanted.shape and found[-1] == wanted[-1]
+        if not same or np.abs(found - wanted).mean() > SAME:
+            wrong.append(name)
+    return wrong
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw or check the folder; return the exit status."""
+    parser = argparse.ArgumentParser(description="Draw or check the example scans.")
+    parser.add_argument("--check", action="store_true", help="compare only; exit 1 if different")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder to fill or to check")
+    args = parser.parse_args(argv)
+
+    if args.check:
+        wrong = differences(args.output)
+        print(f"{args.output}: {'differs in ' + ', '.join(wrong) if wrong else 'as drawn'}")
+        return 1 if wrong else 0
+    args.output.mkdir(exist_ok=True)
+    for name in SCANS:
+        (args.output / name).write_bytes(drawn(name))
+    total = sum((args.output / name).stat().st_size for name in SCANS)
+    print(f"{args.output}: {len(SCANS)} files, {total} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
