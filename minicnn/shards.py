@@ -7,7 +7,7 @@ gradients are then added in their order. So the result is the same, bit for bit,
 threads, and no thread waits for another between layers.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,28 @@ SHARD = 32
 GROUP = 16
 
 
+class Augmentation(Protocol):
+    """What `fit` asks of an object that varies images, such as `minicnn.Augment`."""
+
+    def __call__(
+        self, images: NDArray[Any], numbers: IntArray, *, seed: int, epoch: int
+    ) -> FloatArray:
+        """Return the images as they look in an epoch.
+
+        Parameters
+        ----------
+        images : ndarray (n, H, W, C); without C where the model has one channel
+        numbers : ndarray of int (n,)
+            Of the images in the data set: whatever is random depends on them, not on the order.
+        seed, epoch : int
+
+        Returns
+        -------
+        ndarray of float, shaped as `images`
+            0 to 1. It may lie in the workspace.
+        """
+
+
 class BatchGradient:
     """Computes the gradient of a mini-batch on worker threads.
 
@@ -34,6 +56,10 @@ class BatchGradient:
         All images; a call takes some of them by number.
     labels : ndarray of int (N,)
     workers : Workers
+    augment : callable, optional
+        As in `minicnn.fit`; images are taken as they are where left out.
+    seed : int
+        For `augment`.
     """
 
     def __init__(
@@ -42,19 +68,24 @@ class BatchGradient:
         images: NDArray[Any],
         labels: IntArray,
         workers: Workers,
+        augment: Augmentation | None = None,
+        seed: int = 0,
     ) -> None:
         self.model, self.images, self.workers = model, images, workers
         self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
+        self.augment, self.seed = augment, seed
         self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
         self._total = np.empty_like(model.parameters)
 
-    def __call__(self, batch: IntArray) -> tuple[float, int, FloatArray]:
+    def __call__(self, batch: IntArray, epoch: int = 0) -> tuple[float, int, FloatArray]:
         """Run a batch forward and backward.
 
         Parameters
         ----------
         batch : ndarray of int (n,)
             Numbers of the images.
+        epoch : int
+            Decides, with the seed, how images are augmented.
 
         Returns
         -------
@@ -75,20 +106,40 @@ class BatchGradient:
             group = shards[first : first + GROUP]
             shares = [len(shard) / len(batch) for shard in group]  # of the mean over the batch
             pieces = list(zip(group, shares, self._gradients, strict=False))
-            results = self.workers.map(lambda piece: self._shard(*piece), pieces)
+            results = self.workers.map(lambda piece: self._shard(epoch, *piece), pieces)
             # in their order, whoever was first
             kernels.add_rows(self._gradients, len(group), first == 0, self._total)
             loss += sum(loss for loss, _ in results)
             correct += sum(correct for _, correct in results)
         return loss, correct, self._total
 
-    def _shard(self, shard: IntArray, share: float, out: FloatArray) -> tuple[float, int]:
+    def images_of(self, numbers: IntArray, epoch: int) -> NDArray[Any]:
+        """Return images as the model meets them in an epoch, before `Sequential.prepare`.
+
+        Parameters
+        ----------
+        numbers : ndarray of int (n,)
+        epoch : int
+
+        Returns
+        -------
+        ndarray (n, H, W, C), or without C
+            Augmented ones may lie in the workspace.
+        """
+        images = self.images[numbers]
+        if self.augment is None:
+            return images
+        return self.augment(images, numbers, seed=self.seed, epoch=epoch)
+
+    def _shard(
+        self, epoch: int, shard: IntArray, share: float, out: FloatArray
+    ) -> tuple[float, int]:
         """Run one shard forward and backward; `out` takes its part of the batch's gradient."""
         labels = self.labels[shard]
         # errstate: the caller looks for ∞ and NaN itself
         with workspace(), np.errstate(over="ignore", invalid="ignore"):
             logits, caches = self.model.forward(
-                self.model.prepare(self.images[shard]), training=True
+                self.model.prepare(self.images_of(shard, epoch)), training=True
             )
             loss, correct, dlogits = loss_and_gradient(logits, labels, share)
             self.model.backward(dlogits, caches, gradients=out)

@@ -16,7 +16,7 @@ from minicnn.model import Sequential
 from minicnn.optim import Adam
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, IntArray
-from minicnn.shards import SHARD, BatchGradient, count_correct
+from minicnn.shards import SHARD, Augmentation, BatchGradient, count_correct
 from minicnn.workers import Workers
 
 History = dict[str, list[float]]
@@ -103,6 +103,7 @@ def fit(
     *,
     optimiser: Optimiser | None = None,
     schedule: Schedule | None = None,
+    augment: Augmentation | None = None,
     epochs: int = 5,
     batch_size: int = 128,
     validation_split: float = 0.1,
@@ -126,6 +127,9 @@ def fit(
     schedule : callable, optional
         Gives a factor for the learning rate from the share of the training that is done (0 to 1),
         such as `minicnn.optim.cosine`; without one the learning rate stays as it is.
+    augment : callable, optional
+        Varies the images to learn from, in each epoch in another way, such as `minicnn.Augment`.
+        Those put aside stay as they are.
     epochs : int
         How often every image is seen.
     batch_size : int
@@ -133,7 +137,7 @@ def fit(
     validation_split : float
         Share put aside, 0 to below 1.
     seed : int
-        Decides what is put aside and the order of the images.
+        Decides what is put aside, the order of the images and how they are augmented.
     threads : int, optional
         Worker threads; one for each usable core where left out. The weights come out the same.
     progress : bool
@@ -143,7 +147,7 @@ def fit(
     -------
     dict of str to list of float
         One number for each epoch under ``loss`` and ``accuracy`` (of the training images, as they
-        were met) and, with a validation split, ``val_loss`` and ``val_accuracy``.
+        were met, augmented or not) and, with a validation split, ``val_loss`` and ``val_accuracy``.
 
     Raises
     ------
@@ -159,6 +163,8 @@ def fit(
     _check_data("fit", model, images, labels)
     epochs = shapes.positive_int("fit", "epochs", epochs)
     batch_size = shapes.positive_int("fit", "batch_size", batch_size)
+    if augment is not None and not callable(augment):
+        raise TypeError(f"fit: augment must be an object such as Augment(), not {augment!r}")
     workers = Workers("fit", threads)
     optimiser = Adam() if optimiser is None else optimiser
     training, validation = _split(len(images), validation_split, seed)
@@ -170,13 +176,13 @@ def fit(
     say: Callable[[str], object] = tqdm.write if progress else _say_nothing
     history: History = {}
     with workers, kernels.announce_compilation(say):
-        gradient_of = BatchGradient(model, images, labels, workers)
+        gradient_of = BatchGradient(model, images, labels, workers, augment, seed)
         for epoch in range(epochs):
             title = f"Epoch {epoch + 1}/{epochs}"
             order = keyed_generator(seed, "shuffle", epoch).permutation(len(training))
             steps = _plan(training[order], batch_size, schedule, epoch, epochs)
             started = time.perf_counter()
-            row = _train_epoch(gradient_of, optimiser, steps, title, progress)
+            row = _train_epoch(gradient_of, optimiser, steps, epoch, title, progress)
             rate = len(training) / (time.perf_counter() - started)
             if len(validation):
                 found = _evaluate(model, images[validation], labels[validation], workers)
@@ -209,6 +215,7 @@ def _train_epoch(
     gradient_of: BatchGradient,
     optimiser: Optimiser,
     steps: list[tuple[IntArray, float]],
+    epoch: int,
     title: str,
     progress: bool,
 ) -> dict[str, float]:
@@ -222,11 +229,10 @@ def _train_epoch(
         disable=None if progress else True,  # None: only where output is no terminal
     ) as bar:
         for number, (batch, factor) in enumerate(steps, start=1):
-            loss, right, gradients = gradient_of(batch)
+            loss, right, gradients = gradient_of(batch, epoch)
             if not (np.isfinite(loss) and np.isfinite(gradients).all()):
-                where = find_non_finite(
-                    gradient_of.model, gradient_of.images[batch], gradient_of.labels[batch]
-                )
+                images = gradient_of.images_of(batch, epoch)
+                where = find_non_finite(gradient_of.model, images, gradient_of.labels[batch])
                 raise NonFiniteError(f"{title}, batch {number}: {where}")
             optimiser.step(gradient_of.model.parameters, gradients, factor)
             seen += len(batch)

@@ -87,6 +87,57 @@ def test_same_seed_same_bytes_and_another_seed_others(digits):
     assert first.parameters.tobytes() != other.parameters.tobytes()
 
 
+# ---------------------------------------------------------------- augmentation
+
+
+class Recorder:
+    """Turns images by 90° in every other epoch and keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, images, numbers, *, seed, epoch):
+        self.asked.append((numbers.tolist(), seed, epoch, len(images)))
+        pixels = images.astype(np.float32) / np.float32(255)
+        return np.rot90(pixels, axes=(1, 2)) if epoch % 2 else pixels
+
+
+def test_augment_is_asked_for_each_image_to_learn_from_in_each_epoch(digits):
+    recorder = Recorder()
+    options = {"validation_split": 0.25, "seed": 5, "threads": 1, "batch_size": 30}
+    quick_fit(digits, augment=recorder, **options)
+    learned_from = [
+        sorted(n for numbers, _, asked, _ in recorder.asked if asked == epoch for n in numbers)
+        for epoch in (0, 1)
+    ]
+    assert learned_from[0] == learned_from[1]
+    assert len(set(learned_from[0])) == 60  # the 20 that are put aside are not among them
+    assert all(seed == 5 and len(numbers) == n for numbers, seed, _, n in recorder.asked)
+
+
+def test_training_takes_what_augment_gives(digits):
+    plain, history = quick_fit(digits, epochs=1)
+    same, same_history = quick_fit(digits, epochs=1, augment=Recorder())  # as they are in epoch 0
+    np.testing.assert_array_equal(same.parameters, plain.parameters)
+    assert same_history == history
+    _, plain_history = quick_fit(digits)
+    other, other_history = quick_fit(digits, augment=Recorder())
+    assert other_history["loss"][0] == plain_history["loss"][0]
+    assert other_history["loss"][1] > 1.02 * plain_history["loss"][1]  # turned: never met before
+    again, _ = quick_fit(digits, augment=Recorder(), threads=3)
+    np.testing.assert_array_equal(again.parameters, other.parameters)
+
+
+def test_an_infinite_loss_is_looked_for_in_the_images_as_augmented(digits):
+    recorder = Recorder()
+    with pytest.raises(NonFiniteError, match="Epoch 2/2, batch 1: "):
+        quick_fit(digits, augment=recorder, optimiser=SGD(1e38), threads=1)
+    *shards, looked_for = recorder.asked
+    assert looked_for == ([n for shard in shards[-2:] for n in shard[0]], 0, 1, 40)
+    with pytest.raises(ValueError, match=r"pixels of float images must lie in 0\.\.1, but"):
+        quick_fit(digits, augment=lambda images, numbers, *, seed, epoch: 2 - images / 255)
+
+
 # ---------------------------------------------------------------- shards and threads
 
 
@@ -317,6 +368,7 @@ def test_the_place_where_it_began_is_found():
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
         ({"batch_size": 73}, ValueError, "73 is larger than the training set of 72 .*8 of 80"),
         ({"threads": 0}, ValueError, "threads must be at least 1, not 0"),
+        ({"augment": True}, TypeError, r"augment must be an object such as Augment\(\), not True"),
         ({"validation_split": 1.0}, ValueError, "validation_split must lie in 0 .. 1.*not 1.0"),
         ({"validation_split": -0.1}, ValueError, "not -0.1"),
         ({"validation_split": np.nan}, ValueError, "not nan"),
