@@ -5,7 +5,7 @@ operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `mo
 `optim`, `train`; beside them `data` and `gradcheck`.
 """
 
-from minicnn import gradcheck, initialisers, ops, reference
+from minicnn import gradcheck, initialisers, metrics, ops, reference
 from minicnn.data import (
     ImageDataset,
     MnistUnavailableError,
@@ -47,6 +47,7 @@ __all__ = [
     "initialisers",
     "load_mnist",
     "load_mnist_sample",
+    "metrics",
     "one_hot",
     "ops",
     "read_idx",

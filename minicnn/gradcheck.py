@@ -20,6 +20,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from minicnn.tables import lay_out
+
 Array = NDArray[np.floating[Any]]
 
 # An argument with more elements than this is tried along random directions, not one by one.
@@ -227,12 +229,4 @@ def report(checks: list[GradientCheck]) -> str:
             for check in checks
         ),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(7)]
-    lines = [
-        "  ".join(
-            f"{cell:{side}{width}}"
-            for cell, side, width in zip(row, "<<<>>><", widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    return lay_out(rows, "<<<>>><")

@@ -12,7 +12,7 @@ from minicnn.memory import workspace
 from minicnn.ops import softmax
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, IntArray, Shape
-from minicnn.summary import Summary, summarise
+from minicnn.summary import summarise
 from minicnn.workers import Workers
 
 # Images that go through the network at a time: their activations stay in cache.
@@ -287,7 +287,7 @@ class Sequential:
 
     # ------------------------------------------------------------ description
 
-    def summary(self) -> Summary:
+    def summary(self) -> str:
         """Describe the network: layer, output shape, parameters and multiply-adds, and totals.
 
         Returns

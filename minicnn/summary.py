@@ -4,18 +4,10 @@ from collections.abc import Sequence
 
 from minicnn.layers import Layer, Step
 from minicnn.shapes import Shape
+from minicnn.tables import Table, lay_out
 
 
-class Summary(str):
-    """A text that also shows as one, line by line, where an interpreter displays it."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def summarise(layers: Sequence[Layer], shapes: Sequence[Shape], steps: Sequence[Step]) -> Summary:
+def summarise(layers: Sequence[Layer], shapes: Sequence[Shape], steps: Sequence[Step]) -> Table:
     """Lay out layer, output shape, parameters and multiply-adds of one image, and the totals.
 
     Parameters
@@ -44,15 +36,5 @@ def summarise(layers: Sequence[Layer], shapes: Sequence[Shape], steps: Sequence[
         rows.append((str(position + 1), name, shape, f"{size:,}", f"{work:,}", brackets[position]))
         parameters += size
         multiply_adds += work
-    rows.append(("", "Total", "", f"{parameters:,}", f"{multiply_adds:,}", ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    alignment = "><<>><"
-    lines = [
-        "  ".join(
-            f"{cell:{side}{width}}"
-            for cell, side, width in zip(row, alignment, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
-    return Summary("\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]]))
+    total = ("", "Total", "", f"{parameters:,}", f"{multiply_adds:,}", "")
+    return lay_out(rows, "><<>><", footer=[total])

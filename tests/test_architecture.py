@@ -29,7 +29,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "losses": ({"ops", "kernels", "memory", "shapes"}, {"numpy"}),
     "optim": ({"ops", "kernels", "shapes"}, {"numpy"}),
     "randomness": (set(), {"numpy"}),
-    "summary": ({"layers", "shapes"}, set()),
+    "tables": (set(), set()),
+    "summary": ({"layers", "shapes", "tables"}, set()),
     "parameters": ({"layers", "shapes"}, {"numpy"}),
     "workers": ({"shapes"}, set()),
     "model": (
@@ -54,7 +55,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "tqdm"},
     ),
     "data": ({"kernels"}, {"numpy", "pooch", "PIL"}),
-    "gradcheck": (set(), {"numpy"}),
+    "gradcheck": ({"tables"}, {"numpy"}),
+    "metrics": ({"shapes", "tables"}, {"numpy"}),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -39,6 +39,7 @@ from minicnn.shapes.images import (
     check_pixel_range,
     check_pixels,
     check_probability_rows,
+    class_names,
 )
 from minicnn.shapes.numbers import IntPair, int_pair, positive_int
 from minicnn.shapes.windows import Padding, Shape, Window, output_size, pool_window, window
@@ -63,6 +64,7 @@ __all__ = [
     "check_pixels",
     "check_probability_rows",
     "check_same_dtype",
+    "class_names",
     "conv2d_window",
     "float_dtype",
     "int_pair",

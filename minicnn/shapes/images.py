@@ -101,7 +101,9 @@ def as_batch(where: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDAr
     return images.reshape(count, H, W, C), single
 
 
-def check_labels(where: str, labels: object, count: int, num_classes: int) -> None:
+def check_labels(
+    where: str, labels: object, count: int, num_classes: int, name: str = "labels"
+) -> None:
     """Check integer class labels.
 
     Parameters
@@ -115,6 +117,8 @@ def check_labels(where: str, labels: object, count: int, num_classes: int) -> No
         How many labels there must be.
     num_classes : int
         How many classes there are.
+    name : str
+        Name of the argument.
 
     Raises
     ------
@@ -125,21 +129,23 @@ def check_labels(where: str, labels: object, count: int, num_classes: int) -> No
     """
     if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
         given = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
-        raise TypeError(f"{where}: labels must be an integer array, not {given}")
+        raise TypeError(f"{where}: {name} must be an integer array, not {given}")
     if labels.shape != (count,):
         raise ValueError(
-            f"{where}: labels must have shape ({count},), one for each image, not {labels.shape}"
+            f"{where}: {name} must have shape ({count},), one for each image, not {labels.shape}"
         )
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if outside.size:
         first = outside[0]
         raise ValueError(
-            f"{where}: labels must lie in 0..{num_classes - 1}, "
-            f"but labels[{first}] is {labels[first]}"
+            f"{where}: {name} must lie in 0..{num_classes - 1}, "
+            f"but {name}[{first}] is {labels[first]}"
         )
 
 
-def check_probability_rows(where: str, rows: NDArray[Any], shape: Sequence[int]) -> None:
+def check_probability_rows(
+    where: str, rows: NDArray[Any], shape: Sequence[int], name: str = "label row"
+) -> None:
     """Check that each row is a probability distribution over the classes.
 
     Parameters
@@ -150,6 +156,8 @@ def check_probability_rows(where: str, rows: NDArray[Any], shape: Sequence[int])
         What was given.
     shape : sequence of int
         The shape wanted.
+    name : str
+        What a row is called in the message.
 
     Raises
     ------
@@ -167,6 +175,41 @@ def check_probability_rows(where: str, rows: NDArray[Any], shape: Sequence[int])
     if wrong.size:
         first = wrong[0]
         raise ValueError(
-            f"{where}: each label row must be probabilities that sum to 1, but row {first} is "
+            f"{where}: each {name} must be probabilities that sum to 1, but row {first} is "
             f"{rows[first].tolist()}"
         )
+
+
+def class_names(where: str, names: Sequence[str] | None, classes: int) -> list[str]:
+    """Return one name for each class: those given, or their numbers.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that asks, for the messages.
+    names : sequence of str, or None
+        What was given.
+    classes : int
+        How many classes there are.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    TypeError
+        If a name is no text.
+    ValueError
+        If there are more or fewer names than classes.
+    """
+    if names is None:
+        return [str(number) for number in range(classes)]
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: class_names must be texts, but one is {name!r}")
+    if len(names) != classes:
+        raise ValueError(
+            f"{where}: class_names must be {classes}, one for each class, not {len(names)}"
+        )
+    return list(names)

@@ -1,0 +1,312 @@
+"""Measures of right, wrong and certainty: worked by hand, and what must hold for any answers."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from minicnn import metrics
+
+# Seven images of three classes; class 2 is never predicted.
+LABELS = np.array([0, 0, 0, 0, 1, 1, 2], np.uint8)
+PREDICTED = np.array([0, 0, 0, 1, 1, 0, 1])
+MATRIX = np.array([[3, 1, 0], [1, 1, 0], [0, 1, 0]])
+
+# Five answers over four classes, in eighths, which float32 holds exactly.
+TIES = np.array([0, 1, 3, 0, 3])
+EIGHTHS = np.array(
+    [[4, 2, 1, 1], [4, 4, 0, 0], [1, 6, 1, 0], [7, 1, 0, 0], [2, 2, 2, 2]], np.float32
+)
+PROBABILITIES = EIGHTHS / 8
+
+
+@st.composite
+def answers(draw):
+    """Labels and predictions of up to 40 images, and the number of classes."""
+    classes = draw(st.integers(1, 6))
+    count = draw(st.integers(1, 40))
+    labels, predicted = (
+        draw(arrays.arrays(np.int64, count, elements=st.integers(0, classes - 1))) for _ in "ab"
+    )
+    return labels, predicted, classes
+
+
+@st.composite
+def certain_answers(draw):
+    """Labels of up to 30 images, and rows of probabilities, in sixteenths so that some are tied."""
+    classes = draw(st.integers(1, 5))
+    count = draw(st.integers(1, 30))
+    labels = draw(arrays.arrays(np.int64, count, elements=st.integers(0, classes - 1)))
+    cuts = draw(arrays.arrays(np.int64, (count, classes - 1), elements=st.integers(0, 16)))
+    edges = np.hstack([np.zeros((count, 1)), np.sort(cuts), np.full((count, 1), 16)])
+    return labels, np.diff(edges).astype(np.float32) / 16
+
+
+# ---------------------------------------------------------------- right and wrong
+
+
+def test_by_hand():
+    assert metrics.accuracy(LABELS, PREDICTED) == 4 / 7
+    matrix = metrics.confusion_matrix(LABELS, PREDICTED, 3)
+    assert matrix.dtype == np.int64
+    assert np.array_equal(matrix, MATRIX)
+    assert np.array_equal(
+        metrics.row_shares(MATRIX), [[3 / 4, 1 / 4, 0], [1 / 2, 1 / 2, 0], [0, 1, 0]]
+    )
+    scores = metrics.class_scores(MATRIX)
+    assert np.array_equal(scores.precision, [3 / 4, 1 / 3, 0])  # class 2: never predicted
+    assert np.array_equal(scores.recall, [3 / 4, 1 / 2, 0])
+    assert np.array_equal(scores.f1, [6 / 8, 2 / 5, 0])
+    assert np.array_equal(scores.support, [4, 2, 1])
+    assert metrics.macro_average(MATRIX) == pytest.approx(
+        ((3 / 4 + 1 / 3) / 3, (3 / 4 + 1 / 2) / 3, (3 / 4 + 2 / 5) / 3)
+    )
+
+
+def test_a_class_that_is_not_met_is_left_out_of_the_means():
+    matrix = np.zeros((5, 5), int)
+    matrix[:3, :3] = MATRIX
+    assert metrics.macro_average(matrix) == metrics.macro_average(MATRIX)
+    assert not metrics.row_shares(matrix)[3:].any()
+    # predicted once, though it has no images: it counts, with nothing got right
+    matrix[0, 4] = 1
+    assert metrics.class_scores(matrix).recall[4] == 0
+    assert metrics.macro_average(matrix).recall == pytest.approx((3 / 5 + 1 / 2) / 4)
+
+
+@given(answers())
+def test_what_holds_for_any_answers(drawn):
+    labels, predicted, classes = drawn
+    matrix = metrics.confusion_matrix(labels, predicted, classes)
+    assert matrix.sum() == len(labels)
+    assert np.array_equal(matrix.T, metrics.confusion_matrix(predicted, labels, classes))
+    precision, recall, f1, support = scores = metrics.class_scores(matrix)
+    assert np.array_equal(support, np.bincount(labels, minlength=classes))
+    assert np.array_equal(recall, metrics.row_shares(matrix).diagonal())
+    assert np.array_equal(precision, metrics.class_scores(matrix.T).recall)
+    # recall, weighted by how many images there are, is the accuracy
+    accuracy = metrics.accuracy(labels, predicted)
+    assert (recall * support).sum() / len(labels) == pytest.approx(accuracy)
+    both = precision + recall > 0
+    harmonic = 2 * precision[both] * recall[both] / (precision + recall)[both]
+    assert f1[both] == pytest.approx(harmonic)
+    assert not f1[~both].any()
+    assert all(((part >= 0) & (part <= 1)).all() for part in scores[:3])
+    assert all(0 <= mean <= 1 for mean in metrics.macro_average(matrix))
+
+
+def test_all_right():
+    labels = np.arange(10)
+    assert metrics.accuracy(labels, labels) == 1
+    matrix = metrics.confusion_matrix(labels, labels, 10)
+    assert np.array_equal(matrix, np.eye(10))
+    assert metrics.macro_average(matrix) == (1, 1, 1)
+
+
+def test_report():
+    assert repr(metrics.classification_report(MATRIX, ["T-shirt/top", "Bag", "Hat"])) == (
+        "Class                Precision  Recall      F1  Images\n"
+        "------------------------------------------------------\n"
+        "T-shirt/top             75.00%  75.00%  75.00%       4\n"
+        "Bag                     33.33%  50.00%  40.00%       2\n"
+        "Hat                      0.00%   0.00%   0.00%       1\n"
+        "------------------------------------------------------\n"
+        "Mean of the classes     36.11%  41.67%  38.33%       7\n"
+        "Accuracy                        57.14%               7"
+    )
+    large = metrics.classification_report(MATRIX * 1000).splitlines()
+    assert large[2].split() == ["0", "75.00%", "75.00%", "75.00%", "4,000"]
+
+
+# ---------------------------------------------------------------- certainty
+
+
+def test_top_k_by_hand():
+    # ranks of the true class: 1; 2 (tied, and class 0 goes first); 4; 1; 4 (all four tied)
+    found = [metrics.top_k_accuracy(TIES, PROBABILITIES, k) for k in (1, 2, 3, 4)]
+    assert found == [2 / 5, 3 / 5, 3 / 5, 1]
+
+
+@given(certain_answers())
+def test_top_k_grows_from_the_accuracy_to_one(drawn):
+    labels, probabilities = drawn
+    classes = probabilities.shape[1]
+    found = [metrics.top_k_accuracy(labels, probabilities, k) for k in range(1, classes + 1)]
+    assert found[0] == metrics.accuracy(labels, probabilities.argmax(axis=1))
+    assert found == sorted(found)
+    assert found[-1] == 1
+
+
+def test_calibration_by_hand():
+    # confidence 1/2 right, 1/2 wrong, 3/4 wrong, 7/8 right, 1/4 wrong; bins (0, 1/4], (1/4, 1/2],
+    # (1/2, 3/4], (3/4, 1]: an edge belongs to the bin below it
+    counts, confidence, accuracy, error = metrics.calibration(TIES, PROBABILITIES, bins=4)
+    assert np.array_equal(counts, [1, 2, 1, 1])
+    assert np.array_equal(confidence, [1 / 4, 1 / 2, 3 / 4, 7 / 8])
+    assert np.array_equal(accuracy, [0, 1 / 2, 0, 1])
+    assert error == pytest.approx((1 / 4 + 2 * 0 + 3 / 4 + 1 / 8) / 5)
+
+
+def test_calibration_of_an_empty_bin_and_of_certainty():
+    labels = np.array([0, 1])
+    sure = np.eye(2, dtype=np.float32) * (1 + np.float32(2**-23))  # a rounding error above 1
+    counts, confidence, accuracy, error = metrics.calibration(labels, sure, bins=3)
+    assert np.array_equal(counts, [0, 0, 2])
+    assert np.isnan(confidence[:2]).all()
+    assert np.isnan(accuracy[:2]).all()
+    assert accuracy[2] == 1
+    assert error < 1e-6
+
+
+@given(certain_answers(), st.integers(1, 20))
+def test_calibration_keeps_all_answers(drawn, bins):
+    labels, probabilities = drawn
+    counts, confidence, accuracy, error = metrics.calibration(labels, probabilities, bins)
+    assert counts.sum() == len(labels)
+    full = counts > 0
+    # each bin's mean confidence lies within its edges; 2**-30 for the rounding of a sum
+    upper = np.arange(1, bins + 1)[full] / bins
+    assert (confidence[full] <= upper + 2**-30).all()
+    assert (confidence[full] >= upper - 1 / bins - 2**-30).all()
+    shares = counts[full] / len(labels)
+    right = (probabilities.argmax(axis=1) == labels).mean()
+    assert (shares * accuracy[full]).sum() == pytest.approx(right)
+    assert error == pytest.approx((shares * abs(accuracy[full] - confidence[full])).sum())
+    # one bin: the gap between mean confidence and accuracy, and more bins never hide more
+    one = metrics.calibration(labels, probabilities, 1).expected_calibration_error
+    assert one == pytest.approx(abs(right - probabilities.max(axis=1).mean(dtype=np.float64)))
+    assert error >= one - 1e-12
+
+
+# ---------------------------------------------------------------- wrong arguments
+
+THREE = np.array([0, 1, 2])
+ROWS = np.eye(3)
+WRONG = {
+    "accuracy: labels must be an integer array, not list": (metrics.accuracy, [0, 1], THREE),
+    "accuracy: labels must be an integer array, not float64": (
+        metrics.accuracy,
+        THREE / 2,
+        THREE,
+    ),
+    "accuracy: predicted must be an integer array, not bool": (
+        metrics.accuracy,
+        THREE,
+        THREE > 1,
+    ),
+    "accuracy: predicted must have shape (3,), one for each image, not (2,)": (
+        metrics.accuracy,
+        THREE,
+        THREE[:2],
+    ),
+    "accuracy: labels must have shape (9,), one for each image, not (3, 3)": (
+        metrics.accuracy,
+        np.eye(3, dtype=int),
+        THREE,
+    ),
+    "accuracy: labels is empty; give at least one": (metrics.accuracy, THREE[:0], THREE[:0]),
+    "confusion_matrix: labels must lie in 0..1, but labels[2] is 2": (
+        metrics.confusion_matrix,
+        THREE,
+        THREE,
+        2,
+    ),
+    "confusion_matrix: predicted must lie in 0..2, but predicted[0] is -1": (
+        metrics.confusion_matrix,
+        THREE,
+        THREE - 1,
+        3,
+    ),
+    "confusion_matrix: classes must be at least 1, not 0": (
+        metrics.confusion_matrix,
+        THREE,
+        THREE,
+        0,
+    ),
+    "confusion_matrix: classes must be a whole number, not 2.5": (
+        metrics.confusion_matrix,
+        THREE,
+        THREE,
+        2.5,
+    ),
+    "row_shares: matrix must be an integer array of counts, not float64": (
+        metrics.row_shares,
+        ROWS,
+    ),
+    "class_scores: matrix must be an integer array of counts, not list": (
+        metrics.class_scores,
+        [[1]],
+    ),
+    "macro_average: matrix must be (classes, classes), not (3,)": (metrics.macro_average, THREE),
+    "row_shares: matrix must be (classes, classes), not (2, 3)": (metrics.row_shares, MATRIX[:2]),
+    "row_shares: matrix must count at least one image, and none below 0": (
+        metrics.row_shares,
+        -MATRIX,
+    ),
+    "macro_average: matrix must count at least one image, and none": (
+        metrics.macro_average,
+        MATRIX * 0,
+    ),
+    "class_scores: matrix must count at least one image": (metrics.class_scores, MATRIX[:0, :0]),
+    "classification_report: class_names must be 3, one for each class, not 2": (
+        metrics.classification_report,
+        MATRIX,
+        ["a", "b"],
+    ),
+    "classification_report: class_names must be texts, but one is 1": (
+        metrics.classification_report,
+        MATRIX,
+        ["a", 1, "b"],
+    ),
+    "top_k_accuracy: k must be at most 3, the classes, not 4": (
+        metrics.top_k_accuracy,
+        THREE,
+        ROWS,
+        4,
+    ),
+    "top_k_accuracy: k must be at least 1, not 0": (metrics.top_k_accuracy, THREE, ROWS, 0),
+    "top_k_accuracy: labels must have shape (3,), one for each image, not (2,)": (
+        metrics.top_k_accuracy,
+        THREE[:2],
+        ROWS,
+        1,
+    ),
+    "calibration: probabilities must have 2 axes (N, classes), not 1": (
+        metrics.calibration,
+        THREE,
+        ROWS[0],
+    ),
+    "calibration: probabilities must be float32 or float64, not int64": (
+        metrics.calibration,
+        THREE,
+        MATRIX,
+    ),
+    "calibration: probabilities is empty": (metrics.calibration, THREE[:0], ROWS[:0]),
+    "calibration: each row must be probabilities that sum to 1, but row 0 is [0.5, 0.0, 0.0]": (
+        metrics.calibration,
+        THREE,
+        ROWS / 2,
+    ),
+    "calibration: each row must be probabilities that sum to 1, but row 0 is [nan, nan, nan]": (
+        metrics.calibration,
+        THREE,
+        ROWS * np.nan,
+    ),
+    "calibration: labels must lie in 0..2, but labels[2] is 3": (
+        metrics.calibration,
+        THREE + 1,
+        ROWS,
+    ),
+    "calibration: bins must be at least 1, not 0": (metrics.calibration, THREE, ROWS, 0),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_arguments(message):
+    function, *arguments = WRONG[message]
+    of_type = any(word in message for word in ("an integer array", "float32", "texts", "whole"))
+    with pytest.raises(TypeError if of_type else ValueError, match=re.escape(message)):
+        function(*arguments)
