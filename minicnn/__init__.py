@@ -7,11 +7,14 @@ operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `mo
 
 from minicnn import gradcheck, initialisers, metrics, ops, reference
 from minicnn.data import (
+    BlankImageError,
     ImageDataset,
+    ImageError,
     MnistUnavailableError,
     load_mnist,
     load_mnist_sample,
     read_idx,
+    to_mnist,
 )
 from minicnn.health import NonFiniteError
 from minicnn.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
@@ -30,11 +33,13 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "BlankImageError",
     "Conv2D",
     "Dense",
     "Evaluation",
     "Flatten",
     "ImageDataset",
+    "ImageError",
     "Layer",
     "MaxPool2D",
     "MnistUnavailableError",
@@ -54,5 +59,6 @@ __all__ = [
     "reference",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "to_mnist",
     "usable_cores",
 ]

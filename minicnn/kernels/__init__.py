@@ -9,12 +9,14 @@ debugger or for coverage.
 
 from minicnn.kernels.activations import RELU_LANES, relu_backward, relu_forward
 from minicnn.kernels.compilation import announce_compilation
+from minicnn.kernels.components import join_runs
 from minicnn.kernels.dense import dense_gradients
 from minicnn.kernels.direct import (
     direct_few_weight_gradient,
     direct_forward,
     direct_weight_gradient,
 )
+from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import NARROW, lanes_for
 from minicnn.kernels.matmul import matmul
@@ -46,6 +48,7 @@ __all__ = [
     "direct_forward",
     "direct_weight_gradient",
     "gather_patches",
+    "join_runs",
     "lanes_for",
     "matmul",
     "max_pool",
@@ -61,6 +64,7 @@ __all__ = [
     "scatter_patches",
     "sgd_update",
     "spread",
+    "squared_distances",
     "sum_rows",
     "winograd_forward",
     "winograd_pooled_forward",
