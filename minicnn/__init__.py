@@ -6,6 +6,7 @@ operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `mo
 """
 
 from minicnn import gradcheck, initialisers, metrics, ops, reference
+from minicnn.archive import ModelFileError
 from minicnn.data import (
     BlankImageError,
     ImageDataset,
@@ -25,6 +26,7 @@ from minicnn.losses import (
 )
 from minicnn.model import Sequential
 from minicnn.optim import SGD, Adam
+from minicnn.saving import load_model
 from minicnn.train import Evaluation, evaluate, fit
 from minicnn.workers import usable_cores
 
@@ -43,6 +45,7 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "MnistUnavailableError",
+    "ModelFileError",
     "NonFiniteError",
     "ReLU",
     "Sequential",
@@ -52,6 +55,7 @@ __all__ = [
     "initialisers",
     "load_mnist",
     "load_mnist_sample",
+    "load_model",
     "metrics",
     "one_hot",
     "ops",

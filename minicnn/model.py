@@ -1,16 +1,16 @@
 """`Sequential`: layers in a row, their shapes, and all parameters in one flat vector."""
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn import parameters, shapes
+from minicnn import architecture, archive, parameters, shapes
 from minicnn.layers import Layer, fuse
 from minicnn.memory import workspace
 from minicnn.ops import softmax
-from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, IntArray, Shape
 from minicnn.summary import summarise
 from minicnn.workers import Workers
@@ -37,6 +37,8 @@ class Sequential:
         Decides the first weights.
     input_mean, input_std : float
         In units of the 0..1 range; MNIST's own are 0.1307 and 0.3081.
+    class_names : sequence of str, optional
+        One for each output, in order.
     dtype : dtype
         float32; or float64 for gradient checks.
 
@@ -44,6 +46,8 @@ class Sequential:
     ----------
     parameters : ndarray (P,)
         All weights and biases; the layers' arrays are views of it.
+    facts : dict
+        What is known of its training, for people; `fit` writes into it, `save` keeps it.
 
     Raises
     ------
@@ -59,6 +63,7 @@ class Sequential:
         seed: int = 0,
         input_mean: float = 0.0,
         input_std: float = 1.0,
+        class_names: Sequence[str] | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.layers = list(layers)
@@ -67,39 +72,14 @@ class Sequential:
         self.input_shape: Shape = tuple(
             shapes.positive_int("Sequential", "input_shape", axis) for axis in (H, W, C)
         )
-        if not self.layers:
-            raise ValueError("Sequential: give at least one layer")
-        if not (np.isfinite(input_mean) and 0 < input_std < np.inf):
-            raise ValueError(
-                f"Sequential: input_mean must be finite and input_std above 0, "
-                f"not {input_mean!r} and {input_std!r}"
-            )
-        self.input_mean, self.input_std = float(input_mean), float(input_std)
-        self._shapes = self._build(seed)
+        self.input_mean, self.input_std = shapes.check_scaling(input_mean, input_std)
+        self._shapes = parameters.build(self.layers, self.input_shape, seed, self.dtype)
         self.output_shape = self._shapes[-1]
+        names = shapes.class_names("Sequential", class_names, self.output_shape[-1])
+        self.class_names = None if class_names is None else tuple(names)
+        self.facts: dict[str, Any] = {}
         self.parameters, self._layout = parameters.flatten(self.layers, self.dtype)
         self._steps = fuse(self.layers)
-
-    def _build(self, seed: int) -> list[Shape]:
-        """Make every layer's parameters; return the shape before the first and after each."""
-        found = [self.input_shape]
-        for position, layer in enumerate(self.layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(
-                    f"Sequential: layers must be layer objects such as ReLU(), not {layer!r}"
-                )
-            if layer.parameters:
-                raise ValueError(
-                    f"Sequential: layer {position + 1} ({layer}) already belongs to a model; "
-                    f"give every model layers of its own"
-                )
-            rng = keyed_generator(seed, "initial weights", index=position)
-            try:
-                found.append(layer.output_shape(found[-1]))
-                layer.build(found[-2], rng, self.dtype)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"layer {position + 1} ({layer}): {error}") from error
-        return found
 
     def split(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
         """Show a flat vector, of parameters or of gradients, as each layer's arrays.
@@ -296,3 +276,23 @@ class Sequential:
             A table; ``print(model.summary())`` shows it.
         """
         return summarise(self.layers, self._shapes, self._steps)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to a file, whole or not at all; `minicnn.load_model` reads it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Usually ends in ``.npz``: `numpy.load` reads its arrays too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a layer is not the library's own, `facts` are not JSON's, or a weight is not finite.
+        OSError
+            If the file cannot be written; one that was there before stays as it was.
+        """
+        arrays = parameters.by_name(self.split(self.parameters))
+        archive.write(
+            path, "model", {"model": architecture.describe(self), "facts": self.facts}, arrays
+        )

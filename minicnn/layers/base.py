@@ -37,6 +37,25 @@ class Layer:
                 words.append(f"{option.name}={getattr(value, '__name__', repr(value))}")
         return f"{type(self).__name__}({', '.join(words)})"
 
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shapes that the parameters have for inputs of a given shape.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+
+        Returns
+        -------
+        dict of str to tuple of int
+            One for each of `parameters`, under its name.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take such an input.
+        """
+        return {}
+
     def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
         """Make the parameters for inputs of a given shape; without any there is nothing to do.
 

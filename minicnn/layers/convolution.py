@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from minicnn import ops, shapes
 from minicnn.initialisers import he_normal
 from minicnn.layers.base import Gradients, Initialiser, Layer
+from minicnn.ops.convolution import chosen_backend
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
 
 
@@ -46,12 +47,17 @@ class Conv2D(Layer):
     def __post_init__(self) -> None:
         self.filters = shapes.positive_int("Conv2D", "filters", self.filters)
 
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        window, C = self._window(input_shape), input_shape[2]
+        chosen_backend("Conv2D", self.backend, window, C, self.filters)  # raises where none fits
+        weight = (window.KH, window.KW, C, self.filters)
+        return {"weight": weight, "bias": (self.filters,)}
+
     def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
-        _, _, C = shapes.check_image_shape("Conv2D", input_shape)
-        window = self._window(input_shape)
+        sizes = self.parameter_shapes(input_shape)
         self.parameters = {
-            "weight": self.initialiser(rng, (window.KH, window.KW, C, self.filters), dtype),
-            "bias": np.zeros(self.filters, dtype),
+            "weight": self.initialiser(rng, sizes["weight"], dtype),
+            "bias": np.zeros(sizes["bias"], dtype),
         }
 
     def output_shape(self, input_shape: Shape) -> Shape:

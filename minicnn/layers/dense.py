@@ -37,11 +37,15 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         self.units = shapes.positive_int("Dense", "units", self.units)
 
-    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         features = shapes.check_flat_shape("Dense", input_shape)
+        return {"weight": (features, self.units), "bias": (self.units,)}
+
+    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+        sizes = self.parameter_shapes(input_shape)
         self.parameters = {
-            "weight": self.initialiser(rng, (features, self.units), dtype),
-            "bias": np.zeros(self.units, dtype),
+            "weight": self.initialiser(rng, sizes["weight"], dtype),
+            "bias": np.zeros(sizes["bias"], dtype),
         }
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -39,6 +39,7 @@ from minicnn.shapes.images import (
     check_pixel_range,
     check_pixels,
     check_probability_rows,
+    check_scaling,
     class_names,
 )
 from minicnn.shapes.numbers import IntPair, int_pair, positive_int
@@ -64,6 +65,7 @@ __all__ = [
     "check_pixels",
     "check_probability_rows",
     "check_same_dtype",
+    "check_scaling",
     "class_names",
     "conv2d_window",
     "float_dtype",

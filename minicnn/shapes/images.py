@@ -64,6 +64,29 @@ def check_pixel_range(where: str, images: FloatArray) -> None:
         )
 
 
+def check_scaling(mean: float, std: float) -> tuple[float, float]:
+    """Check what a model subtracts from pixels, and what it divides them by.
+
+    Parameters
+    ----------
+    mean, std : float
+
+    Returns
+    -------
+    mean, std : float
+
+    Raises
+    ------
+    ValueError
+        If one is not finite, or `std` not above 0.
+    """
+    if not (np.isfinite(mean) and 0 < std < np.inf):
+        raise ValueError(
+            f"Sequential: input_mean must be finite and input_std above 0, not {mean!r} and {std!r}"
+        )
+    return float(mean), float(std)
+
+
 def as_batch(where: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray[Any], bool]:
     """Return images with all four axes.
 

@@ -1,0 +1,611 @@
+"""Models in files: what is saved comes back, and what is not sound is refused in clear words."""
+
+import inspect
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minicnn
+from minicnn import (
+    Conv2D,
+    Dense,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ModelFileError,
+    ReLU,
+    Sequential,
+    architecture,
+    archive,
+    initialisers,
+    load_model,
+)
+from minicnn.archive import reading, writing
+
+
+def tiny_model(**options):
+    layers = [
+        Conv2D(2, 3, padding="same"),
+        ReLU(),
+        MaxPool2D((2, 1), stride=2),
+        Flatten(),
+        Dense(3),
+    ]
+    return Sequential(layers, input_shape=(4, 5, 1), **options)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A sound file, and a function that writes it again with other contents."""
+    path = tmp_path / "model.npz"
+    model = tiny_model(seed=4, input_mean=0.1, class_names=["α", "b", "c"])
+    model.facts = {"history": {"loss": [1.5, 0.1]}, "data set": "ünï"}
+    model.save(path)
+    return path
+
+
+def contents(path):
+    with np.load(path, allow_pickle=False) as arrays:
+        members = dict(arrays)
+    return json.loads(str(members.pop("description"))), members
+
+
+def rewrite(path, description, members):
+    np.savez(path, description=np.array(json.dumps(description)), **members)
+
+
+def zipped(path, members, **options):
+    with zipfile.ZipFile(path, "w", **options) as file:
+        for name, data in members:
+            file.writestr(name, data)
+
+
+def npy(array, version=(1, 0)):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(array), version)
+    return file.getvalue()
+
+
+# ---------------------------------------------------------------- there and back
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_model_comes_back_as_it_was(tmp_path, dtype):
+    path = tmp_path / "model.npz"
+    names = ("zero", "one", "two")
+    model = tiny_model(seed=3, input_mean=0.1307, input_std=0.3081, class_names=names, dtype=dtype)
+    model.facts = {"epochs": 2, "history": {"loss": [0.1 + 0.2, float("inf")]}, "augment": None}
+    model.save(path)
+    found = load_model(path)
+    assert found.parameters.dtype == dtype
+    assert found.parameters.tobytes() == model.parameters.tobytes()
+    assert [repr(layer) for layer in found.layers] == [repr(layer) for layer in model.layers]
+    assert found.class_names == names
+    assert found.facts == model.facts
+    assert (found.input_shape, found.output_shape) == (model.input_shape, model.output_shape)
+    assert (found.input_mean, found.input_std) == (0.1307, 0.3081)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_a_loaded_model_gives_the_same_answers(tmp_path):
+    layers = [Conv2D(4, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(10)]
+    model = Sequential(layers, input_shape=(8, 8, 1), input_mean=0.1, input_std=0.3)
+    model.save(tmp_path / "model.npz")
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+    wanted = model.predict_proba(images)
+    assert np.array_equal(load_model(tmp_path / "model.npz").predict_proba(images), wanted)
+
+
+def test_every_argument_of_every_layer_comes_back(tmp_path):
+    layers = [
+        Conv2D(2, (3, 2), stride=(1, 2), padding=(1, 0), backend="im2col"),
+        Conv2D(np.int64(3), 1, initialiser=initialisers.glorot_uniform),
+        MaxPool2D((2, 1), padding="same"),
+        Flatten(),
+        Dense(4, initialiser=initialisers.glorot_uniform),
+        ReLU(),
+    ]
+    model = Sequential(layers, input_shape=(6, 6, 3))
+    model.save(tmp_path / "model.npz")
+    found = load_model(tmp_path / "model.npz")
+    assert [repr(layer) for layer in found.layers] == [repr(layer) for layer in model.layers]
+    assert found.class_names is None
+    assert found.facts == {}
+
+
+def test_numbers_of_numpy_are_saved_as_plain_ones(tmp_path):
+    layers = [MaxPool2D(np.int64(2), stride=(np.int8(1), 2)), Flatten()]
+    Sequential(layers, input_shape=(4, 4, 1)).save(tmp_path / "model.npz")
+    assert repr(load_model(tmp_path / "model.npz").layers[0]) == "MaxPool2D(2, stride=(1, 2))"
+
+
+def test_every_layer_of_the_library_can_be_saved():
+    exported = {thing for thing in vars(minicnn).values() if inspect.isclass(thing)}
+    layers = {thing for thing in exported if issubclass(thing, Layer)} - {Layer}
+    assert set(architecture.LAYERS.values()) == layers
+    functions = inspect.getmembers(initialisers, inspect.isfunction)
+    assert set(architecture.INITIALISERS) == {name for name, _ in functions} - {"fans"}
+
+
+def test_a_model_without_parameters_is_saved_too(tmp_path):
+    Sequential([Flatten()], input_shape=(2, 2, 1)).save(tmp_path / "model.npz")
+    assert load_model(tmp_path / "model.npz").parameters.size == 0
+
+
+def test_numpy_opens_the_file_and_no_member_needs_pickle(saved):
+    description, members = contents(saved)
+    assert set(members) == {"0.weight", "0.bias", "4.weight", "4.bias"}
+    assert {str(array.dtype) for array in members.values()} == {"float32"}
+    assert description["format"] == "minicnn model"
+    assert description["version"] == 1
+    assert description["model"]["layers"][0] == {
+        "layer": "Conv2D", "filters": 2, "kernel_size": 3, "stride": 1, "padding": "same",
+        "backend": "auto", "initialiser": "he_normal",
+    }  # fmt: skip
+
+
+def test_what_numpy_writes_again_is_still_a_model(saved):
+    before = load_model(saved)
+    rewrite(saved, *contents(saved))
+    assert load_model(saved).parameters.tobytes() == before.parameters.tobytes()
+
+
+def test_the_same_model_gives_the_same_file(tmp_path):
+    for name in ("a.npz", "b.npz"):
+        tiny_model(seed=1).save(tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_a_new_process_needs_no_code_of_the_user(saved):
+    code = f"import minicnn; print(minicnn.load_model({str(saved)!r}).class_names)"
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", code],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert done.stdout.strip() == "('α', 'b', 'c')"
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (["a", "b"], ValueError, "class_names must be 3, one for each class, not 2"),
+        ([0, 1, 2], TypeError, "class_names must be texts, but one is 0"),
+    ],
+)
+def test_there_is_one_name_for_each_class(names, error, message):
+    with pytest.raises(error, match=message):
+        tiny_model(class_names=names)
+
+
+# ---------------------------------------------------------------- what cannot be saved
+
+
+class Doubled(Dense):
+    pass
+
+
+@dataclass(eq=False, repr=False)
+class Own(Layer):
+    def forward(self, x, *, training=False):
+        return x, None
+
+
+@pytest.mark.parametrize("layer", [Doubled(2), Own()])
+def test_a_layer_of_the_users_own_is_refused(tmp_path, layer):
+    model = Sequential([Flatten(), layer], input_shape=(2, 2, 1))
+    with pytest.raises(TypeError, match=r"the layer .*\(.*\) cannot be saved: .*Conv2D, Dense"):
+        model.save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_initialiser_of_the_users_own_is_refused_and_can_be_replaced(tmp_path):
+    layer = Dense(3, initialiser=lambda rng, shape, dtype: np.ones(shape, dtype))
+    model = Sequential([Flatten(), layer], input_shape=(2, 2, 1))
+    with pytest.raises(TypeError, match=r"initialiser .* Dense.* set layer.initialiser to one of"):
+        model.save(tmp_path / "model.npz")
+    layer.initialiser = initialisers.he_normal
+    model.save(tmp_path / "model.npz")
+    assert (
+        load_model(tmp_path / "model.npz").layers[1].parameters["weight"].tolist() == [[1] * 3] * 4
+    )
+
+
+def test_facts_must_be_plain_and_weights_finite(tmp_path):
+    path = tmp_path / "model.npz"
+    model = tiny_model()
+    for facts in ({"accuracy": np.float32(0.9)}, {"when": {1, 2}}, {"history": object()}):
+        model.facts = facts
+        with pytest.raises(TypeError, match=r"model.npz was not written: its facts must be of"):
+            model.save(path)
+    model.facts = {}
+    model.layers[4].parameters["bias"][1] = np.nan
+    with pytest.raises(
+        ValueError, match=r"model.npz was not written: 4.bias holds infinity or NaN"
+    ):
+        model.save(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_would_be_too_large_to_load_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "LONGEST_DESCRIPTION", 100)
+    with pytest.raises(ValueError, match="of them of description, are more than is read again"):
+        tiny_model().save(tmp_path / "model.npz")
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------- whole or not at all
+
+
+def test_a_folder_that_is_missing_or_in_the_place_of_the_file_is_named(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"m.npz cannot be written: there is no folder .*no"
+    ):
+        tiny_model().save(tmp_path / "no" / "m.npz")
+    with pytest.raises(IsADirectoryError, match="cannot be written: it is a folder; name a file"):
+        tiny_model().save(tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file_and_nothing_else(saved, monkeypatch, error):
+    before = saved.read_bytes()
+
+    def fail(descriptor):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(type(error)):
+        tiny_model(seed=9).save(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_file_is_on_disk_before_it_gets_its_name(saved, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda *names: (events.append("rename"), replace(*names)))
+    tiny_model().save(saved)
+    assert events[:2] == ["fsync", "rename"]
+
+
+def test_an_older_file_is_replaced_and_a_link_stays_a_link(tmp_path):
+    path, link = tmp_path / "model.npz", tmp_path / "link.npz"
+    tiny_model(seed=1).save(path)
+    try:
+        link.symlink_to(path)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    tiny_model(seed=2).save(link)
+    assert link.is_symlink()
+    assert load_model(path).parameters.tobytes() == tiny_model(seed=2).parameters.tobytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as on POSIX")
+def test_a_file_has_the_permissions_of_any_other(tmp_path):
+    (tmp_path / "other").touch()
+    tiny_model().save(tmp_path / "model.npz")
+    assert (tmp_path / "model.npz").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+# ---------------------------------------------------------------- files that are something else
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no.npz cannot be loaded: there is no such file"):
+        load_model(tmp_path / "no.npz")
+    with pytest.raises(ModelFileError, match="cannot be loaded: it is not a file"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it is empty"),
+        (npy(np.zeros(3)), "it is a single NumPy array, not a minicnn model"),
+        (b"\x80\x04N.", "it is not a .npz file"),  # a pickle
+        (b"<!DOCTYPE html>", "it is not a .npz file"),
+        (b"PK\x03\x04 and so on", r"it is cut off or damaged \(File is not a zip file\)"),
+    ],
+    ids=["empty", "npy", "pickle", "page", "zip in name"],
+)
+def test_foreign_files_are_refused(tmp_path, data, message):
+    path = tmp_path / "model.npz"
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match=f"model.npz cannot be loaded: {message}"):
+        load_model(path)
+
+
+def test_foreign_zips_are_refused(tmp_path):
+    path = tmp_path / "model.npz"
+    cases = [
+        ([("a.txt", b"hello")], "it is a zip without a description, so not a minicnn model"),
+        ([("w.npy", npy(np.zeros(3)))], "it is a zip without a description"),
+        ([("description.npy", b"hello")], "description is cut off or damaged"),
+        ([("description.npy", npy(np.zeros(3)))], r"should be a string .*not float64 of shape \(3"),
+        ([("description.npy", npy(np.array(["a", "b"])))], r"not <U1 of shape \(2,\)"),
+        ([("description.npy", npy(np.array("{}"), (2, 0)))], r"not version 1.0 of .npy"),
+        ([("description.npy", npy(np.array("{}")))], "does not say that it is minicnn's"),
+        ([("description.npy", npy(np.array("[]")))], "does not say that it is minicnn's"),
+        ([("description.npy", npy(np.array("{")))], "its description is not JSON"),
+        ([("description.npy", npy(np.array("[" * 100_000)))], "its description is not JSON"),
+        ([("description.npy", npy(np.array("1" * 5000)))], "its description is not JSON"),
+        ([("description.npy", npy(np.array("ab"))[:-2])], "more or less data than it declares"),
+        ([("description.npy", npy(np.array("ab")) + bytes(4))], "more or less data than"),
+        ([("description.npy", npy(np.array("a"))[:-4] + b"\xff" * 4)], "description is not JSON"),
+        ([("description.npy", npy(np.array("{}"))), ("b.txt", b"")], "it holds 'b.txt', which d"),
+    ]  # fmt: skip
+    for members, message in cases:
+        zipped(path, members)
+        with pytest.raises(ModelFileError, match=message):
+            load_model(path)
+
+
+def test_a_pickle_inside_is_refused_and_not_run(saved):
+    description, members = contents(saved)
+
+    class Bomb:
+        def __reduce__(self):
+            return print, ("the bomb went off",)
+
+    member = io.BytesIO()
+    np.lib.format.write_array(member, np.array([Bomb()] * 6), allow_pickle=True)
+    sound = [(f"{name}.npy", npy(array)) for name, array in members.items() if name != "4.bias"]
+    text = ("description.npy", npy(np.array(json.dumps(description))))
+    data = member.getvalue()
+    head = data[: data.index(b"\n") + 1]
+    zipped(saved, [text, *sound, ("4.bias.npy", head + bytes(12))])  # of the right size
+    with pytest.raises(
+        ModelFileError, match=r"4.bias should be float32 .*not object of shape \(6,"
+    ):
+        load_model(saved)
+    zipped(saved, [text, *sound, ("4.bias.npy", data)])
+    with pytest.raises(ModelFileError, match=r"4.bias should"):
+        load_model(saved)
+    zipped(saved, [("description.npy", data)])
+    with pytest.raises(ModelFileError, match=r"description should be a string .*not object"):
+        load_model(saved)
+
+
+# ---------------------------------------------------------------- members that do not fit
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("4.bias"), "it lacks 4.bias$"),
+        (lambda m: [m.pop(name) for name in list(m)], "it lacks 0.bias, 0.weight, 4.bias, 4.w"),
+        (lambda m: m.update(stranger=np.zeros(3)), "it holds stranger, which does not belong"),
+        (
+            lambda m: m.update({f"{i:02}": np.zeros(3) for i in range(9)}),
+            "00, 01, 02, 03, 04 and 4 more, which",
+        ),
+        (lambda m: m.update({"4.bias": np.zeros(4, "f4")}), r"float32 of shape \(3,\).*\(4,\)"),
+        (lambda m: m.update({"4.bias": np.zeros((3, 1), "f4")}), r"not float32 of shape \(3, 1\)"),
+        (lambda m: m.update({"4.bias": np.zeros(3, "f8")}), "should be float32 .*not float64"),
+        (lambda m: m.update({"4.bias": np.zeros(3, ">f4")}), "4.bias should be float32 .*not >f4"),
+        (lambda m: m.update({"4.bias": np.zeros(3, "i4")}), "4.bias should be float32 .*not int32"),
+        (lambda m: m.update({"4.weight": np.zeros((18, 3), "f4").T}), r"of shape \(3, 18\)"),
+        (
+            lambda m: m.update({"4.weight": np.asfortranarray(m["4.weight"])}),
+            r"in rows, not float32 of shape \(12, 3\), in columns",
+        ),
+        (lambda m: m.update({"4.bias": np.zeros(9999, "f4")}), "should hold 12 bytes after a"),
+        (lambda m: m["4.bias"].__setitem__(1, np.nan), "4.bias holds infinity or NaN"),
+        (lambda m: m["0.weight"].__setitem__((1, 1, 0, 0), np.inf), "0.weight holds infinity"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_the_layers_are_named(saved, change, message):
+    description, members = contents(saved)
+    change(members)
+    rewrite(saved, description, members)
+    with pytest.raises(ModelFileError, match=rf"model.npz cannot be loaded: .*{message}"):
+        load_model(saved)
+
+
+def test_compressed_members_are_refused_before_they_grow(tmp_path):
+    path = tmp_path / "model.npz"
+    zipped(path, [("description.npy", bytes(10**7))], compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10**5
+    with pytest.raises(
+        ModelFileError, match=r"description.npy is compressed or encrypted; minicnn"
+    ):
+        load_model(path)
+
+
+def test_sizes_that_are_not_true_are_refused(saved):
+    # In the directory at the end of a zip, 20 and 24 bytes after PK\1\2: packed and real size.
+    data = saved.read_bytes()
+    entry = data.rindex(b"PK\x01\x02")
+    for place in (20, 24):
+        changed = bytearray(data)
+        changed[entry + place : entry + place + 4] = (2**31).to_bytes(4, "little")
+        saved.write_bytes(changed)
+        with pytest.raises(ModelFileError, match=r"bytes but declares [\d,]+"):
+            load_model(saved)
+    changed[entry + 20 : entry + 24] = (2**31).to_bytes(4, "little")
+    saved.write_bytes(changed)  # both: zipfile would read to the end of the file, and no further
+    with pytest.raises(ModelFileError, match=r"should hold .* bytes .*declares 2,147,483,648"):
+        load_model(saved)
+
+
+def test_two_members_of_one_name_are_refused(saved):
+    with zipfile.ZipFile(saved, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("4.bias.npy", npy(np.ones(3, np.float32)))
+    with pytest.raises(ModelFileError, match="it holds two members of one name"):
+        load_model(saved)
+
+
+def test_files_and_descriptions_beyond_the_limit_are_not_read(saved, monkeypatch):
+    monkeypatch.setattr(reading, "LONGEST_DESCRIPTION", 10)
+    monkeypatch.setattr(reading, "LONGEST_HEADER", 128)
+    with pytest.raises(ModelFileError, match=r"its description of [\d,]+ bytes is too long"):
+        load_model(saved)
+    monkeypatch.setattr(reading, "LARGEST_FILE", 1000)
+    with pytest.raises(ModelFileError, match=r"it has [\d,]+ bytes, more than the 1,000 of the l"):
+        load_model(saved)
+
+
+# ---------------------------------------------------------------- descriptions that are wrong
+
+
+def changed(*path_and_value):
+    *path, last, value = path_and_value
+
+    def change(description):
+        for key in path:
+            description = description[key]
+        if value is KeyError:
+            del description[last]
+        else:
+            description[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed("version", 2), "it is of format 2, this minicnn reads 1; update minicnn"),
+        (changed("version", 0), "there is no format 0"),
+        (changed("version", True), "does not say that it is minicnn's"),
+        (changed("version", KeyError), "does not say that it is minicnn's"),
+        (changed("format", "minicnn checkpoint"), "it is a checkpoint, not a model"),
+        (changed("format", "keras"), "does not say that it is minicnn's"),
+        (changed("facts", []), "model and facts must be objects"),
+        (changed("model", None), "model and facts must be objects"),
+        (changed("model", KeyError), "it lacks, or should not have, model"),
+        (changed("more", 1), "it lacks, or should not have, more"),
+        (changed("model", "seed", 1), "it lacks, or should not have, seed"),
+        (changed("model", "dtype", KeyError), "it lacks, or should not have, dtype"),
+        (changed("model", "dtype", "float16"), "dtype must be one of float32, float64, not 'flo"),
+        (changed("model", "dtype", {}), "dtype must be one of"),
+        (changed("model", "input_shape", [4, 5]), r"needs images \(H, W, C\)"),
+        (changed("model", "input_shape", [4, -5, 1]), r"whole numbers above 0, not \[4, -5, 1\]"),
+        (changed("model", "input_shape", [4, True, 1]), "whole numbers above 0"),
+        (changed("model", "input_shape", "456"), "whole numbers above 0, not '456'"),
+        (changed("model", "input_shape", [10**6, 10**6, 1]), "layer 1 gives 2,000,000,000,000 num"),
+        (changed("model", "input_mean", "0"), "input_mean must be a number, not '0'"),
+        (changed("model", "input_std", -1.0), "input_std above 0, not"),
+        (changed("model", "class_names", ["a"]), "class_names must be 3, one for each"),
+        (changed("model", "class_names", [1, 2, 3]), "class_names must be texts, but one is 1"),
+        (changed("model", "class_names", "abc"), "class_names must be a list, not 'abc'"),
+        (changed("model", "layers", []), "layers must be a list of 1 to 1000"),
+        (changed("model", "layers", [{"layer": "ReLU"}] * 1001), "layers must be a list of 1 to 1"),
+        (changed("model", "layers", {}), "layers must be a list"),
+        (changed("model", "layers", 1, []), "layer 2: it does not say which layer it is"),
+        (changed("model", "layers", 1, {"layer": 7}), "layer 2: it does not say which"),
+        (changed("model", "layers", 1, {"layer": "os.system"}), "layer 2: there is no layer 'os."),
+        (changed("model", "layers", 1, {"layer": "Layer"}), "there is no layer 'Layer'"),
+        (changed("model", "layers", 1, "x", 7), "layer 2: ReLU has no argument 'x'"),
+        (changed("model", "layers", 1, "parameters", {}), "ReLU has no argument 'parameters'"),
+        (changed("model", "layers", 4, "units", KeyError), "layer 5: .*missing .*'units'"),
+        (changed("model", "layers", 4, "units", "3"), "units must be a whole number, not '3'"),
+        (changed("model", "layers", 4, "units", 10**12), "layer 5 gives 1,000,000,000,000 numbers"),
+        (changed("model", "layers", 4, "units", 10**8), "should hold"),
+        (changed("model", "layers", 4, "initialiser", "exec"), "there is no initialiser 'exec'"),
+        (changed("model", "layers", 4, "initialiser", [[]]), "layer 5: .*hash"),
+        (changed("model", "layers", 0, "backend", "gpu"), "backend must be one of .*not 'gpu'"),
+        (changed("model", "layers", 0, "padding", {}), "layer 1 .*padding must be a whole number"),
+        (changed("model", "layers", 0, "padding", [1, [2]]), "layer 1 .*padding must be"),
+        (changed("model", "layers", 0, "kernel_size", 9), "should hold"),
+        (changed("model", "layers", 0, "stride", None), "layer 1 .*stride must be"),
+        (changed("model", "layers", 3, {"layer": "ReLU"}), r"layer 5 \(Dense\(3\)\): .*Flatten"),
+    ],
+)  # fmt: skip
+def test_descriptions_that_are_wrong_are_refused(saved, change, message):
+    description, members = contents(saved)
+    change(description)
+    rewrite(saved, description, members)
+    with pytest.raises(ModelFileError, match=rf"model.npz cannot be loaded: .*{message}"):
+        load_model(saved)
+
+
+# ---------------------------------------------------------------- files damaged by chance
+
+
+def load_or_refuse(path, data):
+    path.write_bytes(data)
+    try:
+        return load_model(path)
+    except ModelFileError:
+        return None
+
+
+def test_a_file_cut_off_anywhere_is_refused(saved):
+    data = saved.read_bytes()
+    for length in range(0, len(data), 1 if len(data) < 8000 else 7):
+        assert load_or_refuse(saved, data[:length]) is None
+
+
+def test_a_changed_byte_gives_the_same_model_or_a_clear_error(saved):
+    """What a zip says of itself twice, or not at all of the data, may change without harm."""
+    data, whole = saved.read_bytes(), load_model(saved)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for place in rng.permutation(len(data))[:1000]:
+        changed = bytearray(data)
+        changed[place] ^= 1 << int(rng.integers(8))
+        model = load_or_refuse(saved, bytes(changed))
+        if model is None:
+            refused += 1
+        else:
+            assert model.parameters.tobytes() == whole.parameters.tobytes()
+            assert model.facts == whole.facts
+            assert model.class_names == whole.class_names
+    assert refused > 700
+
+
+def test_bytes_changed_behind_the_checksum_give_a_model_or_a_clear_error(saved):
+    """As a stranger would: the members themselves are changed, and zipped anew."""
+    with zipfile.ZipFile(saved) as file:
+        members = [(name, file.read(name)) for name in file.namelist()]
+    rng = np.random.default_rng(1)
+    for round_number in range(400):
+        number = round_number % len(members)
+        name, data = members[number]
+        # the header, and of the description what follows it too
+        reach = 128 if name != "description.npy" else len(data)
+        changed = bytearray(data)
+        for place in rng.integers(0, reach, int(rng.integers(1, 4))):
+            changed[place] = int(rng.choice([*b"{}[]()',: <U>f4i8O09\n\x00\xff\x80"]))
+        zipped(saved, [*members[:number], (name, bytes(changed)), *members[number + 1 :]])
+        load_or_refuse(saved, saved.read_bytes())
+
+
+def test_a_deep_or_strange_json_is_a_clear_error(saved):
+    """Values of every sort in every place of the description."""
+    description, members = contents(saved)
+    strange = [None, True, 0, -1, 10**30, 1.5, float("nan"), "", "x", [], [[]], {}, [1, 2, 3]]
+
+    def places(node, path=()):
+        yield path
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in items if isinstance(node, (dict, list)) else ():
+            yield from (
+                places(value, (*path, key)) if isinstance(value, (dict, list)) else [(*path, key)]
+            )
+
+    for path in [path for path in places(description) if path and path[0] != "facts"]:
+        for value in strange:
+            other = json.loads(json.dumps(description))
+            changed(*path, value)(other)
+            file = io.BytesIO()
+            rewrite(file, other, members)
+            load_or_refuse(saved, file.getvalue())
+
+
+def test_the_room_keeps_to_the_rules():
+    source = "".join(p.read_text("utf-8") for p in Path(archive.__file__).parent.glob("*.py"))
+    assert "pickle.load" not in source
+    assert not re.search(r"allow_pickle=True|np\.load\(|eval\(", source)
