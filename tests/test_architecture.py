@@ -70,6 +70,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "data": ({"kernels"}, {"numpy", "pooch", "PIL"}),
     "gradcheck": ({"tables"}, {"numpy"}),
     "metrics": ({"shapes", "tables"}, {"numpy"}),
+    "plots": ({"layers", "metrics", "model", "shapes"}, {"numpy", "matplotlib", "PIL"}),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
