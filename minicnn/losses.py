@@ -139,10 +139,10 @@ def loss_and_gradient(
         What `softmax_cross_entropy_backward` gives, up to rounding.
     """
     N, dtype = len(logits), logits.dtype
-    dlogits: FloatArray = memory.empty(logits.shape, dtype)
-    surprise, right = np.empty(N, dtype), np.empty(N, np.bool_)
-    kernels.cross_entropy_step(logits, labels, dtype.type(dloss / N), dlogits, surprise, right)
-    return float(surprise.sum()) / N, int(right.sum()), dlogits
+    dlogits, totals = memory.several(((logits.shape, dtype), ((2,), dtype)))
+    kernels.cross_entropy_step(logits, labels, dtype.type(dloss / N), dlogits, totals)
+    loss, correct = totals.tolist()
+    return loss / N, int(correct), dlogits
 
 
 def _as_rows(labels: NDArray[Any], N: int, K: int) -> FloatArray:

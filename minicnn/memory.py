@@ -16,6 +16,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from minicnn.shapes import Shape
 
+Request = tuple[Shape, DTypeLike]
+
 # Arrays begin at multiples of so many bytes, a line of the cache: a vector that lies across two
 # lines takes twice as long to load.
 LINE = 64
@@ -29,9 +31,9 @@ class _Buffer:
         self.size = 0
         self.wanted = 0
         self.active = False
-        # What was given since `workspace`, or the last time, in its order: (shape, dtype), the
-        # array, and where it ends. Steps that are alike ask for the same over and over.
-        self.given: list[tuple[tuple[Shape, DTypeLike], NDArray[Any], int]] = []
+        # What was given since `workspace`, or the last time, in its order: what was asked for, the
+        # arrays, and where they end. Steps that are alike ask for the same over and over.
+        self.given: list[tuple[tuple[Request, ...], list[NDArray[Any]], int]] = []
         self.count = 0
 
 
@@ -56,8 +58,8 @@ _thread = _Thread()
 def workspace() -> Iterator[None]:
     """Take memory from the thread's buffer inside the ``with`` block.
 
-    Every array that `empty` and `zeros` give inside is overwritten by the next block of the same
-    thread: what is to last must be copied. A block inside another changes nothing.
+    Every array that `several`, `empty` and `zeros` give inside is overwritten by the next block of
+    the same thread: what is to last must be copied. A block inside another changes nothing.
     """
     own = _thread.buffer
     if own.active:
@@ -73,6 +75,53 @@ def workspace() -> Iterator[None]:
             own.given.clear()
 
 
+def several(requests: tuple[Request, ...]) -> list[NDArray[Any]]:
+    """Return arrays of any content that begin at lines of the cache.
+
+    Parameters
+    ----------
+    requests : tuple of (shape, dtype)
+        What an op needs is best asked for at once: it is looked up once.
+
+    Returns
+    -------
+    list of ndarray
+    """
+    own = _thread.buffer
+    if not own.active:
+        return [_anew(request) for request in requests]
+    number = own.count
+    own.count = number + 1
+    if number < len(own.given):
+        known, arrays, end = own.given[number]
+        if known == requests:
+            own.wanted = end
+            return arrays
+        del own.given[number:]
+    start = own.wanted
+    places = [start]
+    for request in requests:
+        places.append(places[-1] - (-_bytes(request) // LINE) * LINE)
+    own.wanted = places.pop()
+    if own.wanted > own.size:  # this once; the next workspace has more room
+        return [_anew(request) for request in requests]
+    arrays = [
+        np.ndarray(*request, own.memory, place)
+        for request, place in zip(requests, places, strict=True)
+    ]
+    own.given.append((requests, arrays, own.wanted))
+    return arrays
+
+
+def _anew(request: Request) -> NDArray[Any]:
+    return np.ndarray(*request, _lines(_bytes(request)))
+
+
+def _bytes(request: Request) -> int:
+    shape, dtype = request
+    return prod(shape) * np.dtype(dtype).itemsize
+
+
 def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
     """Return an array of any content, as `numpy.empty`, that begins at a line of the cache.
 
@@ -85,28 +134,7 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
     -------
     ndarray
     """
-    own = _thread.buffer
-    if not own.active:
-        return np.ndarray(shape, dtype, _lines(_bytes(shape, dtype)))
-    number, request = own.count, (shape, dtype)
-    own.count = number + 1
-    if number < len(own.given):
-        known, array, end = own.given[number]
-        if known == request:
-            own.wanted = end
-            return array
-        del own.given[number:]
-    start = own.wanted
-    own.wanted = start - (-_bytes(shape, dtype) // LINE) * LINE
-    if own.wanted > own.size:  # this once; the next workspace has more room
-        return np.ndarray(shape, dtype, _lines(_bytes(shape, dtype)))
-    array = np.ndarray(shape, dtype, own.memory, start)
-    own.given.append((request, array, own.wanted))
-    return array
-
-
-def _bytes(shape: Shape, dtype: DTypeLike) -> int:
-    return prod(shape) * np.dtype(dtype).itemsize
+    return several(((shape, dtype),))[0]
 
 
 def zeros(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:

@@ -39,13 +39,13 @@ def dense_gradients(
     x : ndarray (N, in)
     weight : ndarray (in, out)
     dy : ndarray (N, out)
-    y : ndarray (N, out) or (0, 0)
+    y : ndarray (N, out) or (0, …)
         The output behind the ReLU; empty where there is none.
     dweight : ndarray (in, out)
         Overwritten.
     dbias : ndarray (out,)
         Overwritten.
-    dx : ndarray (N, in) or (0, 0)
+    dx : ndarray (N, in) or (0, in)
         Overwritten; empty where it is not wanted.
     rows : ndarray (N, out filled up)
         Room for dy behind the ReLU, filled up with zeros to a multiple of `lanes`.
@@ -54,7 +54,7 @@ def dense_gradients(
     dx_transposed : ndarray (in, N)
         Room.
     start : ndarray
-        Zeros, as many as a row of `rows` or of `columns` has.
+        Zeros, as many as there are images or outputs.
     lanes, lanes_of_images : int
         Of tiles for so many outputs, and for so many images.
     """

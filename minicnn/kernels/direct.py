@@ -5,8 +5,8 @@ A convolution is described by few numbers: where each window's corner lies in th
 there are (KH) and how many numbers each has (R = KW·C, which lie side by side). Stride and padding
 are in the corners and in the image.
 
-The weights come in blocks of as many output channels as a tile takes, ``(blocks, KH·R, lanes)``, so
-that a tile reads them from one end to the other.
+The weights are laid out in blocks of as many output channels as a tile takes, the bias before them:
+``(blocks, 1 + KH·R, lanes)``, so that a tile reads them from one end to the other.
 """
 
 import numba
@@ -17,6 +17,7 @@ from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.rows import pad_image
 from minicnn.kernels.six import load_six, six_from, six_sums, store_six
+from minicnn.kernels.tiles import cut_in_blocks
 from minicnn.kernels.vectors import at, broadcast, load, multiply_add
 
 Array = NDArray[np.float32]
@@ -33,6 +34,7 @@ def direct_forward(
     KH: int,
     weight: Array,
     bias: Array,
+    blocks: Array,
     y: Array,
 ) -> None:
     """Compute ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, corners[p] + kh·row + q] · weight[kh, q, f]``.
@@ -52,19 +54,21 @@ def direct_forward(
         Numbers from one row of a (padded) image to the next.
     corners : ndarray of int (P,)
     KH : int
-    weight : ndarray (blocks, KH·R, lanes)
-        Filled up with zeros.
-    bias : ndarray (blocks·lanes,)
-    y : ndarray (N, P, F)
+    weight : ndarray (KH, KW, C, F)
+    bias : ndarray (F,)
+    blocks : ndarray (blocks, 1 + KH·R, lanes)
+        Room for both in blocks of channels.
+    y : ndarray (N, OH, OW, F)
         Overwritten.
     """
-    lanes = weight.shape[2]
+    cut_in_blocks(weight, bias, blocks)
+    lanes = blocks.shape[2]
     if lanes == NARROW:
-        _convolve(x, image, padded, row, corners, KH, weight, bias, y, NARROW)
+        _convolve(x, image, padded, row, corners, KH, blocks, y, NARROW)
     elif lanes == WIDE:
-        _convolve(x, image, padded, row, corners, KH, weight, bias, y, WIDE)
+        _convolve(x, image, padded, row, corners, KH, blocks, y, WIDE)
     else:
-        _convolve_widest(x, image, padded, row, corners, KH, weight, bias, y, WIDEST)
+        _convolve_widest(x, image, padded, row, corners, KH, blocks, y, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -75,15 +79,14 @@ def _convolve(
     row: int,
     corners: Indices,
     KH: int,
-    weight: Array,
-    bias: Array,
+    blocks: Array,
     y: Array,
     lanes: int,
 ) -> None:
     H, W, top, left = image
-    N, P, F = y.shape
-    K = weight.shape[1]
-    R = K // KH
+    N, OH, OW, F = y.shape
+    P, rows = OH * OW, blocks.shape[1]
+    R = (rows - 1) // KH
     source = padded if padded.size > 0 else x
     for n in range(N):
         base, first = n * H * W, n * P
@@ -91,7 +94,7 @@ def _convolve(
             pad_image(x, base, H, W, top, left, padded, 0, padded.size // row, row)
             base = 0
         for f in range(0, F, lanes):
-            s = load(bias, f, lanes)
+            s = load(blocks, f * rows, lanes)
             for p in range(0, P, 6):
                 i0, i1, i2, i3, i4, i5 = six_from(p, P)
                 c0, c1, c2 = at(corners, i0), at(corners, i1), at(corners, i2)
@@ -100,8 +103,8 @@ def _convolve(
                 for kh in range(KH):
                     b = base + kh * row
                     pixels = (b + c0, b + c1, b + c2, b + c3, b + c4, b + c5)
-                    w = f * K + kh * R * lanes
-                    sums = six_sums(source, pixels, R, 1, weight, w, lanes, sums, lanes)
+                    w = f * rows + (1 + kh * R) * lanes
+                    sums = six_sums(source, pixels, R, 1, blocks, w, lanes, sums, lanes)
                 i0, i1, i2 = (first + i0) * F, (first + i1) * F, (first + i2) * F
                 i3, i4, i5 = (first + i3) * F, (first + i4) * F, (first + i5) * F
                 store_six(y, (i0, i1, i2, i3, i4, i5), f, F - f, sums, lanes)

@@ -17,13 +17,13 @@ def cross_entropy_step(
     labels: NDArray[np.int64],
     scale: Scalar,
     dlogits: Array,
-    surprise: Array,
-    correct: NDArray[np.bool_],
+    totals: Array,
 ) -> None:
-    """Compute the loss of each row, its gradient, and whether the greatest logit is the label's.
+    """Compute the sum of the rows' losses, its gradient, and how many rows are right.
 
-    ``surprise[n] = -log p[label]`` and ``dlogits[n, k] = scale · (p_k - [k is the label])``, with p
-    as in `cross_entropy`.
+    The loss of a row is ``-log p[label]``; ``dlogits[n, k] = scale · (p_k - [k is the label])``,
+    with p as in `cross_entropy`. A row is right if its greatest logit, the first of equals, is its
+    label's.
 
     Parameters
     ----------
@@ -33,12 +33,11 @@ def cross_entropy_step(
         Upstream gradient of each row.
     dlogits : ndarray (N, K)
         Overwritten.
-    surprise : ndarray (N,)
-        Overwritten.
-    correct : ndarray of bool (N,)
-        Overwritten; of equals the first counts as the greatest.
+    totals : ndarray (2,)
+        Overwritten: the sum of the losses, and the number of right rows.
     """
     N, K = logits.shape
+    totals[:] = 0
     for n in range(N):
         best = 0
         for k in range(1, K):
@@ -49,8 +48,8 @@ def cross_entropy_step(
         for k in range(K):
             dlogits[n, k] = np.exp(logits[n, k] - m)
             total += dlogits[n, k]
-        surprise[n] = np.log(total) - (logits[n, label] - m)
-        correct[n] = best == label
+        totals[0] += np.log(total) - (logits[n, label] - m)
+        totals[1] += best == label
         for k in range(K):
             dlogits[n, k] = scale * (dlogits[n, k] / total - (k == label))
 

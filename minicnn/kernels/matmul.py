@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.tiles import four_from, four_sums, load_four, positive_four, store_four
-from minicnn.kernels.vectors import at, load
+from minicnn.kernels.vectors import at, load, load_first
 
 Array = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ def matmul(
     room : ndarray (K, Np)
         Room for `b` with its columns filled up to a multiple of `lanes`; where there is nothing to
         fill up, `b` itself.
-    start : ndarray (Np,) or (0,)
+    start : ndarray (N,) or (0,)
         If it is empty, the product is added to what is in `out`.
     relu : bool
         Whether negative results become 0.
@@ -96,7 +96,12 @@ def _product(
             places = (i0 * N, i1 * N, i2 * N, i3 * N)
             for j in range(0, N, lanes):
                 if k == 0 and start.size > 0:
-                    s = load(start, j, lanes)
+                    left = N - j
+                    s = (
+                        load(start, j, lanes)
+                        if left >= lanes
+                        else load_first(start, j, left, lanes)
+                    )
                     sums = (s, s, s, s)
                 else:
                     sums = load_four(out, places, j, N - j, lanes)

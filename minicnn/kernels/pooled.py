@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
-from minicnn.kernels.tiles import Four, four_sums
+from minicnn.kernels.tiles import Four, cut_in_blocks, four_sums
 from minicnn.kernels.vectors import at, beats, fill, load, select, store, store_first
 
 DEAD = 4
@@ -97,6 +97,7 @@ def pooled_forward(
     KH: int,
     weight: Array,
     bias: Array,
+    blocks: Array,
     relu: bool,
     y: Array,
     winner: Bytes,
@@ -116,22 +117,24 @@ def pooled_forward(
     row : int
         Numbers from one row of the window to the next.
     KH : int
-    weight : ndarray (blocks, KH·R, lanes)
-        Filled up with zeros.
-    bias : ndarray (blocks·lanes,)
+    weight : ndarray (KH, KW, C, F)
+    bias : ndarray (F,)
+    blocks : ndarray (blocks, 1 + KH·R, lanes)
+        Room for both in blocks of channels.
     relu : bool
-    y : ndarray (N, P, F)
+    y : ndarray (N, PH, PW, F)
         Overwritten.
-    winner : ndarray of uint8 (N, P, F)
+    winner : ndarray of uint8 (N, PH, PW, F)
         Overwritten.
     """
-    lanes = weight.shape[2]
+    cut_in_blocks(weight, bias, blocks)
+    lanes = blocks.shape[2]
     if lanes == NARROW:
-        _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, NARROW)
+        _convolve(x, image, corners, row, KH, blocks, relu, y, winner, NARROW)
     elif lanes == WIDE:
-        _convolve(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDE)
+        _convolve(x, image, corners, row, KH, blocks, relu, y, winner, WIDE)
     else:
-        _convolve_widest(x, image, corners, row, KH, weight, bias, relu, y, winner, WIDEST)
+        _convolve_widest(x, image, corners, row, KH, blocks, relu, y, winner, WIDEST)
 
 
 @numba.njit(inline="always")
@@ -141,20 +144,20 @@ def _convolve(
     corners: Indices,
     row: int,
     KH: int,
-    weight: Array,
-    bias: Array,
+    blocks: Array,
     relu: bool,
     y: Array,
     winner: Bytes,
     lanes: int,
 ) -> None:
-    N, P, F = y.shape
-    K = weight.shape[1]
-    R = K // KH
+    N, PH, PW, F = y.shape
+    P, rows = PH * PW, blocks.shape[1]
+    R = (rows - 1) // KH
     for n in range(N):
         base, first = n * image, n * P * F
         for f in range(0, F, lanes):
-            s = load(bias, f, lanes)
+            s = load(blocks, f * rows, lanes)
+            w = f * rows + lanes
             for p in range(P):
                 pixels = (
                     base + at(corners, 4 * p),
@@ -162,9 +165,7 @@ def _convolve(
                     base + at(corners, 4 * p + 2),
                     base + at(corners, 4 * p + 3),
                 )
-                four = four_sums(
-                    x, pixels, KH, row, R, 1, weight, f * K, lanes, (s, s, s, s), lanes
-                )
+                four = four_sums(x, pixels, KH, row, R, 1, blocks, w, lanes, (s, s, s, s), lanes)
                 store_strongest(four, relu, y, winner, first + p * F + f, F - f, lanes)
 
 

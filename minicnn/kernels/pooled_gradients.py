@@ -48,9 +48,9 @@ def pooled_weight_gradient(
     row : int
         Numbers from one row of the window to the next.
     KH : int
-    dy : ndarray (N, P, F)
-    winner : ndarray of uint8 (N, P, F)
-    dweight : ndarray (KH·R, F)
+    dy : ndarray (N, PH, PW, F)
+    winner : ndarray of uint8 (N, PH, PW, F)
+    dweight : ndarray (KH, KW, C, F)
         Overwritten.
     dbias : ndarray (F,)
         Overwritten.
@@ -61,8 +61,9 @@ def pooled_weight_gradient(
     value : ndarray (P,)
         Room for the list: its gradient.
     """
-    N, P, F = dy.shape
-    R, Rp = dweight.shape[0] // KH, dtransposed.shape[2]
+    N, PH, PW, F = dy.shape
+    _, KW, C, _ = dweight.shape
+    P, R, Rp = PH * PW, KW * C, dtransposed.shape[2]
     begin: Any = np.int64(
         0
     )  # of the list; as a mere constant it would compile `add_stretches` anew
@@ -92,10 +93,11 @@ def pooled_weight_gradient(
                     add_stretches(
                         dtransposed, stretch, value, place, begin, alive, x, kh * row, length, Rp
                     )
-    for f in range(F):
-        for kh in range(KH):
-            for q in range(R):
-                dweight[kh * R + q, f] = dtransposed[f, kh, q]
+    for kh in range(KH):
+        for kw in range(KW):
+            for c in range(C):
+                for f in range(F):
+                    dweight[kh, kw, c, f] = dtransposed[f, kh, kw * C + c]
 
 
 @kernel
@@ -121,15 +123,15 @@ def pooled_input_gradient(
 
     Parameters
     ----------
-    dy : ndarray (N, P, F)
-    winner : ndarray of uint8 (N, P, F)
+    dy : ndarray (N, PH, PW, F)
+    winner : ndarray of uint8 (N, PH, PW, F)
     image : int
         Numbers from one image to the next.
     corners : ndarray of int (4·P,)
     row : int
         Numbers from one row of the window to the next.
     KH : int
-    weight : ndarray (KH·R, F)
+    weight : ndarray (KH, KW, C, F)
     dx : ndarray (N·image + ROW,)
         Overwritten.
     transposed : ndarray (KH, F, Rp)
@@ -142,8 +144,8 @@ def pooled_input_gradient(
     value : ndarray (5·P·F,)
         Room for the lists: its gradient.
     """
-    N, P, F = dy.shape
-    R, Rp = weight.shape[0] // KH, transposed.shape[2]
+    N, PH, PW, F = dy.shape
+    P, R, Rp = PH * PW, weight.size // (KH * F), transposed.shape[2]
     for kh in range(KH):
         for q in range(Rp):
             for f in range(F):
@@ -190,7 +192,8 @@ def _list_winners(
     value: Array,
 ) -> None:
     """List the winners of image n among the channels from `first` to `last`, by pixel."""
-    _, P, F = dy.shape
+    _, PH, PW, F = dy.shape
+    P = PH * PW
     for p in range(P):
         lengths = 0
         for f in range(first, last):

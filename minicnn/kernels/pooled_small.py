@@ -43,9 +43,9 @@ def pooled_small_weight_gradient(
     dweight: Array,
     dbias: Array,
 ) -> None:
-    """Add what `pooled_weight_gradient` adds: dweight and dbias.
+    """Compute what `pooled_weight_gradient` computes: dweight and dbias.
 
-    ``dweight[kh, q, f] += Σ_{n,p} x[n, corner of the winner + kh·row + q] · dy[n, p, f]``. The loop
+    ``dweight[kh, q, f] = Σ_{n,p} x[n, corner of the winner + kh·row + q] · dy[n, p, f]``. The loop
     nest is n, f, kh, q, p: three by three numbers of the window and one vector of channels are a
     tile, whose sums stay in registers over the pixels of an image. All four pixels of a pooling
     window are taken, each with dy masked to the channels that it has won.
@@ -59,16 +59,18 @@ def pooled_small_weight_gradient(
     row : int
         Numbers from one row of the window to the next.
     KH : int
-    dy : ndarray (N, P, Fp)
+    dy : ndarray (N, PH, PW, Fp)
         Channels filled up to a multiple of NARROW.
-    winner : ndarray of uint8 (N, P, Fp)
-    dweight : ndarray (KH·R, Fp)
-        Updated.
+    winner : ndarray of uint8 (N, PH, PW, Fp)
+    dweight : ndarray (KH, KW, C, Fp)
+        Overwritten.
     dbias : ndarray (Fp,)
-        Updated.
+        Overwritten.
     """
-    N, P, F = dy.shape
-    R = dweight.shape[0] // KH
+    N, PH, PW, F = dy.shape
+    P, R = PH * PW, dweight.size // (KH * F)
+    dweight[:] = 0
+    dbias[:] = 0
     zero = fill(dy, 0, NARROW)
     for n in range(N):
         for f in range(0, F, NARROW):

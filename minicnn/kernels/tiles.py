@@ -85,6 +85,29 @@ def store_some(array: Array, i: int, v: Vector, left: int) -> None:
         store_first(array, i, v, left)
 
 
+@piece
+def cut_in_blocks(weight: Array, bias: Array, blocks: Array) -> None:
+    """Lay weights out as tiles read them: in blocks of channels, each from one end to the other.
+
+    Parameters
+    ----------
+    weight : ndarray (..., F)
+        K·F numbers.
+    bias : ndarray (F,)
+    blocks : ndarray (blocks, 1 + K, lanes)
+        Overwritten: of each block the bias and then the weights, filled up with zeros.
+    """
+    count, rows, lanes = blocks.shape
+    F, o = bias.size, 0
+    for f in range(0, count * lanes, lanes):
+        for k in range(rows):
+            for q in range(f, f + lanes, NARROW):
+                left = max(0, F - q)
+                v = load_some(bias, q, left) if k == 0 else load_some(weight, (k - 1) * F + q, left)
+                store(blocks, o, v)
+                o += NARROW
+
+
 @numba.njit(inline="always")
 def load_four(array: Array, places: Places, f: int, left: int, lanes: int) -> Four:
     """Return the vectors at ``array[places[i] + f]``, of which the first `left` lanes count.

@@ -206,7 +206,7 @@ def winograd_forward(
         With at least two more rows and columns than the output, itself rounded up to even.
     weight : ndarray (16, blocks, C, lanes)
         From `winograd_weights`.
-    bias : ndarray (blocks·lanes,)
+    bias : ndarray (F,)
     y : ndarray (N, OH, OW, F)
         Overwritten.
     images : ndarray (16, B, C)
@@ -229,7 +229,8 @@ def winograd_forward(
             below, beside = 2 * th + 1 < OH, 2 * tw + 1 < OW
             for f in range(0, F, NARROW):
                 left = F - f
-                y00, y01, y10, y11 = _outputs(products, t * Fp + f, B * Fp, load(bias, f, NARROW))
+                b = load_some(bias, f, left)
+                y00, y01, y10, y11 = _outputs(products, t * Fp + f, B * Fp, b)
                 store_some(y, out + f, y00, left)
                 if beside:
                     store_some(y, out + F + f, y01, left)
@@ -260,7 +261,7 @@ def winograd_pooled_forward(
         With at least two more rows and columns than the part of the output that the pool takes.
     weight : ndarray (16, blocks, C, lanes)
         From `winograd_weights`.
-    bias : ndarray (blocks·lanes,)
+    bias : ndarray (F,)
     relu : bool
     y : ndarray (N, PH, PW, F)
         Overwritten.
@@ -280,7 +281,8 @@ def winograd_pooled_forward(
         winograd_products(images, weight, count, products)
         for t in range(count):
             for f in range(0, F, NARROW):
-                four = _outputs(products, t * Fp + f, B * Fp, load(bias, f, NARROW))
+                b = load_some(bias, f, F - f)
+                four = _outputs(products, t * Fp + f, B * Fp, b)
                 place = (first + t) * F + f
                 store_strongest(four, relu, y, winner, place, F - f, NARROW)
 

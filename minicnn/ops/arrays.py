@@ -1,12 +1,13 @@
-"""Arrays as the kernels want them: padded, filled up to whole tiles, cut into blocks."""
+"""Arrays as the kernels want them: padded, filled up to whole tiles."""
 
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from minicnn import kernels, memory
+from minicnn.memory import Request
 from minicnn.shapes import FloatArray, Shape, Window
 
 
@@ -44,6 +45,27 @@ def seen_by(window: Window) -> tuple[int, int]:
     return (OH - 1) * SH + KH, (OW - 1) * SW + KW
 
 
+def padded_shape(shape: Shape, window: Window) -> Shape | None:
+    """Return the shape of images with as many zeros around them as the windows reach.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(N, H, W, C)``.
+    window : Window
+
+    Returns
+    -------
+    tuple of int, or None
+        ``(N, H', W', C)``; None if the windows stay inside.
+    """
+    N, H, W, C = shape
+    height, width = seen_by(window)
+    if window.top == 0 and window.left == 0 and height <= H and width <= W:
+        return None
+    return N, height, width, C
+
+
 def padded(x: FloatArray, window: Window) -> FloatArray:
     """Return the images with as many zeros around them as the windows reach; `x` itself if none.
 
@@ -56,13 +78,11 @@ def padded(x: FloatArray, window: Window) -> FloatArray:
     -------
     ndarray (N, H', W', C), C order
     """
-    N, H, W, C = x.shape
-    top, left = window.top, window.left
-    height, width = seen_by(window)
-    if top == 0 and left == 0 and height <= H and width <= W:
+    shape = padded_shape(x.shape, window)
+    if shape is None:
         return np.ascontiguousarray(x)
-    result: FloatArray = memory.empty((N, height, width, C), x.dtype)
-    kernels.pad_images(np.ascontiguousarray(x), top, left, result)
+    result: FloatArray = memory.empty(shape, x.dtype)
+    kernels.pad_images(np.ascontiguousarray(x), window.top, window.left, result)
     return result
 
 
@@ -119,24 +139,22 @@ def like(weight: FloatArray, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
     return memory.empty(weight.shape, dy.dtype), memory.empty(weight.shape[-1:], dy.dtype)
 
 
-def in_blocks(matrix: FloatArray, lanes: int) -> FloatArray:
-    """Return the columns of a matrix in blocks of so many, filled up with zeros.
+def blocks(K: int, F: int, dtype: DTypeLike) -> Request:
+    """Return the room for weights and bias in blocks of as many channels as a tile takes.
 
     Parameters
     ----------
-    matrix : ndarray (K, F)
-    lanes : int
+    K, F : int
+        Numbers of a window, and output channels.
+    dtype : dtype
 
     Returns
     -------
-    ndarray (blocks, K, lanes), C order
+    request
+        For an array (blocks, 1 + K, lanes).
     """
-    K, F = matrix.shape
-    result: FloatArray = memory.zeros((-(-F // lanes), K, lanes), matrix.dtype)
-    for block, columns in enumerate(result):
-        part = matrix[:, block * lanes : (block + 1) * lanes]
-        columns[:, : part.shape[1]] = part
-    return result
+    lanes = kernels.lanes_for(F)
+    return (-(-F // lanes), 1 + K, lanes), dtype
 
 
 def cropped(dpadded: FloatArray, window: Window, shape: Shape) -> FloatArray:

@@ -5,8 +5,23 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn import kernels, memory, shapes
-from minicnn.ops import arrays, products
+from minicnn.memory import Request
+from minicnn.ops import arrays
 from minicnn.shapes import FloatArray, Shape
+
+
+class Plan(NamedTuple):
+    """What follows from shapes alone: lanes for the outputs and for the images, and room.
+
+    `forward` is for y and, if they need it, the weights filled up to whole tiles; `backward` for
+    dx and what its kernel needs. The zeros are as many as that wants.
+    """
+
+    lanes: int
+    lanes_of_images: int
+    forward: tuple[Request, ...]
+    backward: tuple[Request, ...]
+    zeros: FloatArray
 
 
 class DenseCache(NamedTuple):
@@ -15,6 +30,7 @@ class DenseCache(NamedTuple):
     x: FloatArray
     weight: FloatArray
     y: FloatArray | None
+    plan: Plan
 
 
 class FlattenCache(NamedTuple):
@@ -57,9 +73,31 @@ def dense(
     Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors",
     Nature 323 (1986), equation 1.
     """
+    plan = _plan(x, weight, bias)
+    y, *room = memory.several(plan.forward)
+    rows, weights = np.ascontiguousarray(x), np.ascontiguousarray(weight)
+    inputs, filled_up = len(weight), room[0] if room else weights
+    bias = np.ascontiguousarray(bias)
+    kernels.matmul(rows, inputs, 1, inputs, weights, filled_up, bias, relu, y, plan.lanes)
+    return y, DenseCache(x, weight, y if relu else None, plan)
+
+
+@shapes.once_for_shapes
+def _plan(x: FloatArray, weight: FloatArray, bias: FloatArray) -> Plan:
+    """Check the arguments of `dense`, and work out what they need."""
     shapes.check_dense(x, weight, bias)
-    y = products.matmul(x, weight, bias, relu=relu)
-    return y, DenseCache(x, weight, y if relu else None)
+    N, (inputs, outputs), dtype = len(x), weight.shape, x.dtype
+    lanes, lanes_of_images = kernels.lanes_for(outputs), kernels.lanes_for(N)
+    row, column = arrays.rounded(outputs, lanes), arrays.rounded(N, lanes_of_images)
+    forward = [(N, outputs), (inputs, row)] if row > outputs else [(N, outputs)]
+    backward = [(N, inputs), (N, row), (outputs, column), (inputs, N)]
+    return Plan(
+        lanes,
+        lanes_of_images,
+        tuple((shape, dtype) for shape in forward),
+        tuple((shape, dtype) for shape in backward),
+        np.zeros(max(outputs, N), dtype),
+    )
 
 
 def dense_backward(
@@ -94,28 +132,24 @@ def dense_backward(
     TypeError, ValueError
         If `dy` does not fit the output.
     """
-    x, weight, y = cache
-    N, (inputs, outputs) = len(x), weight.shape
-    shapes.check_gradient("dense_backward", dy, (N, outputs), x.dtype)
+    x, weight, y, plan = cache
+    shapes.check_gradient("dense_backward", dy, (len(x), weight.shape[1]), x.dtype)
     dweight, dbias = out or arrays.like(weight, dy)
-    lanes, lanes_of_images = kernels.lanes_for(outputs), kernels.lanes_for(N)
-    row, column = arrays.rounded(outputs, lanes), arrays.rounded(N, lanes_of_images)
-    nothing = np.empty((0, 0), dy.dtype)
-    dx: FloatArray = memory.empty(x.shape, dy.dtype) if need_dx else nothing
+    dx, rows, columns, dx_transposed = memory.several(plan.backward)
     kernels.dense_gradients(
         np.ascontiguousarray(x),
         np.ascontiguousarray(weight),
         np.ascontiguousarray(dy),
-        nothing if y is None else y,
+        dx[:0] if y is None else y,
         dweight,
         dbias,
-        dx,
-        memory.empty((N, row), dy.dtype),
-        memory.empty((outputs, column), dy.dtype),
-        memory.empty((inputs, N), dy.dtype) if need_dx else nothing,
-        np.zeros(max(row, column), dy.dtype),
-        lanes,
-        lanes_of_images,
+        dx if need_dx else dx[:0],
+        rows,
+        columns,
+        dx_transposed,
+        plan.zeros,
+        plan.lanes,
+        plan.lanes_of_images,
     )
     return dx if need_dx else None, dweight, dbias
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from minicnn import kernels, memory
-from minicnn.ops.arrays import corners, filled, in_blocks, padded, seen_by
+from minicnn.ops import arrays
+from minicnn.ops.arrays import corners, filled, seen_by
 from minicnn.shapes import FloatArray, Window
 
 # What the pixels of a block may take of the first-level cache while the gradient of the weights is
@@ -38,18 +39,24 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     height, width = seen_by(window)
     needed = window.top > 0 or window.left > 0 or height > H or width > W
     row = (width if needed else W) * C
-    lanes = kernels.lanes_for(F)
-    y = memory.empty((N, window.OH, window.OW, F), x.dtype)
+    y, padded, blocks = memory.several(
+        (
+            ((N, window.OH, window.OW, F), x.dtype),
+            ((height * row if needed else 0,), x.dtype),
+            arrays.blocks(window.KH * window.KW * C, F, x.dtype),
+        )
+    )
     kernels.direct_forward(
         np.ascontiguousarray(x).reshape(-1),
         (H, W * C, window.top, window.left * C),
-        memory.empty((height * row if needed else 0,), x.dtype),
+        padded,
         row,
         corners(window.OH, window.OW, window.SH * row, window.SW * C),
         window.KH,
-        in_blocks(weight.reshape(-1, F), lanes),
-        filled(bias, lanes),
-        y.reshape(N, -1, F),
+        np.ascontiguousarray(weight),
+        np.ascontiguousarray(bias),
+        blocks,
+        y,
     )
     return y
 
@@ -73,7 +80,7 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     dweight : ndarray (KH, KW, C, F)
         Overwritten.
     """
-    x = padded(x, window)
+    x = arrays.padded(x, window)
     C, F = x.shape[3], dy.shape[3]
     dweight.fill(0)
     if F < kernels.NARROW <= window.KW * C:
@@ -185,7 +192,7 @@ def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -
     KH, KW, SH, SW, top, left, OH, OW = window
     N, C, F = len(dy), weight.shape[2], weight.shape[3]
     lanes = kernels.lanes_for(KH * KW * C)
-    columns = in_blocks(weight.reshape(-1, F).T, lanes)
+    columns = _in_blocks(weight.reshape(-1, F).T, lanes)
     height, width = max(H + top, (OH - 1) * SH + KH), max(W + left, (OW - 1) * SW + KW)
     image = memory.empty((height, width * C), dy.dtype)
     dx = memory.empty((N, H, W, C), dy.dtype)
@@ -205,6 +212,16 @@ def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -
         sent,
     )
     return dx
+
+
+def _in_blocks(matrix: FloatArray, lanes: int) -> FloatArray:
+    """Return the columns of a matrix (K, F) in blocks, filled up with zeros: (blocks, K, lanes)."""
+    K, F = matrix.shape
+    result: FloatArray = memory.zeros((-(-F // lanes), K, lanes), matrix.dtype)
+    for block, columns in enumerate(result):
+        part = matrix[:, block * lanes : (block + 1) * lanes]
+        columns[:, : part.shape[1]] = part
+    return result
 
 
 def turned_round(

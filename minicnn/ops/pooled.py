@@ -1,15 +1,15 @@
 """Convolution and 2×2 max-pool as one op, with or without a ReLU between them."""
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn import kernels, memory, shapes
+from minicnn.memory import Request
 from minicnn.ops import arrays, winograd
 from minicnn.ops.convolution import chosen_backend
-from minicnn.shapes import FloatArray, IntPair, Padding, Shape, Window
+from minicnn.shapes import FloatArray, IntPair, Padding, Window
 
 Bytes = NDArray[np.unsignedinteger[Any]]
 Indices = NDArray[np.int64]
@@ -18,6 +18,24 @@ Indices = NDArray[np.int64]
 # Windows of up to so many squares of three by three numbers are small: for them all pixels are
 # taken, with masks; for larger ones only the winners.
 SMALL = 3
+
+
+class Plan(NamedTuple):
+    """What follows from shapes and options alone.
+
+    `window` is that of the convolution, without rows and columns that the pool drops. `layout` says
+    how the windows lie in the padded images: numbers of an image, the windows' corners, numbers of
+    a row, KH. The rest is memory to be asked for: for y, the winners and what the forward kernels
+    need; for each of the gradients.
+    """
+
+    winograd: bool
+    small: bool
+    window: Window
+    layout: tuple[int, Indices, int, int]
+    forward: tuple[Request, ...]
+    weight_gradient: tuple[Request, ...]
+    input_gradient: tuple[Request, ...]
 
 
 class Conv2DMaxPool2DCache(NamedTuple):
@@ -29,7 +47,7 @@ class Conv2DMaxPool2DCache(NamedTuple):
 
     x: FloatArray
     weight: FloatArray
-    window: Window
+    plan: Plan
     winner: Bytes
 
 
@@ -74,37 +92,55 @@ def conv2d_max_pool2d(
     TypeError, ValueError
         As `conv2d`; and if the convolution's output is smaller than 2×2.
     """
+    plan = _plan(x, weight, bias, stride, padding, backend)
+    source = arrays.padded(x, plan.window)
+    weights, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+    y, winner, blocks, *room = memory.several(plan.forward)
+    if plan.winograd:
+        kernels.winograd_weights(weights, blocks)
+        kernels.winograd_pooled_forward(source, blocks, bias, relu, y, winner, *room)
+    else:
+        kernels.pooled_forward(source, *plan.layout, weights, bias, blocks, relu, y, winner)
+    return y, Conv2DMaxPool2DCache(x, weight, plan, winner)
+
+
+@shapes.once_for_shapes
+def _plan(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    stride: IntPair,
+    padding: Padding,
+    backend: str,
+) -> Plan:
+    """Check the arguments of `conv2d_max_pool2d`, and work out what they need."""
     window = shapes.conv2d_window(x, weight, bias, stride, padding)
     pool = shapes.pool_window("conv2d_max_pool2d", (window.OH, window.OW), 2)
-    C, F = weight.shape[2:]
+    KH, KW, C, F = weight.shape
     backend = chosen_backend("conv2d_max_pool2d", backend, window, C, F)
     # rows and columns that the pool drops need not be there
     window = window._replace(OH=2 * pool.OH, OW=2 * pool.OW)
-    source = arrays.padded(x, window)
-    lanes = kernels.lanes_for(F)
-    y = memory.empty((len(x), pool.OH, pool.OW, F), x.dtype)
-    winner = memory.empty(y.shape, np.uint8)
-    if backend == "winograd":
-        kernels.winograd_pooled_forward(
-            source,
-            winograd.transformed(weight, lanes),
-            arrays.filled(bias, lanes),
-            relu,
-            y,
-            winner,
-            *winograd.room(x, C, -(-F // lanes) * lanes),
-        )
-    else:
-        kernels.pooled_forward(
-            source,
-            *_layout(source, window),
-            arrays.in_blocks(weight.reshape(-1, F), lanes),
-            arrays.filled(bias, lanes),
-            relu,
-            y.reshape(len(x), -1, F),
-            winner.reshape(len(x), -1, F),
-        )
-    return y, Conv2DMaxPool2DCache(x, weight, window, winner)
+    N, H, W, _ = arrays.padded_shape(x.shape, window) or x.shape
+    P, R, floats, integers = pool.OH * pool.OW, KW * C, x.dtype, np.dtype(np.int64)
+    pooled, Rp = (N, pool.OH, pool.OW, F), arrays.rounded(R, kernels.ROW)
+    filtered = backend == "winograd"
+    needs = winograd.room(C, F, floats) if filtered else (arrays.blocks(KH * R, F, floats),)
+    corners = _pooled_corners(window.OH, window.OW, window.SH * W * C, window.SW * C)
+    return Plan(
+        filtered,
+        -(-KH // 3) * -(-R // 3) <= SMALL,
+        window,
+        (H * W * C, corners, W * C, KH),
+        ((pooled, floats), (pooled, np.dtype(np.uint8)), *needs),
+        (((F, KH, Rp), floats), ((P + 1,), integers), ((P + 1,), floats)),
+        (
+            ((N * H * W * C + kernels.ROW,), floats),
+            ((KH, F, Rp), floats),
+            ((5 * P,), integers),
+            ((5 * P * F,), integers),
+            ((5 * P * F,), floats),
+        ),
+    )
 
 
 def conv2d_max_pool2d_backward(
@@ -140,97 +176,44 @@ def conv2d_max_pool2d_backward(
     TypeError, ValueError
         If `dy` does not fit the output.
     """
-    x, weight, window, winner = cache
+    x, weight, plan, winner = cache
     shapes.check_gradient("conv2d_max_pool2d_backward", dy, winner.shape, x.dtype)
-    source = arrays.padded(x, window)
-    F = weight.shape[3]
-    flat = (len(x), dy[0, :, :, 0].size, F)  # (N, P, F)
-    dy, winner = np.ascontiguousarray(dy).reshape(flat), winner.reshape(flat)
+    source, dy = arrays.padded(x, plan.window), np.ascontiguousarray(dy)
     dweight, dbias = out or arrays.like(weight, dy)
-    KH, KW, C, _ = weight.shape
-    small = -(-KH // 3) * -(-KW * C // 3) <= SMALL
-    gradient_of = _small_weight_gradient if small else _weight_gradient
-    gradient_of(source, window, dy, winner, dweight.reshape(-1, F), dbias)
+    if plan.small:
+        _small_weight_gradient(source, plan, dy, winner, dweight, dbias)
+    else:
+        room = memory.several(plan.weight_gradient)
+        kernels.pooled_weight_gradient(source, *plan.layout, dy, winner, dweight, dbias, *room)
     if not need_dx:
         return None, dweight, dbias
-    return _input_gradient(source, weight, window, dy, winner, x.shape), dweight, dbias
-
-
-def _weight_gradient(
-    source: FloatArray,
-    window: Window,
-    dy: FloatArray,
-    winner: Bytes,
-    dmatrix: FloatArray,
-    dbias: FloatArray,
-) -> None:
-    """Compute dweight, as a matrix (KH·KW·C, F), and dbias."""
-    P, (K, F), KH = dy.shape[1], dmatrix.shape, window.KH
-    room = (
-        memory.empty((F, KH, arrays.rounded(K // KH, kernels.ROW)), dy.dtype),
-        memory.empty((P + 1,), np.int64),
-        memory.empty((P + 1,), dy.dtype),
-    )
-    kernels.pooled_weight_gradient(
-        source, *_layout(source, window), dy, winner, dmatrix, dbias, *room
-    )
+    dsource, *room = memory.several(plan.input_gradient)
+    weights = np.ascontiguousarray(weight)
+    kernels.pooled_input_gradient(dy, winner, *plan.layout, weights, dsource, *room)
+    dx = arrays.cropped(dsource[: source.size].reshape(source.shape), plan.window, x.shape)
+    return dx, dweight, dbias
 
 
 def _small_weight_gradient(
     source: FloatArray,
-    window: Window,
+    plan: Plan,
     dy: FloatArray,
     winner: Bytes,
-    dmatrix: FloatArray,
+    dweight: FloatArray,
     dbias: FloatArray,
 ) -> None:
-    """Compute what `_weight_gradient` does, for small windows."""
-    K, F = dmatrix.shape
+    """Compute dweight and dbias for small windows, whose kernel wants whole tiles of channels."""
     dy, winner = arrays.filled(dy, kernels.NARROW), arrays.filled(winner, kernels.NARROW)
-    dsums = memory.zeros((K, dy.shape[2]), dy.dtype)
-    dtotal = memory.zeros((dy.shape[2],), dy.dtype)
-    kernels.pooled_small_weight_gradient(
-        source, *_layout(source, window), dy, winner, dsums, dtotal
-    )
-    dmatrix[...], dbias[...] = dsums[:, :F], dtotal[:F]
+    F, Fp = len(dbias), dy.shape[3]
+    sums, total = dweight, dbias
+    if Fp > F:
+        sums = memory.empty((*dweight.shape[:3], Fp), dy.dtype)
+        total = memory.empty((Fp,), dy.dtype)
+    kernels.pooled_small_weight_gradient(source, *plan.layout, dy, winner, sums, total)
+    if Fp > F:
+        dweight[...], dbias[...] = sums[..., :F], total[:F]
 
 
-def _input_gradient(
-    source: FloatArray,
-    weight: FloatArray,
-    window: Window,
-    dy: FloatArray,
-    winner: Bytes,
-    shape: Shape,
-) -> FloatArray:
-    KH, KW, C, F = weight.shape
-    P = dy.shape[1]
-    dsource: FloatArray = memory.empty((source.size + kernels.ROW,), dy.dtype)
-    room = (
-        memory.empty((KH, F, arrays.rounded(KW * C, kernels.ROW)), dy.dtype),
-        memory.empty((5 * P,), np.int64),
-        memory.empty((5 * P * F,), np.int64),
-        memory.empty((5 * P * F,), dy.dtype),
-    )
-    kernels.pooled_input_gradient(
-        dy,
-        winner,
-        *_layout(source, window),
-        np.ascontiguousarray(weight).reshape(-1, F),
-        dsource,
-        *room,
-    )
-    return arrays.cropped(dsource[: source.size].reshape(source.shape), window, shape)
-
-
-def _layout(source: FloatArray, window: Window) -> tuple[int, Indices, int, int]:
-    """Return how the windows lie in memory: (image, corners, row, KH) of the kernels."""
-    row, C = source[0, 0].size, source.shape[3]
-    where = _pooled_corners(window.OH, window.OW, window.SH * row, window.SW * C)
-    return source[0].size, where, row, window.KH
-
-
-@lru_cache(maxsize=256)
 def _pooled_corners(OH: int, OW: int, down: int, right: int) -> Indices:
     """Return where the window of each pixel begins, the four of a 2×2 square one after another."""
     squares = arrays.corners(OH, OW, down, right).reshape(OH // 2, 2, OW // 2, 2)

@@ -7,27 +7,6 @@ from minicnn.ops import arrays
 from minicnn.shapes import FloatArray
 
 
-def matmul(a: FloatArray, b: FloatArray, start: FloatArray, *, relu: bool = False) -> FloatArray:
-    """Return ``a · b + start``, start added to each row.
-
-    Parameters
-    ----------
-    a : ndarray (M, K)
-        In C order, or the transpose of such an array.
-    b : ndarray (K, N)
-    start : ndarray (N,)
-    relu : bool
-        Whether negative results become 0.
-
-    Returns
-    -------
-    ndarray (M, N)
-    """
-    out: FloatArray = memory.empty((a.shape[0], b.shape[1]), a.dtype)
-    _multiply(a, b, start, relu, out)
-    return out
-
-
 def matmul_add(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
     """Add ``a · b`` to `out`.
 
@@ -39,10 +18,6 @@ def matmul_add(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
     out : ndarray (M, N)
         Updated.
     """
-    _multiply(a, b, np.empty(0, a.dtype), False, out)
-
-
-def _multiply(a: FloatArray, b: FloatArray, start: FloatArray, relu: bool, out: FloatArray) -> None:
     (M, K), N = a.shape, b.shape[1]
     lanes = kernels.lanes_for(N)
     if a.flags.c_contiguous:
@@ -51,5 +26,4 @@ def _multiply(a: FloatArray, b: FloatArray, start: FloatArray, relu: bool, out: 
         source, row, column = np.ascontiguousarray(a.T), 1, M
     b = np.ascontiguousarray(b)
     room = memory.empty((K, arrays.rounded(N, lanes)), b.dtype) if N % lanes else b
-    start = arrays.filled(start, lanes)
-    kernels.matmul(source, row, column, K, b, room, start, relu, out, lanes)
+    kernels.matmul(source, row, column, K, b, room, np.empty(0, a.dtype), False, out, lanes)

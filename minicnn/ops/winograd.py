@@ -1,8 +1,10 @@
 """Convolution by Winograd's minimal filtering: what its kernels need is worked out here."""
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn import kernels, memory
+from minicnn.memory import Request
 from minicnn.ops import arrays, direct
 from minicnn.shapes import FloatArray, Window
 
@@ -58,16 +60,12 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     -------
     ndarray (N, OH, OW, F)
     """
-    N, C, F = len(x), x.shape[3], weight.shape[3]
-    lanes = kernels.lanes_for(F)
-    y: FloatArray = memory.empty((N, window.OH, window.OW, F), x.dtype)
-    kernels.winograd_forward(
-        arrays.padded(x, _even(window)),
-        transformed(weight, lanes),
-        arrays.filled(bias, lanes),
-        y,
-        *room(x, C, -(-F // lanes) * lanes),
-    )
+    C, F = weight.shape[2:]
+    shape = (len(x), window.OH, window.OW, F)
+    y, transformed, images, products = memory.several(((shape, x.dtype), *room(C, F, x.dtype)))
+    kernels.winograd_weights(np.ascontiguousarray(weight), transformed)
+    source, bias = arrays.padded(x, _even(window)), np.ascontiguousarray(bias)
+    kernels.winograd_forward(source, transformed, bias, y, images, products)
     return y
 
 
@@ -84,11 +82,10 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     """
     C, F = x.shape[3], dy.shape[3]
     lanes = kernels.lanes_for(F)
-    Fp = -(-F // lanes) * lanes
-    dtransformed = memory.zeros((16, C, Fp), x.dtype)
-    kernels.winograd_weight_gradient(
-        arrays.padded(x, _even(window)), dy, dtransformed, *room(x, C, Fp), lanes
-    )
+    dtransformed = memory.zeros((16, C, arrays.rounded(F, lanes)), x.dtype)
+    images, gradients = memory.several(room(C, F, x.dtype)[1:])
+    source = arrays.padded(x, _even(window))
+    kernels.winograd_weight_gradient(source, dy, dtransformed, images, gradients, lanes)
     kernels.winograd_weights_gradient(dtransformed, dweight)
 
 
@@ -112,41 +109,27 @@ def input_gradient(
     return conv2d(*direct.turned_round(dy, weight, window, H, W))
 
 
-def transformed(weight: FloatArray, lanes: int) -> FloatArray:
-    """Return ``G w Gᵀ``, in blocks of as many output channels as a tile takes.
+def room(C: int, F: int, dtype: DTypeLike) -> tuple[Request, Request, Request]:
+    """Return the room for transformed weights and, of a block of tiles, images and products.
 
     Parameters
     ----------
-    weight : ndarray (3, 3, C, F)
-    lanes : int
+    C, F : int
+        Channels that go in and come out.
+    dtype : dtype
 
     Returns
     -------
-    ndarray (16, blocks, C, lanes)
+    transformed, images, products : request
+        For arrays (16, blocks, C, lanes), (16, B, C) and (16, B, blocks·lanes).
     """
-    _, _, C, F = weight.shape
-    result: FloatArray = memory.empty((16, -(-F // lanes), C, lanes), weight.dtype)
-    kernels.winograd_weights(np.ascontiguousarray(weight), result)
-    return result
-
-
-def room(x: FloatArray, C: int, Fp: int) -> tuple[FloatArray, FloatArray]:
-    """Return room for a block of tiles: transformed images, and products or gradients.
-
-    Parameters
-    ----------
-    x : ndarray
-        Of the dtype that is wanted.
-    C, Fp : int
-        Channels, those of the output filled up to whole tiles.
-
-    Returns
-    -------
-    images : ndarray (16, B, C)
-    products : ndarray (16, B, Fp)
-    """
-    B = BLOCK + 1
-    return memory.empty((16, B, C), x.dtype), memory.empty((16, B, Fp), x.dtype)
+    lanes, B = kernels.lanes_for(F), BLOCK + 1
+    blocks = -(-F // lanes)
+    return (
+        ((16, blocks, C, lanes), dtype),
+        ((16, B, C), dtype),
+        ((16, B, blocks * lanes), dtype),
+    )
 
 
 def _even(window: Window) -> Window:

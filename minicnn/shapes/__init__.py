@@ -42,6 +42,7 @@ from minicnn.shapes.images import (
     check_scaling,
     class_names,
 )
+from minicnn.shapes.kept import once_for_shapes
 from minicnn.shapes.numbers import IntPair, int_pair, positive_int
 from minicnn.shapes.windows import Padding, Shape, Window, output_size, pool_window, window
 
@@ -70,6 +71,7 @@ __all__ = [
     "conv2d_window",
     "float_dtype",
     "int_pair",
+    "once_for_shapes",
     "output_size",
     "pool_window",
     "positive_int",
