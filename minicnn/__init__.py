@@ -8,6 +8,7 @@ operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `mo
 from minicnn import gradcheck, initialisers, metrics, ops, reference
 from minicnn.archive import ModelFileError
 from minicnn.data import (
+    Augment,
     BlankImageError,
     ImageDataset,
     ImageError,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "Augment",
     "BlankImageError",
     "Conv2D",
     "Dense",

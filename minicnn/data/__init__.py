@@ -1,11 +1,13 @@
-"""Images to learn from: MNIST, its embedded sample, and any data set in MNIST's file format."""
+"""Images to learn from: MNIST, its embedded sample, any data set in its format, and variations."""
 
+from minicnn.data.augment import Augment
 from minicnn.data.idx import read_idx, read_images_and_labels
 from minicnn.data.images import BlankImageError, ImageError, to_mnist
 from minicnn.data.mnist import ImageDataset, MnistUnavailableError, load_mnist
 from minicnn.data.sample import load_mnist_sample
 
 __all__ = [
+    "Augment",
     "BlankImageError",
     "ImageDataset",
     "ImageError",

@@ -22,6 +22,7 @@ from minicnn.kernels.machine import NARROW, lanes_for
 from minicnn.kernels.matmul import matmul
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
+from minicnn.kernels.philox import random_words
 from minicnn.kernels.pooled import pooled_forward
 from minicnn.kernels.pooled_gradients import pooled_input_gradient, pooled_weight_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
@@ -29,7 +30,10 @@ from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatte
 from minicnn.kernels.rows import pad_images
 from minicnn.kernels.spread import spread
 from minicnn.kernels.stretches import ROW
+from minicnn.kernels.strokes import blur, thicken
 from minicnn.kernels.sums import sum_rows
+from minicnn.kernels.tones import add_noise, erase, shade
+from minicnn.kernels.warp import WARP_LANES, warp
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
 from minicnn.kernels.winograd_gradients import winograd_weight_gradient
 from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_gradient
@@ -38,15 +42,19 @@ __all__ = [
     "NARROW",
     "RELU_LANES",
     "ROW",
+    "WARP_LANES",
     "adam_update",
+    "add_noise",
     "add_rows",
     "announce_compilation",
+    "blur",
     "cross_entropy",
     "cross_entropy_step",
     "dense_gradients",
     "direct_few_weight_gradient",
     "direct_forward",
     "direct_weight_gradient",
+    "erase",
     "gather_patches",
     "join_runs",
     "lanes_for",
@@ -59,13 +67,17 @@ __all__ = [
     "pooled_input_gradient",
     "pooled_small_weight_gradient",
     "pooled_weight_gradient",
+    "random_words",
     "relu_backward",
     "relu_forward",
     "scatter_patches",
     "sgd_update",
+    "shade",
     "spread",
     "squared_distances",
     "sum_rows",
+    "thicken",
+    "warp",
     "winograd_forward",
     "winograd_pooled_forward",
     "winograd_weight_gradient",
