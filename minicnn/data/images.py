@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 # Pillow reads many more, some of which run other programs or are no pictures.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO")
 MAX_BYTES = 64 * 1024**2
 MAX_PIXELS = 64_000_000  # 8000 × 8000
 SPECK = 0.02  # a piece with less than this share of the ink is no part of a digit
@@ -70,7 +70,7 @@ def _keep_digit(ink: Ink) -> Ink:
     components = connected_components(ink.mask)
     kept = components.areas >= SPECK * components.areas.sum()
     mask = np.concatenate([[False], kept])[components.labels]
-    return Ink(np.where(mask, ink.darkness, np.float32(0)), mask, ink.even)
+    return ink._replace(darkness=np.where(mask, ink.darkness, np.float32(0)), mask=mask)
 
 
 # ---------------------------------------------------------------- opening
@@ -123,6 +123,7 @@ def read_grey(image: ImageSource) -> tuple[str, NDArray[np.uint8]]:
 def _from_bytes(data: bytes, name: str) -> NDArray[np.uint8]:
     from PIL import Image
 
+    Image.init()  # without which Pillow knows half of the formats by name only
     if not data:
         raise ImageError(f"{name}: the file is empty")
     if len(data) > MAX_BYTES:

@@ -5,33 +5,41 @@ the border, the ink is what differs from it. So black on white, white on black, 
 a photo with a shadow across it all come out the same: 0 is paper, 1 is ink.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels import join_runs
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
 Grey = NDArray[np.uint8]
-Darkness = NDArray[np.float32]
+Darkness = NDArray[np.float32]  # 0 is paper, 1 the darkest ink
+Shades = NDArray[np.uint8]  # the same before it is stretched: 255 is black on white
 Mask = NDArray[np.bool_]
 
-# The paper counts as evenly lit if so much of the border differs by no more than so many levels.
-EVEN_SHARE, EVEN_LEVELS = 0.7, 12
-SMALL = 128  # longer side of the picture on which uneven paper is studied
-FAINTEST = 0.06  # ink that is less dark than this against the paper is no ink
+EVEN_SHARE = 0.6  # of the border has one brightness, where the paper has one colour
+NOISE = 12  # levels of brightness by which a small JPEG may differ from what was drawn
+LARGE = 800  # longer side to which photos are reduced: averaging takes their noise away
+SMALL = 128  # longer side of the copy on which uneven paper is studied
+FAINTEST = 16  # shades; what differs less from the paper is no ink
 
 
 class Ink(NamedTuple):
     """What was drawn.
 
     `darkness` (H, W) float32 is 0 for paper and 1 for the darkest ink; it is 0 outside `mask`
-    (H, W) bool, which is where there is ink, soft edges included. `even` says that the paper was
-    of one colour, as in a paint program: then nothing had to be guessed.
+    (H, W) bool, which is where there is ink, soft edges included. `scale` pixels of the picture in
+    each direction are one of these. `even` says that the paper was of one colour.
     """
 
     darkness: Darkness
     mask: Mask
+    scale: int
     even: bool
 
 
@@ -54,9 +62,10 @@ def find_ink(grey: Grey) -> Ink:
     1. The paper's brightness: one number, or a smooth surface where the light is uneven.
     2. Whether ink is darker or brighter than paper.
     3. How dark each pixel is against its paper: ``1 - brightness / paper``.
-    4. The threshold half way between the mean paper and the mean ink. Pixels above it are ink;
-       fainter ones are if they hang together with such a pixel: soft edges and weak strokes do,
-       grain of paper does not.
+    4. The threshold half way between the mean paper and the mean ink; or between ink and the
+       darkest that is found along the border, where printed lines and grain are seen.
+    5. Pixels above it are ink. Fainter ones are if they hang together with such a pixel: soft edges
+       and weak strokes do, grain of paper does not.
 
     Parameters
     ----------
@@ -67,19 +76,23 @@ def find_ink(grey: Grey) -> Ink:
     Ink
         Without a single pixel in its mask where the picture is blank.
     """
-    paper = _paper_level(grey)
-    even = _is_even(grey, paper)
-    dark = _flat_darkness(grey, paper) if even else _uneven_darkness(grey)
-    noise = 1.4826 * float(np.median(np.abs(dark))) if not even else _flat_noise(dark)
-    count = max(4, max(grey.shape) // 8)
-    peak = _nth_largest(dark, count)
-    if peak < max(FAINTEST, 6 * noise):
-        return Ink(np.zeros(grey.shape, np.float32), np.zeros(grey.shape, np.bool_), even)
-    sure = _threshold(dark, peak)
-    faint = max((0.15 if even else 0.5) * sure, 4 * noise)
-    mask = _hanging_together(dark, min(faint, sure), sure)
-    darkness = np.where(mask, np.clip(dark / peak, 0, 1), 0).astype(np.float32)
-    return Ink(darkness, mask, even)
+    even = _is_even(grey)
+    scale = 1 if even else max(1, -(-max(grey.shape) // LARGE))
+    shades = _even_shades(grey) if even else _uneven_shades(_smooth(grey, scale))
+    border = _border(shades)
+    grain = 1.4826 * float(np.median(np.abs(border - np.median(border))))
+    peak = _nth_largest(shades, max(4, max(shades.shape) // 8))
+    if peak < max(FAINTEST, 6 * grain):
+        nothing = np.zeros(shades.shape, np.bool_)
+        return Ink(nothing.astype(np.float32), nothing, scale, even)
+    sure = _threshold(shades, peak)
+    printed = _nth_largest(border, max(1, border.size // 500))
+    if printed < 0.7 * peak:  # else the digit itself reaches the border
+        sure = max(sure, (printed + peak) / 2)
+    faint = min(max(0.15 * sure, 1.1 * printed), sure)
+    mask = _hanging_together(shades, faint, sure)
+    levels = np.minimum(np.arange(256, dtype=np.float32) / np.float32(peak), np.float32(1))
+    return Ink(np.where(mask, levels[shades], np.float32(0)), mask, scale, even)
 
 
 def connected_components(mask: Mask) -> Components:
@@ -124,53 +137,56 @@ def _runs(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.
 # ---------------------------------------------------------------- paper
 
 
-def _border(grey: Grey) -> Grey:
+def _border(picture: Grey) -> Grey:
     """Return the pixels along the four edges."""
-    k = max(1, min(grey.shape) // 32)
-    inner = grey[k:-k]
-    parts = (grey[:k], grey[-k:], inner[:, :k], inner[:, -k:])
+    k = max(1, min(picture.shape) // 32)
+    inner = picture[k:-k]
+    parts = (picture[:k], picture[-k:], inner[:, :k], inner[:, -k:])
     return np.concatenate([part.ravel() for part in parts])
 
 
-def _paper_level(grey: Grey) -> float:
-    return float(np.median(_border(grey)))
+def _is_even(grey: Grey) -> bool:
+    """Tell a drawing, whose paper is of one colour, from a photo, whose paper has grain and shade.
+
+    On small pictures a little of it is noise: no photo of a digit is that small.
+    """
+    border = _border(grey)
+    difference = np.abs(border - np.median(border))
+    level = 0 if max(grey.shape) > SMALL else NOISE
+    return float(np.mean(difference <= level)) >= EVEN_SHARE
 
 
-def _is_even(grey: Grey, paper: float) -> bool:
-    difference = np.abs(_border(grey).astype(np.int16) - paper)
-    return float(np.mean(difference <= EVEN_LEVELS)) >= EVEN_SHARE
+def _smooth(grey: Grey, scale: int) -> Grey:
+    """Take away noise: make a large picture smaller, and blur a little."""
+    from PIL import Image, ImageFilter
 
-
-def _flat_darkness(grey: Grey, paper: float) -> Darkness:
-    """Darkness against paper of one brightness; ink is on the side with more contrast."""
-    counts = np.bincount(grey.ravel(), minlength=256)
-    contrast = np.arange(256) - paper
-    ink_is_dark = (counts * np.minimum(contrast, 0) ** 2).sum() >= (
-        counts * np.maximum(contrast, 0) ** 2
-    ).sum()
-    shades = -contrast / max(paper, 1) if ink_is_dark else contrast / max(255 - paper, 1)
-    return np.asarray(shades, np.float32)[grey]
-
-
-def _flat_noise(dark: Darkness) -> float:
-    return 1.4826 * float(np.median(np.abs(_border_of(dark))))
-
-
-def _border_of(dark: Darkness) -> Darkness:
-    k = max(1, min(dark.shape) // 32)
-    inner = dark[k:-k]
-    return np.concatenate(
-        [part.ravel() for part in (dark[:k], dark[-k:], inner[:, :k], inner[:, -k:])]
+    image = Image.fromarray(grey).reduce(scale)
+    blurred: Grey = np.asarray(
+        image.filter(ImageFilter.GaussianBlur(min(1.0, max(image.size) / 400)))
     )
+    return blurred
 
 
-def _uneven_darkness(grey: Grey) -> Darkness:
-    """Darkness against paper whose brightness changes from place to place."""
+def _even_shades(grey: Grey) -> Shades:
+    """Measure against paper of one brightness; ink is on the side with more contrast."""
+    paper = float(np.median(_border(grey)))
+    contrast = np.arange(256) - paper
+    weight = np.bincount(grey.ravel(), minlength=256) * contrast**2
+    if weight[contrast < 0].sum() >= weight[contrast > 0].sum():
+        share = -contrast / max(paper, 1)
+    else:
+        share = contrast / max(255 - paper, 1)
+    shades: Shades = np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return shades[grey]
+
+
+def _uneven_shades(grey: Grey) -> Shades:
+    """Measure against paper whose brightness changes from place to place."""
     from PIL import Image, ImageFilter
 
     image = Image.fromarray(grey)
-    small = image.reduce(max(1, -(-max(grey.shape) // SMALL)))
-    if not _ink_is_dark(np.asarray(small, np.float32)):
+    small = image.reduce(max(1, -(-max(image.size) // SMALL)))
+    if not _ink_is_dark(small):
         image, small = (Image.fromarray(255 - np.asarray(each)) for each in (image, small))
     # The brightest pixel near by is paper wherever no stroke is as wide as the neighbourhood;
     # the darkest of these brings edges of shadows back to where they were.
@@ -178,18 +194,16 @@ def _uneven_darkness(grey: Grey) -> Darkness:
     closed = small.filter(ImageFilter.MedianFilter(3))
     closed = closed.filter(ImageFilter.MaxFilter(around)).filter(ImageFilter.MinFilter(around))
     paper = closed.filter(ImageFilter.GaussianBlur(2)).resize(image.size, Image.Resampling.BICUBIC)
-    level = np.maximum(np.asarray(paper, np.float32), 1)
-    dark = 1 - np.asarray(image, np.float32) / level
-    return np.asarray(dark, np.float32)
+    share = 1 - np.asarray(image, np.float32) / np.maximum(np.asarray(paper, np.float32), 1)
+    return np.rint(np.clip(share, 0, 1) * 255).astype(np.uint8)
 
 
-def _ink_is_dark(small: Darkness) -> bool:
+def _ink_is_dark(small: PillowImage) -> bool:
     """Tell by the skewness of what differs from its wider surroundings: strokes are few."""
-    from PIL import Image, ImageFilter
+    from PIL import ImageFilter
 
-    image = Image.fromarray(small)
-    wide = np.asarray(image.convert("L").filter(ImageFilter.GaussianBlur(max(small.shape) / 8)))
-    difference = small - wide
+    wide = small.filter(ImageFilter.GaussianBlur(max(small.size) / 8))
+    difference = np.asarray(small, np.float32) - np.asarray(wide, np.float32)
     difference -= np.median(difference)
     return bool((difference**3).sum() <= 0)
 
@@ -197,33 +211,33 @@ def _ink_is_dark(small: Darkness) -> bool:
 # ---------------------------------------------------------------- ink
 
 
-def _nth_largest(dark: Darkness, n: int) -> float:
-    flat = dark.ravel()
-    n = min(n, flat.size)
-    return float(np.partition(flat, -n)[-n])
+def _nth_largest(shades: Shades, n: int) -> float:
+    from_the_top = np.bincount(shades.ravel(), minlength=256)[::-1].cumsum()
+    return float(255 - np.searchsorted(from_the_top, min(n, shades.size)))
 
 
-def _threshold(dark: Darkness, peak: float) -> float:
-    """Return the level half way between mean paper and mean ink (Ridler and Calvard, 1978).
+def _threshold(shades: Shades, peak: float) -> float:
+    """Return the shade half way between mean paper and mean ink (Ridler and Calvard, 1978).
 
     Started from half the darkest ink, so that however little ink there is, it is a class of its
     own; Otsu's threshold would then rather split the grain of the paper.
     """
-    values = dark.ravel()
+    counts = np.bincount(shades.ravel(), minlength=256)
+    values = np.minimum(np.arange(256), peak)
     level = peak / 2
     for _ in range(20):
         ink = values > level
-        new = float(np.minimum(values[ink], peak).mean() + values[~ink].mean()) / 2
-        if abs(new - level) < 1e-4:
+        means = [float(np.average(values[side], weights=counts[side])) for side in (ink, ~ink)]
+        if abs(sum(means) / 2 - level) < 0.5:
             break
-        level = new
+        level = sum(means) / 2
     return level
 
 
-def _hanging_together(dark: Darkness, faint: float, sure: float) -> Mask:
+def _hanging_together(shades: Shades, faint: float, sure: float) -> Mask:
     """Return the pixels above `faint` whose component has a pixel above `sure`."""
-    mask = dark > faint
+    mask = shades > faint
     components = connected_components(mask)
     kept = np.zeros(len(components.areas) + 1, np.bool_)
-    kept[components.labels[dark > sure]] = True
+    kept[components.labels[shades > sure]] = True
     return kept[components.labels]
