@@ -70,7 +70,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "data": ({"kernels", "memory", "randomness", "shapes"}, {"numpy", "pooch", "PIL"}),
     "gradcheck": ({"tables"}, {"numpy"}),
     "metrics": ({"shapes", "tables"}, {"numpy"}),
-    "plots": ({"layers", "metrics", "model", "shapes"}, {"numpy", "matplotlib", "PIL"}),
+    "plots": (
+        {"layers", "metrics", "model", "shapes", "shards"},
+        {"numpy", "matplotlib", "PIL"},
+    ),
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from minicnn import plots
+from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, metrics, plots
 from minicnn.plots import sheet
 
 FASHION = [
@@ -34,13 +34,17 @@ def texts(figure):
     """All that is written on a figure, with where it stands, in pixels."""
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
-    found = [
+    unseen = set()  # the labels of ticks beyond the ends of an axis
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        unseen |= {
+            tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high
+        }
+    return [
         (text.get_text(), text.get_window_extent(renderer))
         for text in figure.findobj(matplotlib.text.Text)
-        if text.get_text() and text.get_visible()
+        if text.get_text() and text.get_visible() and text not in unseen
     ]
-    # an axis keeps labels of ticks beyond its ends, which are not drawn
-    return [(text, box) for text, box in found if box.x1 > 0 and box.y1 > 0]
 
 
 def pixels(figure):
@@ -56,7 +60,7 @@ def check(figure):
     assert figure.get_facecolor() == (1, 1, 1, 1)
     found = texts(figure)
     width, height = figure.get_size_inches() * figure.dpi
-    x0, y0, x1, y1 = np.array([box.extents for _, box in found]).T
+    x0, y0, x1, y1 = np.array([box.extents for _, box in found]).reshape(-1, 4).T
     outside = (x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height)
     assert not outside.any(), [found[place][0] for place in np.flatnonzero(outside)]
     apart = (x1[:, None] <= x0 + 0.5) | (y1[:, None] <= y0 + 0.5)
@@ -77,30 +81,32 @@ def test_readings(count, classes):
         list(IMAGES[:count]), IMAGES[:count], shares, titles=titles, class_names=names
     )
     found = check(figure)
-    assert {f"{share:.1%}" for share in shares.max(axis=1)} <= set(found)
-    assert set(titles[:3]) <= set(found)  # the short ones are whole
+    assert {sheet.percent(share) for share in shares.max(axis=1)} <= set(found)
+    assert set(titles[:2]) <= set(found)  # the short ones are whole
     bars = [patch for patch in figure.axes[0].patches if patch.get_fill()]
     assert len(bars) == count * min(classes, 10)
     longest = max(bar.get_width() for bar in bars)
     assert longest == pytest.approx(shares.max() * 1.2, rel=1e-5)
 
 
-def test_readings_show_pictures_of_every_kind_upon_white():
-    black = np.zeros((4, 8, 4), np.uint8)  # transparent
+def test_readings_show_pictures_of_every_kind():
+    empty = np.full((4, 8, 4), 255, np.uint8)
+    empty[..., 3] = 0  # transparent
     given = [
-        black,
-        Image.fromarray(black),
+        empty,
+        Image.new("LA", (5, 5), (0, 0)),
         np.ones((8, 4)),
         np.ones((4, 4, 1), np.float32),
         np.full((3000, 10, 3), 255, np.uint8),
         Image.new("1", (5, 5), 1),
-        Image.new("LA", (5, 5), (0, 0)),
-        Image.new("P", (5, 5), 0).convert("RGB").point(lambda _: 255),
+        Image.fromarray(np.full((5, 5), 65535, np.uint16)),
+        Image.fromarray(np.full((5, 5), 0.25, np.float32)),
     ]
     figure = plots.readings(given, IMAGES[:8], probabilities(8, 3))
     check(figure)
     shown = [image.get_array() for image in figure.axes[0].images[::2]]
-    assert all((image == 255).all() for image in shown)
+    assert [int(image.min()) for image in shown] == [204, 204, 255, 255, 255, 255, 255, 63]
+    assert all(image.min() == image.max() for image in shown)
     assert shown[0].shape == (4, 8, 3)
     assert max(shown[4].shape) <= 504  # thinned out before it is drawn
     left, right, bottom, top = figure.axes[0].images[0].get_extent()
@@ -120,20 +126,221 @@ def test_texts_that_would_be_misread_or_cannot_be_drawn_are_made_harmless():
     assert set(titles[:2]) < set(check(figure))
 
 
+# ---------------------------------------------------------------- charts
+
+
+@pytest.mark.parametrize("epochs", [1, 8, 100])
+@pytest.mark.parametrize("validated", [False, True])
+def test_learning_curves(epochs, validated):
+    falling = list(0.9 ** np.arange(epochs))
+    history = {"loss": falling, "accuracy": [1 - loss / 5 for loss in falling]}
+    if validated:
+        history |= {f"val_{name}": values for name, values in history.items()}
+    figure = plots.learning_curves(history)
+    found = check(figure)
+    assert {"loss", "accuracy", "epoch", "training, as it went"} <= set(found)
+    assert ("validation, after each epoch" in found) == validated
+    for axes, measure in zip(figure.axes, ("loss", "accuracy"), strict=True):
+        training, *rest = axes.lines
+        assert len(rest) == validated
+        assert list(training.get_xdata()) == list(range(1, epochs + 1))
+        assert list(training.get_ydata()) == history[measure]
+        assert (training.get_marker() == "") == (epochs == 100)  # a single point would be nothing
+        ticks = axes.get_xticks()
+        assert np.array_equal(ticks, np.rint(ticks))  # no half epochs
+        low, high = axes.get_ylim()
+        assert low <= min(history[measure])
+        assert high >= max(history[measure])
+
+
+def matrix_of(classes, count, right):
+    labels = RNG.integers(0, classes, count)
+    guesses = RNG.integers(0, classes, count)
+    predicted = np.where(RNG.random(count) < right, labels, guesses)
+    return metrics.confusion_matrix(labels, predicted, classes)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "names"),
+    [
+        (matrix_of(10, 2000, 0.97), None),
+        (matrix_of(10, 500, 0.8), FASHION),
+        (matrix_of(2, 900_000, 0.9), ["cat", "dog"]),
+        (np.diag([5, 4, 0]), ["a name that is much longer than it can be", "b", "c"]),
+        (np.array([[7]]), None),
+        (np.array([[0, 3], [2, 0]]), None),
+    ],
+    ids=["digits", "long names", "large numbers", "no mistake", "one class", "nothing right"],
+)
+def test_confusion_matrix(matrix, names):
+    figure = plots.confusion_matrix(matrix, names)
+    found = check(figure)
+    shares = metrics.row_shares(matrix)
+    counts = [f"{count:,}" for count in matrix[matrix > 0]]
+    percents = [sheet.percent(share) for share in shares[matrix > 0]]
+    assert set(counts) | set(percents) | {"true", "predicted"} <= set(found)
+    assert f"{matrix.trace():,} of {matrix.sum():,} right" in " ".join(found)
+    if names is FASHION:
+        assert all(found.count(name) == 2 for name in names)
+    colours = figure.axes[0].images[0].get_array()
+    white, right = colours.min(axis=2) > 0.9, np.eye(len(matrix), dtype=bool)
+    assert np.array_equal(white, matrix == 0)  # zero cells are quiet, and only they
+    assert (colours[..., 2] > colours[..., 0])[right & ~white].all()  # the diagonal is blue
+    assert (colours[..., 0] > colours[..., 2])[~right & ~white].all()  # mistakes are not
+    darkness = (1 - colours[~right & ~white]).sum(axis=1)
+    if darkness.size:  # the most frequent mistake is the deepest
+        assert darkness.argmax() == shares[~right & ~white].argmax()
+
+
+def test_a_matrix_of_26_classes_is_readable():
+    figure = plots.confusion_matrix(matrix_of(26, 3000, 0.95), [chr(65 + k) for k in range(26)])
+    check(figure)
+    assert figure.get_size_inches().max() < 16
+
+
+@pytest.mark.parametrize("count", [3, 2000])
+def test_reliability(count):
+    shares = probabilities(count, 10)
+    calibration = metrics.calibration(RNG.integers(0, 10, count), shares, 8)
+    figure = plots.reliability(calibration)
+    found = check(figure)
+    error = calibration.expected_calibration_error
+    assert f"expected calibration error {error:.2%}" in found
+    upper, lower = figure.axes
+    heights = [bar.get_height() for bar in upper.patches]
+    assert heights == list(np.nan_to_num(calibration.accuracy))
+    assert [bar.get_height() for bar in lower.patches] == list(calibration.counts)
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_image_grid():
+    assert set(check(plots.image_grid(IMAGES[:13], [*FASHION, "a", "b", "c"]))) > set(FASHION)
+    figure = plots.image_grid(RNG.random((3, 4, 8, 3)), columns=2)  # colours, no captions
+    check(figure)
+    assert len(figure.axes[0].images) == 3
+    left, right, bottom, top = figure.axes[0].images[0].get_extent()
+    assert (right - left) / (bottom - top) == pytest.approx(2)
+    check(plots.image_grid(IMAGES[:1]))
+
+
+@pytest.mark.parametrize("names", [None, FASHION])
+def test_worst_mistakes(names):
+    labels = np.zeros(40, np.uint8)
+    shares = probabilities(40, 10)
+    shown = names or [str(k) for k in range(10)]
+    predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
+    wrong = predicted != 0
+    found = check(plots.worst_mistakes(IMAGES, labels, shares, class_names=names, count=5))
+    assert f"{wrong.sum()} of 40 read wrong; the 5 surest" in found
+    worst = np.flatnonzero(wrong)[np.argsort(-confidence[wrong])][:5]
+    answers = [f"read {shown[predicted[n]]}, {sheet.percent(confidence[n])}" for n in worst]
+    assert [text for text in found if text.startswith("read ")] == answers
+    assert [text for text in found if text.startswith("image ")] == [f"image {n}" for n in worst]
+    assert found.count(f"true {shown[0]}") == 5
+
+
+def test_worst_mistakes_where_there_is_one_or_none():
+    shares = np.eye(10, dtype=np.float32)[[1, 2, 3]]
+    figure = plots.worst_mistakes(IMAGES[:3], np.array([1, 2, 3]), shares)
+    assert check(figure) == ["0 of 3 read wrong"]
+    found = check(plots.worst_mistakes(IMAGES[:3], np.array([1, 5, 3]), shares))
+    assert found == ["1 of 3 read wrong", "image 1", "true 5", "read 2, 100.0%"]
+
+
+def shifted(images, numbers, *, seed, epoch):
+    """Stand in for an augmentation: what it does tells what it was given."""
+    steps = [seed + epoch + number for number in numbers]
+    return np.stack([np.roll(x, s) for x, s in zip(images, steps, strict=True)]) / np.float32(255)
+
+
+@pytest.mark.parametrize("numbers", [None, np.array([4, 9])])
+def test_augmentation_grid(numbers):
+    images = IMAGES[:2, :, :, None]
+    figure = plots.augmentation_grid(images, shifted, numbers=numbers, seed=7, epochs=3)
+    assert check(figure) == ["original", "epoch 1", "epoch 2", "epoch 3"]
+    shown = [image.get_array() for image in figure.axes[0].images]
+    for row, number in enumerate([0, 1] if numbers is None else numbers):
+        x = IMAGES[row] / np.float32(255)
+        wanted = [x, *(np.roll(x, 7 + epoch + number) for epoch in range(3))]
+        assert all(map(np.array_equal, shown[4 * row : 4 * row + 4], wanted))
+
+
+# ---------------------------------------------------------------- inside a network
+
+
+def network(filters, channels, size=3, relu=True):
+    layers = [Conv2D(filters, size), *[ReLU()] * relu, MaxPool2D(2)]
+    return Sequential([*layers, Flatten(), Dense(3)], input_shape=(9, 8, channels))
+
+
+@pytest.mark.parametrize(
+    ("filters", "channels", "tiles"), [(1, 1, 1), (64, 1, 64), (5, 3, 5), (3, 2, 6), (2, 1, 2)]
+)
+def test_filters(filters, channels, tiles):
+    model = network(filters, channels, size=1 if filters == 2 else (3, 2))
+    figure = plots.filters(model)
+    found = check(figure)
+    assert str(model.layers[0]) in found[0]
+    images = [image.get_array() for image in figure.axes[0].images]
+    assert len(images) == tiles == len(found) - 1
+    weight = model.layers[0].parameters["weight"]
+    largest = abs(weight).max()
+    if channels == 3:
+        assert np.array_equal(images[4], 0.5 + 0.5 * weight[..., 4] / largest)
+    else:
+        assert np.array_equal(images[-1], weight[..., -1, -1])
+        assert figure.axes[0].images[0].get_clim() == (-largest, largest)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_feature_maps(channels):
+    model = network(20, channels)
+    image = RNG.random((9, 8, channels)).astype(np.float32)
+    figure = plots.feature_maps(model, image)
+    assert check(figure) == [
+        "the image",
+        "Conv2D(20, 3), ReLU(): 20 maps of 7×6, the first 16",
+        "MaxPool2D(2): 20 maps of 3×3, the first 16",
+    ]
+    drawn = figure.axes[0].images
+    pictures = channels if channels == 2 else 1
+    assert len(drawn) == pictures + 16 + 16
+    x = model.prepare(image[None])
+    for layer in model.layers[:2]:
+        x, _ = layer.forward(x)
+    maps = [image.get_array() for image in drawn[pictures : pictures + 16]]
+    assert np.array_equal(np.stack(maps, axis=2), x[0, ..., :16])
+    assert drawn[pictures].get_clim() == (0, x[0, ..., :16].max())
+
+
+def test_feature_maps_of_other_networks():
+    model = Sequential([ReLU(), MaxPool2D((9, 8)), Flatten(), Dense(2)], input_shape=(9, 8, 1))
+    found = check(plots.feature_maps(model, IMAGES[0].repeat(2, 1)[:, :8].repeat(2, 0)[:9]))
+    assert found[1:] == ["ReLU(): 1 map of 9×8", "MaxPool2D((9, 8)): 1 map of 1×1"]
+    figure = plots.feature_maps(network(2, 1, relu=False), np.zeros((9, 8)))
+    assert check(figure)[1] == "Conv2D(2, 3): 2 maps of 7×6"
+
+
 # ---------------------------------------------------------------- what holds for all
 
 
 def test_the_style_that_a_user_has_set_changes_nothing():
     def draw():
-        shares = np.eye(3, dtype=np.float32)
-        return plots.readings(list(IMAGES[:3]), IMAGES[:3], shares, titles=["a", "b", "c"])
+        return [
+            plots.learning_curves({"loss": [2.0, 1.0], "accuracy": [0.5, 0.7]}),
+            plots.confusion_matrix(np.array([[3, 1], [0, 2]])),
+            plots.image_grid(IMAGES[:2], ["a", "b"]),
+        ]
 
-    usual = pixels(draw())
+    usual = [pixels(figure) for figure in draw()]
     with style.context("dark_background"):
-        assert np.array_equal(pixels(draw()), usual)
-        figure = draw()
-        assert figure._repr_png_().startswith(b"\x89PNG")
-    assert np.array_equal(pixels(figure), usual)
+        figures = draw()
+        assert all(map(np.array_equal, map(pixels, figures), usual))
+        assert figures[0]._repr_png_().startswith(b"\x89PNG")
+    assert all(map(np.array_equal, map(pixels, figures), usual))
+    assert all((picture[0, 0] == 255).all() for picture in usual)  # white and opaque
 
 
 def test_pyplot_is_left_alone():
@@ -206,6 +413,65 @@ WRONG = {
         IMAGES[:2],
         IMAGES[0, 0, :4],
         SHARES,
+    ),
+    "learning_curves: history must hold loss and accuracy, one number for each epoch": (
+        plots.learning_curves,
+        {"loss": [1.0]},
+    ),
+    "for each epoch, not ['epochs']": (plots.learning_curves, {"epochs": [1.0]}),
+    "learning_curves: history must hold loss and accuracy, one number for each epoch, not "
+    "{'loss': 1, 'accuracy': 2}": (
+        plots.learning_curves,
+        {"loss": [1.0], "accuracy": [0.5, 0.6]},
+    ),
+    "learning_curves: history is empty": (plots.learning_curves, {"loss": [], "accuracy": []}),
+    "confusion_matrix: class_names must be 2, one for each class, not 1": (
+        plots.confusion_matrix,
+        np.eye(2, dtype=int),
+        ["a"],
+    ),
+    "row_shares: matrix must be (classes, classes), not (2, 3)": (
+        plots.confusion_matrix,
+        np.ones((2, 3), int),
+    ),
+    "image_grid: 1 captions for 2 images": (plots.image_grid, IMAGES[:2], ["a"]),
+    "image_grid: images is empty": (plots.image_grid, IMAGES[:0]),
+    "worst_mistakes: 3 images, but 2 labels": (
+        plots.worst_mistakes,
+        IMAGES[:3],
+        np.array([0, 1]),
+        SHARES,
+    ),
+    "worst_mistakes: labels must have shape (2,), one for each image, not (3,)": (
+        plots.worst_mistakes,
+        IMAGES[:3],
+        np.array([0, 1, 1]),
+        SHARES,
+    ),
+    "worst_mistakes: images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not (1, 6)": (
+        plots.worst_mistakes,
+        IMAGES[0, :2],
+        np.array([1, 1]),
+        SHARES,
+    ),
+    "filters: the model has no Conv2D": (
+        plots.filters,
+        Sequential([Flatten(), Dense(2)], input_shape=(2, 2, 1)),
+    ),
+    "feature_maps: no layer of the model makes maps (H, W, C)": (
+        plots.feature_maps,
+        Sequential([Flatten(), Dense(2)], input_shape=(6, 6, 1)),
+        IMAGES[0],
+    ),
+    "feature_maps: give one image, not 2": (
+        plots.feature_maps,
+        Sequential([Flatten(), Dense(2)], input_shape=(6, 6, 1)),
+        IMAGES[:2],
+    ),
+    "feature_maps: images have shape (3, 3), but the model takes (6, 6)": (
+        plots.feature_maps,
+        Sequential([Flatten(), Dense(2)], input_shape=(6, 6, 1)),
+        IMAGES[0, :3, :3],
     ),
 }
 

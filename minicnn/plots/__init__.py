@@ -5,6 +5,19 @@ figure at the end of a cell; ``figure.savefig("figure.png")`` writes it to a fil
 opaque white, in colours that everyone can tell apart.
 """
 
+from minicnn.plots.charts import confusion_matrix, learning_curves, reliability
+from minicnn.plots.network import feature_maps, filters
 from minicnn.plots.reading import readings
+from minicnn.plots.tiles import augmentation_grid, image_grid, worst_mistakes
 
-__all__ = ["readings"]
+__all__ = [
+    "augmentation_grid",
+    "confusion_matrix",
+    "feature_maps",
+    "filters",
+    "image_grid",
+    "learning_curves",
+    "readings",
+    "reliability",
+    "worst_mistakes",
+]

@@ -18,6 +18,7 @@ from minicnn.plots.sheet import (
     SMALL,
     inches,
     own_style,
+    percent,
     picture,
     readable,
     text_width,
@@ -29,6 +30,7 @@ from minicnn.shapes import FloatArray
 SIZE, GAP, HEAD, BAR = 1.4, 0.15, 0.25, 1.2  # inches: pictures, between, a line of text, 100 %
 SHARE = 0.45  # for "100.0%"
 MOST_BARS = 10
+SHARPEST = 504  # pixels across a thumbnail: 360 an inch
 MOST = 300  # readings in one figure: more would make a picture that few programs can open
 
 Picture = NDArray[Any] | Image.Image
@@ -49,7 +51,8 @@ def readings(
     ----------
     given : sequence of PIL.Image.Image or ndarray
         N pictures of any sizes: arrays are uint8 (0 to 255) or float (0 to 1) of shape (H, W),
-        (H, W, 1), (H, W, 3) or, with alpha, (H, W, 4). What is transparent is shown on white.
+        (H, W, 1), (H, W, 3) or, with alpha, (H, W, 4). What is transparent is shown light grey, so
+        that ink of any colour is seen.
     seen : ndarray (N, H, W), or (N, H, W, C) with C = 1 or 3
         What the network saw, such as `minicnn.to_mnist` gives: uint8 or float.
     probabilities : ndarray of float (N, classes)
@@ -107,7 +110,7 @@ def readings(
 
 
 def _thumbnail(given: Picture) -> NDArray[np.uint8]:
-    """Return a picture of any kind in colours, on white, no larger than can be seen."""
+    """Return a picture of any kind in colours, opaque, no larger than can be seen."""
     if not isinstance(given, Image.Image):
         shapes.check_pixels("readings", given)
         if given.ndim == 3 and given.shape[2] == 4:
@@ -117,12 +120,14 @@ def _thumbnail(given: Picture) -> NDArray[np.uint8]:
         if pixels.dtype != np.uint8:
             pixels = np.rint(pixels * 255).astype(np.uint8)
         given = Image.fromarray(pixels)
-    side = round(SIZE * 360)
+    if given.mode in ("I", "F") or given.mode.startswith("I;"):  # 16 bits and more
+        levels = np.asarray(given, np.float64)
+        given = Image.fromarray((255 * levels / max(levels.max(), 1)).astype(np.uint8))
     small = given.copy()
-    small.thumbnail((side, side))
+    small.thumbnail((SHARPEST, SHARPEST))
     small = small.convert("RGBA")
-    white = Image.new("RGBA", small.size, "white")
-    return np.asarray(Image.alpha_composite(white, small).convert("RGB"))
+    ground = Image.new("RGBA", small.size, LIGHT)
+    return np.asarray(Image.alpha_composite(ground, small).convert("RGB"))
 
 
 def _in_box(axes: Axes, image: NDArray[Any], x: float, y: float) -> None:
@@ -148,5 +153,5 @@ def _bars(axes: Axes, row: FloatArray, names: list[str], x: float, y: float) -> 
         }
         write(axes, x - 0.05, middle, names[k], ha="right", **options)
         if k in best[:2] and row[k] >= 0.0005:
-            write(axes, x + BAR * row[k] + 0.04, middle, f"{row[k]:.1%}", **options)
+            write(axes, x + BAR * row[k] + 0.04, middle, percent(row[k]), **options)
     axes.plot([x, x], [y, y + pitch * len(shown)], color=GREY, linewidth=0.8)

@@ -15,7 +15,7 @@ from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
 # Colours that can be told apart by everyone (Okabe and Ito, "Color universal design", 2008).
-BLUE, ORANGE, VERMILION = "#0072B2", "#E69F00", "#D55E00"
+BLUE, VERMILION, PALE = "#0072B2", "#D55E00", "#A9CCE3"
 INK, GREY, LIGHT = "#222222", "#666666", "#CCCCCC"
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that every machine draws the same
@@ -159,6 +159,23 @@ def readable(text: str, size: float, width: float = np.inf) -> str:
         if keep == 0 or text_width(shorter, size) <= width:
             return shorter
         keep -= 1
+
+
+def percent(share: float) -> str:
+    """Write a share in per cent, so that only nothing reads as 0 and only all as 100.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1.
+
+    Returns
+    -------
+    str
+    """
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
