@@ -19,7 +19,7 @@ from typing import Any
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential
-from minicnn.optim import cosine
+from minicnn.schedules import cosine
 
 # Fewer images than this are seen more often, and all of them are learned from.
 FEW = 10_000

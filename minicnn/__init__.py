@@ -18,6 +18,7 @@ from minicnn.data import (
     read_idx,
     to_mnist,
 )
+from minicnn.evaluation import Evaluation, evaluate
 from minicnn.health import NonFiniteError
 from minicnn.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
 from minicnn.losses import (
@@ -28,7 +29,7 @@ from minicnn.losses import (
 from minicnn.model import Sequential
 from minicnn.optim import SGD, Adam
 from minicnn.saving import load_model
-from minicnn.train import Evaluation, evaluate, fit
+from minicnn.train import fit
 from minicnn.workers import usable_cores
 
 __version__ = "0.1.0"

@@ -1,8 +1,10 @@
-"""Optimisers, from gradients to new parameters, both as one flat vector; and schedules."""
+"""Optimisers, from gradients to new parameters, both as one flat vector."""
 
-from math import cos, pi, sqrt
+from math import sqrt
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minicnn import kernels, shapes
 from minicnn.shapes import FloatArray
@@ -16,29 +18,6 @@ def _number(
         limit = f"in {low:g} .. {high:g}" if high < np.inf else f"{low:g} or more, and finite"
         raise ValueError(f"{where}: {name} must be {limit}, not {value!r}")
     return float(value)
-
-
-def cosine(progress: float) -> float:
-    """Let the learning rate fall from 1 to 0 times its value along half a cosine.
-
-    ``factor = (1 + cos(π · progress)) / 2``: large steps while there is far to go, small ones to
-    settle at the end.
-
-    Parameters
-    ----------
-    progress : float
-        Share of the training that is done, 0 to 1.
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    Loshchilov, Hutter, "SGDR: stochastic gradient descent with warm restarts" (ICLR 2017),
-    equation 5, without restarts.
-    """
-    return (1 + cos(pi * progress)) / 2
 
 
 class SGD:
@@ -76,6 +55,27 @@ class SGD:
         self.nesterov = nesterov
         self._velocity: FloatArray | None = None
 
+    def __repr__(self) -> str:
+        return f"SGD({self.learning_rate}, momentum={self.momentum}, nesterov={self.nesterov})"
+
+    def state(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
+        """Return what one step hands to the next: to be kept, or to be filled from what was kept.
+
+        Parameters
+        ----------
+        parameters : ndarray (P,)
+            Those of the steps.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The velocity ``v`` (P,), zeros before the first step. No copy: the optimiser goes on
+            from what is written into it.
+        """
+        if self._velocity is None:
+            self._velocity = np.zeros_like(parameters)
+        return {"v": self._velocity}
+
     def step(self, parameters: FloatArray, gradients: FloatArray, factor: float = 1.0) -> None:
         """Take one step: update `parameters` in place.
 
@@ -92,13 +92,11 @@ class SGD:
             If they do not fit each other or the parameters of the first step.
         """
         _check_vectors("SGD", parameters, gradients, self._velocity)
-        if self._velocity is None:
-            self._velocity = np.zeros_like(parameters)
         number = parameters.dtype.type
         kernels.sgd_update(
             parameters,
             gradients,
-            self._velocity,
+            self.state(parameters)["v"],
             number(self.learning_rate * factor),
             number(self.momentum),
             self.nesterov,
@@ -142,9 +140,33 @@ class Adam:
         self.beta1 = _number("Adam", "beta1", beta1, high=1.0)
         self.beta2 = _number("Adam", "beta2", beta2, high=1.0)
         self.epsilon = _number("Adam", "epsilon", epsilon)
-        self._steps = 0
+        self._steps = np.zeros((), np.int64)
         self._m: FloatArray | None = None
         self._v: FloatArray | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Adam({self.learning_rate}, beta1={self.beta1}, beta2={self.beta2}, "
+            f"epsilon={self.epsilon})"
+        )
+
+    def state(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
+        """Return what one step hands to the next: to be kept, or to be filled from what was kept.
+
+        Parameters
+        ----------
+        parameters : ndarray (P,)
+            Those of the steps.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The moments ``m`` and ``v`` (P,) and the number of ``steps`` (), zeros before the first.
+            No copies: the optimiser goes on from what is written into them.
+        """
+        if self._m is None or self._v is None:
+            self._m, self._v = np.zeros_like(parameters), np.zeros_like(parameters)
+        return {"m": self._m, "v": self._v, "steps": self._steps}
 
     def step(self, parameters: FloatArray, gradients: FloatArray, factor: float = 1.0) -> None:
         """Take one step: update `parameters` in place.
@@ -162,20 +184,20 @@ class Adam:
             If they do not fit each other or the parameters of the first step.
         """
         _check_vectors("Adam", parameters, gradients, self._m)
-        if self._m is None or self._v is None:
-            self._m, self._v = np.zeros_like(parameters), np.zeros_like(parameters)
+        state = self.state(parameters)
         self._steps += 1
+        t = int(self._steps)
         number = parameters.dtype.type
         kernels.adam_update(
             parameters,
             gradients,
-            self._m,
-            self._v,
-            number(self.learning_rate * factor / (1 - self.beta1**self._steps)),
+            state["m"],
+            state["v"],
+            number(self.learning_rate * factor / (1 - self.beta1**t)),
             number(1 - self.beta1),
             number(self.beta2),
             number(1 - self.beta2),
-            number(sqrt(1 - self.beta2**self._steps)),
+            number(sqrt(1 - self.beta2**t)),
             number(self.epsilon),
         )
 

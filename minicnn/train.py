@@ -1,99 +1,26 @@
-"""Training and evaluation: the epoch loop."""
+"""Training: the epoch loop."""
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from os import PathLike
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minicnn import kernels, shapes
+from minicnn.checkpoints import Checkpoint, fingerprint, named
+from minicnn.evaluation import check_data, measure
 from minicnn.health import NonFiniteError, find_non_finite
-from minicnn.losses import softmax_cross_entropy
-from minicnn.memory import workspace
 from minicnn.model import Sequential
 from minicnn.optim import Adam
 from minicnn.randomness import keyed_generator
-from minicnn.shapes import FloatArray, IntArray
-from minicnn.shards import SHARD, Augmentation, BatchGradient, count_correct
+from minicnn.schedules import Schedule, constant
+from minicnn.shapes import IntArray
+from minicnn.shards import Augmentation, BatchGradient
+from minicnn.state import History, Optimiser, TrainingState
 from minicnn.workers import Workers
-
-History = dict[str, list[float]]
-Schedule = Callable[[float], float]
-
-
-class Optimiser(Protocol):
-    """What `fit` asks of an optimiser."""
-
-    def step(self, parameters: FloatArray, gradients: FloatArray, factor: float) -> None:
-        """Update `parameters` in place.
-
-        Parameters
-        ----------
-        parameters, gradients : ndarray (P,)
-        factor : float
-            Multiplies the learning rate.
-        """
-
-
-class Evaluation(NamedTuple):
-    """How well a model does on a set of images.
-
-    `loss` is the mean cross-entropy, `accuracy` is ``correct / total`` (0 to 1).
-    """
-
-    loss: float
-    accuracy: float
-    correct: int
-    total: int
-
-
-def evaluate(
-    model: Sequential, images: NDArray[Any], labels: IntArray, *, threads: int | None = None
-) -> Evaluation:
-    """Measure loss and accuracy.
-
-    Parameters
-    ----------
-    model : Sequential
-    images : ndarray (N, H, W, C); without C where the model has one channel
-        As in `Sequential.prepare`.
-    labels : ndarray of int (N,)
-    threads : int, optional
-        Worker threads; one for each usable core where left out.
-
-    Returns
-    -------
-    Evaluation
-        The same for any number of threads.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If images or labels do not fit the model or each other.
-    """
-    _check_data("evaluate", model, images, labels)
-    with (
-        Workers("evaluate", threads) as workers,
-        kernels.announce_compilation(tqdm.write),
-    ):
-        return _evaluate(model, images, labels, workers)
-
-
-def _evaluate(
-    model: Sequential, images: NDArray[Any], labels: IntArray, workers: Workers
-) -> Evaluation:
-    def measure(start: int) -> tuple[float, int]:
-        part = slice(start, start + SHARD)
-        with workspace():
-            logits, _ = model.forward(model.prepare(images[part]))
-            loss, _ = softmax_cross_entropy(logits, labels[part])
-            return float(loss) * len(logits), count_correct(logits, labels[part])
-
-    losses, corrects = zip(*workers.map(measure, range(0, len(images), SHARD)), strict=True)
-    correct, total = sum(corrects), len(images)
-    return Evaluation(sum(losses) / total, correct / total, correct, total)
 
 
 def fit(
@@ -102,16 +29,19 @@ def fit(
     labels: IntArray,
     *,
     optimiser: Optimiser | None = None,
-    schedule: Schedule | None = None,
+    schedule: Schedule = constant,
     augment: Augmentation | None = None,
     epochs: int = 5,
     batch_size: int = 128,
     validation_split: float = 0.1,
+    patience: int | None = None,
     seed: int = 0,
     threads: int | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a model in place.
+    """Train a model in place, and write into its `facts` how that was done, and the history.
 
     Part of the images is put aside, at random, to watch how the model does on images that it does
     not learn from. The rest is shuffled anew in each epoch; the last batch may be smaller.
@@ -124,9 +54,9 @@ def fit(
     labels : ndarray of int (N,)
     optimiser : object with a ``step``, optional
         `Adam()` where left out.
-    schedule : callable, optional
+    schedule : callable
         Gives a factor for the learning rate from the share of the training that is done (0 to 1),
-        such as `minicnn.optim.cosine`; without one the learning rate stays as it is.
+        such as `minicnn.schedules.cosine`.
     augment : callable, optional
         Varies the images to learn from, in each epoch in another way, such as `minicnn.Augment`.
         Those put aside stay as they are.
@@ -136,10 +66,20 @@ def fit(
         Images for each step.
     validation_split : float
         Share put aside, 0 to below 1.
+    patience : int, optional
+        Stop after so many epochs in which the loss on the images put aside was never lower than
+        before, and in any case go back to the weights with which it was lowest. Where left out
+        all epochs are done and the last weights stay.
     seed : int
         Decides what is put aside, the order of the images and how they are augmented.
     threads : int, optional
         Worker threads; one for each usable core where left out. The weights come out the same.
+    checkpoint : str or os.PathLike, optional
+        A file that gets all that the training has come to, after each epoch: a training that is
+        stopped, even by the loss of power, can go on from there.
+    resume : bool
+        Go on from `checkpoint`, in which all settings must be the same; only `threads` and
+        `progress` may change. The weights come to be those of a training that was never stopped.
     progress : bool
         A bar on a terminal, and one line for each epoch.
 
@@ -152,7 +92,12 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or images or labels do not fit the model or each other.
+        If an argument is out of range, images or labels do not fit the model or each other, or
+        `checkpoint` is of a training with other settings.
+    OSError
+        If `checkpoint` cannot be written, or is not there to resume.
+    ModelFileError
+        If the checkpoint to resume is damaged, or something else.
     NonFiniteError
         As soon as the loss or a gradient is infinite or NaN; the weights are those before the step.
 
@@ -160,7 +105,7 @@ def fit(
     ----------
     Goodfellow, Bengio, Courville, "Deep learning" (2016), section 8.1.3 (mini-batches).
     """
-    _check_data("fit", model, images, labels)
+    check_data("fit", model, images, labels)
     epochs = shapes.positive_int("fit", "epochs", epochs)
     batch_size = shapes.positive_int("fit", "batch_size", batch_size)
     if augment is not None and not callable(augment):
@@ -173,11 +118,34 @@ def fit(
             f"fit: batch_size {batch_size} is larger than the training set of {len(training)} "
             f"images ({len(validation)} of {len(images)} are put aside for validation)"
         )
+    patience = _check_patience(patience, len(validation))
     say: Callable[[str], object] = tqdm.write if progress else _say_nothing
-    history: History = {}
+    settings = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "optimiser": named(optimiser),
+        "schedule": named(schedule),
+        "augment": named(augment),
+        "train_images": len(training),
+        "validation_images": len(validation),
+        "patience": patience,
+        "seed": seed,
+    }
+    state = TrainingState(model, optimiser, patience)
+    keeper = None
+    if checkpoint is not None:
+        about = fingerprint(model, images, labels, schedule)
+        keeper = Checkpoint(checkpoint, state, {**settings, **about})
+        if resume:
+            keeper.load()
+            say(f"Going on after epoch {state.epochs} of {epochs}, from {checkpoint}")
+    elif resume:
+        raise ValueError("fit: resume needs the checkpoint to go on from: checkpoint=...")
+    model.facts |= {**settings, "history": state.history}
     with workers, kernels.announce_compilation(say):
         gradient_of = BatchGradient(model, images, labels, workers, augment, seed)
-        for epoch in range(epochs):
+        while not state.is_over(epochs):
+            epoch = state.epochs
             title = f"Epoch {epoch + 1}/{epochs}"
             order = keyed_generator(seed, "shuffle", epoch).permutation(len(training))
             steps = _plan(training[order], batch_size, schedule, epoch, epochs)
@@ -185,26 +153,28 @@ def fit(
             row = _train_epoch(gradient_of, optimiser, steps, epoch, title, progress)
             rate = len(training) / (time.perf_counter() - started)
             if len(validation):
-                found = _evaluate(model, images[validation], labels[validation], workers)
+                found = measure(model, images[validation], labels[validation], workers)
                 row |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
-            for name, value in row.items():
-                history.setdefault(name, []).append(value)
+            state.add(row)
+            if keeper:
+                keeper.save()
             say(
                 f"{title} - {len(training)} images in {len(steps)} batches of {batch_size} - "
                 f"{rate:.0f} images/s - "
                 + " - ".join(f"{name}: {value:.4f}" for name, value in row.items())
             )
-    return history
+    if state.best is not None:
+        model.parameters[...] = state.best
+        say(f"Epoch {state.best_epoch + 1} had the lowest val_loss; its weights are taken")
+    return state.history
 
 
 def _plan(
-    shuffled: IntArray, batch_size: int, schedule: Schedule | None, epoch: int, epochs: int
+    shuffled: IntArray, batch_size: int, schedule: Schedule, epoch: int, epochs: int
 ) -> list[tuple[IntArray, float]]:
     """Return the batches of an epoch, each with the factor of its learning rate."""
     starts = range(0, len(shuffled), batch_size)
     batches = [shuffled[start : start + batch_size] for start in starts]
-    if schedule is None:
-        return [(batch, 1.0) for batch in batches]
     return [
         (batch, schedule((epoch + done / len(batches)) / epochs))
         for done, batch in enumerate(batches)
@@ -245,16 +215,6 @@ def _train_epoch(
     return {"loss": total_loss / seen, "accuracy": correct / seen}
 
 
-def _check_data(where: str, model: Sequential, images: NDArray[Any], labels: IntArray) -> None:
-    shapes.check_pixels(where, images)
-    if len(model.output_shape) != 1:
-        raise ValueError(
-            f"{where}: the model gives {model.output_shape} for an image, not a row of logits; "
-            f"end it with Flatten() and Dense(classes)"
-        )
-    shapes.check_labels(where, labels, len(images), model.output_shape[0])
-
-
 def _split(count: int, share: float, seed: int) -> tuple[IntArray, IntArray]:
     """Return the numbers of the images to train on and of those put aside, both in order."""
     if not 0 <= share < 1:
@@ -262,6 +222,16 @@ def _split(count: int, share: float, seed: int) -> tuple[IntArray, IntArray]:
     order = keyed_generator(seed, "validation split").permutation(count)
     aside = min(round(count * share), count - 1)
     return np.sort(order[aside:]), np.sort(order[:aside])
+
+
+def _check_patience(patience: int | None, put_aside: int) -> int | None:
+    if patience is None:
+        return None
+    if not put_aside:
+        raise ValueError(
+            "fit: patience needs images put aside to watch: give a validation_split such as 0.1"
+        )
+    return shapes.positive_int("fit", "patience", patience)
 
 
 def _say_nothing(text: str) -> None:

@@ -104,9 +104,34 @@ def test_the_state_is_of_the_dtype_of_the_parameters_and_each_optimiser_has_its_
     first, second = cls(), cls()
     first.step(np.ones(P, dtype), np.ones(P, dtype))
     second.step(np.ones(2, dtype), np.ones(2, dtype))
-    state = [value for value in vars(first).values() if isinstance(value, np.ndarray)]
-    assert len(state) == (1 if cls is SGD else 2)
-    assert all((array.shape, array.dtype) == ((P,), dtype) for array in state)
+    state = first.state(np.ones(P, dtype))
+    assert set(state) == ({"v"} if cls is SGD else {"m", "v", "steps"})
+    assert all((state[n].shape, state[n].dtype) == ((P,), dtype) for n in set(state) - {"steps"})
+
+
+@every_optimiser
+def test_another_optimiser_goes_on_from_the_state_of_the_first(normals, dtype, kind):
+    cls, _, options = kind
+    draw = normals(3, dtype)
+    parameters, gradients = draw(P), draw(STEPS, P)
+    first, second = cls(**options), cls(**options)
+    for gradient in gradients[:10]:
+        first.step(parameters, gradient)
+    others = parameters.copy()
+    for name, array in second.state(others).items():
+        array[...] = first.state(parameters)[name]
+    for gradient in gradients[10:]:
+        first.step(parameters, gradient)
+        second.step(others, gradient)
+    assert others.tobytes() == parameters.tobytes()
+
+
+def test_an_optimiser_shows_the_call_that_makes_it():
+    for optimiser in (SGD(0.1, 0.9, True), SGD(), Adam(0.1, 0.5, 0.6, 1e-3), Adam()):
+        again = eval(repr(optimiser), {"SGD": SGD, "Adam": Adam})
+        assert {**vars(again), "_steps": 0} == {**vars(optimiser), "_steps": 0}
+    assert repr(SGD(0.1, 0.9, True)) == "SGD(0.1, momentum=0.9, nesterov=True)"
+    assert repr(Adam()) == "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08)"
 
 
 @both

@@ -1,6 +1,7 @@
 """Training and evaluation: what must hold for any network."""
 
 import functools
+import inspect
 import io
 import os
 import shutil
@@ -28,12 +29,14 @@ from minicnn import (
     fit,
     kernels,
     load_mnist_sample,
+    schedules,
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
     train,
 )
 from minicnn.health import find_non_finite
-from minicnn.optim import cosine
+from minicnn.schedules import SCHEDULES
+from minicnn.state import TrainingState
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiles kernels, or runs long without"
@@ -311,6 +314,69 @@ print(ops.dense(np.ones((4, 2)), np.ones((2, 8)), np.zeros(8))[0][0, 0])
     assert run() == "0.0"
 
 
+def test_history_and_settings_are_among_the_facts_of_the_model(digits):
+    model, history = quick_fit(digits, epochs=3, seed=7, batch_size=30, patience=3)
+    assert model.facts == {
+        "epochs": 3, "batch_size": 30, "patience": 3, "seed": 7, "augment": None,
+        "optimiser": "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08)", "schedule": "constant",
+        "train_images": 72, "validation_images": 8, "history": history,
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- early stopping
+
+
+def overfit(digits, **options):
+    """Learn in steps so large that the loss of other images falls for some epochs, then rises."""
+    model = Sequential([MaxPool2D(2), Flatten(), Dense(10)], input_shape=(8, 8, 1))
+    chosen = {
+        "optimiser": Adam(0.05), "validation_split": 0.25, "batch_size": 60, "progress": False,
+        **options,
+    }  # fmt: skip
+    return model, fit(model, *digits, **chosen)
+
+
+def loss_of_those_put_aside(model, digits):
+    _, aside = train._split(80, 0.25, 0)
+    return evaluate(model, digits[0][aside], digits[1][aside]).loss
+
+
+def test_training_stops_when_patience_ends_and_takes_the_best_weights(digits):
+    model, history = overfit(digits, epochs=40, patience=3)
+    losses = history["val_loss"]
+    best = losses.index(min(losses))
+    assert best > 0
+    assert len(losses) == best + 1 + 3 < 40
+    assert loss_of_those_put_aside(model, digits) == losses[best]
+    until_best, short = overfit(digits, epochs=best + 1)
+    assert until_best.parameters.tobytes() == model.parameters.tobytes()
+    assert short["val_loss"] == losses[: best + 1]
+
+
+def test_the_best_weights_are_taken_without_stopping_too_and_that_is_said(digits, capsys):
+    last, history = overfit(digits, epochs=9)
+    assert min(history["val_loss"]) < history["val_loss"][-1]
+    assert loss_of_those_put_aside(last, digits) == history["val_loss"][-1]
+    capsys.readouterr()
+    best, _ = overfit(digits, epochs=9, patience=9, progress=True)
+    assert loss_of_those_put_aside(best, digits) == min(history["val_loss"])
+    number = history["val_loss"].index(min(history["val_loss"])) + 1
+    line = f"Epoch {number} had the lowest val_loss; its weights are taken"
+    assert capsys.readouterr().out.splitlines()[-1] == line
+
+
+def test_a_loss_that_is_no_number_is_never_the_best():
+    state = TrainingState(small_model(), Adam(), patience=2)
+    assert not state.is_over(epochs=9)
+    for number, loss in enumerate([np.nan, 3.0, np.nan, 3.0]):
+        assert not state.is_over(epochs=9)
+        state.model.parameters[...] = number
+        state.add({"loss": 1.0, "val_loss": loss})
+    assert state.best_epoch == 1
+    assert state.best[0] == 1
+    assert state.is_over(epochs=9)  # 3.0 again is no lower
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 
@@ -373,6 +439,14 @@ def test_the_place_where_it_began_is_found():
         ({"validation_split": -0.1}, ValueError, "not -0.1"),
         ({"validation_split": np.nan}, ValueError, "not nan"),
         ({"seed": -1}, ValueError, "seed must lie in"),
+        ({"patience": 0}, ValueError, "patience must be at least 1, not 0"),
+        ({"patience": 1.5}, TypeError, "patience must be a whole number, not 1.5"),
+        (
+            {"patience": 1, "validation_split": 0},
+            ValueError,
+            "patience needs images put aside to watch: give a validation_split such as 0.1",
+        ),
+        ({"resume": True}, ValueError, "resume needs the checkpoint to go on from: checkpoint="),
     ],
 )
 def test_options_out_of_range_are_refused(digits, options, error, message):
@@ -442,10 +516,26 @@ def test_the_schedule_is_asked_for_every_step_and_multiplies_the_learning_rate(d
     assert recorder.factors == [1.0] * 6
 
 
-def test_cosine_falls_from_one_to_nothing():
-    assert [cosine(progress) for progress in (0, 1 / 3, 1 / 2, 1)] == pytest.approx(
-        [1, 0.75, 0.5, 0]
-    )
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("constant", {0: 1, 0.5: 1, 1: 1}),
+        ("step", {0: 1, 0.499: 1, 0.5: 0.1, 0.749: 0.1, 0.75: 0.01, 1: 0.01}),
+        ("cosine", {0: 1, 1 / 3: 0.75, 1 / 2: 0.5, 1: 0}),
+        (
+            "one-cycle",
+            {0: 0.1, 0.225: 0.55, 0.45: 1, 0.675: 0.55, 0.9: 0.1, 0.95: 0.0505, 1: 0.001},
+        ),
+    ],
+)
+def test_schedules_take_their_course(name, wanted):
+    found = {progress: SCHEDULES[name](progress) for progress in wanted}
+    assert found == pytest.approx(wanted)
+
+
+def test_every_schedule_has_a_name():
+    functions = {thing for thing in vars(schedules).values() if inspect.isfunction(thing)}
+    assert set(SCHEDULES.values()) == functions
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])

@@ -10,6 +10,6 @@ before an array is read; as nothing is compressed, no file can grow beyond its o
 
 from minicnn.archive.format import Entry, ModelFileError
 from minicnn.archive.reading import Archive
-from minicnn.archive.writing import replacing, write
+from minicnn.archive.writing import check_writable, replacing, write
 
-__all__ = ["Archive", "Entry", "ModelFileError", "replacing", "write"]
+__all__ = ["Archive", "Entry", "ModelFileError", "check_writable", "replacing", "write"]

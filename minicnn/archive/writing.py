@@ -16,6 +16,33 @@ from numpy.typing import NDArray
 from minicnn.archive.format import LARGEST_FILE, LONGEST_DESCRIPTION, LONGEST_HEADER, VERSION
 
 
+def check_writable(path: str | PathLike[str]) -> Path:
+    """Check that a file can be written there, before work is done that it shall keep.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    Path
+        Where it will be: a link is followed, so that it stays a link.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing or cannot be written to, or `path` is itself a folder.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} cannot be written: it is a folder; name a file in it")
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: {target.parent} does not let you")
+    return target
+
+
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """Write a file whole or not at all: a new one in the same folder, renamed once it is on disk.
@@ -33,13 +60,9 @@ def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If the folder is missing, or cannot be written to.
+        As `check_writable`, or if the disk is full.
     """
-    target = Path(os.path.realpath(path))  # where a link leads, so that the link stays
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} cannot be written: it is a folder; name a file in it")
+    target = check_writable(path)
     part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with open(part, "xb") as file:

@@ -1,0 +1,346 @@
+"""Trainings that were stopped go on to the same bytes, and only with the same settings."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from minicnn import (
+    SGD,
+    Adam,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    ModelFileError,
+    ReLU,
+    Sequential,
+    fit,
+    load_mnist_sample,
+    load_model,
+)
+from minicnn.checkpoints import named
+from minicnn.schedules import cosine, one_cycle, step
+from minicnn.shards import BatchGradient
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Real digits, thinned to 8×8 so that plain Python can train on them too."""
+    data = load_mnist_sample()
+    return data.train_images[:80, 2:26:3, 2:26:3].copy(), data.train_labels[:80]
+
+
+class Turned:
+    """Turns every other image by 90° in every other epoch."""
+
+    def __call__(self, images, numbers, *, seed, epoch):
+        pixels = images.astype(np.float32) / np.float32(255)
+        turned = np.rot90(pixels, axes=(1, 2))
+        return np.where(((numbers + epoch + seed) % 2 == 0)[:, None, None], turned, pixels)
+
+
+def small_model(dtype=np.float32, **options):
+    layers = [MaxPool2D(2), Flatten(), Dense(10)]
+    return Sequential(layers, input_shape=(8, 8, 1), dtype=dtype, **options)
+
+
+def convolutions():
+    layers = [Conv2D(4, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(10)]
+    return Sequential(layers, input_shape=(8, 8, 1))
+
+
+def train(digits, checkpoint=None, *, model=None, optimiser=Adam, **options):
+    """Train with everything on that a checkpoint has to do with."""
+    model = small_model() if model is None else model
+    chosen = {
+        "optimiser": optimiser(0.01), "schedule": one_cycle, "augment": Turned(), "epochs": 4,
+        "batch_size": 16, "validation_split": 0.2, "patience": 2, "seed": 3, "progress": False,
+        "threads": 2, **options,
+    }  # fmt: skip
+    return model, fit(model, *digits, checkpoint=checkpoint, **chosen)
+
+
+def stop_at_batch(monkeypatch, number):
+    """Make the training stop, as by Ctrl-C, in the middle of a batch."""
+    original, calls = BatchGradient.__call__, []
+
+    def stop(self, batch, epoch=0):
+        calls.append(batch)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return original(self, batch, epoch)
+
+    monkeypatch.setattr(BatchGradient, "__call__", stop)
+
+
+def train_until(number, monkeypatch, *arguments, **options):
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, number)
+        with pytest.raises(KeyboardInterrupt):
+            train(*arguments, **options)
+
+
+@pytest.fixture
+def stopped(digits, tmp_path, monkeypatch):
+    """A checkpoint of a training that was stopped in the third of four epochs."""
+    path = tmp_path / "checkpoint.npz"
+    train_until(11, monkeypatch, digits, path)
+    return path
+
+
+# ---------------------------------------------------------------- going on
+
+
+@pytest.mark.parametrize("batch", [5, 8, 9, 13, 16])  # epochs have four batches
+@pytest.mark.parametrize("optimiser", [Adam, functools.partial(SGD, momentum=0.9)])
+def test_a_training_that_was_stopped_comes_to_the_same_bytes(
+    digits, tmp_path, monkeypatch, batch, optimiser
+):
+    whole, history = train(digits, optimiser=optimiser)
+    path = tmp_path / "checkpoint.npz"
+    train_until(batch, monkeypatch, digits, path, optimiser=optimiser)
+    model = small_model(seed=99)  # its own first weights play no part
+    resumed, resumed_history = train(
+        digits, path, model=model, optimiser=optimiser, resume=True, threads=3
+    )
+    assert resumed.parameters.tobytes() == whole.parameters.tobytes()
+    assert resumed_history == history
+    assert resumed.facts == whole.facts
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_training_stopped_again_and_again_comes_to_the_same_bytes(digits, tmp_path, monkeypatch):
+    whole, _ = train(digits, patience=None, validation_split=0)
+    path = tmp_path / "checkpoint.npz"
+    options = {"patience": None, "validation_split": 0}
+    for number in range(3):
+        stop = 6 + number % 2  # an epoch has five batches here
+        train_until(stop, monkeypatch, digits, path, resume=number > 0, **options)
+    resumed, _ = train(digits, path, resume=True, **options)
+    assert resumed.parameters.tobytes() == whole.parameters.tobytes()
+
+
+@pytest.mark.parametrize("make", [lambda: small_model(np.float64), convolutions])
+def test_the_training_of_any_model_goes_on(digits, tmp_path, monkeypatch, make):
+    whole, _ = train(digits, model=make(), epochs=2)
+    path = tmp_path / "checkpoint.npz"
+    train_until(6, monkeypatch, digits, path, model=make(), epochs=2)
+    resumed, _ = train(digits, path, model=make(), epochs=2, resume=True)
+    assert resumed.parameters.tobytes() == whole.parameters.tobytes()
+
+
+def test_a_training_that_is_over_has_nothing_left_to_do(digits, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.npz"
+    for options in (
+        {},
+        {"epochs": 30, "optimiser": lambda rate: Adam(0.3), "augment": None},
+    ):  # all, and stopped early
+        whole, history = train(digits, path, **options)
+        with monkeypatch.context() as patch:
+            stop_at_batch(patch, 1)
+            again, same = train(digits, path, resume=True, **options)
+        assert again.parameters.tobytes() == whole.parameters.tobytes()
+        assert same == history
+    assert len(history["loss"]) < 30
+
+
+def test_a_checkpoint_changes_nothing_of_the_training(digits, tmp_path):
+    plain, _ = train(digits)
+    kept, _ = train(digits, tmp_path / "checkpoint.npz")
+    assert kept.parameters.tobytes() == plain.parameters.tobytes()
+
+
+def test_going_on_is_said(digits, stopped, capsys):
+    train(digits, stopped, resume=True, progress=True)
+    out = capsys.readouterr().out
+    assert f"Going on after epoch 2 of 4, from {stopped}\n" in out
+    assert "Epoch 2/4" not in out
+    assert "Epoch 3/4" in out
+
+
+def test_an_old_checkpoint_is_written_over_where_training_begins_anew(digits, stopped):
+    train(digits, stopped, seed=5)
+    whole, _ = train(digits, seed=5)
+    again, _ = train(digits, stopped, seed=5, resume=True)
+    assert again.parameters.tobytes() == whole.parameters.tobytes()
+
+
+# ---------------------------------------------------------------- other settings
+
+
+def other_images(digits):
+    images = digits[0].copy()
+    images[5, 3, 3] ^= 1
+    return images, digits[1]
+
+
+def other_labels(digits):
+    return digits[0], np.roll(digits[1], 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 5}, r"the same: epochs \(4 there, 5 here\)$"),
+        ({"batch_size": 8}, r"the same: batch_size \(16 there, 8 here\)$"),
+        ({"seed": 4}, r"the same: seed \(3 there, 4 here\)$"),
+        ({"patience": 3}, r"the same: patience \(2 there, 3 here\)$"),
+        ({"patience": None}, r"the same: patience \(2 there, None here\)$"),
+        ({"validation_split": 0.3}, r"train_images \(64 th.*validation_images \(16 there, 24 here"),
+        ({"augment": None}, r"the same: augment \(<.*Turned object> there, None here\)$"),
+        ({"optimiser": lambda _: Adam(0.02)}, r"optimiser \(Adam\(0.01, .* there, Adam\(0.02, "),
+        ({"optimiser": SGD}, r"optimiser \(Adam\(.*\) there, SGD\(0.01, .*\) here\)$"),
+        ({"schedule": step}, r"schedule \(one_cycle there, step here\), schedule's factors"),
+        (
+            {"schedule": lambda progress: 1, "seed": 9},
+            r"<lambda> here\), schedule's factors \(0.1 .* there, 1 1 1 1 1 1 1 1 1 here\), seed",
+        ),
+    ],
+)
+def test_other_settings_are_refused_and_named(digits, stopped, options, message):
+    before = stopped.read_bytes()
+    with pytest.raises(
+        ValueError, match=rf"is the checkpoint of a training with other .*{message}"
+    ):
+        train(digits, stopped, resume=True, **options)
+    assert stopped.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(other_images, r"same: images \(uint8 \(80, 8, 8\) SHA-256 "), (other_labels, "labels ")],
+)
+def test_another_data_set_is_refused(digits, stopped, change, message):
+    with pytest.raises(ValueError, match=message):
+        train(change(digits), stopped, resume=True)
+
+
+def test_another_network_is_refused(digits, stopped):
+    layers = [MaxPool2D(4), Flatten(), Dense(10)]
+    other = Sequential(layers, input_shape=(8, 8, 1), input_mean=0.5)
+    with pytest.raises(
+        ValueError, match=r"input \(.* less 0.0, .*layers \(\['MaxPool2D\(2\)'.* \["
+    ):
+        train(digits, stopped, model=other, resume=True)
+    with pytest.raises(ValueError, match=r"the same: dtype \(float32 there, float64 here\)$"):
+        train(digits, stopped, model=small_model(np.float64), resume=True)
+
+
+def test_things_are_told_apart_by_what_they_show():
+    assert named(None) is None
+    assert named(cosine) == "cosine"
+    assert named(Adam(0.5)) == "Adam(0.5, beta1=0.9, beta2=0.999, epsilon=1e-08)"
+    assert named(Turned()) == named(Turned())
+    assert named(functools.partial(step)) == named(functools.partial(step))
+
+
+# ---------------------------------------------------------------- files that do not fit
+
+
+def test_a_checkpoint_that_is_not_there_is_named(digits, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no.npz cannot be loaded: there is no such file"):
+        train(digits, tmp_path / "no.npz", resume=True)
+
+
+def test_a_folder_that_is_not_there_is_named_before_training(digits, tmp_path, monkeypatch):
+    stop_at_batch(monkeypatch, 1)
+    with pytest.raises(FileNotFoundError, match="cannot be written: there is no folder"):
+        train(digits, tmp_path / "no" / "c.npz")
+
+
+def test_an_optimiser_that_does_not_show_its_state_is_refused_before_training(digits, tmp_path):
+    class Own:
+        def step(self, parameters, gradients, factor):
+            pass
+
+    with pytest.raises(TypeError, match=r"needs an optimiser with a method state, .* Own has none"):
+        train(digits, tmp_path / "c.npz", optimiser=lambda rate: Own())
+    train(digits, optimiser=lambda rate: Own())  # without a checkpoint nothing is asked of it
+
+
+def test_models_and_checkpoints_are_not_taken_for_each_other(digits, stopped, tmp_path):
+    with pytest.raises(ModelFileError, match="it is a checkpoint, not a model"):
+        load_model(stopped)
+    small_model().save(tmp_path / "model.npz")
+    with pytest.raises(ModelFileError, match="it is a model, not a checkpoint"):
+        train(digits, tmp_path / "model.npz", resume=True)
+
+
+NAMES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def changed_history(**rows):
+    def change(description, members):
+        description["history"].update(rows)
+        for name in [name for name, values in rows.items() if values is None]:
+            del description["history"][name]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed_history(loss=[1.0]), "its history is not one of up to 4 epochs"),
+        (changed_history(loss=[1.0, 2]), "its history is not one"),
+        (changed_history(loss=[]), "its history is not one"),
+        (changed_history(loss=1.0), "its history is not one"),
+        (changed_history(val_loss=None), "its history is not one"),
+        (changed_history(more=[1.0, 2.0]), "its history is not one"),
+        (
+            changed_history(loss=[], accuracy=[], val_loss=[], val_accuracy=[]),
+            "its history is not one",
+        ),
+        (
+            changed_history(**{name: [0.5] * 5 for name in NAMES}),
+            "its history is not one",
+        ),
+        (lambda about, members: about.pop("history"), "its history is not one"),
+        (lambda about, members: about.pop("settings"), "other settings, .* augment .None there"),
+        (lambda about, members: members.pop("best"), "it lacks best"),
+        (lambda about, members: members.pop("optimiser.m"), "it lacks optimiser.m"),
+        (
+            lambda about, members: members.update(parameters=members["parameters"][:-1]),
+            "parameters should",
+        ),
+        (
+            lambda about, members: members.update({"optimiser.steps": np.float64(3)}),
+            "optimiser.steps should be int64 of shape .*not float64",
+        ),
+        (lambda about, members: members["best"].__setitem__(0, np.inf), "best holds infinity"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(digits, stopped, change, message):
+    with np.load(stopped, allow_pickle=False) as arrays:
+        members = dict(arrays)
+    description = json.loads(str(members.pop("description")))
+    change(description, members)
+    np.savez(stopped, description=np.array(json.dumps(description)), **members)
+    with pytest.raises(ValueError, match=message):
+        train(digits, stopped, resume=True)
+
+
+def test_a_checkpoint_cut_off_or_changed_is_refused(digits, stopped):
+    data = stopped.read_bytes()
+    for length in range(0, len(data), 2999):
+        stopped.write_bytes(data[:length])
+        with pytest.raises(ModelFileError):
+            train(digits, stopped, resume=True)
+    for place in range(200, len(data) - 2000, 2999):
+        stopped.write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+        with pytest.raises(ModelFileError):
+            train(digits, stopped, resume=True)
+
+
+def test_a_failed_write_keeps_the_checkpoint_before(digits, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.npz"
+    train(digits, path, epochs=1)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *names: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            train(digits, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
