@@ -117,6 +117,7 @@ def test_texts_that_would_be_misread_or_cannot_be_drawn_are_made_harmless():
     assert sheet.readable("数字.png", 9) == "��.png"
     assert sheet.readable("short", 9, 5) == "short"
     assert sheet.readable("wide", 9, 0.01) == "…"
+    assert sheet.readable("WWWWiiiiiiiiiiiiiiiiiiiiiiiiiiWWWW", 9, 1) == "WWW…WW"
     cut = sheet.readable("a/long/name/of/a/folder/digit.png", 9, 1.5)
     assert re.fullmatch("a/.*….*digit.png", cut)
     assert 1.2 < sheet.text_width(cut, 9) <= 1.5

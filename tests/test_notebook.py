@@ -1,0 +1,69 @@
+"""examples/digits.ipynb: it runs from the top in a new kernel, and is stored with what it gives."""
+
+import importlib.util
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "digits.ipynb"
+RUNNER = Path(__file__).parent / "data" / "run_notebook.py"
+
+
+def code_cells(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+def kinds(cell):
+    """What a cell gives: the kinds of its outputs, not their content."""
+    return [(output["output_type"], sorted(output.get("data", {}))) for output in cell["outputs"]]
+
+
+def written(cell):
+    """The text in a cell's outputs."""
+    texts = []
+    for output in cell["outputs"]:
+        texts += output.get("text", []) + output.get("data", {}).get("text/plain", [])
+    return "".join(texts)
+
+
+def test_every_cell_is_stored_with_what_it_gives():
+    cells = code_cells(NOTEBOOK)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert 10 <= len(cells) <= 16
+    for cell in cells:
+        source = "".join(cell["source"])
+        assert kinds(cell), source
+        for output in cell["outputs"]:
+            assert output["output_type"] in ("stream", "execute_result"), source
+            assert output.get("name") != "stderr", source  # a warning
+        assert ("image/png" in str(kinds(cell))) == ("plots." in source), source
+    assert NOTEBOOK.stat().st_size < 1_000_000
+
+
+def test_what_is_stored_belongs_to_no_machine():
+    whole = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    assert whole["metadata"]["language_info"] == {"name": "python"}
+    for cell in whole["cells"]:
+        assert cell["metadata"] == {}
+    for cell in code_cells(NOTEBOOK):
+        text = written(cell) + "".join(cell["source"])
+        assert not re.search(r"(?<![\w.])/\w+/|[A-Z]:\\|~/|Warning|Compiling", text), text
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains; long without")
+def test_it_runs_in_a_new_kernel(monkeypatch, tmp_path):
+    for name in ("nbclient", "ipykernel"):
+        pytest.importorskip(name, reason="needs pip install -e '.[notebook]'")
+    spec = importlib.util.spec_from_file_location("run_notebook", RUNNER)
+    runner = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(runner)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # no one's own settings
+    before = sorted(NOTEBOOK.parent.iterdir())
+    cells = [cell for cell in runner.run(NOTEBOOK).cells if cell.cell_type == "code"]
+    for cell, stored in zip(cells, code_cells(NOTEBOOK), strict=True):
+        assert kinds(cell) == kinds(stored), cell.source
+    assert sorted(NOTEBOOK.parent.iterdir()) == before  # it leaves no files behind
