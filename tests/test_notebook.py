@@ -1,5 +1,6 @@
 """examples/digits.ipynb: it runs from the top in a new kernel, and is stored with what it gives."""
 
+import base64
 import importlib.util
 import json
 import os
@@ -54,7 +55,30 @@ def test_what_is_stored_belongs_to_no_machine():
         assert not re.search(r"(?<![\w.])/\w+/|[A-Z]:\\|~/|Warning|Compiling", text), text
 
 
-@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains; long without")
+@pytest.mark.parametrize(
+    ("name", "call"), [("confusion-matrix", "confusion_matrix"), ("own-digits", "readings")]
+)
+def test_the_pictures_of_the_readme_are_the_notebooks(name, call):
+    (cell,) = [c for c in code_cells(NOTEBOOK) if f"plots.{call}(" in "".join(c["source"])]
+    stored = base64.b64decode("".join(cell["outputs"][0]["data"]["image/png"]))
+    assert (NOTEBOOK.parent / "pictures" / f"{name}.png").read_bytes() == stored
+
+
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains, which takes long without"
+)
+
+
+@needs_jit
+def test_its_code_runs_as_it_stands_without_a_kernel_too(monkeypatch):
+    cells = ["".join(cell["source"]) for cell in code_cells(NOTEBOOK)]
+    code = "\n".join(cells)
+    assert code.count("epochs=15,") == 1
+    monkeypatch.chdir(NOTEBOOK.parent)
+    exec(compile(code.replace("epochs=15,", "epochs=1,"), NOTEBOOK.name, "exec"), {})
+
+
+@needs_jit
 def test_it_runs_in_a_new_kernel(monkeypatch, tmp_path):
     for name in ("nbclient", "ipykernel"):
         pytest.importorskip(name, reason="needs pip install -e '.[notebook]'")

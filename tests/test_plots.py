@@ -14,7 +14,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, metrics, plots
+from minicnn import (
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    load_mnist_sample,
+    metrics,
+    plots,
+)
 from minicnn.plots import sheet
 
 FASHION = [
@@ -361,6 +371,19 @@ print("matplotlib.pyplot" in sys.modules)
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
     )
     assert done.stdout == "False\n"
+
+
+def test_the_example_of_the_readme_runs(capsys, monkeypatch, tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"## Evaluation and pictures\n\n```python\n(.*?)```", readme, re.S)
+    monkeypatch.chdir(tmp_path)
+    data = load_mnist_sample()
+    data = data._replace(test_images=data.test_images[:20], test_labels=data.test_labels[:20])
+    model = Sequential([Flatten(), Dense(10)], input_shape=(28, 28, 1))
+    exec(compile(code, "README.md", "exec"), {"model": model, "data": data})
+    assert "Mean of the classes" in capsys.readouterr().out
+    names = ["confusion-matrix.png", "mistakes.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 # ---------------------------------------------------------------- wrong arguments

@@ -1,15 +1,22 @@
 """Run examples/digits.ipynb from the top in a new kernel, and store what it gives.
 
+The two pictures of the README are taken from it.
+
 pip install -e '.[notebook]'
 python tests/data/run_notebook.py
 """
 
+import base64
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "digits.ipynb"
+PICTURES = {
+    "confusion-matrix.png": "plots.confusion_matrix(",
+    "own-digits.png": "plots.readings(",
+}
 
 
 def run(path: Path) -> nbformat.NotebookNode:
@@ -29,6 +36,15 @@ def run(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def picture(notebook: nbformat.NotebookNode, call: str) -> bytes:
+    """Return the PNG file that the cell with a call gave."""
+    (cell,) = [cell for cell in notebook.cells if call in cell.source]
+    return base64.b64decode(cell.outputs[0].data["image/png"])
+
+
 if __name__ == "__main__":
-    nbformat.write(run(NOTEBOOK), NOTEBOOK)
+    found = run(NOTEBOOK)
+    nbformat.write(found, NOTEBOOK)
     print(f"{NOTEBOOK.name}: {NOTEBOOK.stat().st_size:,} bytes")
+    for name, call in PICTURES.items():
+        (NOTEBOOK.parent / "pictures" / name).write_bytes(picture(found, call))
