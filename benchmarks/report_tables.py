@@ -207,6 +207,22 @@ def scaling(figures: Figures) -> str:
     return table(header, rows)
 
 
+def augmentation(figures: Figures) -> str:
+    rows = []
+    for case in figures["cases"]:
+        low, high = case["share_range"]
+        rows.append(
+            [
+                case["augment"],
+                str(case["threads"]),
+                f"{number(case['without_ms'])} ms",
+                f"{number(case['with_ms'])} ms",
+                f"**{case['share']:.0%}** ({low:.0%} to {high:.0%})",
+            ]
+        )
+    return table(["augmentation", "threads", "step without", "step with", "more (range)"], rows)
+
+
 def story(figures: Figures) -> str:
     header = ["step", "time", "times as fast as plain Python", "GFLOP/s"]
     header += ["times as fast as PyTorch (range)"]
@@ -231,4 +247,5 @@ PARTS = {
     "kernels": ("kernels", kernels),
     "startup": ("startup", startup),
     "scaling": ("scaling", scaling),
+    "augmentation": ("augmentation", augmentation),
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import augmentation
 import inference
 import machine
 import networks
@@ -32,7 +33,7 @@ TINY = [("conv", 2, 3, 0), ("relu",), ("pool",), ("flatten",), ("dense", 3)]
 
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
-    for script in (inference, scaling, training):
+    for script in (augmentation, inference, scaling, training):
         monkeypatch.setattr(script, "SECONDS", 0.0)
 
 
@@ -41,7 +42,7 @@ def short_rounds(monkeypatch):
 
 def test_no_script_imports_an_opponent_by_itself():
     code = (
-        "import sys, inference, kernels, scaling, story, time_to_accuracy, training\n"
+        "import sys, augmentation, inference, kernels, scaling, story, time_to_accuracy, training\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'onnx', 'onnxruntime')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=FOLDER).returncode == 0
@@ -252,6 +253,24 @@ def test_both_sides_train_alike(monkeypatch):
     plan = [(np.arange(i, i + 8), 0.001) for i in range(3)]
     time_to_accuracy.check_same_start(sides, plan)
     assert sides["minicnn"].accuracy() == pytest.approx(sides["PyTorch"].accuracy(), abs=0.05)
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+def test_every_part_of_an_augmentation_is_measured():
+    chosen = augmentation.augmentations()
+    nothing = chosen.pop("nothing: Augment()")
+    assert chosen.pop("Augment.digits()") == minicnn.Augment.digits()
+    assert all(augment != nothing for augment in chosen.values())
+
+
+@needs_jit
+def test_the_share_of_an_augmentation_is_of_the_step_without():
+    case = augmentation.measure("noise", minicnn.Augment(noise=0.5), 1, rounds=1, batch=2)
+    assert case["share"] == case["with_ms"] / case["without_ms"] - 1
+    assert case["strengths"] == {"noise": 0.5}
+    assert "noise, threads 1: " in augmentation.line(case)
 
 
 # ---------------------------------------------------------------- scaling

@@ -100,6 +100,14 @@ FIGURES = {
             )
         ],
     },
+    "augmentation": {
+        "cases": [
+            {
+                "augment": "noise", "threads": 2, "without_ms": 6.0, "with_ms": 6.3,
+                "share": 0.05, "share_range": [-0.01, 0.125],
+            }
+        ],
+    },
     "story": {
         "cases": [
             {"step": "loops", "ms": 45_000.0, "times_faster": 1.0, "gflops": 0.003},
@@ -133,6 +141,7 @@ ROWS = {
         "| threads | 1 | 4.00 ms | 62.5 µs |  |  | 1.0 MiB |",
         "| threads | 2 | 4.00 ms | 62.5 µs | 0.50 | 1.00 | 1.0 MiB |",
     ],
+    "augmentation": ["| noise | 2 | 6.00 ms | 6.30 ms | **5%** (-1% to 12%) |"],
     "story": [
         "| loops | 45,000 ms | 1.00 | 0.00300 |  |",
         "| fused | 0.750 ms | 60,000 | 188 | **2.00** (1.50 to 2.50) |",

@@ -234,10 +234,11 @@ class Augment:
 
     def _rectangles(self, draws: Draws, H: int, W: int) -> NDArray[np.int64]:
         """Return what is erased of each image; nothing of most."""
-        share = {name: (draw + 1) / 2 for name, draw in draws.items()}  # 0..1
-        area = (0.02 + 0.18 * share["area"]) * (share["erase"] < self.erase)
-        place = np.stack([share["place h"], share["place w"]])
-        return rectangles(area, 0.3 ** draws["aspect"], place, H, W)
+        chance, size, *place = (
+            (draws[name] + 1) / 2 for name in ("erase", "area", "place h", "place w")
+        )
+        area = (0.02 + 0.18 * size) * (chance < self.erase)
+        return rectangles(area, 0.3 ** draws["aspect"], np.stack(place), H, W)
 
 
 def _two_sided(below: float, above: float, draws: FloatArray) -> FloatArray:

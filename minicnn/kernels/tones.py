@@ -66,7 +66,7 @@ def add_noise(images: Array, amounts: Array, words: Words) -> None:
                     word = words[n, (c * H + h) * W + w]
                     low = (word & BYTE) + ((word >> 8) & BYTE)
                     total = low + ((word >> 16) & BYTE) + ((word >> 24) & BYTE) - MEAN
-                    x = images[n, c, h, w] + amount * np.float32(total)
+                    x = images[n, c, h, w] + amount * np.float32(np.int32(total))
                     images[n, c, h, w] = min(max(x, ZERO), ONE)
 
 

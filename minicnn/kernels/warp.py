@@ -94,7 +94,8 @@ def _map(maps: Array, n: int, W: int, places: Array) -> None:
         for h in range(H):
             first = maps[n, a, 0] * (np.float32(h) - middle_h) + maps[n, a, 2]
             for w in range(Wp):
-                places[a, h, w] = first + maps[n, a, 1] * (np.float32(w) - middle_w) + middle
+                right = np.float32(np.int32(w)) - middle_w  # vectors have no int64 to float32
+                places[a, h, w] = first + maps[n, a, 1] * right + middle
 
 
 @piece

@@ -1,0 +1,123 @@
+"""Measure what augmentation adds to the reference CNN's training step, all of it and each part.
+
+    python benchmarks/augmentation.py --json benchmarks/results/augmentation.json
+    python benchmarks/augmentation.py --quick
+
+minicnn alone, in batches of 128 images of 28×28. Steps with and without take turns, round by round;
+`share` is how much longer a step takes with it, the median over the rounds. Each part is measured
+at the strengths of `Augment.digits`; one that the preset leaves out, at a strength of its own.
+"""
+
+import dataclasses
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from networks import MODELS, digits, minicnn_model
+from side_by_side import Results, flag_parser, milliseconds, take_turns
+
+import minicnn
+from minicnn import Adam, Augment
+from minicnn.shards import BatchGradient
+from minicnn.workers import Workers
+
+SECONDS = 0.2  # of each side in each round
+BATCH = 128
+PRESET = Augment.digits()
+# Name -> the strengths that belong to it, with values where the preset has none.
+PARTS: dict[str, dict[str, float]] = {
+    "rotation, shift, shear, zoom": {"rotation": 10, "shift": 1, "shear": 10, "zoom": 0.1},
+    "elastic distortion": {"elastic": 0.5, "elastic_sigma": 4.0},
+    "thin, thicken": {"thin": 0.5, "thicken": 0.5},
+    "blur, sharpen": {"blur": 0.5, "sharpen": 0.5},
+    "brightness, contrast": {"brightness": 0.2, "contrast": 0.2},
+    "noise": {"noise": 0.1},
+    "erase": {"erase": 0.5},
+}
+
+
+def augmentations() -> dict[str, Augment]:
+    """Return the preset, each part alone, and an object with everything off."""
+    found = {"Augment.digits()": PRESET}
+    for name, strengths in PARTS.items():
+        own = {field: getattr(PRESET, field) for field in strengths}
+        found[name] = Augment(**(own if any(own.values()) else strengths))
+    return {**found, "nothing: Augment()": Augment()}
+
+
+def training_step(augment: Augment | None, batch: int, threads: int) -> Callable[[], object]:
+    """Return a training step whose images look different each time."""
+    model = minicnn_model(MODELS["reference CNN"])
+    images, labels = digits(batch)
+    workers = Workers("augmentation", threads)
+    gradient_of = BatchGradient(model, images, labels, workers, augment)
+    optimiser, whole, epochs = Adam(), np.arange(batch), iter(range(2**32))
+
+    def step() -> None:
+        optimiser.step(model.parameters, gradient_of(whole, next(epochs))[2])
+
+    return step
+
+
+def measure(
+    name: str, augment: Augment, threads: int, rounds: int, batch: int = BATCH
+) -> dict[str, Any]:
+    """Time a step with and without."""
+    steps = {
+        "without": training_step(None, batch, threads),
+        "with": training_step(augment, batch, threads),
+    }
+    for step in steps.values():
+        step()  # compiles
+    times = take_turns({side: timer(step) for side, step in steps.items()}, rounds, SECONDS)
+    shares = [w / wo - 1 for w, wo in zip(times["with"], times["without"], strict=True)]
+    changed = {
+        field.name: getattr(augment, field.name)
+        for field in dataclasses.fields(augment)
+        if getattr(augment, field.name) != field.default
+    }
+    return {
+        "augment": name,
+        "strengths": changed,
+        "batch": batch,
+        "threads": threads,
+        "without_ms": statistics.median(times["without"]),
+        "with_ms": statistics.median(times["with"]),
+        "share": statistics.median(shares),
+        "share_range": [min(shares), max(shares)],
+    }
+
+
+def timer(step: Callable[[], object]) -> Callable[[float], float]:
+    return lambda seconds: milliseconds(step, seconds)
+
+
+def line(case: dict[str, Any]) -> str:
+    """Return a case in one line."""
+    low, high = case["share_range"]
+    return (
+        f"{case['augment']}, threads {case['threads']}: {case['without_ms']:.2f} ms -> "
+        f"{case['with_ms']:.2f} ms, {case['share']:+.1%} ({low:+.1%} to {high:+.1%})"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    flags = flag_parser("Measure what augmentation costs.", 10).parse_args(argv)
+    chosen = augmentations()
+    if flags.quick:
+        chosen = {name: chosen[name] for name in list(chosen)[:1]}
+    results = Results(flags.json)
+    for threads in (1, 2):
+        if threads > minicnn.usable_cores():
+            continue
+        for name, augment in chosen.items():
+            case = measure(name, augment, threads, flags.rounds)
+            results.add(case)
+            print(line(case), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
