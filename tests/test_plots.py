@@ -137,6 +137,12 @@ def test_texts_that_would_be_misread_or_cannot_be_drawn_are_made_harmless():
     assert set(titles[:2]) < set(check(figure))
 
 
+def test_only_nothing_is_0_and_only_all_is_100_percent():
+    shares = [0, 1e-9, 0.00051, 0.5, 0.9994, 0.99999, 1]
+    found = [sheet.percent(share) for share in shares]
+    assert found == ["0.0%", "<0.1%", "0.1%", "50.0%", "99.9%", ">99.9%", "100.0%"]
+
+
 # ---------------------------------------------------------------- charts
 
 
@@ -426,7 +432,7 @@ WRONG = {
         IMAGES[:2],
         SHARES,
     ),
-    "readings: images must be a NumPy array, not str": (
+    "readings: given must hold PIL images or NumPy arrays, not str": (
         plots.readings,
         ["a.png", "b.png"],
         IMAGES[:2],
@@ -503,6 +509,6 @@ WRONG = {
 @pytest.mark.parametrize("message", WRONG)
 def test_wrong_arguments(message):
     function, *arguments = WRONG[message]
-    of_type = "must be a NumPy array" in message
+    of_type = "not str" in message
     with pytest.raises(TypeError if of_type else ValueError, match=re.escape(message)):
         function(*arguments)

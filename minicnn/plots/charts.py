@@ -90,7 +90,8 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
         axes.grid()
     panels[0].set_ylim(bottom=0)
     panels[1].yaxis.set_major_formatter(PercentFormatter(1))
-    panels[1].set_ylim(top=min(1.0, panels[1].get_ylim()[1]))
+    bottom, top = panels[1].get_ylim()
+    panels[1].set_ylim(top=min(1 + 0.02 * (1 - bottom), top))  # all right, the line is still whole
     handles, labels = panels[0].get_legend_handles_labels()
     sheet.legend(handles, labels, loc="outside upper center", ncols=2)
     return sheet

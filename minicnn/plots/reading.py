@@ -111,7 +111,11 @@ def readings(
 
 def _thumbnail(given: Picture) -> NDArray[np.uint8]:
     """Return a picture of any kind in colours, opaque, no larger than can be seen."""
-    if not isinstance(given, Image.Image):
+    if not isinstance(given, (Image.Image, np.ndarray)):
+        raise TypeError(
+            f"readings: given must hold PIL images or NumPy arrays, not {type(given).__name__}"
+        )
+    if isinstance(given, np.ndarray):
         shapes.check_pixels("readings", given)
         if given.ndim == 3 and given.shape[2] == 4:
             pixels = given
