@@ -1,7 +1,8 @@
 """Train a convolutional network on MNIST and see how many test digits it reads.
 
     python examples/train_mnist.py
-    python examples/train_mnist.py --data-dir FOLDER --epochs 3 --results results.json
+    python examples/train_mnist.py --augment --epochs 10 --save model.npz --plots pictures
+    python examples/train_mnist.py --model model.npz --data-dir FOLDER
 
 Without a folder MNIST is downloaded once. Where that is not possible, the 5,000 digits that come
 with the library are used instead.
@@ -11,18 +12,30 @@ import argparse
 import hashlib
 import json
 import os
+import platform
+import shlex
+import subprocess
 import sys
-import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import minicnn
-from minicnn import Adam, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential
-from minicnn.schedules import cosine
+from minicnn import Adam, Augment, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, metrics
+from minicnn.archive import replacing
+from minicnn.schedules import SCHEDULES
 
 # Fewer images than this are seen more often, and all of them are learned from.
 FEW = 10_000
+# Flags that say how to train, so not where a trained model is tested.
+ONLY_TRAINING = (
+    "limit", "epochs", "batch_size", "lr", "schedule", "augment", "validation",
+    "patience", "seed", "resume", "save",
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------- the flags
 
 
 def at_least_one(text: str) -> int:
@@ -33,36 +46,116 @@ def at_least_one(text: str) -> int:
     return number
 
 
-def parse_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a CNN on MNIST.")
-    parser.add_argument(
+def share(text: str) -> float:
+    """Read a flag's share of the whole."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"must lie in 0 .. 1, below 1, not {text}")
+    return number
+
+
+def parse_flags(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train a CNN on MNIST, or test a trained one.")
+    data = parser.add_argument_group("data")
+    data.add_argument(
         "--data-dir",
         metavar="FOLDER",
         help="folder with the four MNIST files, or others in their format",
     )
-    parser.add_argument(
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--limit", type=at_least_one, metavar="N", help="use the first N training images only"
+    )
+    training.add_argument(
         "--epochs",
         type=at_least_one,
         help="times that each image is seen (default: 5; 20 on the embedded sample)",
     )
-    parser.add_argument(
+    training.add_argument(
         "--batch-size", type=at_least_one, default=64, help="images a step (default: 64)"
     )
-    parser.add_argument("--lr", type=float, default=0.001, help="learning rate (default: 0.001)")
-    parser.add_argument("--seed", type=int, default=0, help="decides all that is random")
+    training.add_argument("--lr", type=float, default=0.001, help="learning rate (default: 0.001)")
+    training.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="cosine",
+        help="how the learning rate changes from there (default: cosine)",
+    )
+    training.add_argument(
+        "--augment",
+        action="store_true",
+        help="turn, shift, bend, thin and thicken the images, in each epoch in another way",
+    )
+    training.add_argument(
+        "--validation",
+        type=share,
+        metavar="SHARE",
+        help="share of the training images put aside to watch the training (default: 0.1 of "
+        "10,000 images or more, or with --patience; else 0)",
+    )
+    training.add_argument(
+        "--patience",
+        type=at_least_one,
+        metavar="EPOCHS",
+        help="stop when the loss on the images put aside has not been lower for so many epochs, "
+        "and take the best weights",
+    )
+    training.add_argument("--seed", type=int, default=0, help="decides all that is random")
+    training.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a training that was stopped; the other flags must be the same (after each "
+        "epoch, --save NAME.npz keeps a checkpoint in NAME.checkpoint.npz)",
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE.npz",
+        help="do not train: test a model that --save has written",
+    )
     parser.add_argument(
         "--threads",
         type=at_least_one,
         default=minicnn.usable_cores(),
         help="worker threads (default: one a core); the result is the same for any number",
     )
-    parser.add_argument(
-        "--limit", type=at_least_one, metavar="N", help="use the first N training images only"
+    output = parser.add_argument_group("output")
+    output.add_argument("--save", type=Path, metavar="FILE.npz", help="write the trained model")
+    output.add_argument(
+        "--plots",
+        type=Path,
+        metavar="FOLDER",
+        help="draw learning curves, confusion matrix, mistakes, filters and more",
     )
-    parser.add_argument(
+    output.add_argument(
         "--results", type=Path, metavar="FILE.json", help="write figures and history to a file"
     )
-    return parser.parse_args(argv)
+    flags = parser.parse_args(argv)
+    check_flags(parser, flags)
+    return flags
+
+
+def check_flags(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> None:
+    """End with a message, before any work is done, where flags do not go together."""
+    for name in ONLY_TRAINING:
+        if flags.model and getattr(flags, name) != parser.get_default(name):
+            parser.error(f"--model tests a trained model: leave out --{name.replace('_', '-')}")
+    if flags.patience and flags.validation == 0:
+        parser.error("--patience watches images put aside: give a --validation above 0")
+    if flags.resume and not flags.save:
+        parser.error("--resume needs --save, which says where the checkpoint is")
+    if flags.resume and not checkpoint_of(flags.save).exists():
+        parser.error(f"--resume: there is no checkpoint {checkpoint_of(flags.save)} to go on from")
+    for name, path in {"save": flags.save, "results": flags.results}.items():
+        if path and not path.absolute().parent.is_dir():
+            parser.error(f"--{name}: there is no folder {path.absolute().parent}")
+        if path and path.is_dir():
+            parser.error(f"--{name}: {path} is a folder; name a file in it")
+    if flags.plots and flags.plots.exists() and not flags.plots.is_dir():
+        parser.error(f"--plots: {flags.plots} is not a folder")
+
+
+# ---------------------------------------------------------------- the data and the network
 
 
 def load_data(folder: str | None) -> minicnn.ImageDataset:
@@ -95,88 +188,163 @@ def reference_cnn(seed: int) -> Sequential:
             Dense(10),  # one number for each digit: the larger, the likelier
         ],
         input_shape=(28, 28, 1),
+        class_names="0123456789",
         seed=seed,
     )
 
 
-def write_json(path: Path, results: dict[str, Any]) -> None:
-    """Write the whole file or none: to a temporary one first, then renamed."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8"
-    ) as file:
-        json.dump(results, file, indent=2)
-        file.write("\n")
-    os.replace(file.name, path)
+# ---------------------------------------------------------------- training
 
 
-def train(flags: argparse.Namespace) -> None:
-    if flags.results and not flags.results.absolute().parent.is_dir():
-        raise FileNotFoundError(f"--results: there is no folder {flags.results.absolute().parent}")
-
-    # ------------------------------------------------------------ the data
-    data = load_data(flags.data_dir)
+def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Sequential:
     images, labels = data.train_images[: flags.limit], data.train_labels[: flags.limit]
     few = len(images) < FEW
     epochs = flags.epochs or (20 if few else 5)
-    validation_split = 0.0 if few else 0.1  # watches the training; the test images stay unseen
-    put_aside = round(len(images) * validation_split)
+    validation_split = flags.validation
+    if validation_split is None:  # those put aside watch the training; the test images stay unseen
+        validation_split = 0.1 if flags.patience or not few else 0.0
     print(
-        f"{data.name}: {len(images)} training images ({put_aside} of them put aside for "
-        f"validation), {len(data.test_images)} test images\n"
+        f"{data.name}: {len(images)} training images ({round(len(images) * validation_split)} of "
+        f"them put aside for validation), {len(data.test_images)} test images\n"
     )
 
-    # ------------------------------------------------------------ the network
     model = reference_cnn(flags.seed)
     print(model.summary(), end="\n\n")
 
-    # ------------------------------------------------------------ the training
     started = time.perf_counter()
-    history = minicnn.fit(
+    minicnn.fit(
         model,
         images,
         labels,
         optimiser=Adam(flags.lr),
-        schedule=cosine,  # large steps first, small ones to settle
+        schedule=SCHEDULES[flags.schedule],  # cosine: large steps first, small ones to settle
+        augment=Augment.digits() if flags.augment else None,
         epochs=epochs,
         batch_size=flags.batch_size,
         validation_split=validation_split,
+        patience=flags.patience,
         seed=flags.seed,
         threads=flags.threads,
+        checkpoint=new_checkpoint(flags),
+        resume=flags.resume,
     )
     train_seconds = time.perf_counter() - started
     print(f"\ntrained for {train_seconds:.1f} s on {flags.threads} threads")
+    # after a stop the seconds are those since then
+    model.facts |= {
+        "learning_rate": flags.lr, "train_seconds": train_seconds, "resumed": flags.resume
+    }  # fmt: skip
+    return model
 
-    # ------------------------------------------------------------ the test, once, at the end
-    test = minicnn.evaluate(model, data.test_images, data.test_labels, threads=flags.threads)
-    print(f"test accuracy {test.accuracy:.2%} ({test.correct} of {test.total})")
 
-    if flags.results:
-        results = {
-            "dataset": data.name,
-            "train_images": len(images),
-            "validation_images": put_aside,
-            "test_images": test.total,
-            "test_accuracy": test.accuracy,
-            "train_seconds": train_seconds,
-            "epochs": epochs,
-            "batch_size": flags.batch_size,
-            "learning_rate": flags.lr,
-            "seed": flags.seed,
-            "threads": flags.threads,
-            "parameters": model.parameters.size,
-            "weights_sha256": hashlib.sha256(model.parameters.tobytes()).hexdigest(),
-            "history": history,
-        }
-        write_json(flags.results, results)
-        print(f"results written to {flags.results}")
+def checkpoint_of(save: Path) -> Path:
+    """Return where a training is kept until the model is saved."""
+    return save.with_name(f"{save.stem}.checkpoint.npz")
+
+
+def new_checkpoint(flags: argparse.Namespace) -> Path | None:
+    """Return where to keep the training; one that nobody goes on with is put out of the way."""
+    if not flags.save:
+        return None
+    checkpoint = checkpoint_of(flags.save)
+    if checkpoint.exists() and not flags.resume:
+        old = checkpoint.with_suffix(".old.npz")
+        os.replace(checkpoint, old)
+        print(f"NOTE: {checkpoint} of a training that was stopped is {old} now\n")
+    return checkpoint
+
+
+def how_to_go_on(flags: argparse.Namespace, argv: list[str]) -> str:
+    """Say after Ctrl-C what is kept, and by which command the training goes on."""
+    if not flags.save or not checkpoint_of(flags.save).exists():
+        return "stopped by Ctrl-C; nothing was saved"
+    words = [sys.executable, sys.argv[0], *(word for word in argv if word != "--resume")]
+    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
+    return (
+        f"stopped by Ctrl-C; {checkpoint_of(flags.save)} keeps what was done up to the last whole "
+        f"epoch. Go on with\n{join([*words, '--resume'])}"
+    )
+
+
+# ---------------------------------------------------------------- testing, and what is left behind
+
+
+def test(flags: argparse.Namespace, model: Sequential, data: minicnn.ImageDataset) -> None:
+    """Let the model read the test images, once; write what came out into its facts."""
+    found = minicnn.evaluate(model, data.test_images, data.test_labels, threads=flags.threads)
+    print(f"test accuracy {found.accuracy:.2%} ({found.correct} of {found.total})")
+    model.facts |= {
+        "dataset": data.name,
+        "test_images": found.total,
+        "test_accuracy": found.accuracy,
+        "threads": flags.threads,
+        "parameters": model.parameters.size,
+        "weights_sha256": hashlib.sha256(model.parameters.tobytes()).hexdigest(),
+    }
+
+
+def save(path: Path, model: Sequential) -> None:
+    model.facts["versions"] = {
+        "minicnn": minicnn.__version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numpy", "numba")},
+    }
+    model.save(path)
+    checkpoint_of(path).unlink(missing_ok=True)  # the training is over
+    print(f"model saved to {path}")
+
+
+def draw(
+    folder: Path, model: Sequential, data: minicnn.ImageDataset, flags: argparse.Namespace
+) -> None:
+    """Draw what was learned and what was not, one PNG file for each picture."""
+    from minicnn import plots  # matplotlib takes a second: only where pictures are wanted
+
+    images, labels = data.test_images, data.test_labels
+    likely = model.predict_proba(images, threads=flags.threads)  # (N, classes)
+    matrix = metrics.confusion_matrix(labels, likely.argmax(axis=1), likely.shape[1])
+    print(f"\n{metrics.classification_report(matrix, model.class_names)}\n")
+    seed = model.facts.get("seed", 0)
+    figures = {
+        "confusion_matrix": plots.confusion_matrix(matrix, model.class_names),
+        "mistakes": plots.worst_mistakes(images, labels, likely, class_names=model.class_names),
+        "augmentation": plots.augmentation_grid(data.train_images[:8], Augment.digits(), seed=seed),
+    }
+    if any(isinstance(layer, Conv2D) for layer in model.layers):
+        figures["filters"] = plots.filters(model)
+        figures["feature_maps"] = plots.feature_maps(model, images[0])
+    if "history" in model.facts:
+        figures["learning_curves"] = plots.learning_curves(model.facts["history"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png")
+    print(f"pictures drawn in {folder}: {', '.join(figures)}")
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Write the whole file or none."""
+    with replacing(path) as file:
+        file.write(f"{json.dumps(results, indent=2)}\n".encode())
+    print(f"results written to {path}")
 
 
 def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     flags = parse_flags(argv)
     try:
-        train(flags)
+        model = minicnn.load_model(flags.model) if flags.model else None
+        data = load_data(flags.data_dir)
+        if model is None:
+            model = train(flags, data)
+        test(flags, model, data)
+        if flags.save:
+            save(flags.save, model)
+        if flags.plots:
+            draw(flags.plots, model, data, flags)
+        if flags.results:
+            write_results(flags.results, model.facts)
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C; nothing was saved", file=sys.stderr)
+        print(f"\n{how_to_go_on(flags, argv)}", file=sys.stderr)
         return 130
     except (OSError, TypeError, ValueError, ArithmeticError) as error:
         print(f"train_mnist.py: error: {error}", file=sys.stderr)

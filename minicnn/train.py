@@ -126,7 +126,7 @@ def fit(
         "optimiser": named(optimiser),
         "schedule": named(schedule),
         "augment": named(augment),
-        "train_images": len(training),
+        "train_images": len(images),
         "validation_images": len(validation),
         "patience": patience,
         "seed": seed,
@@ -165,6 +165,7 @@ def fit(
             )
     if state.best is not None:
         model.parameters[...] = state.best
+        model.facts["best_epoch"] = state.best_epoch + 1
         say(f"Epoch {state.best_epoch + 1} had the lowest val_loss; its weights are taken")
     return state.history
 

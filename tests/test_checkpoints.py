@@ -188,7 +188,7 @@ def other_labels(digits):
         ({"seed": 4}, r"the same: seed \(3 there, 4 here\)$"),
         ({"patience": 3}, r"the same: patience \(2 there, 3 here\)$"),
         ({"patience": None}, r"the same: patience \(2 there, None here\)$"),
-        ({"validation_split": 0.3}, r"train_images \(64 th.*validation_images \(16 there, 24 here"),
+        ({"validation_split": 0.3}, r"same: validation_images \(16 there, 24 here\)$"),
         ({"augment": None}, r"the same: augment \(<.*Turned object> there, None here\)$"),
         ({"optimiser": lambda _: Adam(0.02)}, r"optimiser \(Adam\(0.01, .* there, Adam\(0.02, "),
         ({"optimiser": SGD}, r"optimiser \(Adam\(.*\) there, SGD\(0.01, .*\) here\)$"),

@@ -1,17 +1,23 @@
 """The example scripts, run as a user runs them."""
 
 import gzip
+import hashlib
 import json
 import os
+import runpy
 import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
-from minicnn import load_mnist_sample
+import minicnn
+from minicnn import load_mnist_sample, load_model
 
 ROOT = Path(__file__).parents[1]
 TRAIN = [sys.executable, "-u", str(ROOT / "examples" / "train_mnist.py")]
@@ -104,6 +110,185 @@ def test_without_mnist_the_sample_is_used_and_that_is_said(tmp_path):
     assert "of 1000)" in done.stdout
 
 
+# ---------------------------------------------------------------- saving, stopping, going on
+
+# Small batches make epochs long; patience and a share of 0.2 take the best of some weights.
+EVERYTHING = [
+    "--augment", "--epochs", "8", "--batch-size", "10", "--validation", "0.2", "--patience", "6",
+    "--schedule", "one-cycle", "--seed", "5",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def never_stopped(folder, tmp_path_factory):
+    """The results of a training with everything on, and the folder with what it wrote."""
+    kept = tmp_path_factory.mktemp("kept")
+    flags = ["--save", kept / "model.npz", "--results", kept / "r.json", "--plots", kept / "plots"]
+    done = run("--data-dir", folder, *EVERYTHING, *flags)
+    assert done.returncode == 0, done.stderr
+    return json.loads((kept / "r.json").read_text()), kept, done.stdout
+
+
+def start(folder, *flags, until):
+    """Start a training; return it as soon as it has printed the beginning of a line."""
+    process = subprocess.Popen(
+        [*TRAIN, "--data-dir", str(folder), *map(str, flags)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith(until):
+            return process
+    raise AssertionError(process.communicate()[1])
+
+
+def epochs_in(checkpoint):
+    with np.load(checkpoint, allow_pickle=False) as arrays:
+        return len(json.loads(str(arrays["description"]))["history"]["loss"])
+
+
+def test_the_model_is_saved_with_the_facts_of_its_training(never_stopped):
+    results, kept, out = never_stopped
+    assert "400 training images (80 of them put aside for validation)" in out
+    assert f"model saved to {kept / 'model.npz'}" in out
+    model = load_model(kept / "model.npz")
+    assert hashlib.sha256(model.parameters.tobytes()).hexdigest() == results["weights_sha256"]
+    assert model.class_names == tuple("0123456789")
+    versions = model.facts.pop("versions")
+    assert versions["minicnn"] == minicnn.__version__
+    assert set(versions) == {"minicnn", "python", "numpy", "numba"}
+    assert {**model.facts, "versions": versions} == results
+    assert results["dataset"].startswith("IDX files in ")
+    assert results["augment"].startswith("Augment(rotation=")
+    assert results["schedule"] == "one_cycle"
+    assert (results["train_images"], results["validation_images"]) == (400, 80)
+    assert (results["patience"], results["seed"], results["resumed"]) == (6, 5, False)
+    losses = results["history"]["val_loss"]
+    assert results["best_epoch"] == 1 + losses.index(min(losses))
+    assert sorted(path.name for path in kept.iterdir()) == ["model.npz", "plots", "r.json"]
+
+
+def test_pictures_are_drawn(never_stopped):
+    _, kept, out = never_stopped
+    names = {"augmentation", "confusion_matrix", "feature_maps", "filters", "learning_curves"}
+    assert {path.stem for path in (kept / "plots").iterdir()} == names | {"mistakes"}
+    for path in (kept / "plots").iterdir():
+        with PIL.Image.open(path) as picture:
+            picture.load()
+            assert picture.format == "PNG"
+            assert min(picture.size) > 100
+        assert path.stem in out
+    assert "Precision" in out
+
+
+def test_a_saved_model_is_tested_instead_of_training(never_stopped, folder, tmp_path):
+    results, kept, _ = never_stopped
+    again = tmp_path / "again.json"
+    flags = ["--model", kept / "model.npz", "--plots", tmp_path / "plots", "--results", again]
+    done = run("--data-dir", folder, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "Epoch" not in done.stdout
+    found = json.loads(again.read_text())
+    assert {**found, "threads": None, "versions": None} == {
+        **results, "threads": None, "versions": None,
+    }  # fmt: skip
+    assert f"test accuracy {results['test_accuracy']:.2%} (" in done.stdout
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert drawn == {path.name for path in (kept / "plots").iterdir()}
+
+
+def test_killed_in_mid_epoch_and_resumed_gives_the_weights_of_one_never_stopped(
+    never_stopped, folder, tmp_path
+):
+    save, results = tmp_path / "model.npz", tmp_path / "r.json"
+    flags = [*EVERYTHING, "--save", save]
+    process = start(folder, *flags, "--threads", 2, until="Epoch 2/8")
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    checkpoint = tmp_path / "model.checkpoint.npz"
+    done = epochs_in(checkpoint)
+    assert 2 <= done < 8
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".part"] == [checkpoint]
+
+    again = run("--data-dir", folder, *flags, "--resume", "--threads", 3, "--results", results)
+    assert again.returncode == 0, again.stderr
+    assert f"Going on after epoch {done} of 8, from {checkpoint}" in again.stdout
+    found, wanted = json.loads(results.read_text()), never_stopped[0]
+    assert found["weights_sha256"] == wanted["weights_sha256"]
+    assert found["history"] == wanted["history"]
+    assert found["resumed"] is True
+    assert save.exists()
+    assert not checkpoint.exists()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_again_and_again_gives_the_same_weights(
+    never_stopped, folder, tmp_path
+):
+    save, results = tmp_path / "model.npz", tmp_path / "r.json"
+    checkpoint = tmp_path / "model.checkpoint.npz"
+    flags = [*EVERYTHING, "--save", save, "--results", results]
+    rng, kills = np.random.default_rng(0), 0
+    while not results.exists():
+        resume = ["--resume"] if checkpoint.exists() else []
+        process = start(folder, *flags, *resume, until="Going on" if resume else "Epoch 1/8")
+        time.sleep(rng.uniform(0, 1))
+        process.kill()
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+        assert kills < 100
+    assert kills >= 3
+    found = json.loads(results.read_text())
+    assert found["weights_sha256"] == never_stopped[0]["weights_sha256"]
+
+
+def test_ctrl_c_says_by_which_command_the_training_goes_on(never_stopped, folder, tmp_path):
+    save, results = tmp_path / "my model.npz", tmp_path / "r.json"
+    flags = [*EVERYTHING, "--save", save, "--results", results]
+    process = start(folder, *flags, until="Epoch 1/8")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    said, command = err.strip().splitlines()
+    checkpoint = tmp_path / "my model.checkpoint.npz"
+    kept = "keeps what was done up to the last whole epoch. Go on with"
+    assert said == f"stopped by Ctrl-C; {checkpoint} {kept}"
+    assert list(tmp_path.iterdir()) == [checkpoint]
+
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(results.read_text())["weights_sha256"] == never_stopped[0]["weights_sha256"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my model.npz", "r.json"]
+
+
+def test_ctrl_c_without_save_ends_with_a_word_and_130(folder):
+    process = start(folder, "--epochs", "100000", until="Epoch 1/")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "stopped by Ctrl-C; nothing was saved"
+
+
+def test_other_flags_than_those_of_the_checkpoint_are_named(folder, tmp_path):
+    save = tmp_path / "model.npz"
+    process = start(folder, "--epochs", 1000, "--save", save, until="Epoch 1/")
+    process.kill()
+    process.communicate()
+    done = run("--data-dir", folder, "--epochs", 1001, "--lr", "0.1", "--save", save, "--resume")
+    assert done.returncode == 2
+    assert (
+        "can only go on with the same: epochs (1000 there, 1001 here), optimiser (" in done.stderr
+    )
+    done = run("--data-dir", folder, "--epochs", 1, "--save", save)  # begins anew
+    assert done.returncode == 0, done.stderr
+    old = tmp_path / "model.checkpoint.old.npz"
+    assert f"NOTE: {tmp_path / 'model.checkpoint.npz'} of a training that was" in done.stdout
+    assert sorted(tmp_path.iterdir()) == [old, save]
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -112,36 +297,51 @@ def test_without_mnist_the_sample_is_used_and_that_is_said(tmp_path):
         (["--batch-size", "-3"], "argument --batch-size: must be at least 1, not -3"),
         (["--limit", "0"], "argument --limit: must be at least 1, not 0"),
         (["--epochs", "two"], "argument --epochs: invalid"),
+        (["--validation", "1"], "argument --validation: must lie in 0 .. 1, below 1, not 1"),
+        (["--patience", "0"], "argument --patience: must be at least 1, not 0"),
+        (["--schedule", "linear"], "argument --schedule: invalid choice: 'linear'"),
         (["--batch-size", "401"], "batch_size 401 is larger than the training set of 400 images"),
         (["--lr", "-1"], "learning_rate must be 0 or more, and finite, not -1.0"),
         (["--seed", "-1"], "seed must lie in 0 .. 2**64 - 1, not -1"),
         (["--results", "no/such/folder/r.json"], "--results: there is no folder "),
+        (["--save", "no/such/folder/m.npz"], "--save: there is no folder "),
+        (["--save", "."], "--save: . is a folder; name a file in it"),
+        (["--plots", __file__], "test_examples.py is not a folder"),
+        (["--resume"], "--resume needs --save, which says where the checkpoint is"),
+        (["--resume", "--save", "m.npz"], "there is no checkpoint m.checkpoint.npz to go on from"),
+        (["--patience", "2", "--validation", "0"], "--patience watches images put aside"),
+        (["--model", "m.npz"], "--model tests a trained model: leave out --epochs"),
         (["--data-dir", "no-such-folder"], "no-such-folder lacks train-images-idx3-ubyte"),
         (["--lr", "1e30", "--limit", "100"], "The usual cause is a learning rate"),
     ],
 )
-def test_a_wrong_flag_is_one_clear_line_and_exit_code_2(folder, flags, message):
-    done = run("--data-dir", folder, "--epochs", "2", *flags)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_ctrl_c_ends_with_a_word_and_130(folder):
-    process = subprocess.Popen(
-        [*TRAIN, "--data-dir", str(folder), "--epochs", "100000"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def test_a_wrong_flag_is_one_clear_line_and_exit_code_2(folder, flags, message, capsys):
+    main = runpy.run_path(TRAIN[-1])["main"]
     try:
-        for line in process.stdout:
-            if line.startswith("Epoch 1/"):
-                break
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    assert err.strip() == "stopped by Ctrl-C; nothing was saved"
+        code = main(["--data-dir", str(folder), "--epochs", "2", *flags])
+    except SystemExit as end:  # argparse, after a word on usage
+        code = end.code
+    assert code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_error_is_no_traceback(folder):
+    done = run("--data-dir", folder, "--epochs", "2", "--batch-size", "401")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("train_mnist.py: error: fit: batch_size 401 is larger than the t")
+
+
+def test_a_model_that_is_none_is_one_clear_line(folder, tmp_path, capsys):
+    for path, message in [
+        (folder / "train-labels-idx1-ubyte.gz", "it is not a .npz file"),
+        (tmp_path / "no.npz", "there is no such file"),
+    ]:
+        main = runpy.run_path(TRAIN[-1])["main"]
+        assert main(["--data-dir", str(folder), "--model", str(path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("train_mnist.py: error: ")
+        assert f"{path.name} cannot be loaded: {message}" in line
 
 
 def test_check_gradients_runs_as_a_script():

@@ -319,7 +319,8 @@ def test_history_and_settings_are_among_the_facts_of_the_model(digits):
     assert model.facts == {
         "epochs": 3, "batch_size": 30, "patience": 3, "seed": 7, "augment": None,
         "optimiser": "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08)", "schedule": "constant",
-        "train_images": 72, "validation_images": 8, "history": history,
+        "train_images": 80, "validation_images": 8, "history": history,
+        "best_epoch": 1 + history["val_loss"].index(min(history["val_loss"])),
     }  # fmt: skip
 
 
