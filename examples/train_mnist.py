@@ -24,7 +24,7 @@ from typing import Any
 import minicnn
 from minicnn import Adam, Augment, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, metrics
 from minicnn.archive import replacing
-from minicnn.schedules import SCHEDULES
+from minicnn.optim import SCHEDULES
 
 # Fewer images than this are seen more often, and all of them are learned from.
 FEW = 10_000
@@ -315,7 +315,6 @@ def draw(
         figures["feature_maps"] = plots.feature_maps(model, images[0])
     if "history" in model.facts:
         figures["learning_curves"] = plots.learning_curves(model.facts["history"])
-    folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     print(f"pictures drawn in {folder}: {', '.join(figures)}")
@@ -332,6 +331,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     flags = parse_flags(argv)
     try:
+        if flags.plots:
+            flags.plots.mkdir(parents=True, exist_ok=True)
         model = minicnn.load_model(flags.model) if flags.model else None
         data = load_data(flags.data_dir)
         if model is None:

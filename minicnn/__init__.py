@@ -2,8 +2,8 @@
 
 The rooms, in the order in which to read them: `shapes` (sizes and checks), `reference` (every
 operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `model`, `losses`,
-`optim`, `train`; beside them `data`, `gradcheck`, `metrics`, and `plots`, which is imported by
-itself because it brings matplotlib: ``from minicnn import plots``.
+`optim`, `train`, `saving`; beside them `data`, `gradcheck`, `metrics`, and `plots`, which is
+imported by itself because it brings matplotlib: ``from minicnn import plots``.
 """
 
 from minicnn import gradcheck, initialisers, metrics, ops, reference

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from minicnn.archive import Archive, Entry, check_writable, write
 from minicnn.model import Sequential
-from minicnn.schedules import Schedule
+from minicnn.optim import Schedule
 from minicnn.shapes import IntArray
 from minicnn.state import History, TrainingState
 

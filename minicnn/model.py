@@ -47,7 +47,7 @@ class Sequential:
     parameters : ndarray (P,)
         All weights and biases; the layers' arrays are views of it.
     facts : dict
-        What is known of its training, for people; `fit` writes into it, `save` keeps it.
+        What is known of its training, for people; `fit` begins it anew, `save` keeps it.
 
     Raises
     ------

@@ -14,9 +14,8 @@ from minicnn.checkpoints import Checkpoint, fingerprint, named
 from minicnn.evaluation import check_data, measure
 from minicnn.health import NonFiniteError, find_non_finite
 from minicnn.model import Sequential
-from minicnn.optim import Adam
+from minicnn.optim import Adam, Schedule, constant
 from minicnn.randomness import keyed_generator
-from minicnn.schedules import Schedule, constant
 from minicnn.shapes import IntArray
 from minicnn.shards import Augmentation, BatchGradient
 from minicnn.state import History, Optimiser, TrainingState
@@ -41,7 +40,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a model in place, and write into its `facts` how that was done, and the history.
+    """Train a model in place; its `facts` become how that was done, and the history.
 
     Part of the images is put aside, at random, to watch how the model does on images that it does
     not learn from. The rest is shuffled anew in each epoch; the last batch may be smaller.
@@ -56,7 +55,7 @@ def fit(
         `Adam()` where left out.
     schedule : callable
         Gives a factor for the learning rate from the share of the training that is done (0 to 1),
-        such as `minicnn.schedules.cosine`.
+        such as `minicnn.optim.cosine`.
     augment : callable, optional
         Varies the images to learn from, in each epoch in another way, such as `minicnn.Augment`.
         Those put aside stay as they are.
@@ -141,7 +140,7 @@ def fit(
             say(f"Going on after epoch {state.epochs} of {epochs}, from {checkpoint}")
     elif resume:
         raise ValueError("fit: resume needs the checkpoint to go on from: checkpoint=...")
-    model.facts |= {**settings, "history": state.history}
+    model.facts = {**settings, "history": state.history}  # what was known of it is no longer true
     with workers, kernels.announce_compilation(say):
         gradient_of = BatchGradient(model, images, labels, workers, augment, seed)
         while not state.is_over(epochs):

@@ -56,9 +56,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"kernels", "losses", "memory", "model", "shapes", "shards", "workers"},
         {"numpy", "tqdm"},
     ),
-    "schedules": (set(), set()),
     "state": ({"model", "shapes"}, {"numpy"}),
-    "checkpoints": ({"archive", "model", "schedules", "shapes", "state"}, {"numpy"}),
+    "checkpoints": ({"archive", "model", "optim", "shapes", "state"}, {"numpy"}),
     "train": (
         {
             "checkpoints",
@@ -68,7 +67,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "model",
             "optim",
             "randomness",
-            "schedules",
             "shapes",
             "shards",
             "state",

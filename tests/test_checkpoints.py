@@ -21,7 +21,7 @@ from minicnn import (
     load_model,
 )
 from minicnn.checkpoints import named
-from minicnn.schedules import cosine, one_cycle, step
+from minicnn.optim import cosine, one_cycle, step
 from minicnn.shards import BatchGradient
 
 

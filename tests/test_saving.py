@@ -462,6 +462,13 @@ def test_files_and_descriptions_beyond_the_limit_are_not_read(saved, monkeypatch
         load_model(saved)
 
 
+def test_messages_show_nothing_that_a_terminal_obeys_and_are_short(saved):
+    description, members = contents(saved)
+    rewrite(saved, description, {**members, "\x1b[2J\u202e" + "x" * 9999: np.zeros(3)})
+    with pytest.raises(ModelFileError, match=r"it holds \?\[2J\?x{300,400} …$"):
+        load_model(saved)
+
+
 # ---------------------------------------------------------------- descriptions that are wrong
 
 

@@ -7,6 +7,7 @@ from numpy.typing import DTypeLike
 VERSION = 1  # of the format; a file of a higher one is refused
 LARGEST_FILE = 2**30
 LONGEST_DESCRIPTION = 2**24  # characters
+LONGEST_MESSAGE = 400  # characters
 LONGEST_HEADER = 2**12  # of a .npy member; those written here have 128 bytes
 
 

@@ -16,6 +16,7 @@ from minicnn.archive.format import (
     LARGEST_FILE,
     LONGEST_DESCRIPTION,
     LONGEST_HEADER,
+    LONGEST_MESSAGE,
     VERSION,
     Entry,
     ModelFileError,
@@ -75,7 +76,10 @@ class Archive:
         -------
         ModelFileError
         """
-        return ModelFileError(f"{self.path} cannot be loaded: {what}")
+        # what is wrong may be long, or hold codes that a terminal obeys
+        shown = "".join(c if c.isprintable() else "?" for c in what[:LONGEST_MESSAGE])
+        more = " …" if len(what) > LONGEST_MESSAGE else ""
+        return ModelFileError(f"{self.path} cannot be loaded: {shown}{more}")
 
     def arrays(self, wanted: Mapping[str, Entry]) -> dict[str, NDArray[Any]]:
         """Read all arrays.
