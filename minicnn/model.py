@@ -13,7 +13,7 @@ from minicnn.memory import workspace
 from minicnn.ops import softmax
 from minicnn.shapes import FloatArray, IntArray, Shape
 from minicnn.summary import summarise
-from minicnn.workers import Workers
+from minicnn.workers import lasting_workers
 
 # Images that go through the network at a time: their activations stay in cache.
 PIECE = 32
@@ -214,8 +214,7 @@ class Sequential:
             with workspace():  # y keeps a copy of what is overwritten by the next piece
                 y[start : start + size] = self.forward(x[start : start + size])[0]
 
-        with Workers("infer", threads) as workers:
-            workers.map(piece, range(0, len(x), size))
+        lasting_workers("infer", threads).map(piece, range(0, len(x), size))
         return y
 
     def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> FloatArray:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from types import TracebackType
 from typing import TypeVar, cast
 
@@ -28,8 +29,36 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+@lru_cache(maxsize=16, typed=True)
+def lasting_workers(where: str, threads: int | None = None) -> "Workers":
+    """Return workers that stay for whoever asks for the same.
+
+    To make a thread takes as long as to read some images.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that wants them, for the message.
+    threads : int, optional
+        As in `Workers`.
+
+    Returns
+    -------
+    Workers
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Workers`.
+    """
+    return Workers(where, threads)
+
+
 class Workers:
     """Threads, to be used in a ``with`` block.
+
+    Several may be at work at once, one inside another too: a thread that is not free is not waited
+    for, and the one that calls can do all pieces by itself.
 
     Parameters
     ----------
@@ -97,8 +126,9 @@ class Workers:
         finally:
             with one_at_a_time:  # after an error nobody begins another piece
                 waiting = iter(())
-            for future in futures:
+            begun = [future for future in futures if not future.cancel()]
+            for future in begun:
                 future.exception()  # waits for its end
-        for future in futures:
+        for future in begun:
             future.result()
         return [results[number] for number in range(len(pieces))]

@@ -59,5 +59,5 @@ def test_gradients_of_nothing_but_padding_are_no_matter(integers, dtype):
 
 
 def test_the_parts_of_a_transform_do_not_lie_a_power_of_two_apart():
-    _, (images, _), (products, _) = winograd.room(64, 128, np.float32)
-    assert images[1] % 2 == products[1] % 2 == 1
+    (weights, _), (images, _), (products, _) = winograd.room(64, 128, np.float32)
+    assert weights[1] % 2 == images[1] % 2 == products[1] % 2 == 1

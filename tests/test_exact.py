@@ -363,15 +363,17 @@ def test_an_image_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype):
         equal(ops.conv2d_backward(dy[one], cache)[0], dx[one])
 
 
-@pytest.mark.parametrize("inputs", [3, 64, 131])
-def test_a_row_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype, inputs):
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 10), (64, 10), (131, 75)])
+def test_a_row_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype, inputs, outputs, relu):
     draw = normals(11, dtype)
-    x, weight, bias, dy = draw(7, inputs), draw(inputs, 10), draw(10), draw(7, 10)
-    y, cache = ops.dense(x, weight, bias)
+    x, weight, bias = draw(7, inputs), draw(inputs, outputs), draw(outputs)
+    dy = draw(7, outputs)
+    y, cache = ops.dense(x, weight, bias, relu=relu)
     dx, _, _ = ops.dense_backward(dy, cache)
     for n in range(7):
         one = slice(n, n + 1)
-        y_one, cache = ops.dense(x[one], weight, bias)
+        y_one, cache = ops.dense(x[one], weight, bias, relu=relu)
         equal(y_one, y[one])
         equal(ops.dense_backward(dy[one], cache)[0], dx[one])
 

@@ -64,3 +64,20 @@ def test_an_error_of_another_thread_arrives():
 def test_there_is_at_least_one(wrong):
     with pytest.raises(ValueError, match=f"fit: threads must be at least 1, not {wrong}"):
         Workers("fit", wrong)
+
+
+def test_a_job_inside_another_needs_no_free_thread():
+    several = Workers("test", 2)
+
+    def job(piece):
+        return sum(several.map(lambda inner: inner + piece, range(3)))
+
+    assert several.map(job, range(4)) == [3, 6, 9, 12]
+
+
+def test_workers_that_last_are_the_same_for_the_same_number():
+    two = workers.lasting_workers("test", 2)
+    assert two is workers.lasting_workers("test", 2)
+    assert two is not workers.lasting_workers("test", 3)
+    with pytest.raises(TypeError, match="test: threads must be a whole number"):
+        workers.lasting_workers("test", 2.0)

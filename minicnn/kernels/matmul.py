@@ -4,20 +4,43 @@ Why not NumPy's ``@``: worker threads would share one BLAS whose own threads fig
 whose rounding may depend on how many there are. Here each output is summed in one fixed order.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
-from minicnn.kernels.tiles import four_from, four_sums, load_four, positive_four, store_four
-from minicnn.kernels.vectors import at, load, load_first
+from minicnn.kernels.tiles import (
+    four_from,
+    four_sums,
+    load_four,
+    load_some,
+    positive_four,
+    store_four,
+    store_some,
+)
+from minicnn.kernels.vectors import (
+    at,
+    beats,
+    broadcast,
+    fill,
+    load,
+    load_first,
+    multiply_add,
+    select,
+    store,
+)
 
 Array = NDArray[np.float32]
+Vector = Any
 
 # Rows of b that one pass uses: 48 rows of 128 columns are 24 KiB and stay in the first-level cache
 # while all rows of a go by.
 BLOCK = 48
+# Columns that a product of a single row takes at once: whole lines of b.
+STRETCH = 64
 
 
 @kernel
@@ -65,12 +88,41 @@ def matmul(
                 room[k, j] = at(b, k * N + j)
             for j in range(N, Np):
                 room[k, j] = 0
-    if lanes == NARROW:
+    if out.shape[0] == 1 and start.size > 0:
+        _single_row(a, column, K, room, start, relu, out)
+    elif lanes == NARROW:
         _product(a, row, column, K, room, start, relu, out, NARROW)
     elif lanes == WIDE:
         _product(a, row, column, K, room, start, relu, out, WIDE)
     else:
         _product_widest(a, row, column, K, room, start, relu, out, WIDEST)
+
+
+@piece
+def _single_row(
+    a: Array, column: int, K: int, b: Array, start: Array, relu: bool, out: Array
+) -> None:
+    """Compute the product where it has one row: a tile of four would compute that four times."""
+    N, j = out.size, 0
+    while j + STRETCH <= N:
+        store(out, j, _row_sums(a, column, K, b, j, load(start, j, STRETCH), relu, STRETCH))
+        j += STRETCH
+    while j < N:
+        s = load_some(start, j, N - j)
+        store_some(out, j, _row_sums(a, column, K, b, j, s, relu, NARROW), N - j)
+        j += NARROW
+
+
+@numba.njit(inline="always")
+def _row_sums(
+    a: Array, column: int, K: int, b: Array, j: int, s: Vector, relu: bool, lanes: int
+) -> Vector:
+    Np, w = b.shape[1], j
+    for i in range(0, K * column, column):
+        s = multiply_add(broadcast(a, i, lanes), load(b, w, lanes), s)
+        w += Np
+    zero = fill(a, 0, lanes)
+    return select(beats(s, zero), s, zero) if relu else s
 
 
 @numba.njit(inline="always")

@@ -86,15 +86,15 @@ def adam_update(
     mix1: Scalar,
     beta2: Scalar,
     mix2: Scalar,
-    root: Scalar,
+    unbias: Scalar,
     epsilon: Scalar,
 ) -> None:
     """Take one step of Adam in place.
 
     For each i: ``m += mix1 · (g - m)``, ``v = β2 · v + mix2 · g²``, then
-    ``p -= step_size · m / (√v / root + ε)``. What is the same for all i comes in ready:
+    ``p -= step_size · m / (unbias · √v + ε)``. What is the same for all i comes in ready:
     ``mix1 = 1 - β1``, ``mix2 = 1 - β2`` and the two bias corrections
-    ``step_size = α / (1 - β1^t)`` and ``root = √(1 - β2^t)``.
+    ``step_size = α / (1 - β1^t)`` and ``unbias = 1 / √(1 - β2^t)``.
 
     Parameters
     ----------
@@ -103,11 +103,11 @@ def adam_update(
     gradients : ndarray (P,)
     m, v : ndarray (P,)
         Running mean of the gradient and of its square; updated; zeros before the first step.
-    step_size, mix1, beta2, mix2, root, epsilon : float
+    step_size, mix1, beta2, mix2, unbias, epsilon : float
         In the dtype of the arrays.
     """
     for i in range(parameters.size):
         g = gradients[i]
         m[i] += mix1 * (g - m[i])
         v[i] = beta2 * v[i] + mix2 * g * g
-        parameters[i] -= step_size * m[i] / (np.sqrt(v[i]) / root + epsilon)
+        parameters[i] -= step_size * m[i] / (unbias * np.sqrt(v[i]) + epsilon)

@@ -64,9 +64,12 @@ def strongest(four: Four, relu: bool, like: Array, lanes: int) -> tuple[Any, Any
 
 @numba.njit(inline="always")
 def store_strongest(
-    four: Four, relu: bool, y: Array, winner: Bytes, place: int, left: int, lanes: int
+    four: Four, relu: bool, y: Array, winner: Bytes, place: int, lanes: int
 ) -> None:
-    """Write the greatest of four and which it was, of `left` channels from `place` on.
+    """Write the greatest of four and which it was, from `place` on, as far as the array goes.
+
+    A whole vector, even where fewer channels are left: what runs over the end of a pixel is to be
+    overwritten afterwards. To write part of a vector takes ten times as long on some CPUs.
 
     Parameters
     ----------
@@ -75,11 +78,11 @@ def store_strongest(
     y : ndarray
     winner : ndarray of uint8
     place : int
-    left : int
     lanes : int
         A constant.
     """
     best, which = strongest(four, relu, y, lanes)
+    left = y.size - place
     if left >= lanes:
         store(y, place, best)
         store(winner, place, which)
@@ -155,7 +158,7 @@ def _convolve(
     R = (rows - 1) // KH
     for n in range(N):
         base, first = n * image, n * P * F
-        for f in range(0, F, lanes):
+        for f in range((F - 1) // lanes * lanes, -1, -lanes):  # the last, which run over, first
             s = load(blocks, f * rows, lanes)
             w = f * rows + lanes
             for p in range(P):
@@ -166,7 +169,7 @@ def _convolve(
                     base + at(corners, 4 * p + 3),
                 )
                 four = four_sums(x, pixels, KH, row, R, 1, blocks, w, lanes, (s, s, s, s), lanes)
-                store_strongest(four, relu, y, winner, first + p * F + f, F - f, lanes)
+                store_strongest(four, relu, y, winner, first + p * F + f, lanes)
 
 
 _convolve_widest = only_if_widest(_convolve)

@@ -100,7 +100,7 @@ def _max_of_four(x: Array, window: Window, y: Array, winner: Winner, lanes: int)
                 for c in range(0, C, lanes):
                     some = C - c if lanes == NARROW else lanes
                     four = load_four(x, pixels, c, some, lanes)
-                    store_strongest(four, False, y, winner, place + c, some, lanes)
+                    store_strongest(four, False, y, winner, place + c, lanes)
                 place += C
 
 

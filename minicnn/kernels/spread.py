@@ -35,10 +35,10 @@ def spread(
 ) -> None:
     """Add ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[f, kh, q]``.
 
-    The loop nest is n, oh, block of (kh, q), ow, f, and then ow, kh, q, where q counts the R = KW·C
-    numbers of a row of the window. Six pixels and one vector of a window's numbers are a tile of
-    the product. An image with its padding is summed in a place of its own, which stays in the
-    second-level cache, and copied without it.
+    The loop nest is n, block of pixels, block of (kh, q), pixel, f, and then pixel, kh, q, where q
+    counts the R = KW·C numbers of a row of the window. Six pixels and one vector of a window's
+    numbers are a tile of the product. An image with its padding is summed in a place of its own,
+    which stays in the second-level cache, and copied without it.
 
     Parameters
     ----------
@@ -55,26 +55,27 @@ def spread(
         Overwritten.
     image : ndarray (H', W'·C)
         Room for the gradient of one image with its padding.
-    sent : ndarray (OW, blocks·lanes)
-        Room for what a row of dy sends.
+    sent : ndarray (B, blocks·lanes)
+        Room for what a block of pixels sends; B is a multiple of six.
     """
     N, P, _ = dy.shape
     height, row = image.shape
     _, H, width = dx.shape
     lanes = weight.shape[2]
-    M = sent.shape[1]
+    B, M = sent.shape
     for n in range(N):
         clear_row(image, 0, height * row)
-        for oh in range(P // OW):
-            first = n * P + oh * OW
+        for first in range(0, P, B):
+            count = min(B, P - first)
             if lanes == NARROW:
-                _send(dy, first, weight, sent, NARROW)
+                _send(dy, n * P + first, count, weight, sent, NARROW)
             elif lanes == WIDE:
-                _send(dy, first, weight, sent, WIDE)
+                _send(dy, n * P + first, count, weight, sent, WIDE)
             else:
-                _send_widest(dy, first, weight, sent, WIDEST)
-            for ow in range(OW):
-                i, s = oh * down + ow * right, ow * M
+                _send_widest(dy, n * P + first, count, weight, sent, WIDEST)
+            for p in range(count):
+                oh, ow = divmod(first + p, OW)
+                i, s = oh * down + ow * right, p * M
                 for _ in range(KH):
                     _add_row(sent, s, R, image, i)
                     i += row
@@ -84,14 +85,14 @@ def spread(
 
 
 @numba.njit(inline="always")
-def _send(dy: Array, first: int, weight: Array, sent: Array, lanes: int) -> None:
-    """Compute ``sent[ow, m] = Σ_f dy[first + ow, f] · weight[m, f]``."""
-    OW, M = sent.shape
+def _send(dy: Array, first: int, count: int, weight: Array, sent: Array, lanes: int) -> None:
+    """Compute ``sent[p, m] = Σ_f dy[first + p, f] · weight[m, f]``."""
+    M = sent.shape[1]
     F = dy.shape[2]
     z = fill(dy, 0, lanes)
     for m in range(0, M, lanes):
-        for ow in range(0, OW, 6):
-            i0, i1, i2, i3, i4, i5 = six_from(ow, OW)
+        for p in range(0, count, 6):
+            i0, i1, i2, i3, i4, i5 = six_from(p, count)
             places = (
                 (first + i0) * F,
                 (first + i1) * F,

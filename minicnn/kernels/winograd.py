@@ -116,20 +116,20 @@ def _combined(x: Array, i: int, j: int, sign: int, left: int) -> Vector:
 
 @kernel
 def winograd_products(images: Array, weight: Array, count: int, products: Array) -> None:
-    """Compute ``products[e, t, f] = Σ_c images[e, t, c] · weight[e, f, c]`` for all 16 elements e.
+    """Compute ``products[e, t, f] = Σ_c images[e, t, c] · weight[e, c, f]`` for all 16 elements e.
 
     The loop nest is e, f, t, c: six tiles and one vector of channels are a tile of the product.
 
     Parameters
     ----------
     images : ndarray (16, B, C)
-    weight : ndarray (16, blocks, C, lanes)
+    weight : ndarray (16, blocks·C + 1, lanes)
     count : int
         Tiles that are in use, at most B.
     products : ndarray (16, B, blocks·lanes)
         Overwritten.
     """
-    lanes = weight.shape[3]
+    lanes = weight.shape[2]
     if lanes == NARROW:
         _multiply(images, weight, count, products, NARROW)
     elif lanes == WIDE:
@@ -141,11 +141,11 @@ def winograd_products(images: Array, weight: Array, count: int, products: Array)
 @numba.njit(inline="always")
 def _multiply(images: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
     _, B, C = images.shape
-    Fp = products.shape[2]
+    Fp, plane = products.shape[2], weight.shape[1] * lanes
     z = fill(images, 0, lanes)
     for e in range(16):
         for f in range(0, Fp, lanes):
-            w = (e * Fp + f) * C
+            w = e * plane + f * C
             for t in range(0, count, 6):
                 i0, i1, i2, i3, i4, i5 = six_from(t, count)
                 b = e * B
@@ -204,7 +204,7 @@ def winograd_forward(
     ----------
     x : ndarray (N, H, W, C)
         With at least two more rows and columns than the output, itself rounded up to even.
-    weight : ndarray (16, blocks, C, lanes)
+    weight : ndarray (16, blocks·C + 1, lanes)
         From `winograd_weights`.
     bias : ndarray (F,)
     y : ndarray (N, OH, OW, F)
@@ -259,7 +259,7 @@ def winograd_pooled_forward(
     ----------
     x : ndarray (N, H, W, C)
         With at least two more rows and columns than the part of the output that the pool takes.
-    weight : ndarray (16, blocks, C, lanes)
+    weight : ndarray (16, blocks·C + 1, lanes)
         From `winograd_weights`.
     bias : ndarray (F,)
     relu : bool
@@ -284,7 +284,7 @@ def winograd_pooled_forward(
                 b = load_some(bias, f, F - f)
                 four = _outputs(products, t * Fp + f, B * Fp, b)
                 place = (first + t) * F + f
-                store_strongest(four, relu, y, winner, place, F - f, NARROW)
+                store_strongest(four, relu, y, winner, place, NARROW)
 
 
 _multiply_widest = only_if_widest(_multiply)

@@ -78,7 +78,7 @@ def winograd_products_gradient(
     gradients : ndarray (16, B, Fp)
     count : int
         Tiles that are in use, at most B.
-    dweight : ndarray (16, C, Fp)
+    dweight : ndarray (16, C + 1, Fp)
         Updated.
     lanes : int
         Of a tile, from `minicnn.kernels.machine`.
@@ -100,7 +100,7 @@ def _correlate(images: Array, gradients: Array, count: int, dweight: Array, lane
         for c in range(0, C, 6):
             c0, c1, c2, c3, c4, c5 = six_from(c, C)
             numbers = (base + c0, base + c1, base + c2, base + c3, base + c4, base + c5)
-            k = e * C
+            k = e * dweight.shape[1]
             places = (
                 (k + c0) * Fp,
                 (k + c1) * Fp,
@@ -126,7 +126,7 @@ def winograd_weight_gradient(
     x : ndarray (N, H, W, C)
         As for `winograd_forward`.
     dy : ndarray (N, OH, OW, F)
-    dtransformed : ndarray (16, C, Fp)
+    dtransformed : ndarray (16, C + 1, Fp)
         Updated; `winograd_weights_gradient` makes dweight of it.
     images : ndarray (16, B, C)
         Room for a block of tiles.

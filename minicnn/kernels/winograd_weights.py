@@ -24,15 +24,15 @@ def winograd_weights(weight: Array, transformed: Array) -> None:
     Parameters
     ----------
     weight : ndarray (3, 3, C, F)
-    transformed : ndarray (16, blocks, C, lanes)
-        Overwritten; filled up with zeros.
+    transformed : ndarray (16, blocks·C + 1, lanes)
+        Overwritten, but for the last row of each: blocks of channels, filled up with zeros.
     """
     _, _, C, F = weight.shape
-    _, blocks, _, lanes = transformed.shape
+    _, rows, lanes = transformed.shape
     s = C * F  # from one of the nine weights to the next
-    plane = blocks * C * lanes  # from one of the sixteen to the next
+    plane = rows * lanes  # from one of the sixteen to the next
     for c in range(C):
-        for f in range(0, blocks * lanes, NARROW):
+        for f in range(0, rows // C * lanes, NARROW):
             i, left = c * F + f, max(0, F - f)
             a = _filter(weight, i, 3 * s, left)  # the first column, (4,)
             b = _filter(weight, i + s, 3 * s, left)
@@ -75,13 +75,13 @@ def winograd_weights_gradient(dtransformed: Array, dweight: Array) -> None:
 
     Parameters
     ----------
-    dtransformed : ndarray (16, C, Fp)
+    dtransformed : ndarray (16, C + 1, Fp)
     dweight : ndarray (3, 3, C, F)
         Overwritten.
     """
-    _, C, Fp = dtransformed.shape
-    F = dweight.shape[3]
-    plane, s = C * Fp, C * F
+    _, rows, Fp = dtransformed.shape
+    _, _, C, F = dweight.shape
+    plane, s = rows * Fp, C * F
     for c in range(C):
         for f in range(0, F, NARROW):
             i = c * Fp + f

@@ -11,6 +11,7 @@ from minicnn.shapes import FloatArray, Window
 # summed: all channels of dy, and of x a line or two at a time.
 BLOCK_BYTES = 32 * 1024
 NUMBERS_OF_X = 32
+BLOCK_OF_PIXELS = 24  # that are spread at once: four tiles of six
 FEWEST_PIXELS = 16  # or to load and store the sums takes too long
 
 
@@ -197,7 +198,7 @@ def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -
     image = memory.empty((height, width * C), dy.dtype)
     dx = memory.empty((N, H, W, C), dy.dtype)
     row = width * C
-    sent = memory.empty((OW, len(columns) * lanes), dy.dtype)
+    sent = memory.empty((BLOCK_OF_PIXELS, len(columns) * lanes), dy.dtype)
     kernels.spread(
         dy.reshape(N, OH * OW, F),
         columns,

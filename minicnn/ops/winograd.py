@@ -9,8 +9,9 @@ from minicnn.ops import arrays, direct
 from minicnn.shapes import FloatArray, Window
 
 # As many tiles as this are under way at once: each transformed weight that is loaded serves them
-# all. There is room for one more, which is not used: with an odd number the sixteen parts of the
-# transforms do not lie a power of two apart, where they would drive each other out of the cache.
+# all. There is room for one more, which is not used, and for one more row of the weights: with an
+# odd number the sixteen parts of the transforms do not lie a power of two apart, where they would
+# drive each other out of the cache.
 BLOCK = 48
 # Of fewer channels the transforms take longer than the multiplications that they save.
 FEWEST_CHANNELS = 16
@@ -82,7 +83,7 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     """
     C, F = x.shape[3], dy.shape[3]
     lanes = kernels.lanes_for(F)
-    dtransformed = memory.zeros((16, C, arrays.rounded(F, lanes)), x.dtype)
+    dtransformed = memory.zeros((16, C + 1, arrays.rounded(F, lanes)), x.dtype)
     images, gradients = memory.several(room(C, F, x.dtype)[1:])
     source = arrays.padded(x, _even(window))
     kernels.winograd_weight_gradient(source, dy, dtransformed, images, gradients, lanes)
@@ -121,12 +122,12 @@ def room(C: int, F: int, dtype: DTypeLike) -> tuple[Request, Request, Request]:
     Returns
     -------
     transformed, images, products : request
-        For arrays (16, blocks, C, lanes), (16, B, C) and (16, B, blocks·lanes).
+        For arrays (16, blocks·C + 1, lanes), (16, B, C) and (16, B, blocks·lanes).
     """
     lanes, B = kernels.lanes_for(F), BLOCK + 1
     blocks = -(-F // lanes)
     return (
-        ((16, blocks, C, lanes), dtype),
+        ((16, blocks * C + 1, lanes), dtype),
         ((16, B, C), dtype),
         ((16, B, blocks * lanes), dtype),
     )

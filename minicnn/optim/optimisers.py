@@ -197,7 +197,7 @@ class Adam:
             number(1 - self.beta1),
             number(self.beta2),
             number(1 - self.beta2),
-            number(sqrt(1 - self.beta2**t)),
+            number(1 / sqrt(1 - self.beta2**t)),
             number(self.epsilon),
         )
 
