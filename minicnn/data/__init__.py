@@ -4,14 +4,17 @@ from minicnn.data.augment import Augment
 from minicnn.data.idx import read_idx, read_images_and_labels
 from minicnn.data.images import BlankImageError, ImageError, to_mnist
 from minicnn.data.mnist import ImageDataset, MnistUnavailableError, load_mnist
+from minicnn.data.page import FoundDigit, find_digits
 from minicnn.data.sample import load_mnist_sample
 
 __all__ = [
     "Augment",
     "BlankImageError",
+    "FoundDigit",
     "ImageDataset",
     "ImageError",
     "MnistUnavailableError",
+    "find_digits",
     "load_mnist",
     "load_mnist_sample",
     "read_idx",
