@@ -1,0 +1,221 @@
+"""examples/recognize.py: pictures in, what is written in them out."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import draw_digits
+import numpy as np
+import pytest
+import recognize
+import train_mnist
+from PIL import Image
+
+import minicnn
+from minicnn import Augment, Dense, Flatten, FoundDigit, Sequential
+
+DIGITS = draw_digits.FOLDER
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="the reference CNN takes hours without JIT"
+)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    """A model that has seen the embedded sample three times."""
+    data = minicnn.load_mnist_sample()
+    model = train_mnist.reference_cnn(0)
+    minicnn.fit(
+        model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
+        augment=Augment.digits(), progress=False,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("model") / "model.npz"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty current folder and an empty cache."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(recognize, "KEPT", tmp_path / "cache" / "digits.npz")
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with two good pictures, three bad files, a hidden one and a folder."""
+    folder = tmp_path / "mixed"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("7_crossed.jpg", "90210_postcode.jpg"):
+        shutil.copy(DIGITS / name, folder)
+    (folder / "list.txt").write_text("not a picture")
+    (folder / "cut.png").write_bytes((DIGITS / "3_thick-marker.png").read_bytes()[:900])
+    Image.new("L", (50, 50), 255).save(folder / "blank.png")
+    (folder / ".hidden").write_bytes(b"")
+    return folder
+
+
+def test_a_table_with_a_row_for_each_file_and_errors_beside_it(model_file, mixed, capsys):
+    assert recognize.main([str(mixed), "--model", str(model_file)]) == 1
+    out, err = capsys.readouterr()
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["file", "read", "confidence", "second", "guess"]
+    assert [row[:2] for row in rows[1:]] == [
+        ["7_crossed.jpg", "7"], ["90210_postcode.jpg", "90210"],
+    ]  # fmt: skip
+    assert [line.split(":")[0] for line in err.splitlines()] == ["error"] * 3
+    assert all(name in err for name in ("list.txt", "cut.png", "blank.png"))
+    assert "nothing is drawn" in err
+    assert "Traceback" not in err
+
+
+def test_json_holds_the_errors_too_and_stands_alone(model_file, mixed, capsys):
+    assert recognize.main([str(mixed), "--json", "--model", str(model_file)]) == 1
+    out, err = capsys.readouterr()
+    assert err == ""
+    results = {Path(result["file"]).name: result for result in json.loads(out)}
+    assert len(results) == 5
+    assert "nothing is drawn" in results["blank.png"]["error"]
+    number = results["90210_postcode.jpg"]
+    assert number["read"] == ["90210"]
+    assert [digit["digit"] for digit in number["digits"]] == list("90210")
+    assert 0 < number["second_confidence"] < number["confidence"] <= 1
+    lefts = [digit["box"][0] for digit in number["digits"]]
+    assert lefts == sorted(lefts)
+
+
+def test_all_read_is_exit_status_0_and_the_figure_is_drawn(model_file, tmp_path, capsys):
+    names = ["1_white-on-black.png", "6_16-bit.png", "2_transparent.png", "38065_mnist-line.png"]
+    target = tmp_path / "seen.png"
+    files = [str(DIGITS / name) for name in names]
+    assert recognize.main([*files, "--model", str(model_file), "--show", str(target)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == names
+    with Image.open(target) as figure:
+        assert min(figure.size) > 300
+
+
+def test_a_figure_has_a_limit_and_says_so(model_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recognize, "MOST_SHOWN", 2)
+    flags = ["--model", str(model_file), "--show", str(tmp_path / "seen.png")]
+    assert recognize.main([str(DIGITS / "38065_mnist-line.png"), *flags]) == 0
+    assert "shows the first 2 of 5 digits" in capsys.readouterr().err
+
+
+def test_of_a_number_the_least_sure_digit_makes_the_second_guess():
+    likely = np.full((3, 10), 0.001)
+    likely[0, [1, 7]] = 0.9, 0.05
+    likely[1, [4, 9]] = 0.6, 0.3
+    likely[2, [0, 6]] = 0.99, 0.0
+    found = [FoundDigit((0, 0, 1, 1), np.zeros((28, 28), np.uint8), line) for line in (0, 0, 1)]
+    reading = recognize.Reading(Path("a.png"), found, likely, list("0123456789"))
+    (first, sure), (second, less) = reading.guesses()
+    assert (first, second) == ("14/0", "19/0")
+    assert sure == pytest.approx(0.9 * 0.6 * 0.99)
+    assert less == pytest.approx(0.9 * 0.3 * 0.99)
+
+
+def test_the_newest_sound_model_of_the_current_folder_reads(model_file, capsys):
+    for age, name in enumerate(("new.npz", "old.npz")):
+        shutil.copy(model_file, name)
+        os.utime(name, (1000 - age, 1000 - age))
+    np.savez("newer_but_no_model.npz", a=np.zeros(3))
+    Sequential([Flatten(), Dense(3)], input_shape=(28, 28, 1)).save("three_classes.npz")
+    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 0
+    assert capsys.readouterr().err == "reading with new.npz\n"
+
+
+def test_without_a_model_one_is_trained_and_kept(model_file, capsys, monkeypatch):
+    trained = []
+
+    def stand_in(argv):
+        sys.stdout.write("what training prints\n")
+        trained.append(argv[:2])
+        shutil.copy(model_file, argv[2])
+        return 0
+
+    monkeypatch.setattr(recognize, "train_mnist", stand_in)
+    for _ in range(2):
+        assert recognize.main([str(DIGITS / "1_white-on-black.png"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["read"] == ["1"]
+    assert trained == [["--augment", "--save"]]
+    assert recognize.KEPT.exists()
+
+
+def test_a_model_that_cannot_be_kept_reads_all_the_same(model_file, capsys, monkeypatch):
+    recognize.KEPT.parent.write_text("a file where the folder should be")
+    monkeypatch.setattr(
+        recognize, "train_mnist", lambda argv: bool(shutil.copy(model_file, argv[2])) - 1
+    )
+    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 0
+    err = capsys.readouterr().err
+    assert "no saved model was found: training one" in err
+    assert "it cannot be kept in" in err
+
+
+@pytest.mark.parametrize(("status", "wanted"), [(2, 2), (130, 130)])
+def test_a_training_that_fails_or_is_stopped_ends_the_program(monkeypatch, status, wanted):
+    monkeypatch.setattr(recognize, "train_mnist", lambda argv: status)
+    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == wanted
+
+
+def test_a_model_of_something_else_is_refused(capsys):
+    Sequential([Flatten(), Dense(10)], input_shape=(8, 8, 1)).save("small.npz")
+    assert recognize.main([str(DIGITS), "--model", "small.npz"]) == 2
+    assert "small.npz takes (8, 8, 1) and tells (10,) apart" in capsys.readouterr().err
+    assert recognize.main([str(DIGITS), "--model", "none.npz"]) == 2
+    assert "none.npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "the following arguments are required: IMAGE_OR_FOLDER"),
+        (["a.png", "--show", "no/such/folder/a.png"], "--show: there is no folder "),
+        (["a.png", "--show", "a.xyz"], "--show: a.xyz must end in .png, .pdf or .svg"),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(flags, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        recognize.main(flags)
+    assert message in capsys.readouterr().err
+
+
+def test_an_empty_folder_and_a_missing_file_are_errors(model_file, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert recognize.main([str(tmp_path / "empty"), "--model", str(model_file)]) == 1
+    assert "there are no files" in capsys.readouterr().err
+    assert recognize.main(["missing.png", "--model", str(model_file)]) == 1
+    assert "missing.png does not exist" in capsys.readouterr().err
+
+
+def test_names_cannot_play_tricks_on_the_terminal(model_file, tmp_path, capsys):
+    name = "\x1b[2J\nfake.png"
+    shutil.copy(DIGITS / "1_white-on-black.png", tmp_path / name)
+    assert recognize.main([str(tmp_path / name), "--model", str(model_file)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "?[2J?fake.png" in out
+
+
+def right_files(model_file, capsys):
+    recognize.main([str(DIGITS), "--json", "--model", str(model_file)])
+    results = json.loads(capsys.readouterr().out)
+    return [r["file"] for r in results if r["read"] == [Path(r["file"]).name.split("_")[0]]]
+
+
+@pytest.mark.slow
+def test_most_scans_are_read_after_training_on_the_sample_alone(model_file, capsys):
+    assert len(right_files(model_file, capsys)) >= 36
+
+
+@pytest.mark.slow
+def test_all_scans_are_read_after_training_on_mnist(tmp_path, capsys):
+    if not os.environ.get("MINICNN_DATA"):
+        pytest.skip("MINICNN_DATA is not set, so there is no real MNIST to train on")
+    assert train_mnist.main(["--augment", "--epochs", "5", "--save", str(tmp_path / "m.npz")]) == 0
+    capsys.readouterr()
+    assert len(right_files(tmp_path / "m.npz", capsys)) == len(draw_digits.SCANS)
