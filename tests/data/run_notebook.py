@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "digits.ipynb"
 PICTURES = {
     "confusion-matrix.png": "plots.confusion_matrix(",
-    "own-digits.png": "plots.readings(",
+    "own-digits.png": "titles=names",
 }
 
 
