@@ -104,8 +104,8 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     training.add_argument(
         "--resume",
         action="store_true",
-        help="go on with a training that was stopped; the other flags must be the same (after each "
-        "epoch, --save NAME.npz keeps a checkpoint in NAME.checkpoint.npz)",
+        help="go on with a training that was stopped; data and training flags must be the same "
+        "(after each epoch, --save NAME.npz keeps a checkpoint in NAME.checkpoint.npz)",
     )
     parser.add_argument(
         "--model",

@@ -114,7 +114,7 @@ def test_without_mnist_the_sample_is_used_and_that_is_said(tmp_path):
 
 # Small batches make epochs long; patience and a share of 0.2 take the best of some weights.
 EVERYTHING = [
-    "--augment", "--epochs", "8", "--batch-size", "10", "--validation", "0.2", "--patience", "6",
+    "--augment", "--epochs", "6", "--batch-size", "10", "--validation", "0.2", "--patience", "5",
     "--schedule", "one-cycle", "--seed", "5",
 ]  # fmt: skip
 
@@ -161,7 +161,7 @@ def test_the_model_is_saved_with_the_facts_of_its_training(never_stopped):
     assert results["augment"].startswith("Augment(rotation=")
     assert results["schedule"] == "one_cycle"
     assert (results["train_images"], results["validation_images"]) == (400, 80)
-    assert (results["patience"], results["seed"], results["resumed"]) == (6, 5, False)
+    assert (results["patience"], results["seed"], results["resumed"]) == (5, 5, False)
     losses = results["history"]["val_loss"]
     assert results["best_epoch"] == 1 + losses.index(min(losses))
     assert sorted(path.name for path in kept.iterdir()) == ["model.npz", "plots", "r.json"]
@@ -201,18 +201,18 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_weights_of_one_never_stopped(
 ):
     save, results = tmp_path / "model.npz", tmp_path / "r.json"
     flags = [*EVERYTHING, "--save", save]
-    process = start(folder, *flags, "--threads", 2, until="Epoch 2/8")
+    process = start(folder, *flags, "--threads", 2, until="Epoch 2/6")
     process.kill()
     assert process.wait() == -signal.SIGKILL
     process.communicate()
     checkpoint = tmp_path / "model.checkpoint.npz"
     done = epochs_in(checkpoint)
-    assert 2 <= done < 8
+    assert 2 <= done < 6
     assert [path for path in tmp_path.iterdir() if path.suffix != ".part"] == [checkpoint]
 
     again = run("--data-dir", folder, *flags, "--resume", "--threads", 3, "--results", results)
     assert again.returncode == 0, again.stderr
-    assert f"Going on after epoch {done} of 8, from {checkpoint}" in again.stdout
+    assert f"Going on after epoch {done} of 6, from {checkpoint}" in again.stdout
     found, wanted = json.loads(results.read_text()), never_stopped[0]
     assert found["weights_sha256"] == wanted["weights_sha256"]
     assert found["history"] == wanted["history"]
@@ -231,7 +231,7 @@ def test_killed_at_any_moment_again_and_again_gives_the_same_weights(
     rng, kills = np.random.default_rng(0), 0
     while not results.exists():
         resume = ["--resume"] if checkpoint.exists() else []
-        process = start(folder, *flags, *resume, until="Going on" if resume else "Epoch 1/8")
+        process = start(folder, *flags, *resume, until="Going on" if resume else "Epoch 1/6")
         time.sleep(rng.uniform(0, 1))
         process.kill()
         process.communicate()
@@ -245,7 +245,7 @@ def test_killed_at_any_moment_again_and_again_gives_the_same_weights(
 def test_ctrl_c_says_by_which_command_the_training_goes_on(never_stopped, folder, tmp_path):
     save, results = tmp_path / "my model.npz", tmp_path / "r.json"
     flags = [*EVERYTHING, "--save", save, "--results", results]
-    process = start(folder, *flags, until="Epoch 1/8")
+    process = start(folder, *flags, until="Epoch 1/6")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
