@@ -1,19 +1,24 @@
 """People's own pictures, brought into MNIST's form."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from strokes import Hand, digit_strokes, draw
 
 import minicnn
-from minicnn import BlankImageError, ImageError, to_mnist
-from minicnn.data.ink import connected_components
+from minicnn import BlankImageError, ImageError, kernels, to_mnist
+from minicnn.data import images
+from minicnn.data.field import THINNEST, WIDEST, _fine, _stroke_width, fit_to_field
+from minicnn.data.ink import connected_components, find_ink
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return minicnn.load_mnist_sample().test_images[:40]
+    return minicnn.load_mnist_sample().test_images[[0, 3, 8, 13, 21, 26, 34, 47]]
 
 
 def on_canvas(digit, top, left, H=80, W=90):
@@ -22,16 +27,35 @@ def on_canvas(digit, top, left, H=80, W=90):
     return canvas
 
 
+def five(side=100, pen=8.0, *, digit=5, form="one", **options):
+    """Draw a 5, 70 % of the canvas high; 255 is ink."""
+    strokes = digit_strokes(digit, np.random.default_rng(0), form=form, hand=Hand())
+    return draw(strokes, (side, side), height=0.7 * side, pen=pen, **options)
+
+
 def is_in_mnists_form(image):
     ink = np.argwhere(image)
     middle = [(np.arange(28) * image.sum(axis=1 - axis)).sum() / image.sum() for axis in (0, 1)]
-    return (
-        image.dtype == np.uint8
-        and image.shape == (28, 28)
-        and image.max() == 255
-        and all(13.5 <= m <= 14.5 for m in middle)
-        and max(np.ptp(ink, axis=0) + 1) == 20
-    )
+    assert image.dtype == np.uint8
+    assert image.shape == (28, 28)
+    assert image.max() == 255
+    assert all(abs(m - 14) < 0.5 + 1e-9 for m in middle)
+    assert max(np.ptp(ink, axis=0) + 1) == 20
+    return True
+
+
+def difference(a, b):
+    """Return the mean difference of two results in levels of brightness."""
+    return np.abs(a.astype(int) - b).mean()
+
+
+def png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+# ---------------------------------------------------------------- MNIST's form
 
 
 def test_where_the_digit_lies_makes_no_difference(digits):
@@ -39,6 +63,7 @@ def test_where_the_digit_lies_makes_no_difference(digits):
         first = to_mnist(on_canvas(digit, 0, 0))
         assert is_in_mnists_form(first)
         assert np.array_equal(first, to_mnist(on_canvas(digit, 31, 52)))
+        assert np.array_equal(first, to_mnist(on_canvas(digit, 52, 1)))
 
 
 def test_black_on_white_is_white_on_black(digits):
@@ -47,26 +72,256 @@ def test_black_on_white_is_white_on_black(digits):
         assert np.array_equal(to_mnist(canvas), to_mnist(255 - canvas))
 
 
+def test_an_mnist_image_comes_back_nearly_as_it_is(digits):
+    same = [difference(to_mnist(digit), digit) for digit in digits]
+    assert np.median(same) < 1
+    assert np.quantile(same, 0.8) < 6  # the rest have strokes thinner or wider than most
+
+
+@pytest.mark.parametrize("side", [28, 60, 150, 700])
+@pytest.mark.parametrize("share", [0.02, 0.04, 0.1, 0.15])
+def test_any_pen_on_any_canvas_gives_nearly_the_same_five(side, share):
+    pen = max(1.0, side * share)
+    result = to_mnist(255 - five(side, pen, soft=side < 100))
+    assert is_in_mnists_form(result)
+    three = difference(result, to_mnist(255 - five(digit=3, form="flat")))
+    assert difference(result, to_mnist(255 - five())) < (0.7 if share < 0.1 else 0.9) * three
+    width = _stroke_width(_fine(result[result.any(1)][:, result.any(0)] / np.float32(255))) / 8
+    assert THINNEST - 0.4 < width < WIDEST + 0.4
+
+
+def test_a_change_of_width_leaves_the_rest_alone():
+    bar = np.zeros((200, 60), np.float32)
+    bar[:, 28:32] = 1
+    result = fit_to_field(bar)  # 4 of 200 pixels: 0.4 of 20
+    assert is_in_mnists_form(result)
+    rows = result[result.any(axis=1)]
+    assert (rows[3:-3] == rows[10]).all()
+    assert rows[10].sum() / 255 == pytest.approx(THINNEST, abs=0.3)
+
+
+def test_some_pixels_in_a_row_are_enough():
+    assert is_in_mnists_form(fit_to_field(np.ones((6, 1), np.float32)))
+
+
+def test_a_line_from_edge_to_edge_is_ink_and_not_printed_paper():
+    bar = np.full((60, 40), 255, np.uint8)
+    bar[:, 18:22] = 0
+    assert is_in_mnists_form(to_mnist(bar))
+
+
+def test_ink_that_narrowing_would_take_away_is_left_as_it_was():
+    # A mean width of 7 pixels comes from the block; the hair would vanish, and the block as well
+    # if it were gone through twice.
+    block = np.zeros((40, 40), np.float32)
+    block[:, :20] = 1
+    block[20, 20:] = 1
+    assert is_in_mnists_form(fit_to_field(block))
+
+
+# ---------------------------------------------------------------- media
+
+
+def test_what_is_transparent_shows_paper():
+    ink = five()
+    plain = to_mnist(255 - ink)
+    for level in (0, 255):  # white ink, or a shape that is in the alpha channel alone
+        rgba = np.dstack([np.full((100, 100, 3), level, np.uint8), ink])
+        assert difference(to_mnist(rgba), plain) < 1
+        assert difference(to_mnist(png(Image.fromarray(rgba))), plain) < 1
+    grey_alpha = Image.merge("LA", [Image.new("L", (100, 100)), Image.fromarray(ink)])
+    assert difference(to_mnist(grey_alpha), plain) < 1
+
+
+def test_yellow_on_white_is_seen():
+    cover = five()[..., None] / 255
+    yellow = np.rint(255 - cover * [0, 0, 255]).astype(np.uint8)
+    assert difference(to_mnist(yellow), to_mnist(255 - five())) < 2
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "HSV", "I;16", "I", "F", "LAB"])
+def test_every_mode_of_a_picture_is_understood(mode):
+    grey = Image.fromarray(255 - five(soft=False))
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    elif mode == "LAB":
+        picture = Image.merge("LAB", [grey, *[Image.new("L", grey.size, 128)] * 2])
+    else:
+        picture = grey.convert("RGB").convert(mode) if mode == "HSV" else grey.convert(mode)
+    assert picture.mode == mode
+    assert difference(to_mnist(picture), to_mnist(grey)) < 1
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint16, np.float32, np.float64])
+def test_every_dtype_of_an_array_is_understood(dtype):
+    ink = five(soft=False)
+    array = {np.bool_: ink > 0, np.uint16: ink * np.uint16(257)}.get(dtype, ink / dtype(255))
+    assert array.dtype == dtype
+    assert np.array_equal(to_mnist(array), to_mnist(ink))
+    assert np.array_equal(to_mnist(array[:, :, None]), to_mnist(ink))
+
+
+def test_files_are_turned_upright_as_their_exif_entry_says(tmp_path):
+    upright = Image.fromarray(255 - five())
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    upright.rotate(-90).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(to_mnist(tmp_path / "turned.png"), to_mnist(upright))
+
+
+def test_of_several_frames_the_first_counts(tmp_path):
+    first, second = (Image.fromarray(255 - five(pen=pen)) for pen in (8, 20))
+    first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
+    assert difference(to_mnist(str(tmp_path / "two.gif")), to_mnist(first)) < 1
+
+
+def shade(side):
+    """Return light from the left, and a shadow with an edge over one half."""
+    x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side))
+    return (1 - 0.3 * x) * np.where(x + 0.2 * y > 0.6, 0.6, 1.0)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("board", [False, True])
+def test_a_photo_with_a_shadow_reads_like_a_drawing(lines, board):
+    rng = np.random.default_rng(1)
+    sheet = np.full((300, 300), 230.0)
+    if lines:
+        sheet[::30] = sheet[:, ::30] = 170
+    cover = five(300, 14) / 255
+    scene = (sheet * (1 - cover) + 40 * cover) * shade(300)
+    scene = 255 - 0.8 * scene if board else scene
+    noisy = np.clip(scene + rng.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noisy).save(file, "JPEG", quality=70)
+    result = to_mnist(file.getvalue())
+    assert is_in_mnists_form(result)
+    assert difference(result, to_mnist(255 - five(300, 14))) < 9
+
+
+def test_the_edge_of_a_table_is_no_part_of_the_digit():
+    rng = np.random.default_rng(2)
+    scene = (230 - 190 * (five(300, 14) / 255)) * shade(300)
+    scene[:, :12] = 30
+    photo = np.clip(scene + rng.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
+    assert difference(to_mnist(photo), to_mnist(255 - five(300, 14))) < 9
+
+
+def test_a_large_photo_is_made_smaller_first():
+    rng = np.random.default_rng(3)
+    scene = np.full((900, 1700), 200.0)
+    scene[300:600, 800:860] = 50
+    found = find_ink(np.clip(scene + rng.normal(0, 4, scene.shape), 0, 255).astype(np.uint8))
+    assert not found.even
+    assert found.scale == 3
+    assert found.mask.shape == (300, 567)
+    assert found.mask[150, 276]
+
+
+def test_specks_are_dropped_and_parts_are_kept():
+    canvas = np.zeros((100, 100), np.uint8)
+    canvas[20:80, 45:52] = 255
+    alone = to_mnist(canvas)
+    canvas[90, 90] = canvas[2, 3] = 255
+    assert np.array_equal(to_mnist(canvas), alone)
+    canvas[10:14, 45:80] = 255  # the bar of a 5 that does not touch the rest
+    assert not np.array_equal(to_mnist(canvas), alone)
+
+
+def test_a_frame_around_the_sheet_is_not_read():
+    ink = 255 - five()
+    framed = np.zeros((120, 120), np.uint8)
+    framed[10:110, 10:110] = ink
+    assert np.array_equal(to_mnist(framed), to_mnist(ink))
+
+
 def test_blank_pictures_say_so():
-    for level in (0, 90, 255):
+    rng = np.random.default_rng(0)
+    noise = rng.normal(200, 5, (300, 300)).clip(0, 255).astype(np.uint8)
+    blank = [np.full((50, 40), level, np.uint8) for level in (0, 90, 255)]
+    for picture in [*blank, noise, np.ones((1, 1), np.uint8)]:
         with pytest.raises(BlankImageError, match="nothing is drawn"):
-            to_mnist(np.full((50, 40), level, np.uint8))
+            to_mnist(picture)
+
+
+# ---------------------------------------------------------------- what is refused
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     path = tmp_path / "digit.png"
+    with pytest.raises(FileNotFoundError, match=r"digit\.png does not exist"):
+        to_mnist(path)
     path.write_bytes(b"no picture")
-    with pytest.raises(ImageError, match=r"digit\.png is not a picture"):
+    with pytest.raises(ImageError, match=r"digit\.png is not a picture that can be read \(PNG"):
         to_mnist(path)
+    path.write_bytes(b"")
+    with pytest.raises(ImageError, match=r"digit\.png: the file is empty"):
+        to_mnist(path)
+    with pytest.raises(ImageError, match="is a folder or a device"):
+        to_mnist(tmp_path)
 
 
-def test_a_file_cut_short_is_named(tmp_path, digits):
-    file = io.BytesIO()
-    Image.fromarray(digits[0]).resize((200, 200)).save(file, "PNG")
+def test_every_way_of_cutting_a_file_short_is_an_error_that_names_it(tmp_path):
     path = tmp_path / "digit.png"
-    path.write_bytes(file.getvalue()[:-900])
-    with pytest.raises(ImageError, match=r"digit\.png is damaged"):
+    whole = png(Image.fromarray(five(40, 4)))
+    for size in range(1, len(whole) - 32, 7):  # after that only checksums and an end mark lack
+        path.write_bytes(whole[:size])
+        with pytest.raises(ImageError, match=r"digit\.png"):
+            to_mnist(path)
+
+
+def test_a_file_that_would_take_all_memory_is_refused_before_it_is_decoded():
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    for W, H in ((9000, 9000), (100_000, 100_000)):
+        header = struct.pack(">IIBBBBB", W, H, 8, 0, 0, 0, 0)
+        bomb = (
+            b"\x89PNG\r\n\x1a\n"
+            + chunk(b"IHDR", header)
+            + chunk(b"IDAT", b"")
+            + chunk(b"IEND", b"")
+        )
+        with pytest.raises(ImageError, match=r"bytes.*pixels"):
+            to_mnist(bomb)
+
+
+def test_large_files_and_arrays_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "digit.png"
+    path.write_bytes(png(Image.fromarray(five())))
+    monkeypatch.setattr(images, "MAX_BYTES", 100)
+    with pytest.raises(ImageError, match=r"digit\.png has \d+ bytes; pictures may have 100"):
         to_mnist(path)
+    with pytest.raises(ImageError, match=r"bytes has \d+ bytes; pictures may have 100"):
+        to_mnist(path.read_bytes())
+    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+    with pytest.raises(ImageError, match=r"array \(10, 10\) of uint8.*99 pixels"):
+        to_mnist(np.zeros((10, 10), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("array", "match"),
+    [
+        (np.zeros((3, 4, 2), np.uint8), r"array \(3, 4, 2\).*wanted is \(H, W\)"),
+        (np.zeros((0, 4), np.uint8), r"wanted is \(H, W\)"),
+        (np.zeros((4, 4), np.int64), "dtype must be uint8, uint16, bool or float"),
+        (np.full((4, 4), 200.0), r"floats must lie in 0\.\.1"),
+        (np.full((4, 4), np.nan), r"floats must lie in 0\.\.1"),
+    ],
+)
+def test_arrays_that_are_no_pictures_are_refused(array, match):
+    with pytest.raises(ImageError, match=match):
+        to_mnist(array)
+
+
+def test_what_is_no_source_of_a_picture_is_refused():
+    with pytest.raises(TypeError, match="image must be a path, bytes, a Pillow image or an array"):
+        to_mnist(5)
+
+
+# ---------------------------------------------------------------- the kernels
 
 
 def test_components_hang_together_by_corners_too():
@@ -86,3 +341,48 @@ def test_components_hang_together_by_corners_too():
     )
     assert found.boxes.tolist() == [[0, 0, 2, 3], [0, 4, 3, 6], [3, 0, 4, 2]]
     assert found.areas.tolist() == [3, 3, 2]
+
+
+def flooded(mask):
+    """Label a mask by flooding one piece after another."""
+    labels = np.zeros(mask.shape, int)
+    for seed in np.argwhere(mask):
+        if not labels[tuple(seed)]:
+            fresh, todo = labels.max() + 1, [tuple(seed)]
+            while todo:
+                i, j = todo.pop()
+                if (
+                    0 <= i < len(mask)
+                    and 0 <= j < mask.shape[1]
+                    and mask[i, j]
+                    and not labels[i, j]
+                ):
+                    labels[i, j] = fresh
+                    todo += [(i + a, j + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    return labels
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 1.0])
+def test_components_are_those_that_flooding_finds(share):
+    rng = np.random.default_rng(4)
+    for H, W in ((1, 9), (9, 1), (13, 17), (24, 11)):
+        mask = rng.random((H, W)) < share
+        wanted = flooded(mask)
+        found = connected_components(mask)
+        assert np.array_equal(found.labels, wanted)
+        for index, (top, left, bottom, right) in enumerate(found.boxes):
+            pixels = np.argwhere(wanted == index + 1)
+            assert (pixels.min(axis=0) == (top, left)).all()
+            assert (pixels.max(axis=0) == (bottom - 1, right - 1)).all()
+            assert len(pixels) == found.areas[index]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8, 0.97, 1.0])
+def test_distances_are_those_that_comparing_all_pixels_finds(share):
+    inside = np.random.default_rng(5).random((11, 14)) < share
+    column, found = np.empty(inside.shape, np.int64), np.empty(inside.shape, np.int64)
+    kernels.squared_distances(inside, column, found)
+    around = np.pad(inside, 1)
+    outside = np.argwhere(~around)
+    for i, j in np.ndindex(*inside.shape):
+        assert found[i, j] == ((outside - (i + 1, j + 1)) ** 2).sum(axis=1).min()

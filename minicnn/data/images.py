@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO")
 MAX_BYTES = 64 * 1024**2
 MAX_PIXELS = 64_000_000  # 8000 × 8000
-SPECK = 0.02  # a piece with less than this share of the ink is no part of a digit
+SPECK = 0.02  # a piece smaller than this share of the largest is no part of a digit
+NEAR = 0.4  # nor is one that lies further from it than this share of its longer side
 
 ImageSource = Any  # path, bytes, Pillow image or array
 
@@ -59,17 +60,29 @@ def to_mnist(image: ImageSource) -> NDArray[np.uint8]:
         If nothing is drawn on it.
     """
     name, grey = read_grey(image)
-    ink = _keep_digit(find_ink(grey))
+    ink = find_ink(grey)
     if not ink.mask.any():
         raise BlankImageError(f"{name}: nothing is drawn on this picture; draw one digit, darker")
-    return fit_to_field(ink.darkness)
+    return fit_to_field(_keep_digit(ink).darkness)
 
 
 def _keep_digit(ink: Ink) -> Ink:
-    """Drop specks: pieces with hardly any of the ink."""
-    components = connected_components(ink.mask)
-    kept = components.areas >= SPECK * components.areas.sum()
-    mask = np.concatenate([[False], kept])[components.labels]
+    """Keep the pieces of one digit: the largest, and those near it that are more than specks.
+
+    On a photo the largest is looked for among the pieces that do not reach the border, if there are
+    any: the edge of a table or a shadow does, the digit that the photo was taken of does not.
+    """
+    labels, boxes, areas = connected_components(ink.mask)
+    H, W = ink.mask.shape
+    inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < (H, W)).all(axis=1)
+    inside &= areas > SPECK * areas.sum()
+    candidates = inside if not ink.even and inside.any() else areas > 0
+    main = int(np.where(candidates, areas, 0).argmax())
+    top, left, bottom, right = boxes[main]
+    reach = NEAR * max(bottom - top, right - left)
+    gaps = np.maximum(boxes[:, :2] - (bottom, right), (top, left) - boxes[:, 2:])
+    kept = candidates & (gaps <= reach).all(axis=1) & (areas >= SPECK * areas[main])
+    mask = np.concatenate([[False], kept])[labels]
     return ink._replace(darkness=np.where(mask, ink.darkness, np.float32(0)), mask=mask)
 
 

@@ -7,7 +7,7 @@ a photo with a shadow across it all come out the same: 0 is paper, 1 is ink.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,14 @@ Grey = NDArray[np.uint8]
 Darkness = NDArray[np.float32]  # 0 is paper, 1 the darkest ink
 Shades = NDArray[np.uint8]  # the same before it is stretched: 255 is black on white
 Mask = NDArray[np.bool_]
+Value = TypeVar("Value", np.uint8, np.bool_)
 
 EVEN_SHARE = 0.6  # of the border has one brightness, where the paper has one colour
 NOISE = 12  # levels of brightness by which a small JPEG may differ from what was drawn
 LARGE = 800  # longer side to which photos are reduced: averaging takes their noise away
 SMALL = 128  # longer side of the copy on which uneven paper is studied
+MOST = 0.6  # no drawing covers more of its paper than this
+CLEAR = 1.3  # ink on a photo is so many times as dark as what the paper shows by itself
 FAINTEST = 16  # shades; what differs less from the paper is no ink
 
 
@@ -63,9 +66,11 @@ def find_ink(grey: Grey) -> Ink:
     2. Whether ink is darker or brighter than paper.
     3. How dark each pixel is against its paper: ``1 - brightness / paper``.
     4. The threshold half way between the mean paper and the mean ink; or between ink and the
-       darkest that is found along the border, where printed lines and grain are seen.
+       darkest that is found along opposite edges, where printed lines and grain are seen.
     5. Pixels above it are ink. Fainter ones are if they hang together with such a pixel: soft edges
        and weak strokes do, grain of paper does not.
+    6. If most of the picture is "ink" now, it is rather the paper, and what lies around it a frame:
+       then all of this is done again inside the frame.
 
     Parameters
     ----------
@@ -79,20 +84,31 @@ def find_ink(grey: Grey) -> Ink:
     even = _is_even(grey)
     scale = 1 if even else max(1, -(-max(grey.shape) // LARGE))
     shades = _even_shades(grey) if even else _uneven_shades(_smooth(grey, scale))
-    border = _border(shades)
-    grain = 1.4826 * float(np.median(np.abs(border - np.median(border))))
+    shades = shades - np.minimum(shades, np.uint8(np.median(_border(shades))))
     peak = _nth_largest(shades, max(4, max(shades.shape) // 8))
-    if peak < max(FAINTEST, 6 * grain):
+    printed = _printed(shades)
+    if peak < FAINTEST or (not even and peak < CLEAR * printed):
         nothing = np.zeros(shades.shape, np.bool_)
         return Ink(nothing.astype(np.float32), nothing, scale, even)
     sure = _threshold(shades, peak)
-    printed = _nth_largest(border, max(1, border.size // 500))
     if printed < 0.7 * peak:  # else the digit itself reaches the border
         sure = max(sure, (printed + peak) / 2)
     faint = min(max(0.15 * sure, 1.1 * printed), sure)
     mask = _hanging_together(shades, faint, sure)
+    if even and mask.mean() > MOST and not _border(mask).any():
+        return _inside_frame(grey, mask)
     levels = np.minimum(np.arange(256, dtype=np.float32) / np.float32(peak), np.float32(1))
     return Ink(np.where(mask, levels[shades], np.float32(0)), mask, scale, even)
+
+
+def _inside_frame(grey: Grey, paper: Mask) -> Ink:
+    """Find the ink on a sheet that lies in a frame."""
+    rows, columns = (np.flatnonzero(paper.any(axis=axis)) for axis in (1, 0))
+    sheet = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    found = find_ink(grey[sheet])
+    darkness, mask = np.zeros(grey.shape, np.float32), np.zeros(grey.shape, np.bool_)
+    darkness[sheet], mask[sheet] = found.darkness, found.mask
+    return found._replace(darkness=darkness, mask=mask)
 
 
 def connected_components(mask: Mask) -> Components:
@@ -137,7 +153,7 @@ def _runs(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.
 # ---------------------------------------------------------------- paper
 
 
-def _border(picture: Grey) -> Grey:
+def _border(picture: NDArray[Value]) -> NDArray[Value]:
     """Return the pixels along the four edges."""
     k = max(1, min(picture.shape) // 32)
     inner = picture[k:-k]
@@ -216,6 +232,19 @@ def _nth_largest(shades: Shades, n: int) -> float:
     return float(255 - np.searchsorted(from_the_top, min(n, shades.size)))
 
 
+def _printed(shades: Shades) -> float:
+    """Return how dark the paper gets: lines run from edge to edge, and grain is everywhere.
+
+    A digit that reaches one edge, or the table beyond it, is not seen at the edge opposite.
+    """
+    k = max(1, min(shades.shape) // 32)
+    h, w = (n // 8 for n in shades.shape)  # a strip of table on the left is seen in two corners
+    across, down = shades[h : len(shades) - h], shades[:, w : shades.shape[1] - w]
+    edges = (across[:, :k], across[:, -k:]), (down[:k], down[-k:])
+    n = max(1, k * max(shades.shape) // 500)
+    return max(min(_nth_largest(edge, n) for edge in pair) for pair in edges)
+
+
 def _threshold(shades: Shades, peak: float) -> float:
     """Return the shade half way between mean paper and mean ink (Ridler and Calvard, 1978).
 
@@ -225,13 +254,10 @@ def _threshold(shades: Shades, peak: float) -> float:
     counts = np.bincount(shades.ravel(), minlength=256)
     values = np.minimum(np.arange(256), peak)
     level = peak / 2
-    for _ in range(20):
-        ink = values > level
-        means = [float(np.average(values[side], weights=counts[side])) for side in (ink, ~ink)]
-        if abs(sum(means) / 2 - level) < 0.5:
-            break
-        level = sum(means) / 2
-    return level
+    for _ in range(10):  # it settles within a few rounds
+        sides = values > level, values <= level
+        level = sum(counts[side] @ values[side] / max(1, counts[side].sum()) for side in sides) / 2
+    return float(level)
 
 
 def _hanging_together(shades: Shades, faint: float, sure: float) -> Mask:

@@ -37,12 +37,11 @@ def squared_distances(
             column[i, j] = min(column[i, j], steps)
     for i in range(H):
         for j in range(W):
+            # Beyond the picture is not inside, so the search never gets there.
             best = min(column[i, j] ** 2, (j + 1) ** 2, (W - j) ** 2)
             way = 1
             while way * way < best:
-                if way <= j:
-                    best = min(best, way * way + column[i, j - way] ** 2)
-                if j + way < W:
-                    best = min(best, way * way + column[i, j + way] ** 2)
+                best = min(best, way * way + column[i, j - way] ** 2)
+                best = min(best, way * way + column[i, j + way] ** 2)
                 way += 1
             d2[i, j] = best
