@@ -3,17 +3,16 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from minicnn import kernels, memory, shapes
 from minicnn.shapes import FloatArray, IntArray
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
-    """What `softmax_cross_entropy_backward` needs: two arrays of the size of the logits."""
+    """What `softmax_cross_entropy_backward` needs: ``p_k · Σ_j t_j - t_k`` of each image."""
 
-    probabilities: FloatArray
-    targets: FloatArray
+    differences: FloatArray
 
 
 def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
@@ -79,14 +78,14 @@ def softmax_cross_entropy(
     """
     shapes.check_array("softmax_cross_entropy", "logits", logits, "N classes")
     N, K = logits.shape
-    targets = _as_rows(labels, N, K).astype(logits.dtype, copy=False)  # (N, classes)
-    probabilities, surprise = np.empty((N, K), logits.dtype), np.empty(N, logits.dtype)
+    targets = _as_rows(labels, N, K, logits.dtype)  # (N, classes)
+    differences, surprise = np.empty((N, K), logits.dtype), np.empty(N, logits.dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # the loss may be ∞ or NaN, and says so
         kernels.cross_entropy(
-            np.ascontiguousarray(logits), np.ascontiguousarray(targets), probabilities, surprise
+            np.ascontiguousarray(logits), np.ascontiguousarray(targets), differences, surprise
         )
         loss = surprise.sum() / logits.dtype.type(N)
-    return loss, SoftmaxCrossEntropyCache(probabilities, targets)
+    return loss, SoftmaxCrossEntropyCache(differences)
 
 
 def softmax_cross_entropy_backward(
@@ -109,9 +108,8 @@ def softmax_cross_entropy_backward(
     -------
     dlogits : ndarray (N, classes)
     """
-    probabilities, targets = cache
-    scale = probabilities.dtype.type(dloss / len(targets))
-    dlogits: FloatArray = scale * (probabilities * targets.sum(axis=1, keepdims=True) - targets)
+    differences = cache.differences
+    dlogits: FloatArray = differences.dtype.type(dloss / len(differences)) * differences
     return dlogits
 
 
@@ -145,10 +143,12 @@ def loss_and_gradient(
     return loss / N, int(correct), dlogits
 
 
-def _as_rows(labels: NDArray[Any], N: int, K: int) -> FloatArray:
+def _as_rows(labels: NDArray[Any], N: int, K: int, dtype: DTypeLike) -> FloatArray:
     """Return checked labels as rows of probabilities (N, K)."""
-    if isinstance(labels, np.ndarray) and np.issubdtype(labels.dtype, np.floating):
+    if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
         shapes.check_probability_rows("softmax_cross_entropy", labels, (N, K))
-        return labels
+        return labels.astype(dtype, copy=False)
     shapes.check_labels("softmax_cross_entropy", labels, N, K)
-    return one_hot(labels, K)
+    rows = np.zeros((N, K), dtype)
+    rows[np.arange(N), labels] = 1
+    return rows

@@ -47,7 +47,7 @@ class _Thread(threading.local):
 def _lines(size: int) -> memoryview:
     """Return so many bytes, beginning at a line of the cache."""
     memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
+    start = -memory.__array_interface__["data"][0] % LINE
     return memory[start : start + size].data
 
 

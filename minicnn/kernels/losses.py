@@ -55,8 +55,10 @@ def cross_entropy_step(
 
 
 @kernel
-def cross_entropy(logits: Array, targets: Array, probabilities: Array, surprise: Array) -> None:
-    """Compute ``surprise[n] = -Σ_k t_k · log p_k`` and p, the softmax of the logits of row n.
+def cross_entropy(logits: Array, targets: Array, differences: Array, surprise: Array) -> None:
+    """Compute ``surprise[n] = -Σ_k t_k · log p_k``, with p the softmax of the logits of row n.
+
+    And its gradient, ``differences[n, k] = p_k · Σ_j t_j - t_k``.
 
     With m the greatest logit: ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)``, which
     neither overflows nor meets log 0. Where t is 0 nothing is added, even where log p is -∞.
@@ -65,7 +67,7 @@ def cross_entropy(logits: Array, targets: Array, probabilities: Array, surprise:
     ----------
     logits : ndarray (N, K)
     targets : ndarray (N, K)
-    probabilities : ndarray (N, K)
+    differences : ndarray (N, K)
         Overwritten.
     surprise : ndarray (N,)
         Overwritten.
@@ -78,11 +80,13 @@ def cross_entropy(logits: Array, targets: Array, probabilities: Array, surprise:
                 m = logits[n, k]
         total = np.float32(0)
         for k in range(K):
-            probabilities[n, k] = np.exp(logits[n, k] - m)
-            total += probabilities[n, k]
-        logarithm, cost = np.log(total), np.float32(0)
+            differences[n, k] = np.exp(logits[n, k] - m)
+            total += differences[n, k]
+        logarithm, cost, wanted = np.log(total), np.float32(0), np.float32(0)
         for k in range(K):
-            probabilities[n, k] /= total
+            wanted += targets[n, k]
             if targets[n, k] > 0:
                 cost += targets[n, k] * (logarithm - (logits[n, k] - m))
         surprise[n] = cost
+        for k in range(K):
+            differences[n, k] = differences[n, k] / total * wanted - targets[n, k]

@@ -150,7 +150,7 @@ def check_labels(
     ValueError
         If there are more or fewer than `count`, or one is out of range.
     """
-    if not isinstance(labels, np.ndarray) or not np.issubdtype(labels.dtype, np.integer):
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         given = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
         raise TypeError(f"{where}: {name} must be an integer array, not {given}")
     if labels.shape != (count,):
