@@ -20,10 +20,11 @@ Grey = NDArray[np.uint8]
 
 
 class Line(NamedTuple):
-    """A picture and the digits written in it, from left to right; 28×28 originals beside."""
+    """A picture, the digits written in it from left to right, and which images they are."""
 
     picture: Image.Image
     digits: list[int]
+    chosen: NDArray[np.int64]
 
 
 def make_line(
@@ -56,7 +57,7 @@ def make_line(
     mean_gap = rng.uniform(*gaps)
     ink = _set_out([_slanted(images[i], scale * rng.uniform(0.9, 1.1), slant) for i in chosen],
                    HEIGHT * scale, mean_gap, rng)  # fmt: skip
-    return Line(_on_paper(ink, rng), [int(labels[i]) for i in chosen])
+    return Line(_on_paper(ink, rng), [int(labels[i]) for i in chosen], chosen)
 
 
 def _slanted(image: Grey, scale: float, slant: float) -> Grey:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import draw_digits
+import lines
 import numpy as np
 import pytest
 import recognize
@@ -199,6 +200,16 @@ def test_names_cannot_play_tricks_on_the_terminal(model_file, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "?[2J?fake.png" in out
+
+
+def test_lines_of_digits_are_measured(model_file, capsys):
+    model, data = minicnn.load_model(model_file), minicnn.load_mnist_sample()
+    case = lines.measure(model, data, "gaps", (0.1, 0.6), 25)
+    assert case["lines"] == 25
+    assert case["digits_counted"] >= 0.92
+    assert 0.3 < case["read_whole"] <= case["digits_counted"]
+    assert case["read_directly"] > 0.3
+    assert "gaps: 25 lines, " in lines.sentence(case)
 
 
 def right_files(model_file, capsys):
