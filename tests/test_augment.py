@@ -203,8 +203,8 @@ def test_quarter_turns_flips_and_whole_pixels_are_exact(dtype):
 
 
 def one_map(angle=0.0, slant=0.0, zoom=(1.0, 1.0), shift=(0.0, 0.0)):
-    columns = [np.array([[value] for value in pair]) for pair in (zoom, shift)]
-    return geometry.inverse_maps(np.array([angle]), np.array([slant]), *columns)[0]
+    pairs = [tuple(np.array([value]) for value in pair) for pair in (zoom, shift)]
+    return geometry.inverse_maps(np.array([angle]), np.array([slant]), *pairs)[0]
 
 
 def test_maps_undo_what_is_said():
@@ -382,7 +382,7 @@ def test_erasing_blanks_a_rectangle_of_some_images():
 
 def test_a_rectangle_is_no_longer_than_the_image():
     found = geometry.rectangles(
-        np.array([1.0, 0.5, 0.0]), np.array([50.0, 0.01, 1.0]), np.full((2, 3), 0.999), 4, 6
+        np.array([1.0, 0.5, 0.0]), np.array([50.0, 0.01, 1.0]), (np.full(3, 0.999),) * 2, 4, 6
     )
     assert found.tolist() == [[0, 4, 5, 6], [4, 4, 0, 6], [4, 4, 6, 6]]
 

@@ -227,24 +227,25 @@ class Augment:
 
     def _maps(self, draws: Draws) -> FloatArray:
         """Return ``(N, 2, 3)``: where each pixel comes from, as `inverse_maps`."""
-        zoom = (1 + self.zoom) ** np.stack([draws["zoom h"], draws["zoom w"]])
-        for axis, name in enumerate(("vertical", "horizontal")):
-            if getattr(self, f"{name}_flip"):
-                zoom[axis] = np.copysign(zoom[axis], draws[f"{name} flip"])
+        zoom = [(1 + self.zoom) ** draws[name] for name in ("zoom h", "zoom w")]
+        if self.vertical_flip:
+            zoom[0] = np.copysign(zoom[0], draws["vertical flip"])
+        if self.horizontal_flip:
+            zoom[1] = np.copysign(zoom[1], draws["horizontal flip"])
         return inverse_maps(
             np.radians(self.rotation) * draws["rotation"],
             np.tan(np.radians(self.shear) * draws["shear"]),
-            zoom,
-            self.shift * np.stack([draws["shift h"], draws["shift w"]]),
+            (zoom[0], zoom[1]),
+            (self.shift * draws["shift h"], self.shift * draws["shift w"]),
         )
 
     def _rectangles(self, draws: Draws, H: int, W: int) -> NDArray[np.int64]:
         """Return what is erased of each image; nothing of most."""
-        chance, size, *place = (
+        chance, size, down, right = (
             (draws[name] + 1) / 2 for name in ("erase", "area", "place h", "place w")
         )
         area = (0.02 + 0.18 * size) * (chance < self.erase)
-        return rectangles(area, 0.3 ** draws["aspect"], np.stack(place), H, W)
+        return rectangles(area, 0.3 ** draws["aspect"], (down, right), H, W)
 
 
 def _two_sided(below: float, above: float, draws: FloatArray) -> FloatArray:

@@ -8,10 +8,10 @@ from numpy.typing import DTypeLike, NDArray
 from minicnn import kernels
 from minicnn.shapes import FloatArray
 
+Pair = tuple[FloatArray, FloatArray]  # of something downwards and to the right, (N,) each
 
-def inverse_maps(
-    angle: FloatArray, slant: FloatArray, zoom: FloatArray, shift: FloatArray
-) -> FloatArray:
+
+def inverse_maps(angle: FloatArray, slant: FloatArray, zoom: Pair, shift: Pair) -> FloatArray:
     """Return where each pixel of an image that is zoomed, sheared, turned and shifted comes from.
 
     All that happens to an image is undone here, the last first.
@@ -22,9 +22,9 @@ def inverse_maps(
         Anticlockwise, in radians.
     slant : ndarray (N,)
         Pixels to the right for each pixel upwards.
-    zoom : ndarray (2, N)
+    zoom : pair of ndarray (N,)
         Of the height and of the width; negative ones also flip.
-    shift : ndarray (2, N)
+    shift : pair of ndarray (N,)
         Pixels down and to the right.
 
     Returns
@@ -37,7 +37,8 @@ def inverse_maps(
     maps[:, 0, 0], maps[:, 0, 1] = cos / zoom[0], sin / zoom[0]
     maps[:, 1, 0] = (slant * cos - sin) / zoom[1]
     maps[:, 1, 1] = (slant * sin + cos) / zoom[1]
-    maps[:, :, 2] = -(maps[:, :, 0].T * shift[0] + maps[:, :, 1].T * shift[1]).T
+    for axis in range(2):
+        maps[:, axis, 2] = -(maps[:, axis, 0] * shift[0] + maps[:, axis, 1] * shift[1])
     return maps
 
 
@@ -84,7 +85,7 @@ def _gaussians(size: int, sigma: float) -> FloatArray:
 
 
 def rectangles(
-    area: FloatArray, aspect: FloatArray, place: FloatArray, H: int, W: int
+    area: FloatArray, aspect: FloatArray, place: Pair, H: int, W: int
 ) -> NDArray[np.int64]:
     """Return rectangles somewhere in an image.
 
@@ -94,7 +95,7 @@ def rectangles(
         As a share of the image's.
     aspect : ndarray (N,)
         Height by width; a side that would be longer than the image's is as long.
-    place : ndarray (2, N)
+    place : pair of ndarray (N,)
         0 to below 1: how far down and how far to the right, of what is possible.
     H, W : int
         Of the image.
@@ -104,8 +105,11 @@ def rectangles(
     ndarray of int64 (N, 4)
         Top, bottom, left and right.
     """
-    height = np.minimum(np.rint(np.sqrt(area * H * W * aspect)), H)
-    width = np.minimum(np.rint(np.sqrt(area * H * W / aspect)), W)
-    top = np.floor((H + 1 - height) * place[0])
-    left = np.floor((W + 1 - width) * place[1])
-    return np.stack([top, top + height, left, left + width], axis=1).astype(np.int64)
+    boxes = np.empty((len(area), 4), np.int64)
+    sides = (np.sqrt(area * H * W * aspect), np.sqrt(area * H * W / aspect))
+    for axis, (side, longest) in enumerate(zip(sides, (H, W), strict=True)):
+        length = np.minimum(np.rint(side), longest)
+        first = np.floor((longest + 1 - length) * place[axis])
+        boxes[:, 2 * axis] = first
+        boxes[:, 2 * axis + 1] = first + length
+    return boxes

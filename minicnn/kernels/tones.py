@@ -30,13 +30,15 @@ def shade(images: Array, brightness: Array, contrast: Array) -> None:
     """
     N, C, H, W = images.shape
     for n in range(N):
-        total = 0.0
-        for c in range(C):
-            for h in range(H):
-                for w in range(W):
-                    total += images[n, c, h, w]
         factor = brightness[n] * contrast[n]
-        more = images.dtype.type(total / (C * H * W)) * (brightness[n] - factor)
+        more = ZERO * factor
+        if contrast[n] != ONE:  # else the mean, a sum one after another, need not be known
+            total = 0.0
+            for c in range(C):
+                for h in range(H):
+                    for w in range(W):
+                        total += images[n, c, h, w]
+            more = images.dtype.type(total / (C * H * W)) * (brightness[n] - factor)
         for c in range(C):
             for h in range(H):
                 for w in range(W):
