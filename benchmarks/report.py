@@ -6,7 +6,7 @@
 The accuracies come from ``examples/train_mnist.py --results benchmarks/results/train-NAME.json``,
 the rest from ``python benchmarks/NAME.py --json benchmarks/results/NAME.json``: training, kernels,
 inference, time_to_accuracy (its file is ``time-to-accuracy.json``), startup, scaling,
-augmentation and story.
+augmentation, lines and story.
 What has not been measured is said not to have been.
 """
 

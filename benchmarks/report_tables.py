@@ -223,6 +223,23 @@ def augmentation(figures: Figures) -> str:
     return table(["augmentation", "threads", "step without", "step with", "more (range)"], rows)
 
 
+def lines(figures: Figures) -> str:
+    rows = [
+        [
+            case["name"],
+            f"{case['gaps'][0]:g} to {case['gaps'][1]:g}",
+            str(case["lines"]),
+            f"**{case['read_whole']:.1%}**",
+            f"{case['digits_counted']:.1%}",
+            f"{case['read_directly']:.1%}",
+        ]
+        for case in figures["cases"]
+    ]
+    header = ["lines with", "mean gap, in heights of a digit", "lines", "read whole"]
+    header += ["right number of digits", "every digit read from its own MNIST image"]
+    return table(header, rows)
+
+
 def story(figures: Figures) -> str:
     header = ["step", "time", "times as fast as plain Python", "GFLOP/s"]
     header += ["times as fast as PyTorch (range)"]
@@ -248,4 +265,5 @@ PARTS = {
     "startup": ("startup", startup),
     "scaling": ("scaling", scaling),
     "augmentation": ("augmentation", augmentation),
+    "lines": ("lines", lines),
 }

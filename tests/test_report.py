@@ -108,6 +108,14 @@ FIGURES = {
             }
         ],
     },
+    "lines": {
+        "cases": [
+            {
+                "name": "gaps", "gaps": [0.1, 0.6], "lines": 40, "read_whole": 0.95,
+                "digits_counted": 0.975, "read_directly": 1.0,
+            }
+        ],
+    },
     "story": {
         "cases": [
             {"step": "loops", "ms": 45_000.0, "times_faster": 1.0, "gflops": 0.003},
@@ -142,6 +150,7 @@ ROWS = {
         "| threads | 2 | 4.00 ms | 62.5 µs | 0.50 | 1.00 | 1.0 MiB |",
     ],
     "augmentation": ["| noise | 2 | 6.00 ms | 6.30 ms | **5%** (-1% to 12%) |"],
+    "lines": ["| gaps | 0.1 to 0.6 | 40 | **95.0%** | 97.5% | 100.0% |"],
     "story": [
         "| loops | 45,000 ms | 1.00 | 0.00300 |  |",
         "| fused | 0.750 ms | 60,000 | 188 | **2.00** (1.50 to 2.50) |",
