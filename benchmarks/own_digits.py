@@ -4,7 +4,7 @@
 
 Two sources of shapes, neither of which the network has learned from: digits of MNIST's validation
 part, reduced to their middle lines and drawn anew with other pens, and the strokes of
-``examples/strokes.py``, whose forms (crossed 7, slashed 0, open 4 ...) are not those of the
+``minicnn/data/strokes.py``, whose forms (crossed 7, slashed 0, open 4 ...) are not those of the
 Americans who wrote MNIST. Each is drawn in all media of `own_media.py`, and read
 
 - as most tutorials do: grey, scaled to 28×28, inverted; and

@@ -1,6 +1,6 @@
 """Media on which people draw digits: paint programs, transparency, paper, boards, photos.
 
-A digit is a list of strokes as in ``examples/strokes.py``: lines in units of its height. Each
+A digit is a list of strokes as in ``minicnn/data/strokes.py``: lines in units of its height. Each
 medium draws it as somebody might, and returns a file or an array, as `minicnn.to_mnist` takes
 them. What is random is drawn from the generator that is handed over.
 """
@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
 
-from strokes import Stroke, draw
+from minicnn.data.strokes import Stroke, draw
 
 Random = np.random.Generator
 Mask = NDArray[np.uint8]  # (H, W): 255 where ink covers the paper

@@ -6,10 +6,10 @@ A file's name begins with what is written in it: ``7_crossed.jpg`` shows a 7, an
 ``90210_postcode.jpg`` five digits in a row. Points and commas are no digits: ``124750_amount.png``
 shows 1,247.50.
 
-The digits are strokes of a pen (`strokes.py`), or held-out digits of the embedded MNIST sample
-(names with ``mnist``); on white, on paper under uneven light, on ruled lines, on a board, or on
-nothing at all. Held out means: not among the sample's training images. They do belong to the
-60,000 that MNIST as a whole trains on.
+The digits are strokes of a pen (`minicnn/data/strokes.py`), or held-out digits of the embedded
+MNIST sample (names with ``mnist``); on white, on paper under uneven light, on ruled lines, on a
+board, or on nothing at all. Held out means: not among the sample's training images. They do belong
+to the 60,000 that MNIST as a whole trains on.
 """
 
 import argparse
@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from strokes import FORMS, Hand, digit_strokes, draw, some_hand
 
 import minicnn
+from minicnn.data.forms import FORMS
+from minicnn.data.strokes import Hand, digit_strokes, draw, some_hand
 
 FOLDER = Path(__file__).parent / "digits"
 # A check compares what the files show. Encoders differ from version to version by less than this.

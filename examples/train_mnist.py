@@ -21,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import minicnn
 from minicnn import Adam, Augment, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, metrics
 from minicnn.archive import replacing
@@ -84,7 +86,8 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     training.add_argument(
         "--augment",
         action="store_true",
-        help="turn, shift, bend, thin and thicken the images, in each epoch in another way",
+        help="turn, shift, bend, thin and thicken the images, in each epoch in another way; to "
+        "every fifty digits add one that is drawn, as other people than MNIST's write them",
     )
     training.add_argument(
         "--validation",
@@ -203,6 +206,11 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Sequential:
     validation_split = flags.validation
     if validation_split is None:  # those put aside watch the training; the test images stay unseen
         validation_split = 0.1 if flags.patience or not few else 0.0
+    drawn = len(images) // 50 if flags.augment and minicnn.are_digits(images, labels) else 0
+    if drawn:
+        print(f"drawing {drawn} digits in other forms than MNIST's, to learn from them too")
+        more, their_labels = minicnn.drawn_digits(drawn, flags.seed)
+        images, labels = np.concatenate([images, more]), np.concatenate([labels, their_labels])
     print(
         f"{data.name}: {len(images)} training images ({round(len(images) * validation_split)} of "
         f"them put aside for validation), {len(data.test_images)} test images\n"
@@ -232,8 +240,11 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Sequential:
     print(f"\ntrained for {train_seconds:.1f} s on {flags.threads} threads")
     # after a stop the seconds are those since then
     model.facts |= {
-        "learning_rate": flags.lr, "train_seconds": train_seconds, "resumed": flags.resume
-    }  # fmt: skip
+        "drawn_images": drawn,
+        "learning_rate": flags.lr,
+        "train_seconds": train_seconds,
+        "resumed": flags.resume,
+    }
     return model
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from minicnn import kernels, memory
 from minicnn.shapes import IntArray
 
-PURPOSES = ("initial weights", "validation split", "shuffle")
+PURPOSES = ("initial weights", "validation split", "shuffle", "drawn digits")
 WORD_PURPOSES = ("augmentation", "elastic", "noise")
 
 
@@ -23,7 +23,7 @@ def keyed_generator(seed: int, purpose: str, epoch: int = 0, index: int = 0) -> 
     ----------
     seed : int
         The user's seed, 0 to 2⁶⁴ - 1.
-    purpose : {"initial weights", "validation split", "shuffle"}
+    purpose : {"initial weights", "validation split", "shuffle", "drawn digits"}
         What the numbers are for: two purposes never share numbers.
     epoch, index : int
         Which epoch, and which layer or image.

@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from line_maker import make_line
-from strokes import Hand, digit_strokes, draw
 
 from minicnn import (
     BlankImageError,
@@ -18,6 +17,7 @@ from minicnn import (
 )
 from minicnn.data import page
 from minicnn.data.joining import upright, writing_height
+from minicnn.data.strokes import Hand, digit_strokes, draw
 
 PLAIN = Hand()
 # Plain Python takes seconds for a line

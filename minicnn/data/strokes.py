@@ -1,4 +1,4 @@
-"""Handwritten digits as strokes of a pen, for example scans and stand-in test sets.
+"""Handwritten digits as strokes of a pen, for training, example scans and stand-in test sets.
 
 A digit is a list of strokes, a stroke a line through points. What differs from writer to writer
 (the form: open or closed 4, crossed 7, 1 with a flag; slant, proportions, an unsteady hand) is
@@ -8,15 +8,20 @@ drawn at random; paper, pen width and edges are up to `draw`.
     mask = draw(digit_strokes(5, rng), (64, 64), height=44, pen=5)     # (64, 64) uint8, 255 = ink
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+
+from minicnn.data.forms import FORMS, Runs
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw as Pencil
 
 Stroke = NDArray[np.float64]  # (points, 2): x to the right, y down
-Runs = list[list[tuple[float, float]]]  # smooth pieces of a stroke; corners lie between them
 
 STEPS = 12  # points on the curve between two anchors
 SOFT = 4  # subpixels in each direction, for soft edges
@@ -37,152 +42,22 @@ class Hand(NamedTuple):
 
 
 def some_hand(rng: np.random.Generator) -> Hand:
-    """Draw a writer at random."""
+    """Draw a writer at random.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Hand
+    """
     return Hand(
         slant=float(np.clip(rng.normal(0.12, 0.13), -0.15, 0.45)),
         width=float(rng.uniform(0.75, 1.25)),
         turn=float(rng.normal(0, 0.05)),
         wobble=float(rng.uniform(0.005, 0.025)),
     )
-
-
-def _arc(
-    x: float, y: float, rx: float, ry: float, start: float, end: float
-) -> list[tuple[float, float]]:
-    """Return anchors on an ellipse; degrees, 0 is to the right, 90 is down."""
-    count = max(3, round(abs(end - start) / 40) + 1)
-    angles = np.radians(np.linspace(start, end, count))
-    return [(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angles]
-
-
-# The forms of each digit: name -> strokes -> smooth runs -> anchors (x, y); the height is 1.
-FORMS: dict[int, dict[str, list[Runs]]] = {
-    0: {
-        "round": [[_arc(0.32, 0.5, 0.32, 0.5, -100, 262)]],
-        "open": [[_arc(0.32, 0.5, 0.32, 0.5, -65, 250)]],
-        "slashed": [[_arc(0.32, 0.5, 0.32, 0.5, -90, 270)], [[(0.62, 0.08), (0.04, 0.92)]]],
-    },
-    1: {
-        "bar": [[[(0.0, 0.0), (0.0, 0.5), (0.0, 1.0)]]],
-        "flag": [[[(0.0, 0.24), (0.14, 0.13), (0.24, 0.0)], [(0.24, 0.5), (0.24, 1.0)]]],
-        "flag-foot": [
-            [[(0.0, 0.24), (0.14, 0.13), (0.24, 0.0)], [(0.24, 0.5), (0.24, 1.0)]],
-            [[(0.02, 1.0), (0.46, 1.0)]],
-        ],
-    },
-    2: {
-        "plain": [
-            [
-                [*_arc(0.3, 0.28, 0.28, 0.28, -165, 20), (0.4, 0.6), (0.02, 1.0)],
-                [(0.3, 0.98), (0.64, 1.0)],
-            ]
-        ],
-        "loop": [
-            [
-                [
-                    *_arc(0.3, 0.26, 0.28, 0.26, -170, 25),
-                    (0.4, 0.62), (0.16, 0.94), (0.02, 0.9), (0.08, 0.78), (0.26, 0.84),
-                    (0.46, 0.98), (0.66, 0.94),
-                ]
-            ]
-        ],
-    },
-    3: {
-        "round": [
-            [
-                [*_arc(0.27, 0.25, 0.27, 0.25, -155, 70), (0.2, 0.48)],
-                _arc(0.26, 0.74, 0.32, 0.26, -75, 155),
-            ]
-        ],
-        "flat": [
-            [
-                [(0.02, 0.0), (0.3, 0.01), (0.54, 0.0)],
-                [(0.4, 0.2), (0.24, 0.4)],
-                _arc(0.24, 0.7, 0.32, 0.3, -75, 155),
-            ]
-        ],
-    },
-    4: {
-        "open": [
-            [[(0.08, 0.0), (0.04, 0.3), (0.0, 0.56)], [(0.3, 0.57), (0.64, 0.54)]],
-            [[(0.48, 0.02), (0.46, 0.5), (0.43, 1.0)]],
-        ],
-        "closed": [
-            [[(0.42, 0.0), (0.2, 0.36), (0.0, 0.66)], [(0.3, 0.66), (0.64, 0.65)]],
-            [[(0.42, 0.0), (0.42, 0.5), (0.42, 1.0)]],
-        ],
-    },
-    5: {
-        "one": [
-            [
-                [(0.56, 0.0), (0.3, 0.01), (0.1, 0.01)],
-                [(0.07, 0.22), (0.04, 0.44)],
-                _arc(0.26, 0.69, 0.32, 0.31, -130, 145),
-            ]
-        ],
-        "bar": [
-            [[(0.1, 0.02), (0.07, 0.22), (0.04, 0.44)], _arc(0.26, 0.69, 0.32, 0.31, -130, 145)],
-            [[(0.1, 0.02), (0.32, 0.01), (0.58, 0.0)]],
-        ],
-        "loose": [
-            [[(0.1, 0.1), (0.08, 0.26), (0.04, 0.45)], _arc(0.26, 0.69, 0.32, 0.31, -130, 145)],
-            [[(0.18, 0.03), (0.38, 0.01), (0.6, 0.0)]],
-        ],
-    },
-    6: {
-        "round": [
-            [[(0.44, 0.0), (0.2, 0.2), (0.04, 0.5), *_arc(0.29, 0.72, 0.28, 0.28, 190, -170)]]
-        ],
-        "straight": [
-            [[(0.3, 0.0), (0.12, 0.34), (0.01, 0.66), *_arc(0.29, 0.76, 0.28, 0.24, 165, -180)]]
-        ],
-    },
-    7: {
-        "plain": [
-            [[(0.0, 0.02), (0.3, 0.02), (0.58, 0.0)], [(0.4, 0.36), (0.26, 0.7), (0.18, 1.0)]]
-        ],
-        "crossed": [
-            [[(0.0, 0.02), (0.3, 0.02), (0.58, 0.0)], [(0.4, 0.36), (0.26, 0.7), (0.18, 1.0)]],
-            [[(0.12, 0.51), (0.34, 0.5), (0.54, 0.49)]],
-        ],
-        "hook": [
-            [
-                [(0.0, 0.16), (0.02, 0.02)],
-                [(0.3, 0.03), (0.6, 0.0)],
-                [(0.44, 0.36), (0.32, 0.7), (0.27, 1.0)],
-            ]
-        ],
-    },
-    8: {
-        "one": [
-            [
-                [
-                    (0.5, 0.12), (0.28, 0.0), (0.07, 0.16), (0.18, 0.38), (0.42, 0.56),
-                    (0.54, 0.78), (0.28, 1.0), (0.02, 0.8), (0.16, 0.56), (0.4, 0.38),
-                    (0.53, 0.16), (0.44, 0.03),
-                ]
-            ]
-        ],
-        "circles": [
-            [_arc(0.29, 0.23, 0.22, 0.23, 90, 450)],
-            [_arc(0.29, 0.73, 0.29, 0.27, -90, 270)],
-        ],
-    },
-    9: {
-        "straight": [
-            [
-                [(0.52, 0.14), *_arc(0.27, 0.27, 0.26, 0.27, -70, -350), (0.54, 0.12)],
-                [(0.52, 0.5), (0.48, 1.0)],
-            ]
-        ],
-        "curved": [
-            [
-                [(0.52, 0.14), *_arc(0.27, 0.27, 0.26, 0.27, -70, -350), (0.54, 0.12)],
-                [(0.54, 0.5), (0.46, 0.86), (0.26, 1.0), (0.06, 0.9)],
-            ]
-        ],
-    },
-}  # fmt: skip
 
 
 def digit_strokes(
@@ -276,6 +151,8 @@ def draw(
     ndarray of uint8 (height, width)
         0 where there is no ink, 255 where there is nothing else.
     """
+    from PIL import Image, ImageDraw
+
     if origin is None:
         widest = max(stroke[:, 0].max() for stroke in strokes)
         origin = ((size[0] - widest * height) / 2, (size[1] - height) / 2)
@@ -291,7 +168,7 @@ def draw(
     return np.asarray(reduced, dtype=np.uint8)
 
 
-def _stamp(pencil: ImageDraw.ImageDraw, points: Stroke, radii: NDArray[np.float64]) -> None:
+def _stamp(pencil: Pencil, points: Stroke, radii: NDArray[np.float64]) -> None:
     """Set a disc on each point and join them."""
     for (x, y), r in zip(points - 0.5, radii, strict=True):  # Pillow's 0 is the middle of a pixel
         if r < 0.75:
