@@ -6,15 +6,11 @@ them. What is random is drawn from the generator that is handed over.
 """
 
 import io
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
 
 from minicnn.data.strokes import Stroke, draw
 

@@ -7,13 +7,13 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from strokes import Hand, digit_strokes, draw
 
 import minicnn
 from minicnn import BlankImageError, ImageError, kernels, to_mnist
 from minicnn.data import images
 from minicnn.data.field import THINNEST, WIDEST, _fine, _stroke_width, fit_to_field
 from minicnn.data.ink import connected_components, find_ink
+from minicnn.data.strokes import Hand, digit_strokes, draw
 
 
 @pytest.fixture(scope="module")
