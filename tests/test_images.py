@@ -218,6 +218,19 @@ def test_a_large_photo_is_made_smaller_first():
     assert found.mask[150, 276]
 
 
+def test_a_digit_that_covers_half_of_the_border_is_still_ink():
+    ring = np.full((28, 28), 0, np.uint8)  # a 0 with a thick pen, as large as the canvas
+    ring[10:18, 10:18] = 255
+    for corner in (slice(0, 8), slice(20, 28)):
+        ring[corner, :8] = ring[corner, 20:] = 255
+    border = np.concatenate([ring[0], ring[-1], ring[1:-1, 0], ring[1:-1, -1]])
+    assert 0.4 < np.mean(border == 0) < 0.5
+    result = to_mnist(ring)
+    assert is_in_mnists_form(result)
+    assert result[14, 14] == 0
+    assert result[14, 7] > 200
+
+
 def test_specks_are_dropped_and_parts_are_kept():
     canvas = np.zeros((100, 100), np.uint8)
     canvas[20:80, 45:52] = 255

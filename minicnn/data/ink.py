@@ -23,7 +23,7 @@ Shades = NDArray[np.uint8]  # the same before it is stretched: 255 is black on w
 Mask = NDArray[np.bool_]
 Value = TypeVar("Value", np.uint8, np.bool_)
 
-EVEN_SHARE = 0.6  # of the border has one brightness, where the paper has one colour
+EVEN_SHARE = 0.4  # of the border has one brightness, where the paper has one colour
 NOISE = 12  # levels of brightness by which a small JPEG may differ from what was drawn
 LARGE = 800  # longer side to which photos are reduced: averaging takes their noise away
 SMALL = 128  # longer side of the copy on which uneven paper is studied
