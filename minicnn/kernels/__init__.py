@@ -19,7 +19,7 @@ from minicnn.kernels.direct import (
 from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import NARROW, lanes_for
-from minicnn.kernels.matmul import matmul
+from minicnn.kernels.matmul import matmul, multiply_row
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.philox import random_words
@@ -62,6 +62,7 @@ __all__ = [
     "max_pool",
     "max_pool_backward",
     "max_pool_scatter",
+    "multiply_row",
     "pad_images",
     "pooled_forward",
     "pooled_input_gradient",

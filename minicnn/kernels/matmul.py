@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel, piece
+from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
 from minicnn.kernels.tiles import (
     four_from,
@@ -88,41 +88,12 @@ def matmul(
                 room[k, j] = at(b, k * N + j)
             for j in range(N, Np):
                 room[k, j] = 0
-    if out.shape[0] == 1 and start.size > 0:
-        _single_row(a, column, K, room, start, relu, out)
-    elif lanes == NARROW:
+    if lanes == NARROW:
         _product(a, row, column, K, room, start, relu, out, NARROW)
     elif lanes == WIDE:
         _product(a, row, column, K, room, start, relu, out, WIDE)
     else:
         _product_widest(a, row, column, K, room, start, relu, out, WIDEST)
-
-
-@piece
-def _single_row(
-    a: Array, column: int, K: int, b: Array, start: Array, relu: bool, out: Array
-) -> None:
-    """Compute the product where it has one row: a tile of four would compute that four times."""
-    N, j = out.size, 0
-    while j + STRETCH <= N:
-        store(out, j, _row_sums(a, column, K, b, j, load(start, j, STRETCH), relu, STRETCH))
-        j += STRETCH
-    while j < N:
-        s = load_some(start, j, N - j)
-        store_some(out, j, _row_sums(a, column, K, b, j, s, relu, NARROW), N - j)
-        j += NARROW
-
-
-@numba.njit(inline="always")
-def _row_sums(
-    a: Array, column: int, K: int, b: Array, j: int, s: Vector, relu: bool, lanes: int
-) -> Vector:
-    Np, w = b.shape[1], j
-    for i in range(0, K * column, column):
-        s = multiply_add(broadcast(a, i, lanes), load(b, w, lanes), s)
-        w += Np
-    zero = fill(a, 0, lanes)
-    return select(beats(s, zero), s, zero) if relu else s
 
 
 @numba.njit(inline="always")
@@ -165,3 +136,39 @@ def _product(
 
 
 _product_widest = only_if_widest(_product)
+
+
+@kernel
+def multiply_row(a: Array, b: Array, start: Array, relu: bool, out: Array) -> None:
+    """Compute ``out[0, j] = start[j] + Σ_k a[0, k] · b[k, j]``: the dense layer of one image.
+
+    The loop nest is j, k: a tile of four rows would compute the one row four times. The order of
+    the terms is that of `matmul`, so the numbers are the same.
+
+    Parameters
+    ----------
+    a : ndarray (1, K)
+    b : ndarray (K, N)
+    start : ndarray (N,)
+    relu : bool
+        Whether negative results become 0.
+    out : ndarray (1, N)
+    """
+    N, j = out.shape[1], 0
+    while j + STRETCH <= N:
+        store(out, j, _row_sums(a, b, j, STRETCH, load(start, j, STRETCH), relu, STRETCH))
+        j += STRETCH
+    while j < N:
+        s = load_some(start, j, N - j)
+        store_some(out, j, _row_sums(a, b, j, N - j, s, relu, NARROW), N - j)
+        j += NARROW
+
+
+@numba.njit(inline="always")
+def _row_sums(a: Array, b: Array, j: int, left: int, s: Vector, relu: bool, lanes: int) -> Vector:
+    K, N = b.shape
+    for k in range(K):
+        w = load(b, k * N + j, lanes) if left >= lanes else load_first(b, k * N + j, left, lanes)
+        s = multiply_add(broadcast(a, k, lanes), w, s)
+    zero = fill(a, 0, lanes)
+    return select(beats(s, zero), s, zero) if relu else s

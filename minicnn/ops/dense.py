@@ -78,7 +78,10 @@ def dense(
     rows, weights = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     inputs, filled_up = len(weight), room[0] if room else weights
     bias = np.ascontiguousarray(bias)
-    kernels.matmul(rows, inputs, 1, inputs, weights, filled_up, bias, relu, y, plan.lanes)
+    if len(x) == 1:
+        kernels.multiply_row(rows, weights, bias, relu, y)
+    else:
+        kernels.matmul(rows, inputs, 1, inputs, weights, filled_up, bias, relu, y, plan.lanes)
     return y, DenseCache(x, weight, y if relu else None, plan)
 
 
