@@ -29,7 +29,7 @@ def once_for_shapes(function: Callable[Arguments, Plan]) -> Callable[Arguments, 
     -------
     callable
     """
-    known: dict[Any, Plan] = {}
+    known: dict[Any, tuple[Plan]] = {}
 
     @wraps(function)
     def kept(*arguments: Arguments.args, **nothing: Arguments.kwargs) -> Plan:
@@ -40,13 +40,14 @@ def once_for_shapes(function: Callable[Arguments, Plan]) -> Callable[Arguments, 
             ]
         )
         try:
-            if key in known:
-                return known[key]
+            found = known.get(key)  # one look: another thread may clear all in the next moment
         except TypeError:  # such as a list, which cannot be looked up
             return function(*arguments, **nothing)
-        if len(known) == MOST:
-            known.clear()
-        known[key] = function(*arguments, **nothing)
-        return known[key]
+        if found is None:
+            found = (function(*arguments, **nothing),)
+            if len(known) >= MOST:
+                known.clear()
+            known[key] = found
+        return found[0]
 
     return kept
