@@ -145,9 +145,9 @@ def as_json(reading: Reading) -> dict[str, Any]:
     ]
     return {
         "file": str(reading.path),
-        "read": text.split("/"),
+        "digit": text,
         "confidence": sure,
-        "second_guess": other.split("/"),
+        "second_guess": other,
         "second_confidence": less,
         "digits": digits,
     }
@@ -252,7 +252,7 @@ def recognize(flags: argparse.Namespace) -> int:
     readings: list[Reading] = []
     results: list[dict[str, Any]] = []
     if not flags.json:
-        print(f"{'file':{width}}  {'read':8}  confidence  second guess")
+        print(f"{'file':{width}}  {'digit':8}  confidence  second guess")
     for path in files:
         try:
             reading = read(path, model)

@@ -64,7 +64,7 @@ def test_a_table_with_a_row_for_each_file_and_errors_beside_it(model_file, mixed
     assert recognize.main([str(mixed), "--model", str(model_file)]) == 1
     out, err = capsys.readouterr()
     rows = [line.split() for line in out.splitlines()]
-    assert rows[0] == ["file", "read", "confidence", "second", "guess"]
+    assert rows[0] == ["file", "digit", "confidence", "second", "guess"]
     assert [row[:2] for row in rows[1:]] == [
         ["7_crossed.jpg", "7"], ["90210_postcode.jpg", "90210"],
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def test_json_holds_the_errors_too_and_stands_alone(model_file, mixed, capsys):
     assert len(results) == 5
     assert "nothing is drawn" in results["blank.png"]["error"]
     number = results["90210_postcode.jpg"]
-    assert number["read"] == ["90210"]
+    assert number["digit"] == "90210"
     assert [digit["digit"] for digit in number["digits"]] == list("90210")
     assert 0 < number["second_confidence"] < number["confidence"] <= 1
     lefts = [digit["box"][0] for digit in number["digits"]]
@@ -141,7 +141,7 @@ def test_without_a_model_one_is_trained_and_kept(model_file, capsys, monkeypatch
     monkeypatch.setattr(recognize, "train_mnist", stand_in)
     for _ in range(2):
         assert recognize.main([str(DIGITS / "1_white-on-black.png"), "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)[0]["read"] == ["1"]
+        assert json.loads(capsys.readouterr().out)[0]["digit"] == "1"
     assert trained == [["--augment", "--save"]]
     assert recognize.KEPT.exists()
 
@@ -215,7 +215,7 @@ def test_lines_of_digits_are_measured(model_file, capsys):
 def right_files(model_file, capsys):
     recognize.main([str(DIGITS), "--json", "--model", str(model_file)])
     results = json.loads(capsys.readouterr().out)
-    return [r["file"] for r in results if r["read"] == [Path(r["file"]).name.split("_")[0]]]
+    return [r["file"] for r in results if r["digit"] == Path(r["file"]).name.split("_")[0]]
 
 
 @pytest.mark.slow
