@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn import architecture, archive, parameters, shapes
+from minicnn import architecture, archive, memory, parameters, shapes
 from minicnn.layers import Layer, fuse
-from minicnn.memory import workspace
 from minicnn.ops import softmax
 from minicnn.shapes import FloatArray, IntArray, Shape
 from minicnn.summary import summarise
@@ -171,7 +170,7 @@ class Sequential:
         Returns
         -------
         ndarray (N, H, W, C)
-            In the model's dtype.
+            In the model's dtype; in the workspace, where there is one.
 
         Raises
         ------
@@ -181,16 +180,17 @@ class Sequential:
             If the shape does not fit, there are no images, or a float pixel is not in 0..1.
         """
         batch, _ = shapes.as_batch("Sequential", images, self.input_shape)
+        x: FloatArray = memory.empty(batch.shape, self.dtype)
+        mean, std = self.dtype.type(self.input_mean), self.dtype.type(self.input_std)
         if batch.dtype == np.uint8:
             levels = np.arange(256, dtype=self.dtype) / self.dtype.type(255)
-            return np.take(self._scaled(levels), batch)
+            # no index is out of range; "clip" only lets NumPy write to x without a copy between
+            return np.take((levels - mean) / std, batch, out=x, mode="clip")
         shapes.check_pixel_range("Sequential", batch)
-        return self._scaled(batch.astype(self.dtype))
-
-    def _scaled(self, pixels: FloatArray) -> FloatArray:
-        mean, std = self.dtype.type(self.input_mean), self.dtype.type(self.input_std)
-        scaled: FloatArray = (pixels - mean) / std
-        return scaled
+        x[...] = batch
+        x -= mean
+        x /= std
+        return x
 
     def infer(self, x: FloatArray, *, threads: int | None = None) -> FloatArray:
         """Send prepared images through all layers, some at a time, on several threads.
@@ -211,7 +211,7 @@ class Sequential:
         size = min(PIECE, max(PIECE // 4, -(-len(x) // 2)))
 
         def piece(start: int) -> None:
-            with workspace():  # y keeps a copy of what is overwritten by the next piece
+            with memory.workspace():  # y keeps a copy of what is overwritten by the next piece
                 y[start : start + size] = self.forward(x[start : start + size])[0]
 
         lasting_workers("infer", threads).map(piece, range(0, len(x), size))

@@ -55,9 +55,9 @@ def check_pixel_range(where: str, images: FloatArray) -> None:
     ValueError
         If one does not, or is NaN.
     """
-    inside = (images >= -1e-6) & (images <= 1 + 1e-6)  # False for NaN
-    if not inside.all():
-        first = np.argwhere(~inside)[0]
+    low, high = -1e-6, 1 + 1e-6
+    if not (images.min() >= low and images.max() <= high):  # NaN is neither
+        first = np.argwhere(~((images >= low) & (images <= high)))[0]
         raise ValueError(
             f"{where}: pixels of float images must lie in 0..1, but image {first[0]} holds "
             f"{images[tuple(first)]}; pass uint8 images, or divide by 255"
