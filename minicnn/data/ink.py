@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels import join_runs
+from minicnn.shapes import IntArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -127,17 +128,39 @@ def connected_components(mask: Mask) -> Components:
     join_runs(row, start, stop, parent)
     firsts, index = np.unique(parent, return_inverse=True)
     n = len(firsts)
-    boxes = np.empty((n, 4), np.int64)
-    boxes[:, :2], boxes[:, 2:] = max(mask.shape), 0
-    np.minimum.at(boxes[:, 0], index, row)
-    np.minimum.at(boxes[:, 1], index, start)
-    np.maximum.at(boxes[:, 2], index, row + 1)
-    np.maximum.at(boxes[:, 3], index, stop)
     areas = np.zeros(n, np.int64)
     np.add.at(areas, index, stop - start)
     labels = np.zeros(mask.shape, np.int32)
     labels[mask] = np.repeat(index + 1, stop - start)  # both in reading order
-    return Components(labels, boxes, areas)
+    return Components(labels, boxes_around(index, n, row, start, stop), areas)
+
+
+def boxes_around(
+    index: IntArray, count: int, row: IntArray, start: IntArray, stop: IntArray
+) -> NDArray[np.int64]:
+    """Return the box around each piece of ink, from runs of pixels in a row.
+
+    Parameters
+    ----------
+    index : ndarray of int (runs,)
+        Of the piece that a run belongs to, 0 to ``count - 1``.
+    count : int
+        Of the pieces, each with a run at least.
+    row, start, stop : ndarray of int (runs,)
+        Where a run lies: its row, first column and the column after its last.
+
+    Returns
+    -------
+    ndarray of int64 (count, 4)
+        As in `Components`.
+    """
+    boxes = np.empty((count, 4), np.int64)
+    boxes[:, :2], boxes[:, 2:] = np.iinfo(np.int64).max, 0
+    np.minimum.at(boxes[:, 0], index, row)
+    np.minimum.at(boxes[:, 1], index, start)
+    np.maximum.at(boxes[:, 2], index, row + 1)
+    np.maximum.at(boxes[:, 3], index, stop)
+    return boxes
 
 
 def _runs(mask: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

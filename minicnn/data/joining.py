@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.data.ink import Components
+from minicnn.data.ink import Components, boxes_around
 
 Points = NDArray[np.float64]  # (n, 2): y, x
 Boxes = NDArray[np.float64]  # (n, 4): top, left, bottom, right
@@ -132,11 +132,7 @@ def relabelled(labels: NDArray[np.int32], count: int) -> Components:
     """
     y, x = np.nonzero(labels)
     index = labels[y, x] - 1
-    boxes = np.empty((count, 4), np.int64)
-    boxes[:, :2], boxes[:, 2:] = max(labels.shape), 0
-    for column, values in enumerate((y, x)):
-        np.minimum.at(boxes[:, column], index, values)
-        np.maximum.at(boxes[:, column + 2], index, values + 1)
+    boxes = boxes_around(index, count, y, x, x + 1)  # a pixel is a short run
     return Components(labels, boxes, np.bincount(index, minlength=count))
 
 
