@@ -18,6 +18,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,10 +145,11 @@ def transparent(ink: Ink, colour: Colour = BLACK) -> Image.Image:
 # ---------------------------------------------------------------- how it is stored
 
 
-def encoded(picture: Image.Image, kind: str) -> bytes:
+def encoded(picture: Image.Image, kind: str, exif: Image.Exif | None = None) -> bytes:
     """Return the picture as a file."""
     file = io.BytesIO()
-    options = {"quality": 72} if kind in ("JPEG", "WEBP") else {"optimize": True}
+    options: dict[str, Any] = {"exif": exif} if exif else {}
+    options |= {"quality": 72} if kind in ("JPEG", "WEBP") else {"optimize": True}
     picture.save(file, kind, **options)
     return file.getvalue()
 
@@ -163,9 +165,7 @@ def jpeg(picture: Image.Image, turned: int = 0) -> bytes:
     if turned:
         exif[0x0112] = {90: 8, 180: 3}[turned]  # what a viewer has to do to set it upright
         picture = picture.rotate(-turned, expand=True)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=72, exif=exif)
-    return file.getvalue()
+    return encoded(picture, "JPEG", exif)
 
 
 def grey(ink: Ink) -> Image.Image:
