@@ -5,6 +5,14 @@ import pytest
 
 from minicnn import losses, ops
 
+
+def norm_of_given(x, weight, bias):
+    mean, variance = (np.full_like(weight, value) for value in (0.5, 2))
+    return ops.batch_norm_inference(x, weight, bias, mean, variance)
+
+
+NORM = {"x": (3, 4, 2, 3), "weight": (3,), "bias": (3,)}
+
 # Forward, backward, the shapes of the arrays by name, and the options.
 OPS = {
     "conv2d": (
@@ -34,6 +42,9 @@ OPS = {
     "flatten": (ops.flatten, ops.flatten_backward, {"x": (2, 3, 4, 5)}, {}),
     "relu": (ops.relu, ops.relu_backward, {"x": (4, 3, 2)}, {}),
     "softmax": (ops.softmax, ops.softmax_backward, {"logits": (3, 4)}, {}),
+    "batch_norm": (ops.batch_norm, ops.batch_norm_backward, NORM, {}),
+    "batch_norm, ReLU": (ops.batch_norm, ops.batch_norm_backward, NORM, {"relu": True}),
+    "batch_norm of given statistics": (norm_of_given, ops.batch_norm_backward, NORM, {}),
 }
 every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 

@@ -404,7 +404,14 @@ def run_softmax(draw):
     return y, ops.softmax_backward(draw(9, 10), cache)
 
 
-@pytest.mark.parametrize("run", [run_conv2d, run_max_pool2d, run_dense, run_relu, run_softmax])
+def run_batch_norm(draw):
+    y, cache = ops.batch_norm(draw(9, 5, 4, 11), draw(11), draw(11), relu=True)
+    return (y, cache.mean, cache.variance, *ops.batch_norm_backward(y, cache))
+
+
+@pytest.mark.parametrize(
+    "run", [run_conv2d, run_max_pool2d, run_dense, run_relu, run_softmax, run_batch_norm]
+)
 def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeypatch):
     monkeypatch.setattr("minicnn.ops.convolution.PATCH_BYTES", 2**14)  # several chunks
 

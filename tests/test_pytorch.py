@@ -123,6 +123,33 @@ def test_recorded_softmax(record):
     np.testing.assert_allclose(ops.softmax_backward(dy, cache), wanted[1], **CLOSE)
 
 
+def norm_results(steps, x, dy, weight, bias, epsilon, momentum):
+    """Do what `record_pytorch.batch_norm` does, in minicnn."""
+    mean, variance = np.zeros_like(bias), np.ones_like(bias)
+    for step in steps:
+        _, cache = ops.batch_norm(step, weight, bias, epsilon=epsilon)
+        mean += momentum * (cache.mean - mean)
+        variance += momentum * (cache.variance - variance)
+    found = [mean, variance]
+    for y, cache in (
+        ops.batch_norm_inference(x, weight, bias, mean, variance, epsilon=epsilon),
+        ops.batch_norm(x, weight, bias, epsilon=epsilon),
+    ):
+        found += [y, *ops.batch_norm_backward(dy, cache)]
+    return found
+
+
+@pytest.mark.parametrize("case", recording.NORMS)
+def test_recorded_batch_norms(record, case):
+    _, *options = recording.NORMS[case]
+    given = arrays_of(record, case, "steps x dy weight bias", np.float64)
+    wanted = arrays_of(record, case, recording.NORM_RESULTS, np.float64)
+    for name, found, one in zip(
+        recording.NORM_RESULTS.split(), norm_results(*given, *options), wanted, strict=True
+    ):
+        np.testing.assert_allclose(found, one, err_msg=name, **CLOSE)
+
+
 @pytest.mark.parametrize("size", [1, 300])
 @pytest.mark.parametrize("kind", ["labels", "rows"])
 def test_recorded_losses(record, kind, size):
@@ -221,6 +248,16 @@ def test_live_dense_layers(torch, normals, dtype, N, inputs, outputs):
     y, cache = ops.dense(x, weight, bias)
     wanted = recording.gradients(lambda x, weight, bias: x @ weight + bias, dy, x, weight, bias)
     close_to_torch(torch, (y, *ops.dense_backward(dy, cache)), wanted)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (33, 20), (2, 1, 1, 3), (8, 7, 9, 17)], ids=str)
+def test_live_batch_norms(torch, normals, dtype, shape):
+    draw = normals(9, dtype)
+    steps, x, dy, weight, bias = (
+        draw(*extra) for extra in ((4, *shape), shape, shape, shape[-1:], shape[-1:])
+    )
+    given = 2 * steps + 1, x, dy, weight, bias, 1e-5, 0.1
+    close_to_torch(torch, norm_results(*given), recording.batch_norm(*given))
 
 
 def test_live_relu(torch, dtype):

@@ -20,6 +20,18 @@ from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import NARROW, lanes_for
 from minicnn.kernels.matmul import matmul, multiply_row
+from minicnn.kernels.normalisation import (
+    CHANNEL_ROWS,
+    MEAN,
+    VARIANCE,
+    batch_norm_given,
+    batch_norm_statistics,
+    normalise,
+)
+from minicnn.kernels.normalisation_gradients import (
+    batch_norm_gradients,
+    batch_norm_input_gradient,
+)
 from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.philox import random_words
@@ -39,14 +51,21 @@ from minicnn.kernels.winograd_gradients import winograd_weight_gradient
 from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_gradient
 
 __all__ = [
+    "CHANNEL_ROWS",
+    "MEAN",
     "NARROW",
     "RELU_LANES",
     "ROW",
+    "VARIANCE",
     "WARP_LANES",
     "adam_update",
     "add_noise",
     "add_rows",
     "announce_compilation",
+    "batch_norm_given",
+    "batch_norm_gradients",
+    "batch_norm_input_gradient",
+    "batch_norm_statistics",
     "blur",
     "cross_entropy",
     "cross_entropy_step",
@@ -63,6 +82,7 @@ __all__ = [
     "max_pool_backward",
     "max_pool_scatter",
     "multiply_row",
+    "normalise",
     "pad_images",
     "pooled_forward",
     "pooled_input_gradient",

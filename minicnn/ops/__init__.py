@@ -10,10 +10,18 @@ respect to ``name`` is called ``dname`` and has its shape.
 from minicnn.ops.activations import relu, relu_backward, softmax, softmax_backward
 from minicnn.ops.convolution import conv2d, conv2d_backward
 from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.ops.normalisation import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+)
 from minicnn.ops.pooled import conv2d_max_pool2d, conv2d_max_pool2d_backward
 from minicnn.ops.pooling import max_pool2d, max_pool2d_backward
 
 __all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "conv2d",
     "conv2d_backward",
     "conv2d_max_pool2d",

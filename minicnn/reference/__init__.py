@@ -16,9 +16,17 @@ from minicnn.reference.losses import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from minicnn.reference.normalisation import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+)
 from minicnn.reference.pooling import max_pool2d, max_pool2d_backward
 
 __all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "conv2d",
     "conv2d_backward",
     "dense",

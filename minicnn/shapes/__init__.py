@@ -43,6 +43,11 @@ from minicnn.shapes.images import (
     class_names,
 )
 from minicnn.shapes.kept import once_for_shapes
+from minicnn.shapes.normalisation import (
+    check_batch_norm,
+    check_norm_shape,
+    positive_number,
+)
 from minicnn.shapes.numbers import IntPair, int_pair, positive_int
 from minicnn.shapes.windows import Padding, Shape, Window, output_size, pool_window, window
 
@@ -55,6 +60,7 @@ __all__ = [
     "Window",
     "as_batch",
     "check_array",
+    "check_batch_norm",
     "check_bias",
     "check_dense",
     "check_flat_shape",
@@ -62,6 +68,7 @@ __all__ = [
     "check_gradient",
     "check_image_shape",
     "check_labels",
+    "check_norm_shape",
     "check_pixel_range",
     "check_pixels",
     "check_probability_rows",
@@ -75,5 +82,6 @@ __all__ = [
     "output_size",
     "pool_window",
     "positive_int",
+    "positive_number",
     "window",
 ]

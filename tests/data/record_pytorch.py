@@ -40,6 +40,16 @@ POOLS = {
 
 DENSES = {"dense 5 to 3": (4, 5, 3), "dense 70 to 2": (3, 70, 2)}
 
+# x (N, ..., C), epsilon, momentum; some steps of training and one of inference
+NORMS = {
+    "norm of images": ((4, 3, 5, 6), 1e-5, 0.1),
+    "norm of rows": ((7, 9), 1e-3, 0.3),
+}
+NORM_STEPS = 3
+NORM_RESULTS = (
+    "mean variance inference_y inference_dx inference_dweight inference_dbias y dx dweight dbias"
+)
+
 # The class of torch.optim, its options, and those of minicnn; 50 steps each
 OPTIMISERS = {
     "sgd": ("SGD", {"lr": 0.1}, {"learning_rate": 0.1}),
@@ -110,6 +120,41 @@ def max_pool2d(x, pool_size, stride, padding, dy=None):
         return (from_torch(y.detach().numpy()),)
     y.backward(leaf(to_torch(dy)))
     return from_torch(y.detach().numpy()), from_torch(x.grad.numpy())
+
+
+def channels_in_the_middle(array):
+    """(N, H, W, C) to (N, C, H, W), and (N, C) as it is."""
+    return to_torch(array) if array.ndim == 4 else array
+
+
+def channels_last(array):
+    """(N, C, H, W) to (N, H, W, C), and (N, C) as it is."""
+    return from_torch(array) if array.ndim == 4 else array
+
+
+def batch_norm(steps, x, dy, weight, bias, epsilon, momentum):
+    """Train PyTorch's batch norm on `steps`, then run it on x, in training and in inference.
+
+    Return its running mean and variance, and of each run (y, dx, dweight, dbias).
+    """
+    import torch
+
+    kind = torch.nn.BatchNorm2d if x.ndim == 4 else torch.nn.BatchNorm1d
+    layer = kind(len(weight), epsilon, momentum, dtype=leaf(x).dtype)
+    layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
+    for step in steps:
+        layer(torch.tensor(channels_in_the_middle(step)))
+    found = [layer.running_mean.numpy().copy(), layer.running_var.numpy().copy()]
+    layer.eval()
+    for _ in range(2):
+        layer.zero_grad()
+        given = leaf(channels_in_the_middle(x))
+        y = layer(given)
+        y.backward(leaf(channels_in_the_middle(dy)))
+        found += [channels_last(y.detach().numpy()), channels_last(given.grad.numpy())]
+        found += [layer.weight.grad.numpy().copy(), layer.bias.grad.numpy().copy()]
+        layer.train()
+    return tuple(found)
 
 
 def gradients(function, dy, *arguments):
@@ -197,6 +242,14 @@ def record():
     keep("optimisers", "start gradients", (start, steps))
     for case, (kind, options, _) in OPTIMISERS.items():
         found[f"{case}/trajectory"] = trajectory(kind, options, start, steps)
+
+    rng = np.random.default_rng(21)
+    for case, (shape, epsilon, momentum) in NORMS.items():
+        steps, x, dy = (eighths(rng, *extra, *shape) for extra in ((NORM_STEPS,), (), ()))
+        weight, bias = eighths(rng, shape[-1]), eighths(rng, shape[-1])
+        arrays = batch_norm(steps, x, dy, weight, bias, epsilon, momentum)
+        keep(case, "steps x dy weight bias", (steps, x, dy, weight, bias))
+        keep(case, NORM_RESULTS, arrays)
     return found
 
 

@@ -1,0 +1,205 @@
+"""Batch normalisation: the op pair, and the same with statistics that are given."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minicnn import kernels, memory, shapes
+from minicnn.ops import arrays
+from minicnn.shapes import FloatArray
+
+
+class BatchNormCache(NamedTuple):
+    """What `batch_norm_backward` needs: a reference to x, and some numbers of each channel.
+
+    `channels` is what `minicnn.kernels.normalisation` keeps of each; `mean` and `variance` are two
+    rows of it, as `batch_norm` has found them, the variance by ``M - 1``. `given` says that they
+    were not found but given. What a ReLU has cut off is worked out again from x.
+    """
+
+    x: FloatArray
+    channels: FloatArray
+    relu: bool
+    given: bool
+
+    @property
+    def mean(self) -> FloatArray:
+        """The mean of each channel, (C,)."""
+        mean: FloatArray = self.channels[kernels.MEAN]
+        return mean
+
+    @property
+    def variance(self) -> FloatArray:
+        """The variance of each channel, (C,): the sum of squares by ``M - 1``."""
+        variance: FloatArray = self.channels[kernels.VARIANCE]
+        return variance
+
+
+def batch_norm(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    *,
+    epsilon: float = 1e-5,
+    relu: bool = False,
+) -> tuple[FloatArray, BatchNormCache]:
+    """Give every channel mean 0 and variance 1 over the batch, then a scale and a shift to learn.
+
+    With m and v the mean and variance of all numbers of channel c, of which there are M = N·H·W:
+    ``y[..., c] = (x[..., c] - m) / √(v + ε) · weight[c] + bias[c]``, where ``v = Σ (x - m)² / M``;
+    then ``max(y, 0)`` if there is a ReLU.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C) or (N, C)
+        float32 or float64; at least two numbers of each channel.
+    weight, bias : ndarray (C,)
+    epsilon : float
+        Above 0: keeps the quotient finite where a channel is constant.
+    relu : bool
+        Whether a ReLU follows: the same numbers as `ops.relu` gives, at no cost.
+
+    Returns
+    -------
+    y : ndarray, as `x`
+    cache : BatchNormCache
+        Its `mean` and `variance` are those that running statistics follow; the variance is, as in
+        PyTorch, the one by ``M - 1``.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+    ValueError
+        If shapes do not fit, there is one number of each channel only, or ε is not above 0.
+
+    References
+    ----------
+    Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    covariate shift" (ICML 2015), algorithm 1.
+    """
+    rows = shapes.check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
+    if rows == 1:
+        raise ValueError(
+            f"batch_norm: x has one number of each channel {x.shape}, which has no variance; "
+            f"give at least two images"
+        )
+    matrix, y, channels = _prepared(x)
+    kernels.batch_norm_statistics(
+        matrix, np.ascontiguousarray(weight), np.ascontiguousarray(bias), epsilon, channels
+    )
+    kernels.normalise(matrix, channels, relu, y)
+    return y.reshape(x.shape), BatchNormCache(x, channels, relu, False)
+
+
+def batch_norm_inference(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+    *,
+    epsilon: float = 1e-5,
+    relu: bool = False,
+) -> tuple[FloatArray, BatchNormCache]:
+    """Do what `batch_norm` does with a mean and a variance that are given.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C) or (N, C)
+        float32 or float64.
+    weight, bias : ndarray (C,)
+    mean, variance : ndarray (C,)
+        What training has followed.
+    epsilon : float
+        Above 0.
+    relu : bool
+        Whether a ReLU follows.
+
+    Returns
+    -------
+    y : ndarray, as `x`
+    cache : BatchNormCache
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+    ValueError
+        If shapes do not fit, or ε is not above 0.
+
+    References
+    ----------
+    Ioffe, Szegedy (ICML 2015), algorithm 2, steps 10 and 11.
+    """
+    shapes.check_batch_norm(
+        "batch_norm_inference", x, epsilon, weight=weight, bias=bias, mean=mean, variance=variance
+    )
+    matrix, y, channels = _prepared(x)
+    kernels.batch_norm_given(
+        np.ascontiguousarray(weight),
+        np.ascontiguousarray(bias),
+        np.ascontiguousarray(mean),
+        np.ascontiguousarray(variance),
+        epsilon,
+        channels,
+    )
+    kernels.normalise(matrix, channels, relu, y)
+    return y.reshape(x.shape), BatchNormCache(x, channels, relu, True)
+
+
+def _prepared(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return x as a matrix (M, C), and room for y and for what is known of each channel."""
+    matrix = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    y, channels = memory.several(
+        ((matrix.shape, x.dtype), ((kernels.CHANNEL_ROWS, x.shape[-1]), x.dtype))
+    )
+    return matrix, y, channels
+
+
+def batch_norm_backward(
+    dy: FloatArray,
+    cache: BatchNormCache,
+    *,
+    need_dx: bool = True,
+    out: tuple[FloatArray, FloatArray] | None = None,
+) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    """Give the gradients of `batch_norm` and of `batch_norm_inference`.
+
+    With n the normalised number, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and
+    ``dweight = Σ dy · n``. An x moves its own y, and by way of mean and variance all others:
+    ``dx = weight / √(v + ε) · (dy - dbias / M - n · dweight / M)``. With a given mean and variance
+    only the first of the three terms is there. dy counts as 0 where a ReLU made the output 0.
+
+    Parameters
+    ----------
+    dy : ndarray, as the output
+    cache : BatchNormCache
+    need_dx : bool
+        False leaves dx out: the first layer of a network has no use for it.
+    out : tuple of ndarray, optional
+        ``(dweight, dbias)`` to be overwritten; new arrays where left out.
+
+    Returns
+    -------
+    dx : ndarray, as `dy`, or None
+    dweight, dbias : ndarray (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    x, channels, relu, given = cache
+    shapes.check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
+    C = x.shape[-1]
+    rows, matrix = (np.ascontiguousarray(array).reshape(-1, C) for array in (dy, x))
+    dweight, dbias = out or arrays.like(channels[0], dy)
+    kernels.batch_norm_gradients(rows, matrix, channels, relu, dweight, dbias)
+    if not need_dx:
+        return None, dweight, dbias
+    dx, factors = memory.several(((rows.shape, dy.dtype), ((2, C), dy.dtype)))
+    kernels.batch_norm_input_gradient(
+        rows, matrix, channels, relu, given, dweight, dbias, factors, dx
+    )
+    return dx.reshape(x.shape), dweight, dbias

@@ -1,0 +1,321 @@
+"""Batch normalisation: exact on dyadic numbers, precise on the rest, and as PyTorch has it."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minicnn import ops, reference
+from minicnn.gradcheck import away_from_kinks, check_gradients, report
+from minicnn.kernels.normalisation import ROWS
+
+f32, f64 = np.float32, np.float64
+
+
+def equal(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+# ------------------------------------------------------------ against the reference
+
+
+def with_exact_roots(rng, shape, dtype):
+    """Return x of which every channel has another mean and variance 3, so that √(v + 1) is 2.
+
+    A quarter of its numbers is 3 above the mean, the others are 1 below it. While M is a power of
+    two all means are sums of powers of two, and nothing is rounded anywhere.
+    """
+    C = shape[-1]
+    M = int(np.prod(shape[:-1]))
+    columns = [rng.permutation(np.tile([3, -1, -1, -1], M // 4)) + mean for mean in range(C)]
+    return np.stack(columns, axis=1).reshape(shape).astype(dtype)
+
+
+def equals_reference(draw, x, relu):
+    weight, bias, dy = draw(x.shape[-1]), draw(x.shape[-1]), draw(*x.shape)
+    y, cache = ops.batch_norm(x, weight, bias, epsilon=1, relu=relu)
+    wanted, reference_cache = reference.batch_norm(x, weight, bias, epsilon=1)
+    upstream = dy
+    if relu:
+        wanted, relu_cache = reference.relu(wanted)
+        upstream = reference.relu_backward(dy, relu_cache)
+    gradients = reference.batch_norm_backward(upstream, reference_cache)
+    equal([y], [wanted])
+    equal(ops.batch_norm_backward(dy, cache), gradients)
+    no_dx, *others = ops.batch_norm_backward(dy, cache, need_dx=False)
+    assert no_dx is None
+    equal(others, gradients[1:])
+    out = np.full_like(weight, np.nan), np.full_like(bias, np.nan)
+    found = ops.batch_norm_backward(dy, cache, out=out)
+    equal(found, gradients)
+    assert found[1] is out[0]
+    assert found[2] is out[1]
+    return cache
+
+
+# Channels: a vector of 8 or 16 numbers, several, and what is left of one. Numbers of a channel:
+# less than a block of 64, a block, several.
+SHAPES = [
+    (4, 1),
+    (8, 16),
+    (16, 2, 2, 3),
+    (2, 4, 8, 8),
+    (8, 2, 4, 17),
+    (2, 16, 4, 33),
+    (32, 4, 2, 5),
+]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_equals_the_reference(integers, dtype, shape, relu):
+    x = with_exact_roots(np.random.default_rng(1), shape, dtype)
+    cache = equals_reference(integers(1, dtype), x, relu)
+    M = x.size // shape[-1]
+    equal([cache.mean], [np.arange(shape[-1], dtype=dtype)])
+    equal([cache.variance], [np.full(shape[-1], 3 * M / (M - 1), dtype)])
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(2, 8),
+    st.integers(1, 40),
+    st.integers(0, 99),
+    st.sampled_from([f32, f64]),
+    st.booleans(),
+)
+def test_it_equals_the_reference_for_any_channels(integers, power, C, seed, dtype, relu):
+    x = with_exact_roots(np.random.default_rng(seed), (2**power, C), dtype)
+    equals_reference(integers(seed, dtype), x, relu)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_given_statistics_equal_the_reference(integers, dtype, shape, relu):
+    draw = integers(2, dtype)
+    x, weight, bias, mean, dy = draw(*shape), *(draw(shape[-1]) for _ in range(3)), draw(*shape)
+    variance = np.array([0, 3, 15], dtype)[np.arange(shape[-1]) % 3]
+    y, cache = ops.batch_norm_inference(x, weight, bias, mean, variance, epsilon=1, relu=relu)
+    wanted, reference_cache = reference.batch_norm_inference(
+        x, weight, bias, mean, variance, epsilon=1
+    )
+    upstream = dy
+    if relu:
+        wanted, relu_cache = reference.relu(wanted)
+        upstream = reference.relu_backward(dy, relu_cache)
+    equal([y], [wanted])
+    gradients = reference.batch_norm_backward(upstream, reference_cache)
+    equal(ops.batch_norm_backward(dy, cache), gradients)
+    equal([cache.mean, cache.variance], [mean, variance])
+
+
+def axes(*limits):
+    return st.tuples(*(st.integers(1, limit) for limit in limits))
+
+
+@settings(max_examples=50)
+@given(
+    st.one_of(axes(9, 5), axes(4, 5, 6, 20)).filter(lambda shape: np.prod(shape[:-1]) > 1),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_any_shape(normals, shape, seed, relu):
+    draw = normals(seed, f64)
+    x, dy, weight, bias = 3 * draw(*shape) + 5, draw(*shape), draw(shape[-1]), draw(shape[-1])
+    y, cache = ops.batch_norm(x, weight, bias, relu=relu)
+    wanted, reference_cache = reference.batch_norm(x, weight, bias)
+    if relu:
+        wanted, relu_cache = ops.relu(wanted)
+        dy = ops.relu_backward(dy, relu_cache)
+    close = {"rtol": 1e-9, "atol": 1e-9}  # two numbers that are close leave fewer digits
+    np.testing.assert_allclose(y, wanted, **close)
+    gradients = reference.batch_norm_backward(dy, reference_cache)
+    for found, one in zip(ops.batch_norm_backward(dy, cache), gradients, strict=True):
+        np.testing.assert_allclose(found, one, **close)
+
+
+# ------------------------------------------------------------ digits that count
+
+
+@pytest.mark.parametrize("mean", [0, 1000, -30000])
+def test_a_mean_far_from_0_costs_no_digits(normals, mean):
+    # the same float32 numbers in both: what is rounded in x itself is no error of the op
+    x = (normals(3, f32)(32, 6, 6, 9) + f32(mean)).astype(f32)
+    weight, bias, dy = np.ones(9, f32), np.zeros(9, f32), normals(4, f32)(*x.shape)
+    exact = x.astype(f64)
+    centred = exact - exact.mean(axis=(0, 1, 2))
+    variance = exact.var(axis=(0, 1, 2))
+    normal = centred / np.sqrt(variance + 1e-5)
+    y, cache = ops.batch_norm(x, weight, bias)
+    np.testing.assert_allclose(y, normal, rtol=2e-6, atol=2e-6)
+    unbiased = exact.var(axis=(0, 1, 2), ddof=1)
+    np.testing.assert_allclose(cache.variance, unbiased, rtol=1e-6)
+    np.testing.assert_allclose(cache.mean, exact.mean(axis=(0, 1, 2)), rtol=1e-6, atol=1e-6)
+    upstream = dy.astype(f64)
+    dweight = (upstream * normal).sum(axis=(0, 1, 2))
+    inner = upstream - upstream.mean(axis=(0, 1, 2)) - normal * dweight / centred[..., 0].size
+    found = ops.batch_norm_backward(dy, cache)
+    np.testing.assert_allclose(found[0], inner / np.sqrt(variance + 1e-5), rtol=3e-6, atol=3e-6)
+    np.testing.assert_allclose(found[1], dweight, rtol=1e-5, atol=1e-4)
+
+
+def test_the_first_numbers_may_be_far_from_the_others(normals):
+    # the numbers from which the centre is taken are then the worst that there could be
+    x = normals(5, f32)(20 * ROWS, 3)
+    x[:ROWS] += 1000
+    exact = x.astype(f64)
+    y, cache = ops.batch_norm(x, np.ones(3, f32), np.zeros(3, f32))
+    np.testing.assert_allclose(cache.variance, exact.var(axis=0, ddof=1), rtol=1e-5)
+    normal = (exact - exact.mean(axis=0)) / exact.std(axis=0)
+    np.testing.assert_allclose(y, normal, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, 0.1, 1000.1])
+def test_a_constant_channel_gives_the_bias(normals, dtype, value):
+    # the sum of equal numbers by their number is that number again, or one rounding beside it
+    x = np.full((3, 4, 5, 2), value, dtype)
+    bias = normals(6, dtype)(2)
+    y, cache = ops.batch_norm(x, np.ones(2, dtype), bias)
+    assert (cache.variance >= 0).all()
+    close = np.finfo(dtype).eps * max(1, value) / np.sqrt(1e-5)
+    np.testing.assert_allclose(y, np.broadcast_to(bias, y.shape), rtol=0, atol=2 * close)
+    dx, _, _ = ops.batch_norm_backward(normals(7, dtype)(*y.shape), cache)
+    assert np.isfinite(dx).all()
+
+
+def test_y_has_mean_bias_and_deviation_weight(normals, dtype):
+    weight, bias = np.array([2, 0.5, -3], dtype), np.array([-1, 0, 4], dtype)
+    y, _ = ops.batch_norm(5 + normals(8, dtype)(9, 8, 7, 3), weight, bias)
+    np.testing.assert_allclose(y.mean(axis=(0, 1, 2)), bias, atol=1e-5)
+    np.testing.assert_allclose(y.std(axis=(0, 1, 2)), np.abs(weight), rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_spoils_its_channel_alone(normals, dtype, value):
+    draw = normals(9, dtype)
+    x, weight, bias = draw(4, 3, 3, 11), draw(11), draw(11)
+    clean, _ = ops.batch_norm(x, weight, bias)
+    x[2, 1, 0, 5] = value
+    y, cache = ops.batch_norm(x, weight, bias)
+    others = np.arange(11) != 5
+    assert np.isnan(y[..., 5]).all()
+    assert np.isnan(cache.variance[5])
+    np.testing.assert_array_equal(y[..., others], clean[..., others])
+    dx, dweight, dbias = ops.batch_norm_backward(draw(*x.shape), cache)
+    assert np.isfinite(dx[..., others]).all()
+    np.testing.assert_array_equal(np.isfinite(dweight), others)
+    assert np.isfinite(dbias).all()
+    y, _ = ops.batch_norm(x, weight, bias, relu=True)
+    assert np.isnan(y[..., 5]).all()
+
+
+# ------------------------------------------------------------ gradients
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("shape", [(5, 3), (2, 3, 2, 2)], ids=str)
+def test_gradients(shape, given, relu):
+    rng = np.random.default_rng(1)
+    C = shape[-1]
+    mean, variance = rng.standard_normal(C), rng.uniform(0.5, 2, C)
+
+    def forward(x, weight, bias):
+        if given:
+            return ops.batch_norm_inference(x, weight, bias, mean, variance, relu=relu)
+        return ops.batch_norm(x, weight, bias, relu=relu)
+
+    def backward(dy, cache):
+        return dict(zip(["x", "weight", "bias"], ops.batch_norm_backward(dy, cache), strict=True))
+
+    arguments = {
+        "x": away_from_kinks(rng, shape),
+        "weight": rng.standard_normal(C),
+        "bias": rng.standard_normal(C),
+    }
+    checks = check_gradients("batch_norm", forward, backward, arguments, rng)
+    assert all(check.passed for check in checks), report(checks)
+
+
+# ------------------------------------------------------------ what is refused
+
+
+def refuses(error, message, call):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        call()
+
+
+X, ONES = np.ones((2, 3, 4, 5), f32), np.ones(5, f32)
+
+
+def norm(x=X, weight=ONES, bias=ONES, **options):
+    return lambda: ops.batch_norm(x, weight, bias, **options)
+
+
+def inference(x=X, mean=ONES, variance=ONES, **options):
+    return lambda: ops.batch_norm_inference(x, ONES, ONES, mean, variance, **options)
+
+
+TYPES = {
+    "batch_norm: x must be a NumPy array, not list": norm([[1.0]]),
+    "batch_norm: x must be float32 or float64, not int64; cast it with x.astype(np.float32)": norm(
+        X.astype(np.int64)
+    ),
+    "batch_norm: weight is float64 but x is float32; cast one with .astype(np.float32)": norm(
+        weight=ONES.astype(f64)
+    ),
+    "batch_norm_inference: variance must be a NumPy array, not float": inference(variance=1.0),
+    "batch_norm_inference: mean is float64 but x is float32; cast one with .astype(np.float32)": (
+        inference(mean=ONES.astype(f64))
+    ),
+    "batch_norm: epsilon must be a number, not '1e-5'": norm(epsilon="1e-5"),
+    "batch_norm: epsilon must be a number, not True": norm(epsilon=True),
+}
+VALUES = {
+    "batch_norm: x must be images (N, H, W, C) or rows (N, C), not of shape (3, 4, 5)": norm(X[0]),
+    "batch_norm: x is empty (shape (0, 5)); give at least one image": norm(X[0, 0, :0]),
+    "batch_norm: bias must have 1 axes (C), not 2 (shape (1, 5))": norm(bias=ONES[None]),
+    "batch_norm: weight has 4 elements but x has 5 channels (weight (4,), x (2, 3, 4, 5))": norm(
+        weight=ONES[:4]
+    ),
+    "batch_norm_inference: mean has 4 elements but x has 5 channels (mean (4,), x (2, 3, 4, 5))": (
+        inference(mean=ONES[:4])
+    ),
+    "batch_norm: x has one number of each channel (1, 5), which has no variance; give at least "
+    "two images": norm(X[0, 0, :1]),
+    "batch_norm: epsilon must be above 0 and finite, not 0": norm(epsilon=0),
+    "batch_norm: epsilon must be above 0 and finite, not nan": norm(epsilon=np.nan),
+    "batch_norm_inference: epsilon must be above 0 and finite, not inf": inference(epsilon=np.inf),
+}
+
+
+@pytest.mark.parametrize("message", TYPES)
+def test_types_that_are_refused(message):
+    refuses(TypeError, message, TYPES[message])
+
+
+@pytest.mark.parametrize("message", VALUES)
+def test_values_that_are_refused(message):
+    refuses(ValueError, message, VALUES[message])
+
+
+def test_gradients_that_do_not_fit_are_refused():
+    _, cache = norm()()
+    refuses(
+        ValueError,
+        "batch_norm_backward: dy has shape (2, 3, 4, 4) but the output has (2, 3, 4, 5)",
+        lambda: ops.batch_norm_backward(X[..., :4], cache),
+    )
+    refuses(
+        TypeError,
+        "batch_norm_backward: dy is float64 but the output is float32",
+        lambda: ops.batch_norm_backward(X.astype(f64), cache),
+    )
+
+
+def test_one_image_of_several_pixels_is_enough(normals):
+    y, _ = ops.batch_norm(normals(11, f32)(1, 1, 2, 3), np.ones(3, f32), np.zeros(3, f32))
+    np.testing.assert_allclose(np.abs(y), 1, rtol=1e-2)
