@@ -56,7 +56,7 @@ def training_step(augment: Augment | None, batch: int, threads: int) -> Callable
     optimiser, whole, epochs = Adam(), np.arange(batch), iter(range(2**32))
 
     def step() -> None:
-        optimiser.step(model.parameters, gradient_of(whole, next(epochs))[2])
+        optimiser.step(model.parameters, gradient_of(whole, next(epochs)).gradient)
 
     return step
 

@@ -68,7 +68,7 @@ def training_step(case: Case) -> tuple[Callable[[], object], int]:
     optimiser, whole = Adam(), np.arange(case.batch)
 
     def step() -> None:
-        optimiser.step(model.parameters, gradient_of(whole)[2])
+        optimiser.step(model.parameters, gradient_of(whole).gradient)
 
     each, shape = 0, model.input_shape
     for layer in model.layers:

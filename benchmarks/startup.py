@@ -60,7 +60,7 @@ images = rng.integers(0, 256, (128, 28, 28, 1), dtype=np.uint8)
 gradient_of = BatchGradient(
     model, images, rng.integers(0, 10, 128), Workers("startup")
 )
-_, _, gradient = gradient_of(np.arange(128))
+gradient = gradient_of(np.arange(128)).gradient
 Adam(0.001).step(model.parameters, gradient)
 print("done", flush=True)
 

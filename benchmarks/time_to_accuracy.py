@@ -96,7 +96,7 @@ class MinicnnSide:
     def train(self, plan: Plan) -> tuple[float, float]:
         loss, started = math.nan, time.perf_counter()
         for batch, rate in plan:
-            loss, _, gradient = self.gradient_of(batch)
+            loss, _, gradient, _ = self.gradient_of(batch)
             self.optimiser.step(self.model.parameters, gradient, rate)
         return time.perf_counter() - started, loss
 

@@ -74,7 +74,7 @@ def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Se
     optimiser, whole = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:
-        loss, _, gradient = gradient_of(whole)
+        loss, _, gradient, _ = gradient_of(whole)
         optimiser.step(model.parameters, gradient)
         return loss
 

@@ -141,7 +141,7 @@ def _argument(value: object) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def parameter_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, Shape]]:
+def array_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, Shape]]:
     """Work out how large the arrays of all layers will be, before any is made.
 
     Parameters
@@ -153,7 +153,7 @@ def parameter_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[s
     Returns
     -------
     list of dict
-        For each layer the shape of each array, by name.
+        For each layer the shape of each of its parameters and statistics, by name.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def parameter_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[s
     found, shape = [], input_shape
     for position, layer in enumerate(layers):
         try:
-            found.append(layer.parameter_shapes(shape))
+            found.append(layer.parameter_shapes(shape) | layer.statistics_shapes(shape))
             shape = layer.output_shape(shape)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {position + 1} ({layer}): {error}") from error

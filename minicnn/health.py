@@ -1,5 +1,6 @@
 """What is wrong with a network whose loss is infinite or NaN, and where it began."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.model import Sequential
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, IntArray
 
 ADVICE = (
@@ -19,15 +21,17 @@ class NonFiniteError(ArithmeticError):
     """Training met an infinite or NaN loss or gradient. The weights are those before the step."""
 
 
-def find_non_finite(model: Sequential, images: NDArray[Any], labels: IntArray) -> str:
-    """Run a batch through a model and say where the first infinity or NaN arises.
+def find_non_finite(
+    model: Sequential, shards: Iterable[tuple[NDArray[Any], IntArray, Draws | None]]
+) -> str:
+    """Run the shards of a batch through a model and say where the first infinity or NaN arises.
 
     Parameters
     ----------
     model : Sequential
-    images : ndarray (N, H, W, C)
-        As in `Sequential.prepare`.
-    labels : ndarray of int (N,)
+    shards : iterable
+        Of each the images (N, H, W, C), as in `Sequential.prepare`, the labels (N,) and the draws,
+        which may be None where no layer is random.
 
     Returns
     -------
@@ -35,18 +39,26 @@ def find_non_finite(model: Sequential, images: NDArray[Any], labels: IntArray) -
         One sentence that names the layer, forward before backward, and one of advice.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        place = _first_place(model, model.prepare(images), labels)
+        places = (
+            _first_place(model, model.prepare(images), labels, draws)
+            for images, labels, draws in shards
+        )
+        found = next((place for place in places if place), None)
+    place = found or "no layer on its own, only the sum over the batch,"
     return f"{place} holds infinity or NaN. {ADVICE}."
 
 
-def _first_place(model: Sequential, x: FloatArray, labels: IntArray) -> str:
+def _first_place(
+    model: Sequential, x: FloatArray, labels: IntArray, draws: Draws | None
+) -> str | None:
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
     caches = []
-    for name, layer in zip(names, model.layers, strict=True):
+    for position, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
         for parameter, array in layer.parameters.items():
             if not np.isfinite(array).all():
                 return f"the {parameter} of {name}"
-        x, cache = layer.forward(x, training=True)
+        own = None if draws is None else draws.of(position)
+        x, cache = layer.forward(x, training=True, draws=own)
         caches.append(cache)
         if not np.isfinite(x).all():
             return f"the output of {name}"
@@ -59,4 +71,4 @@ def _first_place(model: Sequential, x: FloatArray, labels: IntArray) -> str:
         for argument, array in {"x": dy, **gradients}.items():
             if not np.isfinite(array).all():
                 return f"the gradient d{argument} of {name}"
-    return "no layer on its own, only the sum over the batch,"
+    return None

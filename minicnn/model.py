@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minicnn import architecture, archive, memory, parameters, shapes
-from minicnn.layers import Layer, fuse
+from minicnn.layers import Chain, Layer
 from minicnn.ops import softmax
+from minicnn.ops.pixels import scale_pixels
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, IntArray, Shape
 from minicnn.summary import summarise
 from minicnn.workers import lasting_workers
@@ -45,6 +47,8 @@ class Sequential:
     ----------
     parameters : ndarray (P,)
         All weights and biases; the layers' arrays are views of it.
+    statistics : ndarray (S,)
+        All that training follows but does not learn, such as running means; views too.
     facts : dict
         What is known of its training, for people; `fit` begins it anew, `save` keeps it.
 
@@ -77,8 +81,8 @@ class Sequential:
         names = shapes.class_names("Sequential", class_names, self.output_shape[-1])
         self.class_names = None if class_names is None else tuple(names)
         self.facts: dict[str, Any] = {}
-        self.parameters, self._layout = parameters.flatten(self.layers, self.dtype)
-        self._steps = fuse(self.layers)
+        self.parameters, self.statistics, self._layout = parameters.gather(self.layers, self.dtype)
+        self._chain = Chain(self.layers)
 
     def split(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
         """Show a flat vector, of parameters or of gradients, as each layer's arrays.
@@ -96,7 +100,9 @@ class Sequential:
 
     # ------------------------------------------------------------ forward and backward
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, list[Any]]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, list[Any]]:
         """Send prepared images down through all layers.
 
         Parameters
@@ -105,6 +111,8 @@ class Sequential:
             From `prepare`, or any float array of the model's dtype.
         training : bool
             Whether this is a training step.
+        draws : Draws, optional
+            What layers that are random in training need there.
 
         Returns
         -------
@@ -113,11 +121,7 @@ class Sequential:
         caches : list
             One of each step, for `backward`; layers that can be computed as one are one step.
         """
-        caches = []
-        for step in self._steps:
-            x, cache = step.layer.forward(x, training=training)
-            caches.append(cache)
-        return x, caches
+        return self._chain.forward(x, training=training, draws=draws)
 
     def backward(
         self,
@@ -147,15 +151,26 @@ class Sequential:
         """
         if gradients is None:
             gradients = np.empty_like(self.parameters)
-        views = self.split(gradients)
-        dx: FloatArray | None = dy
-        for step, cache in zip(reversed(self._steps), reversed(caches), strict=True):
-            dx, _ = step.layer.backward(
-                dy, cache, need_dx=need_dx or step.first > 0, gradients=views[step.first]
-            )
-            if dx is not None:
-                dy = dx
+        dx = self._chain.backward(dy, caches, self.split(gradients), need_dx=need_dx)
         return dx, gradients
+
+    def observed(self, caches: list[Any], out: FloatArray | None = None) -> FloatArray:
+        """Return what one forward in training saw of that which the statistics follow.
+
+        Parameters
+        ----------
+        caches : list
+            From `forward`, with ``training=True``.
+        out : ndarray (S,), optional
+            Where to write; a new vector where left out.
+
+        Returns
+        -------
+        ndarray (S,)
+            Laid out as `statistics`.
+        """
+        out = np.empty_like(self.statistics) if out is None else out
+        return parameters.lay_out_statistics(self.layers, self._chain.observed(caches), out)
 
     # ------------------------------------------------------------ images in, answers out
 
@@ -180,17 +195,7 @@ class Sequential:
             If the shape does not fit, there are no images, or a float pixel is not in 0..1.
         """
         batch, _ = shapes.as_batch("Sequential", images, self.input_shape)
-        x: FloatArray = memory.empty(batch.shape, self.dtype)
-        mean, std = self.dtype.type(self.input_mean), self.dtype.type(self.input_std)
-        if batch.dtype == np.uint8:
-            levels = np.arange(256, dtype=self.dtype) / self.dtype.type(255)
-            # no index is out of range; "clip" only lets NumPy write to x without a copy between
-            return np.take((levels - mean) / std, batch, out=x, mode="clip")
-        shapes.check_pixel_range("Sequential", batch)
-        x[...] = batch
-        x -= mean
-        x /= std
-        return x
+        return scale_pixels(batch, self.input_mean, self.input_std, self.dtype)
 
     def infer(self, x: FloatArray, *, threads: int | None = None) -> FloatArray:
         """Send prepared images through all layers, some at a time, on several threads.
@@ -274,7 +279,7 @@ class Sequential:
         str
             A table; ``print(model.summary())`` shows it.
         """
-        return summarise(self.layers, self._shapes, self._steps)
+        return summarise(self.layers, self._shapes, self._chain.steps)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a file, whole or not at all; `minicnn.load_model` reads it.
@@ -291,7 +296,5 @@ class Sequential:
         OSError
             If the file cannot be written; one that was there before stays as it was.
         """
-        arrays = parameters.by_name(self.split(self.parameters))
-        archive.write(
-            path, "model", {"model": architecture.describe(self), "facts": self.facts}, arrays
-        )
+        about = {"model": architecture.describe(self), "facts": self.facts}
+        archive.write(path, "model", about, parameters.arrays_of(self.layers))

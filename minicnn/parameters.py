@@ -1,7 +1,7 @@
 """The arrays of all layers: made, as views of one flat vector, and by name."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -60,8 +60,8 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
     return found
 
 
-def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, Layout]:
-    """Gather the arrays of all layers in one vector, and make them views of it.
+def gather(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, FloatArray, Layout]:
+    """Gather what all layers have in two vectors, and make the layers' arrays views of them.
 
     Parameters
     ----------
@@ -70,22 +70,32 @@ def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, Layo
 
     Returns
     -------
-    vector : ndarray (P,)
+    parameters : ndarray (P,)
+    statistics : ndarray (S,)
     layout : list
-        For `split`.
+        Of the parameters, for `split`.
     """
+    parameters, layout = _flat([layer.parameters for layer in layers], dtype)
+    statistics, places = _flat([layer.statistics for layer in layers], dtype)
+    views = zip(layers, split(parameters, layout), split(statistics, places), strict=True)
+    for layer, learned, followed in views:
+        layer.adopt(learned, followed)
+    return parameters, statistics, layout
+
+
+def _flat(layers: Sequence[dict[str, FloatArray]], dtype: DTypeLike) -> tuple[FloatArray, Layout]:
+    """Return the arrays of all layers in one vector, and where they lie in it."""
     layout, stop = [], 0
-    for layer in layers:
+    for arrays in layers:
         places = []
-        for name, array in layer.parameters.items():
+        for name, array in arrays.items():
             start, stop = stop, stop + array.size
             places.append((name, start, stop, array.shape))
         layout.append(places)
     vector: FloatArray = np.empty(stop, dtype)
-    for layer, views in zip(layers, split(vector, layout), strict=True):
+    for arrays, views in zip(layers, split(vector, layout), strict=True):
         for name, view in views.items():
-            view[...] = layer.parameters[name]
-        layer.parameters = views
+            view[...] = arrays[name]
     return vector, layout
 
 
@@ -96,7 +106,7 @@ def split(vector: FloatArray, layout: Layout) -> list[dict[str, FloatArray]]:
     ----------
     vector : ndarray (P,)
     layout : list
-        From `flatten`.
+        From `gather`.
 
     Returns
     -------
@@ -126,3 +136,64 @@ def by_name(layers: Sequence[dict[str, T]]) -> dict[str, T]:
         for position, things in enumerate(layers)
         for name, thing in things.items()
     }
+
+
+def arrays_of(layers: Sequence[Layer]) -> dict[str, FloatArray]:
+    """Return all that a model file keeps of the layers: parameters and statistics, by name.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+
+    Returns
+    -------
+    dict of str to ndarray
+    """
+    return by_name([layer.parameters | layer.statistics for layer in layers])
+
+
+def lay_out_statistics(
+    layers: Sequence[Layer], things: Sequence[Mapping[str, Any]], out: FloatArray
+) -> FloatArray:
+    """Lay out what each layer says of its statistics as the vector of all statistics is.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    things : sequence of dict
+        For each layer a number or an array for each of its `statistics`, by name.
+    out : ndarray (S,)
+        Overwritten.
+
+    Returns
+    -------
+    ndarray (S,)
+        `out`.
+    """
+    stop = 0
+    for layer, found in zip(layers, things, strict=True):
+        for name, array in layer.statistics.items():
+            start, stop = stop, stop + array.size
+            out[start:stop] = np.ravel(found[name])
+    return out
+
+
+def follow(layers: Sequence[Layer], statistics: FloatArray, observed: FloatArray) -> None:
+    """Move running statistics by what shards of images observed, one shard after the other.
+
+    Each is moved by ``m · (observed - running)``, with m as in `Layer.momenta`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    statistics : ndarray (S,)
+        Of all layers; changed in place.
+    observed : ndarray (shards, S)
+        Laid out as `statistics`.
+    """
+    if not statistics.size:
+        return
+    momenta = [layer.momenta() for layer in layers]
+    m = lay_out_statistics(layers, momenta, np.empty_like(statistics))
+    for row in observed:
+        statistics += m * (row - statistics)

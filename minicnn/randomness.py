@@ -5,8 +5,11 @@ number of threads, or a resume in mid-training, changes everything after. Here e
 address, ``(seed, purpose, epoch, index)``, and a generator of its own.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
-from numpy.random import Generator, Philox
+from numpy.random import Generator, Philox, SeedSequence
 from numpy.typing import NDArray
 
 from minicnn import kernels, memory
@@ -14,6 +17,45 @@ from minicnn.shapes import IntArray
 
 PURPOSES = ("initial weights", "validation split", "shuffle", "drawn digits")
 WORD_PURPOSES = ("augmentation", "elastic", "noise")
+
+
+class Draws(NamedTuple):
+    """What is random inside a network, for one shard of images in one epoch.
+
+    `seed` and `epoch` are the training's, `numbers` (N,) those of the images in the data set,
+    `path` the place of the layer: its position in the model, or the position of the container that
+    it is in, and its position in there, and so on. So what a layer draws for an image depends on
+    nothing else, and two layers never share their draws.
+    """
+
+    seed: int
+    epoch: int
+    numbers: IntArray
+    path: tuple[int, ...] = ()
+
+    def of(self, position: int) -> "Draws":
+        """Return the draws of the layer at a position inside.
+
+        Parameters
+        ----------
+        position : int
+
+        Returns
+        -------
+        Draws
+        """
+        return Draws(self.seed, self.epoch, self.numbers, (*self.path, position))
+
+    @property
+    def key(self) -> int:
+        """Key of 64 bits for Philox4x32, from seed and path; epoch and numbers are counters."""
+        return _key(self.seed, self.path)
+
+
+@lru_cache(maxsize=1024)
+def _key(seed: int, path: tuple[int, ...]) -> int:
+    _check("seed", seed, 64)
+    return int(SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0])
 
 
 def keyed_generator(seed: int, purpose: str, epoch: int = 0, index: int = 0) -> Generator:

@@ -45,7 +45,7 @@ def load_model(path: str | PathLike[str]) -> Sequential:
         model = Sequential(**arguments)
     except (TypeError, ValueError) as error:
         raise archive.error(f"its description is wrong: {error}") from error
-    for name, array in parameters.by_name(model.split(model.parameters)).items():
+    for name, array in parameters.arrays_of(model.layers).items():
         array[...] = weights[name]
     model.facts = archive.description["facts"]
     return model
@@ -73,7 +73,7 @@ def _read_description(
     if arguments["dtype"] not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {arguments['dtype']!r}")
     layers = architecture.rebuild_layers(arguments["layers"])
-    sizes = architecture.parameter_shapes(layers, tuple(shape))
+    sizes = architecture.array_shapes(layers, tuple(shape))
     wanted = {
         name: Entry(np.dtype(arguments["dtype"]), size)
         for name, size in parameters.by_name(sizes).items()

@@ -1,13 +1,13 @@
 """A mini-batch cut into fixed shards, on worker threads.
 
-A batch is cut into shards of 32 consecutive images (a small one into two), whatever the number of
-threads. A worker takes
-a shard through the whole network, forward and backward, while it is in its cache; the shards'
-gradients are then added in their order. So the result is the same, bit for bit, for any number of
-threads, and no thread waits for another between layers.
+A batch is cut into shards of up to 32 consecutive images, whatever the number of threads (see
+`shards_of`). A worker takes a shard through the whole network, forward and backward, while it is in
+its cache; the shards' gradients are then added in their order. So the result is the same, bit for
+bit, for any number of threads, and no thread waits for another between layers.
 """
 
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from minicnn import kernels
 from minicnn.losses import loss_and_gradient
 from minicnn.memory import workspace
 from minicnn.model import Sequential
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, IntArray
 from minicnn.workers import Workers
 
@@ -46,6 +47,21 @@ class Augmentation(Protocol):
         """
 
 
+class BatchResult(NamedTuple):
+    """What a mini-batch gave.
+
+    `loss` is the mean over the batch, `correct` how many images got the right class, `gradient`
+    (P,) that of the mean loss with respect to all parameters, and a row of `observed` (shards, S)
+    what a shard saw of that which the statistics follow. The arrays are overwritten by the next
+    batch.
+    """
+
+    loss: float
+    correct: int
+    gradient: FloatArray
+    observed: FloatArray
+
+
 class BatchGradient:
     """Computes the gradient of a mini-batch on worker threads.
 
@@ -59,7 +75,7 @@ class BatchGradient:
     augment : callable, optional
         As in `minicnn.fit`; images are taken as they are where left out.
     seed : int
-        For `augment`.
+        For `augment`, and for layers that are random in training.
     """
 
     def __init__(
@@ -76,8 +92,9 @@ class BatchGradient:
         self.augment, self.seed = augment, seed
         self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
         self._total = np.empty_like(model.parameters)
+        self._observed = np.empty((0, model.statistics.size), model.dtype)  # (shards, S)
 
-    def __call__(self, batch: IntArray, epoch: int = 0) -> tuple[float, int, FloatArray]:
+    def __call__(self, batch: IntArray, epoch: int = 0) -> BatchResult:
         """Run a batch forward and backward.
 
         Parameters
@@ -85,33 +102,30 @@ class BatchGradient:
         batch : ndarray of int (n,)
             Numbers of the images.
         epoch : int
-            Decides, with the seed, how images are augmented.
+            Decides, with the seed, how images are augmented, and what random layers do.
 
         Returns
         -------
-        loss : float
-            Mean over the batch.
-        correct : int
-            How many images got the right class.
-        gradient : ndarray (P,)
-            Of the mean loss, with respect to all parameters; overwritten by the next call.
+        BatchResult
         """
-        size = shard_size(len(batch))
-        shards = [batch[start : start + size] for start in range(0, len(batch), size)]
+        shards = shards_of(batch)
         if len(self._gradients) < min(len(shards), GROUP):
             rows = min(len(shards), GROUP)
             self._gradients = np.empty((rows, self.model.parameters.size), self.model.dtype)
+        if len(self._observed) < len(shards):
+            self._observed = np.empty((len(shards), self.model.statistics.size), self.model.dtype)
         loss, correct = 0.0, 0
         for first in range(0, len(shards), GROUP):
             group = shards[first : first + GROUP]
             shares = [len(shard) / len(batch) for shard in group]  # of the mean over the batch
-            pieces = list(zip(group, shares, self._gradients, strict=False))
+            observed = self._observed[first : first + GROUP]
+            pieces = list(zip(group, shares, self._gradients, observed, strict=False))
             results = self.workers.map(lambda piece: self._shard(epoch, *piece), pieces)
             # in their order, whoever was first
             kernels.add_rows(self._gradients, len(group), first == 0, self._total)
             loss += sum(loss for loss, _ in results)
             correct += sum(correct for _, correct in results)
-        return loss, correct, self._total
+        return BatchResult(loss, correct, self._total, self._observed[: len(shards)])
 
     def images_of(self, numbers: IntArray, epoch: int) -> NDArray[Any]:
         """Return images as the model meets them in an epoch, before `Sequential.prepare`.
@@ -131,35 +145,62 @@ class BatchGradient:
             return images
         return self.augment(images, numbers, seed=self.seed, epoch=epoch)
 
+    def shards(self, batch: IntArray, epoch: int) -> Iterator[tuple[NDArray[Any], IntArray, Draws]]:
+        """Yield the shards of a batch as the model meets them in an epoch.
+
+        Parameters
+        ----------
+        batch : ndarray of int (n,)
+            Numbers of the images.
+        epoch : int
+
+        Yields
+        ------
+        images : ndarray (s, H, W, C), or without C
+            As `images_of` returns them.
+        labels : ndarray of int (s,)
+        draws : Draws
+        """
+        for shard in shards_of(batch):
+            draws = Draws(self.seed, epoch, shard)
+            yield self.images_of(shard, epoch), self.labels[shard], draws
+
     def _shard(
-        self, epoch: int, shard: IntArray, share: float, out: FloatArray
+        self, epoch: int, shard: IntArray, share: float, out: FloatArray, observed: FloatArray
     ) -> tuple[float, int]:
         """Run one shard forward and backward; `out` takes its part of the batch's gradient."""
         labels = self.labels[shard]
         # errstate: the caller looks for ∞ and NaN itself
         with workspace(), np.errstate(over="ignore", invalid="ignore"):
             logits, caches = self.model.forward(
-                self.model.prepare(self.images_of(shard, epoch)), training=True
+                self.model.prepare(self.images_of(shard, epoch)),
+                training=True,
+                draws=Draws(self.seed, epoch, shard),
             )
             loss, correct, dlogits = loss_and_gradient(logits, labels, share)
             self.model.backward(dlogits, caches, gradients=out)
+            if observed.size:
+                self.model.observed(caches, observed)
         return loss * share, correct
 
 
-def shard_size(images: int) -> int:
-    """Return how many images of a batch make a shard; the last one may have fewer.
+def shards_of(batch: IntArray) -> list[IntArray]:
+    """Cut a batch into shards of at most 32 images, as equal as can be.
+
+    Equal, because what a layer makes of a whole shard, such as a mean, says little of a few images;
+    and no thread is to wait for another. From 17 images on there are two.
 
     Parameters
     ----------
-    images : int
-        In the batch.
+    batch : ndarray of int (n,)
 
     Returns
     -------
-    int
-        32, or so many that a small batch is two shards of at least 16.
+    list of ndarray of int
     """
-    return min(SHARD, max(SHARD // 2, -(-images // 2)))
+    images = len(batch)
+    count = max(-(-images // SHARD), min(2, -(-images // (SHARD // 2))))
+    return np.array_split(batch, count)
 
 
 def count_correct(logits: FloatArray, labels: IntArray) -> int:

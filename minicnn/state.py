@@ -61,8 +61,8 @@ class TrainingState:
     ----------
     history : dict of str to list of float
         One number for each epoch.
-    best : ndarray (P,), or None
-        The best weights so far.
+    best : dict of str to ndarray, or None
+        The best parameters so far, and the statistics that were running then.
 
     References
     ----------
@@ -73,7 +73,9 @@ class TrainingState:
     def __init__(self, model: Sequential, optimiser: Optimiser, patience: int | None) -> None:
         self.model, self.optimiser, self.patience = model, optimiser, patience
         self.history: History = {}
-        self.best = None if patience is None else model.parameters.copy()
+        self._own = {"parameters": model.parameters, "statistics": model.statistics}
+        copies = {name: array.copy() for name, array in self._own.items()}
+        self.best = None if patience is None else copies
 
     @property
     def epochs(self) -> int:
@@ -112,7 +114,13 @@ class TrainingState:
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
         if self.best is not None and self.best_epoch == self.epochs - 1:
-            self.best[...] = self.model.parameters
+            for name, array in self._own.items():
+                self.best[name][...] = array
+
+    def take_best(self) -> None:
+        """Put the best weights, if they were wanted, into the model."""
+        for name, array in (self.best or {}).items():
+            self._own[name][...] = array
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays, to be kept, or to be filled from what was kept.
@@ -131,7 +139,9 @@ class TrainingState:
                 f"a checkpoint needs an optimiser with a method state, as minicnn.Adam has, and "
                 f"{type(self.optimiser).__name__} has none"
             )
-        found: dict[str, NDArray[Any]] = {"parameters": self.model.parameters}
+        found: dict[str, NDArray[Any]] = {**self._own}
         for name, array in self.optimiser.state(self.model.parameters).items():
             found[f"optimiser.{name}"] = array
-        return found if self.best is None else {**found, "best": self.best}
+        for name, array in (self.best or {}).items():
+            found[f"best.{name}"] = array
+        return found

@@ -15,6 +15,7 @@ from minicnn.evaluation import check_data, measure
 from minicnn.health import NonFiniteError, find_non_finite
 from minicnn.model import Sequential
 from minicnn.optim import Adam, Schedule, constant
+from minicnn.parameters import follow
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import IntArray
 from minicnn.shards import Augmentation, BatchGradient
@@ -70,7 +71,8 @@ def fit(
         before, and in any case go back to the weights with which it was lowest. Where left out
         all epochs are done and the last weights stay.
     seed : int
-        Decides what is put aside, the order of the images and how they are augmented.
+        Decides what is put aside, the order of the images, how they are augmented, and what layers
+        do that are random in training.
     threads : int, optional
         Worker threads; one for each usable core where left out. The weights come out the same.
     checkpoint : str or os.PathLike, optional
@@ -163,7 +165,7 @@ def fit(
                 + " - ".join(f"{name}: {value:.4f}" for name, value in row.items())
             )
     if state.best is not None:
-        model.parameters[...] = state.best
+        state.take_best()
         model.facts["best_epoch"] = state.best_epoch + 1
         say(f"Epoch {state.best_epoch + 1} had the lowest val_loss; its weights are taken")
     return state.history
@@ -190,7 +192,7 @@ def _train_epoch(
     progress: bool,
 ) -> dict[str, float]:
     """Take one step for each batch; return the epoch's mean loss and accuracy."""
-    total_loss, correct, seen = 0.0, 0, 0
+    model, total_loss, correct, seen = gradient_of.model, 0.0, 0, 0
     with tqdm(
         total=sum(len(batch) for batch, _ in steps),
         desc=title,
@@ -199,15 +201,15 @@ def _train_epoch(
         disable=None if progress else True,  # None: only where output is no terminal
     ) as bar:
         for number, (batch, factor) in enumerate(steps, start=1):
-            loss, right, gradients = gradient_of(batch, epoch)
-            if not (np.isfinite(loss) and np.isfinite(gradients).all()):
-                images = gradient_of.images_of(batch, epoch)
-                where = find_non_finite(gradient_of.model, images, gradient_of.labels[batch])
+            step = gradient_of(batch, epoch)
+            if not all(np.isfinite(found).all() for found in step):
+                where = find_non_finite(model, gradient_of.shards(batch, epoch))
                 raise NonFiniteError(f"{title}, batch {number}: {where}")
-            optimiser.step(gradient_of.model.parameters, gradients, factor)
+            optimiser.step(model.parameters, step.gradient, factor)
+            follow(model.layers, model.statistics, step.observed)
             seen += len(batch)
-            total_loss += loss * len(batch)
-            correct += right
+            total_loss += step.loss * len(batch)
+            correct += step.correct
             bar.set_postfix(
                 loss=f"{total_loss / seen:.4f}", accuracy=f"{correct / seen:.4f}", refresh=False
             )

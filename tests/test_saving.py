@@ -197,7 +197,7 @@ class Doubled(Dense):
 
 @dataclass(eq=False, repr=False)
 class Own(Layer):
-    def forward(self, x, *, training=False):
+    def forward(self, x, *, training=False, draws=None):
         return x, None
 
 

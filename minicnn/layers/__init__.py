@@ -6,12 +6,14 @@ pieces of a batch can be under way on one layer at once.
 
 from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Layer
+from minicnn.layers.chain import Chain
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
 from minicnn.layers.fused import FusedConvPool, FusedConvReLU, FusedDenseReLU, Step, fuse
 from minicnn.layers.pooling import MaxPool2D
 
 __all__ = [
+    "Chain",
     "Conv2D",
     "Dense",
     "Flatten",

@@ -5,6 +5,7 @@ from typing import Any
 
 from minicnn import ops
 from minicnn.layers.base import Gradients, Layer
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray
 
 
@@ -12,7 +13,9 @@ from minicnn.shapes import FloatArray
 class ReLU(Layer):
     """``y = max(x, 0)``."""
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         return ops.relu(x)
 
     def backward(

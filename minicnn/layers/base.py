@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import DTypeLike
 
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, Shape
 
 Gradients = dict[str, FloatArray]
@@ -21,10 +22,14 @@ class Layer:
     Attributes
     ----------
     parameters : dict of str to ndarray
-        The arrays that training changes, by name; empty before `build`.
+        The arrays that training learns, by name; empty before `build`.
+    statistics : dict of str to ndarray
+        The arrays that training follows but does not learn, such as a running mean; most layers
+        have none.
     """
 
     parameters: dict[str, FloatArray] = field(default_factory=dict, init=False)
+    statistics: dict[str, FloatArray] = field(default_factory=dict, init=False)
 
     def __repr__(self) -> str:
         """Return the call that makes this layer, without what is left at its default."""
@@ -56,8 +61,27 @@ class Layer:
         """
         return {}
 
+    def statistics_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shapes that the statistics have for inputs of a given shape.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+
+        Returns
+        -------
+        dict of str to tuple of int
+            One for each of `statistics`, under its name, which is not one of `parameters`.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take such an input.
+        """
+        return {}
+
     def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
-        """Make the parameters for inputs of a given shape; without any there is nothing to do.
+        """Make parameters and statistics for inputs of a given shape, if the layer has any.
 
         Parameters
         ----------
@@ -67,6 +91,16 @@ class Layer:
         dtype : dtype
             float32, or float64 for gradient checks.
         """
+
+    def adopt(self, parameters: Gradients, statistics: Gradients) -> None:
+        """Take other arrays for the layer's own: views of the vectors in which a model has all.
+
+        Parameters
+        ----------
+        parameters, statistics : dict of str to ndarray
+            By the names that the layer's own have.
+        """
+        self.parameters, self.statistics = parameters, statistics
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape that comes out for a shape that goes in.
@@ -99,7 +133,9 @@ class Layer:
         """
         return 0
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         """Compute the output.
 
         Parameters
@@ -107,6 +143,8 @@ class Layer:
         x : ndarray (N, *input_shape)
         training : bool
             Whether this is a training step; most layers do the same either way.
+        draws : Draws, optional
+            Where a layer that is random in training takes its randomness from.
 
         Returns
         -------
@@ -143,6 +181,32 @@ class Layer:
             One array for each of `parameters`, under its name.
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def observed(self, cache: Any) -> dict[str, FloatArray]:
+        """Return what one forward in training saw of that which the statistics follow.
+
+        Parameters
+        ----------
+        cache : object
+            From `forward`, with ``training=True``.
+
+        Returns
+        -------
+        dict of str to ndarray
+            One for each of `statistics`, under its name.
+        """
+        return {}
+
+    def momenta(self) -> dict[str, float]:
+        """Return how far one shard of a batch moves the statistics to what it observed.
+
+        Returns
+        -------
+        dict of str to float
+            One for each of `statistics`, under its name: with m it is
+            ``running += m · (observed - running)``.
+        """
+        return {}
 
     def _parameter(self, name: str) -> FloatArray:
         if name not in self.parameters:

@@ -11,6 +11,7 @@ from minicnn import ops, shapes
 from minicnn.initialisers import he_normal
 from minicnn.layers.base import Gradients, Initialiser, Layer
 from minicnn.ops.convolution import chosen_backend
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
 
 
@@ -68,7 +69,9 @@ class Conv2D(Layer):
         window = self._window(input_shape)
         return window.OH * window.OW * self.filters * window.KH * window.KW * input_shape[2]
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         weight, bias = self._parameter("weight"), self._parameter("bias")
         return ops.conv2d(x, weight, bias, self.stride, self.padding, backend=self.backend)
 

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from minicnn import ops, shapes
 from minicnn.initialisers import he_normal
 from minicnn.layers.base import Gradients, Initialiser, Layer
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, Shape
 
 
@@ -55,7 +56,9 @@ class Dense(Layer):
     def multiply_adds(self, input_shape: Shape) -> int:
         return shapes.check_flat_shape("Dense", input_shape) * self.units
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         return ops.dense(x, self._parameter("weight"), self._parameter("bias"))
 
     def backward(
@@ -78,7 +81,9 @@ class Flatten(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return (prod(shapes.check_image_shape("Flatten", input_shape)),)
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         return ops.flatten(x)
 
     def backward(

@@ -10,6 +10,7 @@ from minicnn.layers.base import Gradients, Layer
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.pooling import MaxPool2D
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, Shape
 
 FUSIBLE = ("auto", "direct", "winograd")
@@ -40,7 +41,9 @@ class FusedConvPool(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return MaxPool2D(2).output_shape(self.conv.output_shape(input_shape))
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         return ops.conv2d_max_pool2d(
             x,
             self._parameter("weight"),
@@ -86,7 +89,9 @@ class FusedConvReLU(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.conv.output_shape(input_shape)
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         return ops.conv2d(
             x,
             self._parameter("weight"),
@@ -130,7 +135,9 @@ class FusedDenseReLU(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.dense.output_shape(input_shape)
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         return ops.dense(x, self._parameter("weight"), self._parameter("bias"), relu=True)
 
     def backward(

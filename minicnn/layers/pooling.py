@@ -5,6 +5,7 @@ from typing import Any
 
 from minicnn import ops, shapes
 from minicnn.layers.base import Gradients, Layer
+from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
 
 
@@ -44,7 +45,9 @@ class MaxPool2D(Layer):
             "valid",
         )
 
-    def forward(self, x: FloatArray, *, training: bool = False) -> tuple[FloatArray, Any]:
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
         return ops.max_pool2d(x, self.pool_size, self.stride, self.padding)
 
     def backward(

@@ -1,0 +1,240 @@
+"""What training follows but does not learn, and what is random inside a network.
+
+The two layers here do the least that needs it; the library's own are tested with their kind.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from minicnn import (
+    SGD,
+    Adam,
+    Dense,
+    Flatten,
+    Layer,
+    NonFiniteError,
+    ReLU,
+    Sequential,
+    architecture,
+    fit,
+    load_model,
+)
+from minicnn.parameters import follow
+from minicnn.randomness import Draws, keyed_words
+from minicnn.shards import BatchGradient, shards_of
+from minicnn.workers import Workers
+
+
+@dataclass(eq=False, repr=False)
+class Centred(Layer):
+    """Take the mean of the shard off in training, the running mean in use."""
+
+    momentum: float = 0.25
+
+    def statistics_shapes(self, input_shape):
+        return {"mean": input_shape}
+
+    def build(self, input_shape, rng, dtype=np.float32):
+        self.statistics = {"mean": np.zeros(input_shape, dtype)}
+
+    def forward(self, x, *, training=False, draws=None):
+        mean = x.mean(axis=0) if training else self.statistics["mean"]
+        return x - mean, mean
+
+    def backward(self, dy, cache, *, need_dx=True, gradients=None):
+        return dy - dy.mean(axis=0), {}
+
+    def observed(self, cache):
+        return {"mean": cache}
+
+    def momenta(self):
+        return {"mean": self.momentum}
+
+
+@dataclass(eq=False, repr=False)
+class Shaken(Layer):
+    """Turn signs at random in training."""
+
+    def forward(self, x, *, training=False, draws=None):
+        if not training:
+            return x, 1
+        words = keyed_words(draws.key, "noise", draws.epoch, draws.numbers, x[0].size)
+        signs = np.where(words[:, : x[0].size].reshape(x.shape) < 0, -1, 1).astype(x.dtype)
+        return x * signs, signs
+
+    def backward(self, dy, cache, *, need_dx=True, gradients=None):
+        return dy * cache, {}
+
+
+def small_model(**options):
+    layers = [Flatten(), Centred(), Dense(8), ReLU(), Shaken(), Centred(0.5), Dense(3)]
+    return Sequential(layers, input_shape=(4, 4, 1), **options)
+
+
+@pytest.fixture
+def digits():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (90, 4, 4), np.uint8), rng.integers(0, 3, 90)
+
+
+def train(digits, model=None, **options):
+    model = small_model() if model is None else model
+    chosen = {"epochs": 3, "batch_size": 40, "progress": False, "seed": 5, **options}
+    return model, fit(model, *digits, **chosen)
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def test_statistics_are_one_vector_of_which_the_layers_hold_views():
+    model = small_model(dtype=np.float64)
+    assert model.statistics.dtype == np.float64
+    assert model.statistics.tolist() == [0] * 24
+    assert small_model().layers[0].statistics == {}
+    model.statistics[-1] = 7
+    assert model.layers[5].statistics["mean"].tolist() == [0] * 7 + [7]
+
+
+def test_a_shard_reports_what_it_observed():
+    model = small_model()
+    x = np.random.default_rng(1).random((6, 4, 4, 1), np.float32)
+    logits, caches = model.forward(x, training=True, draws=Draws(0, 0, np.arange(6)))
+    observed = model.observed(caches)
+    assert observed[:16].tolist() == x.mean(axis=0).ravel().tolist()
+    assert observed[16:].tolist() == caches[4].tolist()
+    given = np.zeros_like(observed)
+    assert model.observed(caches, given) is given
+    assert given.tolist() == observed.tolist()
+    assert not np.array_equal(logits, model.forward(x)[0])
+
+
+def test_statistics_follow_shard_after_shard_each_with_its_layers_momentum():
+    model = small_model()
+    rows = np.arange(48, dtype=np.float32).reshape(2, 24)
+    follow(model.layers, model.statistics, rows)
+    m = np.repeat([0.25, 0.5], [16, 8])
+    assert model.statistics.tolist() == (m * rows[0] + m * (rows[1] - m * rows[0])).tolist()
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 32, 33, 65, 100, 128, 129])
+def test_shards_of_a_batch_are_as_equal_as_can_be(count):
+    sizes = [len(shard) for shard in shards_of(np.arange(count))]
+    assert np.concatenate(shards_of(np.arange(count))).tolist() == list(range(count))
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 32
+    assert len(sizes) == (1 if count <= 16 else max(2, -(-count // 32)))
+
+
+def test_a_batch_gives_a_row_for_each_shard_however_many(digits):
+    model = small_model()
+    images = np.tile(digits[0], (7, 1, 1))  # 630 images, 20 shards: more than are added up at once
+    with Workers("test", 2) as workers:
+        gradient_of = BatchGradient(model, images, np.tile(digits[1], 7), workers)
+        batch = np.arange(630)
+        rows = gradient_of(batch).observed
+        assert rows.shape == (20, 24)
+        for row, shard in zip(rows, shards_of(batch), strict=True):
+            x = model.prepare(images[shard])
+            assert row[:16].tolist() == x.mean(axis=0).ravel().tolist()
+
+
+def test_training_follows_and_the_model_answers_with_what_it_followed(digits):
+    model, _ = train(digits, epochs=40, optimiser=SGD(0.01))
+    mean = model.prepare(digits[0]).mean(axis=0).ravel()
+    assert model.layers[1].statistics["mean"] == pytest.approx(mean, abs=0.15)
+    x = model.prepare(digits[0][:1])
+    y, _ = model.layers[1].forward(x.reshape(1, 16))
+    assert np.array_equal(y[0], x.ravel() - model.statistics[:16])
+
+
+def test_the_step_that_is_not_finite_moves_no_statistics(digits):
+    model = small_model()
+    model.layers[6].parameters["weight"][...] = 3e38
+    with pytest.raises(NonFiniteError, match=r"Epoch 1/3, batch 1: the output of layer 7"):
+        train(digits, model)
+    assert not model.statistics.any()
+
+
+def test_an_observation_that_is_not_finite_stops_the_training(digits):
+    class Blind(Centred):
+        def observed(self, cache):
+            return {"mean": np.full_like(cache, np.inf)}
+
+    model = Sequential([Flatten(), Blind(), Dense(3)], input_shape=(4, 4, 1))
+    with pytest.raises(NonFiniteError, match="no layer on its own"):
+        train(digits, model)
+    assert not model.statistics.any()
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+def test_the_number_of_threads_changes_no_bit(digits, threads):
+    one, history = train(digits, threads=1)
+    other, same = train(digits, threads=threads)
+    assert other.parameters.tobytes() == one.parameters.tobytes()
+    assert other.statistics.tobytes() == one.statistics.tobytes()
+    assert same == history
+
+
+def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path, monkeypatch):
+    whole, history = train(digits, patience=2)
+    path, original = tmp_path / "checkpoint.npz", BatchGradient.__call__
+    seen = []
+
+    def stop(self, batch, epoch=0):
+        seen.append(epoch)
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return original(self, batch, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchGradient, "__call__", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(digits, patience=2, checkpoint=path)
+    resumed, same = train(digits, patience=2, checkpoint=path, resume=True)
+    assert resumed.parameters.tobytes() == whole.parameters.tobytes()
+    assert resumed.statistics.tobytes() == whole.statistics.tobytes()
+    assert same == history
+
+
+def test_patience_goes_back_to_the_statistics_of_the_best_weights(digits):
+    def trained(**options):
+        return train(digits, optimiser=Adam(0.05), validation_split=0.3, **options)
+
+    best, history = trained(epochs=12, patience=12)
+    number = history["val_loss"].index(min(history["val_loss"])) + 1
+    assert number < 12
+    until, _ = trained(epochs=number)
+    assert best.statistics.tobytes() == until.statistics.tobytes()
+
+
+def test_statistics_are_saved_with_the_model(digits, tmp_path, monkeypatch):
+    monkeypatch.setitem(architecture.LAYERS, "Centred", Centred)
+    model = Sequential([Flatten(), Dense(3), Centred(0.5)], input_shape=(4, 4, 1))
+    train(digits, model)
+    model.save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as arrays:
+        assert sorted(arrays) == ["1.bias", "1.weight", "2.mean", "description"]
+    again = load_model(tmp_path / "model.npz")
+    assert again.statistics.tobytes() == model.statistics.tobytes()
+    assert again.statistics.any()
+    assert np.array_equal(again.predict_proba(digits[0]), model.predict_proba(digits[0]))
+
+
+# ---------------------------------------------------------------- randomness
+
+
+def test_draws_differ_by_seed_and_place_and_by_nothing_else():
+    draws = Draws(3, 7, np.arange(4))
+    assert draws.of(2).of(0) == Draws(3, 7, draws.numbers, (2, 0))
+    keys = [draws.key, *(draws.of(i).key for i in range(9)), draws.of(1).of(2).key]
+    keys += [draws.of(0).of(0).key, Draws(4, 7, draws.numbers, (2, 0)).key]
+    assert len(set(keys)) == len(keys)
+    assert all(0 <= key < 2**64 for key in keys)
+    assert Draws(3, 8, np.arange(2), (5,)).key == draws.of(5).key  # those go to the counter
+
+
+def test_draws_want_a_seed():
+    with pytest.raises(ValueError, match=r"seed must lie in 0 \.\. 2\*\*64 - 1"):
+        assert Draws(-1, 0, np.arange(1)).key
