@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 import minicnn
-from minicnn import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
+from minicnn import BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
 from minicnn.gradcheck import Array, GradientCheck, away_from_kinks, check_gradients, report
-from minicnn.layers import FusedConvPool, FusedConvReLU, FusedDenseReLU
+from minicnn.layers import FusedConvPool, FusedConvReLU, FusedDenseReLU, FusedNormReLU
 
 BATCH = 2
 
@@ -35,12 +35,14 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
         (MaxPool2D((3, 2), stride=(1, 2), padding=1), (5, 6, 2)),
     ],
     Dense: [(Dense(5), (7,))],
+    BatchNorm: [(BatchNorm(), (3, 2, 4)), (BatchNorm(epsilon=0.5), (5,))],
     FusedConvPool: [
         (FusedConvPool(Conv2D(3, 3), relu=True), (6, 6, 2)),
         (FusedConvPool(Conv2D(9, (2, 3), stride=(2, 1), padding=1), relu=False), (6, 5, 3)),
     ],
     FusedConvReLU: [(FusedConvReLU(Conv2D(3, (3, 2))), (5, 4, 2))],
     FusedDenseReLU: [(FusedDenseReLU(Dense(5)), (7,))],
+    FusedNormReLU: [(FusedNormReLU(), (3, 4, 2))],
     ReLU: [(ReLU(), (4, 3, 2))],
     Flatten: [(Flatten(), (3, 4, 2))],
 }

@@ -25,7 +25,7 @@ from minicnn.data import (
 )
 from minicnn.evaluation import Evaluation, evaluate
 from minicnn.health import NonFiniteError
-from minicnn.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
+from minicnn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
 from minicnn.losses import (
     one_hot,
     softmax_cross_entropy,
@@ -43,6 +43,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Augment",
+    "BatchNorm",
     "BlankImageError",
     "Conv2D",
     "Dense",

@@ -7,9 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import ops, reference
+from minicnn import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    fit,
+    load_mnist_sample,
+    load_model,
+    ops,
+    reference,
+)
 from minicnn.gradcheck import away_from_kinks, check_gradients, report
 from minicnn.kernels.normalisation import ROWS
+from minicnn.layers import FusedNormReLU, fuse
+from minicnn.randomness import keyed_generator
+from minicnn.shards import BatchGradient
 
 f32, f64 = np.float32, np.float64
 
@@ -319,3 +335,146 @@ def test_gradients_that_do_not_fit_are_refused():
 def test_one_image_of_several_pixels_is_enough(normals):
     y, _ = ops.batch_norm(normals(11, f32)(1, 1, 2, 3), np.ones(3, f32), np.zeros(3, f32))
     np.testing.assert_allclose(np.abs(y), 1, rtol=1e-2)
+
+
+# ------------------------------------------------------------ the layer
+
+
+def test_the_layer_has_a_weight_and_a_bias_and_follows_mean_and_variance():
+    model = Sequential([BatchNorm(momentum=0.25), Flatten(), BatchNorm()], (2, 3, 4))
+    first, _, last = model.layers
+    for layer, channels in (first, 4), (last, 24):
+        assert layer.parameters["weight"].tolist() == [1] * channels
+        assert layer.parameters["bias"].tolist() == [0] * channels
+        assert layer.statistics["mean"].tolist() == [0] * channels
+        assert layer.statistics["variance"].tolist() == [1] * channels
+    assert repr(first) == "BatchNorm(momentum=0.25)"
+    assert model.parameters.size == model.statistics.size == 2 * (4 + 24)
+    rows = model.summary().splitlines()
+    assert any(line.split()[1:4] == ["BatchNorm()", "(24,)", "48"] for line in rows)
+
+
+def test_training_moves_the_statistics_by_each_shard_as_pytorch_does_by_each_batch(normals):
+    model = Sequential([BatchNorm(momentum=0.25), Flatten(), Dense(2)], (3, 4, 5))
+    images = np.random.default_rng(1).random((40, 3, 4, 5), f32)
+    options = {"epochs": 1, "batch_size": 40, "validation_split": 0, "progress": False}
+    fit(model, images, np.arange(40) % 2, seed=3, **options)
+    order = keyed_generator(3, "shuffle").permutation(40)
+    mean, variance = np.zeros(5), np.ones(5)
+    for shard in images[order[:20]], images[order[20:]]:
+        mean += 0.25 * (shard.mean(axis=(0, 1, 2)) - mean)
+        variance += 0.25 * (shard.var(axis=(0, 1, 2), ddof=1) - variance)
+    np.testing.assert_allclose(model.layers[0].statistics["mean"], mean, rtol=1e-5)
+    np.testing.assert_allclose(model.layers[0].statistics["variance"], variance, rtol=1e-5)
+
+
+def normed(**options):
+    layers = [Conv2D(8, 3), MaxPool2D(2), BatchNorm(), ReLU(), Conv2D(5, 3), ReLU(), BatchNorm()]
+    layers += [ReLU(), Flatten(), Dense(9), BatchNorm(0.2, 1e-3), Dense(3)]
+    return Sequential(layers, (12, 12, 1), **options)
+
+
+def test_a_norm_and_its_relu_are_one_step_and_leave_the_pooled_convolution_one():
+    steps = fuse(normed().layers)
+    assert [(step.first, step.length) for step in steps if step.length > 1] == [
+        (0, 2),
+        (2, 2),
+        (4, 2),
+        (6, 2),
+    ]
+    assert isinstance(steps[1].layer, FusedNormReLU)
+    assert isinstance(steps[3].layer, FusedNormReLU)
+
+
+def test_a_network_gives_what_its_layers_give_one_by_one(normals):
+    model = normed(dtype=f64)
+    model.parameters[...] = normals(12, f64)(model.parameters.size)
+    x = normals(13, f64)(6, 12, 12, 1)
+    for training in True, False:
+        y, caches = model.forward(x, training=training)
+        dy = normals(14, f64)(*y.shape)
+        dx, gradients = model.backward(dy, caches, need_dx=True)
+        z, one_by_one = x, []
+        for layer in model.layers:
+            z, cache = layer.forward(z, training=training)
+            one_by_one.append(cache)
+        close = {"rtol": 1e-9, "atol": 1e-9}
+        np.testing.assert_allclose(y, z, **close)
+        views = model.split(gradients)
+        for layer, cache, view in reversed(list(zip(model.layers, one_by_one, views, strict=True))):
+            dy, wanted = layer.backward(dy, cache)
+            for name, gradient in wanted.items():
+                np.testing.assert_allclose(view[name], gradient, **close)
+        np.testing.assert_allclose(dx, dy, **close)
+        if training:
+            observed = [
+                layer.observed(c) for layer, c in zip(model.layers, one_by_one, strict=True)
+            ]
+            wanted = np.concatenate([array for each in observed for array in each.values()])
+            np.testing.assert_allclose(model.observed(caches), wanted, **close)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_mnist_sample()
+    return data.train_images[:300], data.train_labels[:300]
+
+
+def small(**options):
+    layers = [Conv2D(4, 5, stride=2), BatchNorm(), ReLU(), MaxPool2D(2), Flatten(), Dense(10)]
+    return Sequential(layers, (28, 28, 1), **options)
+
+
+def trained(digits, **options):
+    model = small()
+    chosen = {"epochs": 2, "batch_size": 70, "progress": False, "seed": 5, **options}
+    return model, fit(model, *digits, **chosen)
+
+
+def test_threads_and_a_resume_change_no_bit(digits, tmp_path, monkeypatch):
+    one, _ = trained(digits, threads=1)
+    two, _ = trained(digits, threads=2)
+    path, call = tmp_path / "checkpoint.npz", BatchGradient.__call__
+
+    def stop(self, batch, epoch=0):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return call(self, batch, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchGradient, "__call__", stop)
+        with pytest.raises(KeyboardInterrupt):
+            trained(digits, checkpoint=path)
+    resumed, _ = trained(digits, checkpoint=path, resume=True)
+    for other in two, resumed:
+        assert other.parameters.tobytes() == one.parameters.tobytes()
+        assert other.statistics.tobytes() == one.statistics.tobytes()
+
+
+def test_a_saved_network_answers_with_the_statistics_that_it_had(digits, tmp_path):
+    model, _ = trained(digits)
+    model.save(tmp_path / "model.npz")
+    again = load_model(tmp_path / "model.npz")
+    assert again.layers[1].statistics["variance"].tolist() != [1] * 4
+    assert again.summary() == model.summary()
+    equal([again.predict_proba(digits[0])], [model.predict_proba(digits[0])])
+
+
+LAYERS = {
+    "BatchNorm: momentum must be above 0 and at most 1, not 0": lambda: BatchNorm(0),
+    "BatchNorm: momentum must be above 0 and at most 1, not 1.5": lambda: BatchNorm(1.5),
+    "BatchNorm: epsilon must be above 0 and finite, not -1e-05": lambda: BatchNorm(epsilon=-1e-5),
+    "BatchNorm: needs images (H, W, C) or one row for each, but its input has shape (3, 4)": (
+        lambda: BatchNorm().output_shape((3, 4))
+    ),
+}
+
+
+@pytest.mark.parametrize("message", LAYERS)
+def test_what_the_layer_refuses(message):
+    refuses(ValueError, message, LAYERS[message])
+
+
+def test_a_layer_that_is_not_built_says_so():
+    with pytest.raises(RuntimeError, match="BatchNorm has no weight yet: put the layer into a Seq"):
+        BatchNorm().forward(X)

@@ -9,10 +9,19 @@ from minicnn.layers.base import Layer
 from minicnn.layers.chain import Chain
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
-from minicnn.layers.fused import FusedConvPool, FusedConvReLU, FusedDenseReLU, Step, fuse
+from minicnn.layers.fused import (
+    FusedConvPool,
+    FusedConvReLU,
+    FusedDenseReLU,
+    FusedNormReLU,
+    Step,
+    fuse,
+)
+from minicnn.layers.normalisation import BatchNorm
 from minicnn.layers.pooling import MaxPool2D
 
 __all__ = [
+    "BatchNorm",
     "Chain",
     "Conv2D",
     "Dense",
@@ -20,6 +29,7 @@ __all__ = [
     "FusedConvPool",
     "FusedConvReLU",
     "FusedDenseReLU",
+    "FusedNormReLU",
     "Layer",
     "MaxPool2D",
     "ReLU",

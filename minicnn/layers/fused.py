@@ -9,6 +9,7 @@ from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Gradients, Layer
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense
+from minicnn.layers.normalisation import BatchNorm
 from minicnn.layers.pooling import MaxPool2D
 from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, Shape
@@ -151,6 +152,22 @@ class FusedDenseReLU(Layer):
         return self.dense.backward(dy, cache, need_dx=need_dx, gradients=gradients)
 
 
+@dataclass(eq=False, repr=False)
+class FusedNormReLU(BatchNorm):
+    """A batch normalisation and the ReLU behind it, in one pass.
+
+    Parameters
+    ----------
+    momentum, epsilon : float
+        As those of the `BatchNorm` whose work it does, and whose arrays it adopts.
+    """
+
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
+        return self.normalise(x, training=training, relu=True)
+
+
 class Step(NamedTuple):
     """One step of a network: a layer, which does the work of `length` layers from `first` on."""
 
@@ -199,4 +216,8 @@ def _with_relu(layers: Sequence[Layer], first: int) -> Step | None:
         return None
     if isinstance(layer, Conv2D) and layer.backend in FUSIBLE:
         return Step(FusedConvReLU(layer), first, 2)
+    if isinstance(layer, BatchNorm):
+        step = FusedNormReLU(layer.momentum, layer.epsilon)
+        step.adopt(layer.parameters, layer.statistics)
+        return Step(step, first, 2)
     return Step(FusedDenseReLU(layer), first, 2) if isinstance(layer, Dense) else None

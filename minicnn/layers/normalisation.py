@@ -1,0 +1,105 @@
+"""The batch normalisation layer."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import DTypeLike
+
+from minicnn import ops, shapes
+from minicnn.layers.base import Gradients, Layer
+from minicnn.randomness import Draws
+from minicnn.shapes import FloatArray, Shape
+
+
+@dataclass(eq=False, repr=False)
+class BatchNorm(Layer):
+    """Every channel at mean 0 and variance 1, then times a weight and plus a bias that are learned.
+
+    In training mean and variance are those of the shard, which is up to 32 images of a batch (see
+    `minicnn.shards`); in use they are the running ones that training has followed. Best placed
+    after a convolution and its pool and before the ReLU: conv, pool, norm, ReLU. The convolution's
+    own bias is then without effect.
+
+    Parameters
+    ----------
+    momentum : float
+        Above 0, at most 1: after each shard ``running += momentum · (observed - running)``, as in
+        PyTorch. The variance that is followed is the one by ``M - 1``.
+    epsilon : float
+        Above 0; added to the variance.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is none, or out of range.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        self.momentum = shapes.positive_number("BatchNorm", "momentum", self.momentum, 1)
+        self.epsilon = shapes.positive_number("BatchNorm", "epsilon", self.epsilon)
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        channels = (shapes.check_norm_shape("BatchNorm", input_shape),)
+        return {"weight": channels, "bias": channels}
+
+    def statistics_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        channels = (shapes.check_norm_shape("BatchNorm", input_shape),)
+        return {"mean": channels, "variance": channels}
+
+    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+        C = shapes.check_norm_shape("BatchNorm", input_shape)
+        self.parameters = {"weight": np.ones(C, dtype), "bias": np.zeros(C, dtype)}
+        self.statistics = {"mean": np.zeros(C, dtype), "variance": np.ones(C, dtype)}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shapes.check_norm_shape("BatchNorm", input_shape)
+        return input_shape
+
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
+        return self.normalise(x, training=training, relu=False)
+
+    def normalise(self, x: FloatArray, *, training: bool, relu: bool) -> tuple[FloatArray, Any]:
+        """Do what `forward` does, with or without a ReLU behind it.
+
+        Parameters
+        ----------
+        x : ndarray (N, *input_shape)
+        training, relu : bool
+
+        Returns
+        -------
+        y : ndarray (N, *input_shape)
+        cache : BatchNormCache
+        """
+        weight, bias = self._parameter("weight"), self._parameter("bias")
+        if training:
+            return ops.batch_norm(x, weight, bias, epsilon=self.epsilon, relu=relu)
+        mean, variance = self.statistics["mean"], self.statistics["variance"]
+        return ops.batch_norm_inference(
+            x, weight, bias, mean, variance, epsilon=self.epsilon, relu=relu
+        )
+
+    def backward(
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        out = (gradients["weight"], gradients["bias"]) if gradients else None
+        dx, dweight, dbias = ops.batch_norm_backward(dy, cache, need_dx=need_dx, out=out)
+        return dx, {"weight": dweight, "bias": dbias}
+
+    def observed(self, cache: Any) -> dict[str, FloatArray]:
+        return {"mean": cache.mean, "variance": cache.variance}
+
+    def momenta(self) -> dict[str, float]:
+        return {"mean": self.momentum, "variance": self.momentum}
