@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from minicnn import Augment, Dense, Flatten, Sequential, fit, kernels, load_mnist_sample
-from minicnn.data import geometry, pixels
+from minicnn.data import geometry
 from minicnn.kernels.philox import philox
+from minicnn.kernels.vary import inverse_map, segment
 from minicnn.memory import workspace
 from minicnn.randomness import keyed_words
 from minicnn.workers import Workers
@@ -146,7 +147,13 @@ def torch_warp(torch, images, maps, fields):
 
 def our_warp(images, maps, words, rows, columns):
     x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return pixels.channels_last(pixels.warp(x, maps, words, rows, columns))
+    (H, W), (K, (J, width)) = x.shape[2:], (rows.shape[1], columns.shape)
+    sizes = (K * (J + kernels.WARP_LANES),), (2, H, width), (H, width), (H + 3, W + 3)
+    rooms = [np.full(size, 7, x.dtype) for size in sizes]
+    rooms[2] = rooms[2].astype(np.int32)
+    out = np.empty_like(x)
+    kernels.warp(x, maps, words, rows, columns, *rooms, out)
+    return out.transpose(0, 2, 3, 1)
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +210,9 @@ def test_quarter_turns_flips_and_whole_pixels_are_exact(dtype):
 
 
 def one_map(angle=0.0, slant=0.0, zoom=(1.0, 1.0), shift=(0.0, 0.0)):
-    pairs = [tuple(np.array([value]) for value in pair) for pair in (zoom, shift)]
-    return geometry.inverse_maps(np.array([angle]), np.array([slant]), *pairs)[0]
+    maps = np.empty((1, 2, 3))
+    inverse_map(angle, slant, *map(float, zoom), *map(float, shift), maps, 0)
+    return maps[0]
 
 
 def test_maps_undo_what_is_said():
@@ -257,6 +265,16 @@ def test_elastic_of_no_strength_is_the_identity(digits):
 # ------------------------------------------------------------ strokes and edges
 
 
+def thicken(x, *amounts):
+    rooms = (np.empty([x.shape[2] + 2, x.shape[3] + 2], x.dtype), np.empty(x.shape[3] + 2, x.dtype))
+    kernels.thicken(x, np.array(amounts, x.dtype), *rooms)
+
+
+def blur(x, *amounts):
+    rooms = (np.empty([x.shape[2] + 4, x.shape[3] + 4], x.dtype), np.empty(x.shape[3] + 4, x.dtype))
+    kernels.blur(x, np.array(amounts, x.dtype), *rooms)
+
+
 def test_a_dot_grows_to_a_disc_and_a_disc_shrinks_to_a_dot(dtype):
     dot = np.zeros((1, 1, 5, 5), dtype)
     dot[0, 0, 2, 2] = 1
@@ -264,19 +282,19 @@ def test_a_dot_grows_to_a_disc_and_a_disc_shrinks_to_a_dot(dtype):
     disc[0, 0, 1:4, 1:4] = [[0.5, 1, 0.5], [1, 1, 1], [0.5, 1, 0.5]]
     for amount, wanted in [(1, disc), (0.5, dot + (disc - dot) / 2), (0, dot)]:
         x = dot.copy()
-        pixels.thicken(x, np.array([amount]))
+        thicken(x, amount)
         equal(x, wanted)
         x = 1 - dot
-        pixels.thicken(x, np.array([-amount]))
+        thicken(x, -amount)
         equal(x, 1 - wanted)
 
 
 def test_pixel_by_pixel_outwards_is_the_whole_way(dtype):
     images = np.random.default_rng(0).integers(0, 9, (2, 2, 4, 5)).astype(dtype) / 8
     at_once, one_by_one = images.copy(), images.copy()
-    pixels.thicken(at_once, np.array([2.5, -1.0]))
+    thicken(at_once, 2.5, -1.0)
     for step in (1.0, 1.0, 0.5):
-        pixels.thicken(one_by_one, np.array([step, 0.0]))
+        thicken(one_by_one, step, 0.0)
     equal(at_once[0], one_by_one[0])
     equal(one_by_one[1], images[1])
     padded = np.pad(images[1], ((0, 0), (1, 1), (1, 1)), mode="edge")
@@ -288,7 +306,7 @@ def test_pixel_by_pixel_outwards_is_the_whole_way(dtype):
 def test_blur_is_a_convolution_and_sharpening_its_reverse(dtype):
     images = np.random.default_rng(0).random((3, 1, 6, 7)).astype(dtype)
     x = images.copy()
-    pixels.blur(x, np.array([1.0, 0.25, -0.5]))
+    blur(x, 1.0, 0.25, -0.5)
     weights = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
     padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(2, 3))
@@ -381,10 +399,16 @@ def test_erasing_blanks_a_rectangle_of_some_images():
 
 
 def test_a_rectangle_is_no_longer_than_the_image():
-    found = geometry.rectangles(
-        np.array([1.0, 0.5, 0.0]), np.array([50.0, 0.01, 1.0]), (np.full(3, 0.999),) * 2, 4, 6
-    )
-    assert found.tolist() == [[0, 4, 5, 6], [4, 4, 0, 6], [4, 4, 6, 6]]
+    boxes = np.empty((1, 4), np.int64)
+
+    def ends(length, longest, place):
+        segment(length, longest, place, boxes, 0, np.int64(2))
+        return boxes[0, 2:].tolist()
+
+    assert ends(14.1, 4, 0.999) == [0, 4]
+    assert ends(1.4, 6, 0.999) == [5, 6]
+    assert ends(1.6, 6, 0.0) == [0, 2]
+    assert ends(0.0, 6, 0.5) == [3, 3]
 
 
 # ------------------------------------------------------------ the whole

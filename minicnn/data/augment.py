@@ -2,14 +2,14 @@
 
 import warnings
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import kernels, shapes
-from minicnn.data import pixels
-from minicnn.data.geometry import inverse_maps, rectangles, smoothing
+from minicnn import kernels, memory, shapes
+from minicnn.data.geometry import smoothing
 from minicnn.randomness import keyed_words
 from minicnn.shapes import FloatArray, IntArray
 
@@ -29,30 +29,6 @@ LARGEST = {
     "noise": 1.0,
     "erase": 1.0,
 }
-
-# Which random number of an image decides what. A row for each: what is switched on or off does not
-# change the rest.
-DRAWS = (
-    "rotation",
-    "shear",
-    "zoom h",
-    "zoom w",
-    "shift h",
-    "shift w",
-    "horizontal flip",
-    "vertical flip",
-    "stroke",
-    "edge",
-    "brightness",
-    "contrast",
-    "noise",
-    "erase",
-    "area",
-    "aspect",
-    "place h",
-    "place w",
-)
-Draws = dict[str, FloatArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,61 +173,59 @@ class Augment:
             If an argument is of another type or shape, or out of range.
         """
         _check_batch(images, numbers)
-        x = pixels.planes(images)
-        words = keyed_words(seed, "augmentation", epoch, numbers, len(DRAWS))
-        draws: Draws = dict(zip(DRAWS, (words[:, : len(DRAWS)].T + 0.5) / 2**31, strict=True))
-        if self._moves:
-            H, W = x.shape[2:]
-            rows, columns = smoothing(H, W, self.elastic, self.elastic_sigma, x.dtype)
-            count = 2 * rows.shape[1] * len(columns)
-            bends = keyed_words(seed, "elastic", epoch, numbers, count)
-            x = pixels.warp(x, self._maps(draws), bends, rows, columns)
-        if self.thin or self.thicken:
-            pixels.thicken(x, _two_sided(self.thin, self.thicken, draws["stroke"]))
-        if self.blur or self.sharpen:
-            pixels.blur(x, _two_sided(self.sharpen, self.blur, draws["edge"]))
-        if self.brightness or self.contrast:
-            brightness = 1 + self.brightness * draws["brightness"]
-            contrast = 1 + self.contrast * draws["contrast"]
-            kernels.shade(x, brightness.astype(x.dtype), contrast.astype(x.dtype))
-        if self.noise:
-            amounts = (self.noise * (draws["noise"] + 1) / 2).astype(x.dtype)
-            kernels.add_noise(x, amounts, keyed_words(seed, "noise", epoch, numbers, x[0].size))
-        if self.erase:
-            kernels.erase(x, self._rectangles(draws, *x.shape[2:]))
-        return pixels.channels_last(x).reshape(images.shape)
+        dtype = np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
+        batch = images[..., None] if images.ndim == 3 else images
+        batch = np.ascontiguousarray(batch, None if images.dtype == np.uint8 else dtype)
+        N, H, W, C = batch.shape
+        rows, columns = smoothing(H, W, self.elastic, self.elastic_sigma, dtype)
+        bent, grains = 2 * rows.shape[1] * len(columns), C * H * W if self.noise else 0
+        words = keyed_words(seed, "augmentation", epoch, numbers, kernels.WORDS)
+        bends = keyed_words(seed, "elastic", epoch, numbers, bent)
+        noise = keyed_words(seed, "noise", epoch, numbers, grains)
+        maps, amounts, boxes = memory.several(
+            (((N, 2, 3), dtype), ((kernels.AMOUNTS, N), dtype), ((N, 4), np.int64))
+        )
+        kernels.draw_changes(self._strengths, words, H, W, maps, amounts, boxes)
+        rooms = memory.several(_rooms((N, C, H, W), rows, columns))
+        kernels.vary(batch, self._moves, maps, amounts, boxes, bends, noise, rows, columns, *rooms)
+        return _channels_last(rooms[-1]).reshape(images.shape)
 
-    @property
+    @cached_property
+    def _strengths(self) -> FloatArray:
+        return np.array([getattr(self, name) for name in kernels.STRENGTHS], np.float64)
+
+    @cached_property
     def _moves(self) -> bool:
         strengths = (self.rotation, self.shift, self.shear, self.zoom, self.elastic)
         return any(strengths) or self.horizontal_flip or self.vertical_flip
 
-    def _maps(self, draws: Draws) -> FloatArray:
-        """Return ``(N, 2, 3)``: where each pixel comes from, as `inverse_maps`."""
-        zoom = [(1 + self.zoom) ** draws[name] for name in ("zoom h", "zoom w")]
-        if self.vertical_flip:
-            zoom[0] = np.copysign(zoom[0], draws["vertical flip"])
-        if self.horizontal_flip:
-            zoom[1] = np.copysign(zoom[1], draws["horizontal flip"])
-        return inverse_maps(
-            np.radians(self.rotation) * draws["rotation"],
-            np.tan(np.radians(self.shear) * draws["shear"]),
-            (zoom[0], zoom[1]),
-            (self.shift * draws["shift h"], self.shift * draws["shift w"]),
-        )
 
-    def _rectangles(self, draws: Draws, H: int, W: int) -> NDArray[np.int64]:
-        """Return what is erased of each image; nothing of most."""
-        chance, size, down, right = (
-            (draws[name] + 1) / 2 for name in ("erase", "area", "place h", "place w")
-        )
-        area = (0.02 + 0.18 * size) * (chance < self.erase)
-        return rectangles(area, 0.3 ** draws["aspect"], (down, right), H, W)
+def _rooms(
+    shape: tuple[int, int, int, int], rows: FloatArray, columns: FloatArray
+) -> tuple[memory.Request, ...]:
+    """Return shapes and dtypes of what `kernels.vary` works in, and last of what it writes."""
+    H, W = shape[2:]
+    K, (J, width), dtype = rows.shape[1], columns.shape, rows.dtype
+    return (
+        ((K * (J + kernels.WARP_LANES),), dtype),
+        ((2, H, width), dtype),
+        ((H, width), np.int32),
+        ((H + 3, W + 3), dtype),
+        ((H + 4, W + 4), dtype),
+        ((W + 4,), dtype),
+        (shape, dtype),
+        (shape, dtype),
+    )
 
 
-def _two_sided(below: float, above: float, draws: FloatArray) -> FloatArray:
-    """Return -`below` .. 0 for negative numbers of -1..1, and 0 .. `above` for the others."""
-    return np.where(draws < 0, below, above) * draws
+def _channels_last(planes: FloatArray) -> FloatArray:
+    """Return images (N, H, W, C); without another copy where there is one channel."""
+    N, C, H, W = planes.shape
+    if C == 1:
+        return planes.reshape(N, H, W, 1)
+    out: FloatArray = memory.empty((N, H, W, C), planes.dtype)
+    out[...] = planes.transpose(0, 2, 3, 1)
+    return out
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:

@@ -1,45 +1,12 @@
-"""Where the pixels of a varied image come from: maps, smooth displacements and rectangles."""
+"""Smooth displacements, from random numbers and Gaussians."""
 
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from minicnn import kernels
 from minicnn.shapes import FloatArray
-
-Pair = tuple[FloatArray, FloatArray]  # of something downwards and to the right, (N,) each
-
-
-def inverse_maps(angle: FloatArray, slant: FloatArray, zoom: Pair, shift: Pair) -> FloatArray:
-    """Return where each pixel of an image that is zoomed, sheared, turned and shifted comes from.
-
-    All that happens to an image is undone here, the last first.
-
-    Parameters
-    ----------
-    angle : ndarray (N,)
-        Anticlockwise, in radians.
-    slant : ndarray (N,)
-        Pixels to the right for each pixel upwards.
-    zoom : pair of ndarray (N,)
-        Of the height and of the width; negative ones also flip.
-    shift : pair of ndarray (N,)
-        Pixels down and to the right.
-
-    Returns
-    -------
-    ndarray (N, 2, 3)
-        ``maps[n] · (h, w, 1)`` is where (h, w) comes from; both count from the image's middle.
-    """
-    cos, sin = np.cos(angle), np.sin(angle)
-    maps = np.empty((len(angle), 2, 3))
-    maps[:, 0, 0], maps[:, 0, 1] = cos / zoom[0], sin / zoom[0]
-    maps[:, 1, 0] = (slant * cos - sin) / zoom[1]
-    maps[:, 1, 1] = (slant * sin + cos) / zoom[1]
-    for axis in range(2):
-        maps[:, axis, 2] = -(maps[:, axis, 0] * shift[0] + maps[:, axis, 1] * shift[1])
-    return maps
 
 
 @lru_cache(maxsize=16)
@@ -82,34 +49,3 @@ def _gaussians(size: int, sigma: float) -> FloatArray:
     weights: FloatArray = np.exp(-(distances**2) / 2)
     weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
     return weights
-
-
-def rectangles(
-    area: FloatArray, aspect: FloatArray, place: Pair, H: int, W: int
-) -> NDArray[np.int64]:
-    """Return rectangles somewhere in an image.
-
-    Parameters
-    ----------
-    area : ndarray (N,)
-        As a share of the image's.
-    aspect : ndarray (N,)
-        Height by width; a side that would be longer than the image's is as long.
-    place : pair of ndarray (N,)
-        0 to below 1: how far down and how far to the right, of what is possible.
-    H, W : int
-        Of the image.
-
-    Returns
-    -------
-    ndarray of int64 (N, 4)
-        Top, bottom, left and right.
-    """
-    boxes = np.empty((len(area), 4), np.int64)
-    sides = (np.sqrt(area * H * W * aspect), np.sqrt(area * H * W / aspect))
-    for axis, (side, longest) in enumerate(zip(sides, (H, W), strict=True)):
-        length = np.minimum(np.rint(side), longest)
-        first = np.floor((longest + 1 - length) * place[axis])
-        boxes[:, 2 * axis] = first
-        boxes[:, 2 * axis + 1] = first + length
-    return boxes

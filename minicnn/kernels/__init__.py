@@ -45,19 +45,23 @@ from minicnn.kernels.stretches import ROW
 from minicnn.kernels.strokes import blur, thicken
 from minicnn.kernels.sums import sum_rows
 from minicnn.kernels.tones import add_noise, erase, shade
+from minicnn.kernels.vary import AMOUNTS, STRENGTHS, WORDS, draw_changes, vary
 from minicnn.kernels.warp import WARP_LANES, warp
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
 from minicnn.kernels.winograd_gradients import winograd_weight_gradient
 from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_gradient
 
 __all__ = [
+    "AMOUNTS",
     "CHANNEL_ROWS",
     "MEAN",
     "NARROW",
     "RELU_LANES",
     "ROW",
+    "STRENGTHS",
     "VARIANCE",
     "WARP_LANES",
+    "WORDS",
     "adam_update",
     "add_noise",
     "add_rows",
@@ -73,6 +77,7 @@ __all__ = [
     "direct_few_weight_gradient",
     "direct_forward",
     "direct_weight_gradient",
+    "draw_changes",
     "erase",
     "gather_patches",
     "join_runs",
@@ -98,6 +103,7 @@ __all__ = [
     "squared_distances",
     "sum_rows",
     "thicken",
+    "vary",
     "warp",
     "winograd_forward",
     "winograd_pooled_forward",

@@ -59,8 +59,9 @@ def random_words(
     N, _, B = words.shape
     k0, k1 = seed & LOW, seed >> HALF
     for n in range(N):
+        number = numbers[n]  # loaded once: else a store could change it, and no vector be used
         for b in range(B):
-            w0, w1, w2, w3 = philox(Word(b), purpose, numbers[n], epoch, k0, k1)
+            w0, w1, w2, w3 = philox(Word(b), purpose, number, epoch, k0, k1)
             words[n, 0, b] = w0
             words[n, 1, b] = w1
             words[n, 2, b] = w2

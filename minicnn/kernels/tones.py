@@ -30,6 +30,8 @@ def shade(images: Array, brightness: Array, contrast: Array) -> None:
     """
     N, C, H, W = images.shape
     for n in range(N):
+        if brightness[n] == ONE and contrast[n] == ONE:
+            continue
         factor = brightness[n] * contrast[n]
         more = ZERO * factor
         if contrast[n] != ONE:  # else the mean, a sum one after another, need not be known
@@ -62,7 +64,7 @@ def add_noise(images: Array, amounts: Array, words: Words) -> None:
     N, C, H, W = images.shape
     for n in range(N):
         amount = amounts[n] * SPREAD
-        for c in range(C):
+        for c in range(C if amount > 0 else 0):
             for h in range(H):
                 for w in range(W):
                     word = words[n, (c * H + h) * W + w]
