@@ -22,7 +22,9 @@ class NonFiniteError(ArithmeticError):
 
 
 def find_non_finite(
-    model: Sequential, shards: Iterable[tuple[NDArray[Any], IntArray, Draws | None]]
+    model: Sequential,
+    shards: Iterable[tuple[NDArray[Any], IntArray, Draws | None]],
+    label_smoothing: float = 0.0,
 ) -> str:
     """Run the shards of a batch through a model and say where the first infinity or NaN arises.
 
@@ -32,6 +34,8 @@ def find_non_finite(
     shards : iterable
         Of each the images (N, H, W, C), as in `Sequential.prepare`, the labels (N,) and the draws,
         which may be None where no layer is random.
+    label_smoothing : float
+        As in `minicnn.softmax_cross_entropy`.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def find_non_finite(
     """
     with np.errstate(over="ignore", invalid="ignore"):
         places = (
-            _first_place(model, model.prepare(images), labels, draws)
+            _first_place(model, model.prepare(images), labels, draws, label_smoothing)
             for images, labels, draws in shards
         )
         found = next((place for place in places if place), None)
@@ -49,7 +53,11 @@ def find_non_finite(
 
 
 def _first_place(
-    model: Sequential, x: FloatArray, labels: IntArray, draws: Draws | None
+    model: Sequential,
+    x: FloatArray,
+    labels: IntArray,
+    draws: Draws | None,
+    label_smoothing: float,
 ) -> str | None:
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
     caches = []
@@ -62,7 +70,7 @@ def _first_place(
         caches.append(cache)
         if not np.isfinite(x).all():
             return f"the output of {name}"
-    loss, loss_cache = softmax_cross_entropy(x, labels)
+    loss, loss_cache = softmax_cross_entropy(x, labels, label_smoothing=label_smoothing)
     if not np.isfinite(loss):
         return "the loss, though the logits are finite (they lie too far apart): it"
     dy: FloatArray | None = softmax_cross_entropy_backward(1.0, loss_cache)

@@ -43,7 +43,7 @@ def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
 
 
 def softmax_cross_entropy(
-    logits: FloatArray, labels: IntArray | FloatArray
+    logits: FloatArray, labels: IntArray | FloatArray, *, label_smoothing: float = 0.0
 ) -> tuple[np.floating, SoftmaxCrossEntropyCache]:
     """Measure how surprised the network is: the mean over the images of ``-Σ_k t_k · log p_k``.
 
@@ -57,6 +57,9 @@ def softmax_cross_entropy(
         float32 or float64; not yet put through softmax.
     labels : ndarray of int (N,), or ndarray of float (N, classes)
         Class numbers, or rows of probabilities such as `one_hot` gives.
+    label_smoothing : float
+        0 to below 1: so much of t is taken away and spread evenly over all classes,
+        ``(1 - label_smoothing) · t_k + label_smoothing / classes``. Nobody is asked to be sure.
 
     Returns
     -------
@@ -75,10 +78,15 @@ def softmax_cross_entropy(
     References
     ----------
     Goodfellow, Bengio, Courville, "Deep learning" (2016), section 6.2.2.3, equations 6.29-6.31.
+    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception architecture for computer
+    vision" (CVPR 2016), section 7 (label smoothing).
     """
     shapes.check_array("softmax_cross_entropy", "logits", logits, "N classes")
     N, K = logits.shape
+    share = shapes.number_in("softmax_cross_entropy", "label_smoothing", label_smoothing, high=1)
     targets = _as_rows(labels, N, K, logits.dtype)  # (N, classes)
+    if share:
+        targets = (1 - share) * targets + share / K
     differences, surprise = np.empty((N, K), logits.dtype), np.empty(N, logits.dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # the loss may be ∞ or NaN, and says so
         kernels.cross_entropy(
@@ -114,7 +122,7 @@ def softmax_cross_entropy_backward(
 
 
 def loss_and_gradient(
-    logits: FloatArray, labels: NDArray[np.int64], dloss: float
+    logits: FloatArray, labels: NDArray[np.int64], dloss: float, label_smoothing: float
 ) -> tuple[float, int, FloatArray]:
     """Give loss, right answers and gradient at once, for a training step; checks nothing.
 
@@ -126,6 +134,8 @@ def loss_and_gradient(
         In ``0 .. classes - 1``.
     dloss : float
         As in `softmax_cross_entropy_backward`.
+    label_smoothing : float
+        As in `softmax_cross_entropy`.
 
     Returns
     -------
@@ -136,9 +146,10 @@ def loss_and_gradient(
     dlogits : ndarray (N, classes)
         What `softmax_cross_entropy_backward` gives, up to rounding.
     """
-    N, dtype = len(logits), logits.dtype
+    (N, K), dtype = logits.shape, logits.dtype
     dlogits, totals = memory.several(((logits.shape, dtype), ((2,), dtype)))
-    kernels.cross_entropy_step(logits, labels, dtype.type(dloss / N), dlogits, totals)
+    scale, kept, spread = map(dtype.type, (dloss / N, 1 - label_smoothing, label_smoothing / K))
+    kernels.cross_entropy_step(logits, labels, scale, kept, spread, dlogits, totals)
     loss, correct = totals.tolist()
     return loss / N, int(correct), dlogits
 

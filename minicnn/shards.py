@@ -76,6 +76,8 @@ class BatchGradient:
         As in `minicnn.fit`; images are taken as they are where left out.
     seed : int
         For `augment`, and for layers that are random in training.
+    label_smoothing : float
+        As in `minicnn.softmax_cross_entropy`.
     """
 
     def __init__(
@@ -86,10 +88,11 @@ class BatchGradient:
         workers: Workers,
         augment: Augmentation | None = None,
         seed: int = 0,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.model, self.images, self.workers = model, images, workers
         self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
-        self.augment, self.seed = augment, seed
+        self.augment, self.seed, self.label_smoothing = augment, seed, label_smoothing
         self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
         self._total = np.empty_like(model.parameters)
         self._observed = np.empty((0, model.statistics.size), model.dtype)  # (shards, S)
@@ -177,7 +180,7 @@ class BatchGradient:
                 training=True,
                 draws=Draws(self.seed, epoch, shard),
             )
-            loss, correct, dlogits = loss_and_gradient(logits, labels, share)
+            loss, correct, dlogits = loss_and_gradient(logits, labels, share, self.label_smoothing)
             self.model.backward(dlogits, caches, gradients=out)
             if observed.size:
                 self.model.observed(caches, observed)

@@ -1,12 +1,17 @@
 """How far a training has come: all that one epoch hands to the next."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.model import Sequential
+from minicnn.optim import MovingAverage
+from minicnn.parameters import follow
 from minicnn.shapes import FloatArray
+from minicnn.shards import BatchResult
 
 History = dict[str, list[float]]
 
@@ -14,7 +19,13 @@ History = dict[str, list[float]]
 class Optimiser(Protocol):
     """What `fit` asks of an optimiser."""
 
-    def step(self, parameters: FloatArray, gradients: FloatArray, factor: float) -> None:
+    def step(
+        self,
+        parameters: FloatArray,
+        gradients: FloatArray,
+        factor: float,
+        decayed: NDArray[np.bool_],
+    ) -> None:
         """Update `parameters` in place.
 
         Parameters
@@ -22,6 +33,8 @@ class Optimiser(Protocol):
         parameters, gradients : ndarray (P,)
         factor : float
             Multiplies the learning rate.
+        decayed : ndarray of bool (P,)
+            Which parameters a weight decay is for: weights, but not biases and the like.
         """
 
 
@@ -43,7 +56,7 @@ class Resumable(Protocol):
 
 
 class TrainingState:
-    """Weights, optimiser and history after some epochs; and the best weights, if they are wanted.
+    """Weights, optimiser and history after some epochs; their average and the best, if wanted.
 
     The best are those with the lowest loss on the images put aside. The loss, not the accuracy: it
     tells epochs apart that read equally many images, and it grows where a model is sure of what is
@@ -56,13 +69,16 @@ class TrainingState:
     optimiser : Optimiser
     patience : int, optional
         Stop after so many epochs without a lower loss; as long as is planned where left out.
+    ema_decay : float, optional
+        Have the moving average of the weights, with this decay.
 
     Attributes
     ----------
     history : dict of str to list of float
         One number for each epoch.
+    average : MovingAverage, or None
     best : dict of str to ndarray, or None
-        The best parameters so far, and the statistics that were running then.
+        The best parameters so far, or their averages, and the statistics that were running then.
 
     References
     ----------
@@ -70,12 +86,19 @@ class TrainingState:
     section 2.
     """
 
-    def __init__(self, model: Sequential, optimiser: Optimiser, patience: int | None) -> None:
+    def __init__(
+        self,
+        model: Sequential,
+        optimiser: Optimiser,
+        patience: int | None,
+        ema_decay: float | None = None,
+    ) -> None:
         self.model, self.optimiser, self.patience = model, optimiser, patience
         self.history: History = {}
         self._own = {"parameters": model.parameters, "statistics": model.statistics}
-        copies = {name: array.copy() for name, array in self._own.items()}
-        self.best = None if patience is None else copies
+        self._decayed = _is_weight(model)
+        self.average = None if ema_decay is None else MovingAverage(self._own, ema_decay)
+        self.best = None if patience is None else _copy(self._own)
 
     @property
     def epochs(self) -> int:
@@ -103,6 +126,35 @@ class TrainingState:
             return self.epochs >= epochs
         return self.epochs >= epochs or self.epochs - 1 - self.best_epoch >= self.patience
 
+    def step(self, found: BatchResult, factor: float) -> None:
+        """Let the optimiser take a step, the statistics follow, and the average follow them all.
+
+        Parameters
+        ----------
+        found : BatchResult
+            What a batch came to.
+        factor : float
+            Multiplies the learning rate.
+        """
+        model = self.model
+        self.optimiser.step(model.parameters, found.gradient, factor, self._decayed)
+        follow(model.layers, model.statistics, found.observed)
+        if self.average:
+            self.average.update()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model the average for a while, if there is one: what counts of the training."""
+        if self.average is None:
+            yield
+            return
+        own = _copy(self._own)
+        _fill(self._own, self.average.arrays)
+        try:
+            yield
+        finally:
+            _fill(self._own, own)
+
     def add(self, row: dict[str, float]) -> None:
         """Write down an epoch that is done.
 
@@ -114,13 +166,14 @@ class TrainingState:
         for name, value in row.items():
             self.history.setdefault(name, []).append(value)
         if self.best is not None and self.best_epoch == self.epochs - 1:
-            for name, array in self._own.items():
-                self.best[name][...] = array
+            _fill(self.best, self.average.arrays if self.average else self._own)
 
-    def take_best(self) -> None:
-        """Put the best weights, if they were wanted, into the model."""
-        for name, array in (self.best or {}).items():
-            self._own[name][...] = array
+    def finish(self) -> None:
+        """Give the model what the training came to: the best, else the average, else the last."""
+        if self.best is not None:
+            _fill(self._own, self.best)
+        elif self.average is not None:
+            _fill(self._own, self.average.arrays)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays, to be kept, or to be filled from what was kept.
@@ -139,9 +192,29 @@ class TrainingState:
                 f"a checkpoint needs an optimiser with a method state, as minicnn.Adam has, and "
                 f"{type(self.optimiser).__name__} has none"
             )
-        found: dict[str, NDArray[Any]] = {**self._own}
-        for name, array in self.optimiser.state(self.model.parameters).items():
-            found[f"optimiser.{name}"] = array
-        for name, array in (self.best or {}).items():
-            found[f"best.{name}"] = array
-        return found
+        parts: dict[str, dict[str, NDArray[Any]]] = {
+            "optimiser.": self.optimiser.state(self.model.parameters),
+            "average.": self.average.state() if self.average else {},
+            "best.": {**self.best} if self.best else {},
+        }
+        more = {f"{part}{name}": a for part, found in parts.items() for name, a in found.items()}
+        return {**self._own, **more}
+
+
+def _is_weight(model: Sequential) -> NDArray[np.bool_]:
+    """Return (P,): True in arrays of two axes or more; False in biases, scales and the like."""
+    axes = np.empty_like(model.parameters)
+    for arrays in model.split(axes):
+        for array in arrays.values():
+            array[...] = array.ndim
+    weights: NDArray[np.bool_] = axes > 1
+    return weights
+
+
+def _copy(arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def _fill(arrays: dict[str, FloatArray], values: dict[str, FloatArray]) -> None:
+    for name, array in arrays.items():
+        array[...] = values[name]

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from minicnn import kernels, shapes
-from minicnn.checkpoints import Checkpoint, fingerprint, named
+from minicnn import kernels
+from minicnn.checkpoints import Checkpoint, fingerprint
 from minicnn.evaluation import check_data, measure
 from minicnn.health import NonFiniteError, find_non_finite
 from minicnn.model import Sequential
 from minicnn.optim import Adam, Schedule, constant
-from minicnn.parameters import follow
-from minicnn.randomness import keyed_generator
+from minicnn.settings import Settings
 from minicnn.shapes import IntArray
 from minicnn.shards import Augmentation, BatchGradient
 from minicnn.state import History, Optimiser, TrainingState
@@ -31,6 +30,8 @@ def fit(
     optimiser: Optimiser | None = None,
     schedule: Schedule = constant,
     augment: Augmentation | None = None,
+    label_smoothing: float = 0.0,
+    ema_decay: float | None = None,
     epochs: int = 5,
     batch_size: int = 128,
     validation_split: float = 0.1,
@@ -60,6 +61,14 @@ def fit(
     augment : callable, optional
         Varies the images to learn from, in each epoch in another way, such as `minicnn.Augment`.
         Those put aside stay as they are.
+    label_smoothing : float
+        As in `minicnn.softmax_cross_entropy`: 0.1 asks the network to be 90 % sure of each label.
+        ``val_loss`` is without it.
+    ema_decay : float, optional
+        Average the weights over the steps, as `minicnn.optim.MovingAverage` with this decay (0.99
+        averages over the last 100 steps or so), and the statistics of layers such as batch norm
+        with them. The average is what the images put aside are read with, what `patience` goes
+        back to, and what the model has at the end.
     epochs : int
         How often every image is seen.
     batch_size : int
@@ -107,133 +116,95 @@ def fit(
     Goodfellow, Bengio, Courville, "Deep learning" (2016), section 8.1.3 (mini-batches).
     """
     check_data("fit", model, images, labels)
-    epochs = shapes.positive_int("fit", "epochs", epochs)
-    batch_size = shapes.positive_int("fit", "batch_size", batch_size)
-    if augment is not None and not callable(augment):
-        raise TypeError(f"fit: augment must be an object such as Augment(), not {augment!r}")
+    settings = Settings(
+        optimiser=Adam() if optimiser is None else optimiser,
+        schedule=schedule,
+        augment=augment,
+        label_smoothing=label_smoothing,
+        ema_decay=ema_decay,
+        epochs=epochs,
+        batch_size=batch_size,
+        validation_split=validation_split,
+        patience=patience,
+        seed=seed,
+    )
     workers = Workers("fit", threads)
-    optimiser = Adam() if optimiser is None else optimiser
-    training, validation = _split(len(images), validation_split, seed)
-    if batch_size > len(training):
-        raise ValueError(
-            f"fit: batch_size {batch_size} is larger than the training set of {len(training)} "
-            f"images ({len(validation)} of {len(images)} are put aside for validation)"
-        )
-    patience = _check_patience(patience, len(validation))
-    say: Callable[[str], object] = tqdm.write if progress else _say_nothing
-    settings = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimiser": named(optimiser),
-        "schedule": named(schedule),
-        "augment": named(augment),
+    training, validation = settings.split(len(images))
+    facts = {
+        **settings.facts(),
         "train_images": len(images),
         "validation_images": len(validation),
-        "patience": patience,
-        "seed": seed,
     }
-    state = TrainingState(model, optimiser, patience)
+    say: Callable[[str], object] = tqdm.write if progress else _say_nothing
+    state = TrainingState(model, settings.optimiser, settings.patience, settings.ema_decay)
     keeper = None
     if checkpoint is not None:
         about = fingerprint(model, images, labels, schedule)
-        keeper = Checkpoint(checkpoint, state, {**settings, **about})
-        if resume:
-            keeper.load()
-            say(f"Going on after epoch {state.epochs} of {epochs}, from {checkpoint}")
-    elif resume:
-        raise ValueError("fit: resume needs the checkpoint to go on from: checkpoint=...")
-    model.facts = {**settings, "history": state.history}  # what was known of it is no longer true
+        keeper = Checkpoint(checkpoint, state, {**facts, **about})
+    if resume:
+        if keeper is None:
+            raise ValueError("fit: resume needs the checkpoint to go on from: checkpoint=...")
+        keeper.load()
+        say(f"Going on after epoch {state.epochs} of {settings.epochs}, from {checkpoint}")
+    model.facts = {**facts, "history": state.history}  # what was known of it is no longer true
     with workers, kernels.announce_compilation(say):
-        gradient_of = BatchGradient(model, images, labels, workers, augment, seed)
-        while not state.is_over(epochs):
-            epoch = state.epochs
-            title = f"Epoch {epoch + 1}/{epochs}"
-            order = keyed_generator(seed, "shuffle", epoch).permutation(len(training))
-            steps = _plan(training[order], batch_size, schedule, epoch, epochs)
-            started = time.perf_counter()
-            row = _train_epoch(gradient_of, optimiser, steps, epoch, title, progress)
-            rate = len(training) / (time.perf_counter() - started)
+        gradient_of = BatchGradient(model, images, labels, workers, augment, seed, label_smoothing)
+        while not state.is_over(settings.epochs):
+            title = f"Epoch {state.epochs + 1}/{settings.epochs}"
+            row, line = _train_epoch(gradient_of, state, settings, training, title, progress)
             if len(validation):
-                found = measure(model, images[validation], labels[validation], workers)
+                with state.averaged():
+                    found = measure(model, images[validation], labels[validation], workers)
                 row |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             state.add(row)
             if keeper:
                 keeper.save()
-            say(
-                f"{title} - {len(training)} images in {len(steps)} batches of {batch_size} - "
-                f"{rate:.0f} images/s - "
-                + " - ".join(f"{name}: {value:.4f}" for name, value in row.items())
-            )
+            say(" - ".join([line, *(f"{name}: {value:.4f}" for name, value in row.items())]))
+    state.finish()
     if state.best is not None:
-        state.take_best()
         model.facts["best_epoch"] = state.best_epoch + 1
         say(f"Epoch {state.best_epoch + 1} had the lowest val_loss; its weights are taken")
     return state.history
 
 
-def _plan(
-    shuffled: IntArray, batch_size: int, schedule: Schedule, epoch: int, epochs: int
-) -> list[tuple[IntArray, float]]:
-    """Return the batches of an epoch, each with the factor of its learning rate."""
-    starts = range(0, len(shuffled), batch_size)
-    batches = [shuffled[start : start + batch_size] for start in starts]
-    return [
-        (batch, schedule((epoch + done / len(batches)) / epochs))
-        for done, batch in enumerate(batches)
-    ]
-
-
 def _train_epoch(
     gradient_of: BatchGradient,
-    optimiser: Optimiser,
-    steps: list[tuple[IntArray, float]],
-    epoch: int,
+    state: TrainingState,
+    settings: Settings,
+    training: IntArray,
     title: str,
     progress: bool,
-) -> dict[str, float]:
-    """Take one step for each batch; return the epoch's mean loss and accuracy."""
-    model, total_loss, correct, seen = gradient_of.model, 0.0, 0, 0
+) -> tuple[dict[str, float], str]:
+    """Take the steps of an epoch; return its mean loss and accuracy, and what was done how fast."""
+    total_loss, correct, seen, started = 0.0, 0, 0, time.perf_counter()
+    steps = settings.steps(training, state.epochs)
     with tqdm(
-        total=sum(len(batch) for batch, _ in steps),
+        total=len(training),
         desc=title,
         unit=" images",
         leave=False,
         disable=None if progress else True,  # None: only where output is no terminal
     ) as bar:
         for number, (batch, factor) in enumerate(steps, start=1):
-            step = gradient_of(batch, epoch)
-            if not all(np.isfinite(found).all() for found in step):
-                where = find_non_finite(model, gradient_of.shards(batch, epoch))
+            found = gradient_of(batch, state.epochs)
+            if not all(np.isfinite(part).all() for part in found):
+                shards = gradient_of.shards(batch, state.epochs)
+                where = find_non_finite(state.model, shards, settings.label_smoothing)
                 raise NonFiniteError(f"{title}, batch {number}: {where}")
-            optimiser.step(model.parameters, step.gradient, factor)
-            follow(model.layers, model.statistics, step.observed)
+            state.step(found, factor)
             seen += len(batch)
-            total_loss += step.loss * len(batch)
-            correct += step.correct
+            total_loss += found.loss * len(batch)
+            correct += found.correct
             bar.set_postfix(
                 loss=f"{total_loss / seen:.4f}", accuracy=f"{correct / seen:.4f}", refresh=False
             )
             bar.update(len(batch))
-    return {"loss": total_loss / seen, "accuracy": correct / seen}
-
-
-def _split(count: int, share: float, seed: int) -> tuple[IntArray, IntArray]:
-    """Return the numbers of the images to train on and of those put aside, both in order."""
-    if not 0 <= share < 1:
-        raise ValueError(f"fit: validation_split must lie in 0 .. 1, below 1, not {share!r}")
-    order = keyed_generator(seed, "validation split").permutation(count)
-    aside = min(round(count * share), count - 1)
-    return np.sort(order[aside:]), np.sort(order[:aside])
-
-
-def _check_patience(patience: int | None, put_aside: int) -> int | None:
-    if patience is None:
-        return None
-    if not put_aside:
-        raise ValueError(
-            "fit: patience needs images put aside to watch: give a validation_split such as 0.1"
-        )
-    return shapes.positive_int("fit", "patience", patience)
+    rate = seen / (time.perf_counter() - started)
+    line = (
+        f"{title} - {seen} images in {len(steps)} batches of {settings.batch_size} - "
+        f"{rate:.0f} images/s"
+    )
+    return {"loss": total_loss / seen, "accuracy": correct / seen}, line
 
 
 def _say_nothing(text: str) -> None:

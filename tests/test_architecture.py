@@ -60,8 +60,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"kernels", "losses", "memory", "model", "shapes", "shards", "workers"},
         {"numpy", "tqdm"},
     ),
-    "state": ({"model", "shapes"}, {"numpy"}),
+    "state": ({"model", "optim", "parameters", "shapes", "shards"}, {"numpy"}),
     "checkpoints": ({"archive", "model", "optim", "shapes", "state"}, {"numpy"}),
+    "settings": (
+        {"checkpoints", "optim", "randomness", "shapes", "shards", "state"},
+        {"numpy"},
+    ),
     "train": (
         {
             "checkpoints",
@@ -70,8 +74,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "kernels",
             "model",
             "optim",
-            "parameters",
-            "randomness",
+            "settings",
             "shapes",
             "shards",
             "state",

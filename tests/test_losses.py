@@ -73,6 +73,22 @@ def test_the_gradient_of_a_row_sums_to_0(normals):
         assert np.abs(dlogits).min() > 1e-4
 
 
+@pytest.mark.parametrize("kind", ["labels", "rows"])
+def test_smoothed_labels_are_rows_with_a_share_for_each_class(normals, dtype, kind):
+    logits = normals(6, dtype)(4, 5)
+    rows = one_hot(LABELS, 5).astype(dtype) if kind == "labels" else soft_rows(6, 4, 5, dtype)
+    smooth = 0.7 * rows + 0.3 / 5
+    given = LABELS if kind == "labels" else rows
+    loss, cache = softmax_cross_entropy(logits, given, label_smoothing=0.3)
+    wanted, wanted_cache = reference.softmax_cross_entropy(logits, smooth)
+    np.testing.assert_allclose(loss, wanted, **close_for(dtype))
+    np.testing.assert_allclose(
+        softmax_cross_entropy_backward(1.0, cache),
+        reference.softmax_cross_entropy_backward(1.0, wanted_cache),
+        **close_for(dtype),
+    )
+
+
 # ------------------------------------------------------------ extremes
 
 
@@ -148,6 +164,15 @@ def test_a_spoilt_logit_spoils_the_loss_and_its_own_row(dtype, value):
     assert np.isnan(loss)
     dlogits = softmax_cross_entropy_backward(1.0, cache)
     assert np.isnan(dlogits).all(axis=1).tolist() == [False, True]
+
+
+def test_a_class_ruled_out_costs_nothing_without_smoothing_and_infinity_with_it(dtype):
+    logits = np.array([[0, -np.inf, 0]], dtype)
+    for smoothing, wanted in ((0.0, np.log(2)), (0.1, np.inf)):
+        pair, _ = softmax_cross_entropy(logits, np.array([2]), label_smoothing=smoothing)
+        step, _, dlogits = loss_and_gradient(logits, np.array([2]), 1.0, smoothing)
+        np.testing.assert_allclose([pair, step], wanted, **close_for(dtype))
+        assert np.isfinite(dlogits).all()
 
 
 # ------------------------------------------------------------ shards
@@ -245,6 +270,14 @@ def test_labels_that_do_not_fit(message):
         softmax_cross_entropy(LOGITS, WRONG_LABELS[message])
 
 
+@pytest.mark.parametrize("smoothing", [1.0, -0.1, np.nan])
+def test_smoothing_out_of_range(smoothing):
+    with pytest.raises(
+        ValueError, match=rf"label_smoothing must lie in 0 \.\. 1.* not {smoothing}"
+    ):
+        softmax_cross_entropy(LOGITS, np.array([0, 1]), label_smoothing=smoothing)
+
+
 def test_logits_that_do_not_fit():
     with pytest.raises(ValueError, match=r"logits must have 2 axes \(N, classes\), not 1"):
         softmax_cross_entropy(LOGITS[0], np.array([0]))
@@ -275,10 +308,11 @@ def test_rows_may_be_off_by_rounding(off):
 # ---------------------------------------------------------------- all at once, for a training step
 
 
-def test_a_training_step_gets_what_the_pair_gives(normals, dtype):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.75])
+def test_a_training_step_gets_what_the_pair_gives(normals, dtype, smoothing):
     logits = normals(4, dtype)(4, 5)
-    wanted, cache = softmax_cross_entropy(logits, LABELS)
-    loss, correct, dlogits = loss_and_gradient(logits, LABELS, 0.25)
+    wanted, cache = softmax_cross_entropy(logits, LABELS, label_smoothing=smoothing)
+    loss, correct, dlogits = loss_and_gradient(logits, LABELS, 0.25, smoothing)
     np.testing.assert_allclose(loss, wanted, **close_for(dtype))
     assert correct == (logits.argmax(axis=1) == LABELS).sum()
     found = softmax_cross_entropy_backward(0.25, cache)
@@ -288,7 +322,7 @@ def test_a_training_step_gets_what_the_pair_gives(normals, dtype):
 
 def test_of_equal_logits_the_first_counts(dtype):
     logits = np.zeros((2, 3), dtype)
-    assert loss_and_gradient(logits, np.array([0, 1]), 1.0)[1] == 1
+    assert loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)[1] == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -296,6 +330,6 @@ def test_what_is_not_finite_reaches_the_loss_of_a_step(dtype, value):
     logits = np.zeros((2, 3), dtype)
     logits[1, 2] = value
     with np.errstate(invalid="ignore"):
-        loss, _, dlogits = loss_and_gradient(logits, np.array([0, 1]), 1.0)
+        loss, _, dlogits = loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)
     assert np.isnan(loss)
     assert np.isnan(dlogits).all(axis=1).tolist() == [False, True]

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from minicnn import SGD, Adam
+from minicnn.optim import MovingAverage
 
 STEPS, P = 30, 7
 
 
-def slow_sgd(p, gradients, learning_rate, momentum=0.0, nesterov=False):
+def slow_sgd(p, gradients, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
     """One Python float at a time."""
     velocity, seen = [0.0] * len(p), []
     for g in gradients:
         for i in range(len(p)):
+            p[i] = p[i] - learning_rate * weight_decay * p[i]
             velocity[i] = momentum * velocity[i] + g[i]
             step = g[i] + momentum * velocity[i] if nesterov else velocity[i]
             p[i] = p[i] - learning_rate * step
@@ -26,11 +28,14 @@ def slow_sgd(p, gradients, learning_rate, momentum=0.0, nesterov=False):
     return seen
 
 
-def slow_adam(p, gradients, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """Algorithm 1 of the paper, as it stands there."""
+def slow_adam(
+    p, gradients, learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0
+):
+    """Algorithm 1 of the paper, as it stands there, after the decay."""
     m, v, seen = [0.0] * len(p), [0.0] * len(p), []
     for t, g in enumerate(gradients, start=1):
         for i in range(len(p)):
+            p[i] = p[i] - learning_rate * weight_decay * p[i]
             m[i] = beta1 * m[i] + (1 - beta1) * g[i]
             v[i] = beta2 * v[i] + (1 - beta2) * g[i] ** 2
             m_hat, v_hat = m[i] / (1 - beta1**t), v[i] / (1 - beta2**t)
@@ -51,11 +56,22 @@ OPTIMISERS = {
     ),
     "adam without memory": (Adam, slow_adam, {"learning_rate": 0.02, "beta1": 0.0, "beta2": 0.0}),
 }
+DECAYING = {
+    "sgd, decaying": (
+        SGD,
+        slow_sgd,
+        {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.4},
+    ),
+    "adam, decaying": (Adam, slow_adam, {"learning_rate": 0.05, "weight_decay": 0.4}),
+}
 every_optimiser = pytest.mark.parametrize("kind", OPTIMISERS.values(), ids=OPTIMISERS)
+both_decaying = pytest.mark.parametrize("kind", DECAYING.values(), ids=DECAYING)
 both = pytest.mark.parametrize("cls", [SGD, Adam])
 
 
-@every_optimiser
+@pytest.mark.parametrize(
+    "kind", [*OPTIMISERS.values(), *DECAYING.values()], ids=[*OPTIMISERS, *DECAYING]
+)
 def test_steps_are_those_of_a_slow_loop(normals, dtype, kind):
     cls, slow, options = kind
     draw = normals(1, dtype)
@@ -89,6 +105,37 @@ def test_a_gradient_of_0_leaves_the_parameters_alone(dtype, kind):
     parameters = np.arange(P, dtype=dtype)
     cls(**options).step(parameters, np.zeros(P, dtype))
     np.testing.assert_array_equal(parameters, np.arange(P))
+
+
+@both_decaying
+def test_weight_decay_shrinks_by_the_learning_rate_whatever_the_gradient(dtype, kind):
+    cls, _, options = kind
+    parameters = np.arange(P, dtype=dtype)
+    cls(**options).step(parameters, np.zeros(P, dtype), 0.5)
+    # 0.05 · 0.5 (the schedule's factor) · 0.4
+    np.testing.assert_allclose(parameters, 0.99 * np.arange(P), rtol=4 * np.finfo(dtype).eps)
+
+
+@both_decaying
+def test_what_is_not_decayed_goes_as_without_decay(normals, dtype, kind):
+    cls, _, options = kind
+    draw = normals(4, dtype)
+    start, gradients = draw(P), draw(STEPS, P)
+    decayed = np.arange(P) % 3 != 0
+    plain = {name: value for name, value in options.items() if name != "weight_decay"}
+    found = []
+    for optimiser, arguments in (
+        (cls(**options), (1.0, decayed)),
+        (cls(**options), ()),
+        (cls(**plain), (1.0, decayed)),
+    ):
+        parameters = start.copy()
+        for gradient in gradients:
+            optimiser.step(parameters, gradient, *arguments)
+        found.append(parameters)
+    some, everything, nothing = found
+    np.testing.assert_array_equal(some, np.where(decayed, everything, nothing))
+    assert (everything != nothing).all()
 
 
 @every_optimiser
@@ -127,11 +174,16 @@ def test_another_optimiser_goes_on_from_the_state_of_the_first(normals, dtype, k
 
 
 def test_an_optimiser_shows_the_call_that_makes_it():
-    for optimiser in (SGD(0.1, 0.9, True), SGD(), Adam(0.1, 0.5, 0.6, 1e-3), Adam()):
+    for optimiser in (
+        SGD(0.1, 0.9, True, weight_decay=0.2),
+        SGD(),
+        Adam(0.1, 0.5, 0.6, 1e-3, weight_decay=0.2),
+        Adam(),
+    ):
         again = eval(repr(optimiser), {"SGD": SGD, "Adam": Adam})
         assert {**vars(again), "_steps": 0} == {**vars(optimiser), "_steps": 0}
-    assert repr(SGD(0.1, 0.9, True)) == "SGD(0.1, momentum=0.9, nesterov=True)"
-    assert repr(Adam()) == "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08)"
+    assert repr(SGD(0.1, 0.9, True)) == "SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.0)"
+    assert repr(Adam()) == "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)"
 
 
 @both
@@ -157,7 +209,7 @@ def test_no_momentum_and_a_learning_rate_of_0_are_allowed():
 # ------------------------------------------------------------ what is refused
 
 FINITE = "must be 0 or more, and finite, not"
-BELOW_1 = "must be in 0 .. 1, not"
+BELOW_1 = "must lie in 0 .. 1, below 1, not"
 
 WRONG_OPTIONS = {
     f"SGD: learning_rate {FINITE} -0.1": lambda: SGD(-0.1),
@@ -173,6 +225,8 @@ WRONG_OPTIONS = {
     f"Adam: beta2 {BELOW_1} 1.5": lambda: Adam(beta2=1.5),
     f"Adam: epsilon {FINITE} -1e-08": lambda: Adam(epsilon=-1e-8),
     f"Adam: epsilon {FINITE} inf": lambda: Adam(epsilon=float("inf")),
+    f"SGD: weight_decay {FINITE} -0.1": lambda: SGD(weight_decay=-0.1),
+    f"Adam: weight_decay {FINITE} nan": lambda: Adam(weight_decay=float("nan")),
 }
 
 
@@ -180,6 +234,14 @@ WRONG_OPTIONS = {
 def test_options_out_of_range(message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         WRONG_OPTIONS[message]()
+
+
+@pytest.mark.parametrize("value", ["0.1", True, None, [0.1]])
+def test_options_that_are_no_numbers(value):
+    with pytest.raises(
+        TypeError, match=re.escape(f"learning_rate must be a number, not {value!r}")
+    ):
+        Adam(value)
 
 
 def lengths(cls, parameters, gradients, state):
@@ -225,6 +287,20 @@ def test_vectors_that_do_not_fit(cls, parameters, gradients, error, message):
 
 
 @both
+@pytest.mark.parametrize(
+    ("decayed", "error", "message"),
+    [
+        ([True, False], TypeError, r"decayed must be an array of bool, not \[True, False\]"),
+        (np.ones(2), TypeError, r"decayed must be an array of bool, not array\(\[1., 1.\]\)"),
+        (np.ones(3, bool), ValueError, r"decayed \(3,\) must have the shape of parameters \(2,\)"),
+    ],
+)
+def test_a_choice_of_what_decays_that_does_not_fit(cls, decayed, error, message):
+    with pytest.raises(error, match=f"^{cls.__name__}: {message}"):
+        cls().step(np.ones(2), np.ones(2), 1.0, decayed)
+
+
+@both
 def test_a_model_of_another_dtype_is_refused(cls):
     optimiser = cls()
     optimiser.step(np.ones(2), np.ones(2))
@@ -254,3 +330,42 @@ def test_a_refused_step_does_not_count():
     adam.step(parameters, -3 * np.ones(2))
     fresh.step(wanted, -3 * np.ones(2))
     np.testing.assert_array_equal(parameters, wanted)
+
+
+# ------------------------------------------------------------ the moving average
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
+def test_the_average_is_that_of_a_slow_loop(normals, dtype, decay):
+    draw = normals(5, dtype)
+    followed = {"weights": draw(P), "others": draw(3)}
+    average = MovingAverage(followed, decay)
+    wanted = {name: array.tolist() for name, array in followed.items()}
+    for n in range(STEPS):
+        for name, array in followed.items():
+            array[...] = draw(array.size)
+            d = min(decay, (1 + n) / (10 + n))
+            wanted[name] = [
+                d * a + (1 - d) * float(p) for a, p in zip(wanted[name], array, strict=True)
+            ]
+        average.update()
+    for name, array in average.arrays.items():
+        assert array.dtype == dtype
+        # 30 steps, each of some roundings of numbers up to about 3.
+        error = 100 * np.finfo(dtype).eps
+        np.testing.assert_allclose(array, wanted[name], rtol=error, atol=error)
+
+
+def test_another_average_goes_on_from_the_state_of_the_first():
+    followed = {"weights": np.zeros(2)}
+    first, second = MovingAverage(followed, 0.9), MovingAverage(followed, 0.9)
+    followed["weights"] += 1
+    first.update()
+    for name, array in second.state().items():
+        array[...] = first.state()[name]
+    followed["weights"] += 1
+    first.update()
+    second.update()
+    np.testing.assert_array_equal(second.arrays["weights"], first.arrays["weights"])
+    # d is 1/10, then 2/11: the weights were 1, then 2.
+    np.testing.assert_allclose(first.arrays["weights"], 2 / 11 * 0.9 + 9 / 11 * 2)

@@ -28,7 +28,7 @@ recording = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(recording)  # imports no PyTorch
 
 from_torch, to_torch = recording.from_torch, recording.to_torch
-OPTIMISERS = {"SGD": SGD, "Adam": Adam}
+OPTIMISERS = {"SGD": SGD, "Adam": Adam, "AdamW": Adam}
 
 # For sums in float64 that two libraries add in different orders: thousands of roundings of 1e-16.
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
@@ -161,6 +161,16 @@ def test_recorded_losses(record, kind, size):
     np.testing.assert_allclose(softmax_cross_entropy_backward(1.0, cache), wanted[1], **CLOSE)
 
 
+@pytest.mark.parametrize("kind", ["labels", "rows"])
+def test_recorded_losses_with_label_smoothing(record, kind):
+    case = f"loss of {kind}, smoothed"
+    labels = record[f"{case}/labels"]
+    logits, *wanted = arrays_of(record, case, "logits loss dlogits", np.float64)
+    loss, cache = softmax_cross_entropy(logits, labels, label_smoothing=0.1)
+    np.testing.assert_allclose(loss, wanted[0], **CLOSE)
+    np.testing.assert_allclose(softmax_cross_entropy_backward(1.0, cache), wanted[1], **CLOSE)
+
+
 @pytest.mark.parametrize("case", recording.OPTIMISERS)
 def test_recorded_trajectories(record, dtype, case):
     kind, _, options = recording.OPTIMISERS[case]
@@ -269,16 +279,21 @@ def test_live_relu(torch, dtype):
     assert np.isnan(nan)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("size", [1, 30, 1000])
-def test_live_softmax_and_loss(torch, normals, dtype, size):
+def test_live_softmax_and_loss(torch, normals, dtype, size, smoothing):
     draw = normals(6, dtype)
     logits, dy, labels = draw(6, 10) * size, draw(6, 10), np.array([0, 9, 4, 4, 1, 7])
     y, cache = ops.softmax(logits)
     wanted = recording.gradients(lambda x: torch.softmax(x, 1), dy, logits)
     close_to_torch(torch, (y, ops.softmax_backward(dy, cache)), wanted)
-    loss, cache = softmax_cross_entropy(logits, labels)
+    loss, cache = softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
     wanted = recording.gradients(
-        lambda x: torch.nn.functional.cross_entropy(x, torch.tensor(labels)), dtype(1), logits
+        lambda x: torch.nn.functional.cross_entropy(
+            x, torch.tensor(labels), label_smoothing=smoothing
+        ),
+        dtype(1),
+        logits,
     )
     found = np.asarray(loss), softmax_cross_entropy_backward(1.0, cache)
     close_to_torch(torch, found, wanted)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from math import log
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from minicnn import (
 )
 from minicnn.health import find_non_finite
 from minicnn.optim import SCHEDULES
+from minicnn.settings import Settings
 from minicnn.state import TrainingState
 
 needs_jit = pytest.mark.skipif(
@@ -321,7 +323,8 @@ def test_history_and_settings_are_among_the_facts_of_the_model(digits):
     history = fit(model, *digits, **options)
     assert model.facts == {
         "epochs": 3, "batch_size": 30, "patience": 3, "seed": 7, "augment": None,
-        "optimiser": "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08)", "schedule": "constant",
+        "optimiser": "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)",
+        "schedule": "constant", "label_smoothing": 0.0, "ema_decay": None,
         "train_images": 80, "validation_images": 8, "history": history,
         "best_epoch": 1 + history["val_loss"].index(min(history["val_loss"])),
     }  # fmt: skip
@@ -340,8 +343,17 @@ def overfit(digits, **options):
     return model, fit(model, *digits, **chosen)
 
 
+def settings_of(**options):
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(fit).parameters.items()
+        if name in inspect.signature(Settings).parameters
+    }
+    return Settings(**{**defaults, **options})
+
+
 def loss_of_those_put_aside(model, digits):
-    _, aside = train._split(80, 0.25, 0)
+    _, aside = settings_of(validation_split=0.25, batch_size=1).split(80)
     return evaluate(model, digits[0][aside], digits[1][aside]).loss
 
 
@@ -379,6 +391,93 @@ def test_a_loss_that_is_no_number_is_never_the_best():
     assert state.best_epoch == 1
     assert state.best["parameters"][0] == 1
     assert state.is_over(epochs=9)  # 3.0 again is no lower
+
+
+# ---------------------------------------------------------------- decay, smoothing, averages
+
+
+class Watched(Adam):
+    """Keeps the weights after each step, and which of them decay."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.seen = []
+
+    def step(self, parameters, gradients, factor, decayed):
+        super().step(parameters, gradients, factor, decayed)
+        self.seen.append(parameters.copy())
+        self.decayed = decayed
+
+
+def test_weights_decay_and_biases_do_not(digits):
+    optimiser = Watched()
+    model, _ = quick_fit(digits, epochs=1, optimiser=optimiser)
+    decayed = {
+        (position, name): set(array.ravel().tolist())
+        for position, arrays in enumerate(model.split(optimiser.decayed))
+        for name, array in arrays.items()
+    }
+    assert decayed == {
+        (0, "weight"): {True}, (0, "bias"): {False}, (4, "weight"): {True}, (4, "bias"): {False},
+    }  # fmt: skip
+    plain, _ = quick_fit(digits)
+    small, _ = quick_fit(digits, optimiser=Adam(weight_decay=20))
+    for position in (0, 4):
+        sizes = [np.abs(m.layers[position].parameters["weight"]).mean() for m in (small, plain)]
+        assert sizes[0] < 0.95 * sizes[1]
+
+
+def test_training_with_smoothed_labels_minimises_their_loss(digits):
+    images, labels = digits[0][:70], digits[1][:70]
+    model, whole = small_model(), small_model()
+    history = fit(
+        model, images, labels, optimiser=SGD(0.5), label_smoothing=0.3, epochs=1, batch_size=70,
+        validation_split=0, progress=False,
+    )  # fmt: skip
+    logits, caches = whole.forward(whole.prepare(images))
+    loss, cache = softmax_cross_entropy(logits, labels, label_smoothing=0.3)
+    _, gradients = whole.backward(softmax_cross_entropy_backward(1.0, cache), caches)
+    assert history["loss"] == pytest.approx([float(loss)], rel=1e-6)
+    # float32 sums of 70 terms in another order: a few units in the last place
+    assert model.parameters == pytest.approx(whole.parameters - 0.5 * gradients, abs=1e-6)
+
+
+def test_the_loss_of_those_put_aside_is_not_smoothed(digits):
+    model, history = overfit(digits, epochs=2, label_smoothing=0.3)
+    assert history["val_loss"][-1] == loss_of_those_put_aside(model, digits)
+
+
+def test_the_model_gets_the_average_and_the_training_goes_its_own_way(digits):
+    optimiser = Watched(0.05)
+    options = {"epochs": 3, "batch_size": 9, "validation_split": 0.25}
+    model, history = quick_fit(digits, optimiser=optimiser, ema_decay=0.8, **options)
+    wanted = small_model().parameters.astype(np.float64)
+    for n, parameters in enumerate(optimiser.seen):
+        wanted += (1 - min(0.8, (1 + n) / (10 + n))) * (parameters - wanted)
+    assert len(optimiser.seen) == 21
+    assert model.parameters == pytest.approx(wanted, abs=1e-6)
+    assert history["val_loss"][-1] == loss_of_those_put_aside(model, digits)
+    last, plain = quick_fit(digits, optimiser=Adam(0.05), **options)
+    np.testing.assert_array_equal(optimiser.seen[-1], last.parameters)
+    assert history["loss"] == plain["loss"]
+    assert history["val_loss"] != plain["val_loss"]
+
+
+def test_patience_goes_back_to_the_best_average(digits):
+    model, history = overfit(digits, epochs=40, patience=3, ema_decay=0.5)
+    assert len(history["val_loss"]) < 40
+    assert loss_of_those_put_aside(model, digits) == min(history["val_loss"])
+
+
+def test_the_weights_come_back_when_the_average_cannot_be_tested(digits):
+    model = small_model()
+    state = TrainingState(model, Adam(), None, ema_decay=0.9)
+    model.parameters += 1
+    own = model.parameters.copy()
+    with suppress(KeyboardInterrupt), state.averaged():
+        assert not (model.parameters == own).any()
+        raise KeyboardInterrupt
+    np.testing.assert_array_equal(model.parameters, own)
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -425,6 +524,10 @@ def test_the_place_where_it_began_is_found():
     found = find_non_finite(model, [(ones, labels, None)])
     assert found.startswith("the loss, though the logits are finite")
 
+    sure_and_right = [(ones[:1], labels[1:2], None)]
+    assert find_non_finite(model, sure_and_right).startswith("no layer on its own")
+    assert find_non_finite(model, sure_and_right, 0.1).startswith("the loss, though")
+
     model = stack(5, 5, 10)  # black images: every output is 0, so only the way back explodes
     for layer in (2, 3):
         first_weight(model, layer)[...] = 1e30 * np.sign(first_weight(model, layer))
@@ -447,6 +550,9 @@ def test_the_place_where_it_began_is_found():
         ({"validation_split": -0.1}, ValueError, "not -0.1"),
         ({"validation_split": np.nan}, ValueError, "not nan"),
         ({"seed": -1}, ValueError, "seed must lie in"),
+        ({"label_smoothing": 1.0}, ValueError, "label_smoothing must lie in 0 .. 1.*not 1.0"),
+        ({"ema_decay": 1}, ValueError, "ema_decay must lie in 0 .. 1, below 1, not 1"),
+        ({"ema_decay": "0.9"}, TypeError, "ema_decay must be a number, not '0.9'"),
         ({"patience": 0}, ValueError, "patience must be at least 1, not 0"),
         ({"patience": 1.5}, TypeError, "patience must be a whole number, not 1.5"),
         (
@@ -511,7 +617,7 @@ def test_the_schedule_is_asked_for_every_step_and_multiplies_the_learning_rate(d
         def __init__(self):
             self.factors = []
 
-        def step(self, parameters, gradients, factor):
+        def step(self, parameters, gradients, factor, decayed):
             self.factors.append(factor)
 
     recorder = Recorder()

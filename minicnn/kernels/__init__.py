@@ -32,7 +32,7 @@ from minicnn.kernels.normalisation_gradients import (
     batch_norm_gradients,
     batch_norm_input_gradient,
 )
-from minicnn.kernels.optimisers import adam_update, add_rows, sgd_update
+from minicnn.kernels.optimisers import adam_update, add_rows, move_towards, sgd_update
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.philox import random_words
 from minicnn.kernels.pooled import pooled_forward
@@ -86,6 +86,7 @@ __all__ = [
     "max_pool",
     "max_pool_backward",
     "max_pool_scatter",
+    "move_towards",
     "multiply_row",
     "normalise",
     "pad_images",

@@ -16,14 +16,16 @@ def cross_entropy_step(
     logits: Array,
     labels: NDArray[np.int64],
     scale: Scalar,
+    kept: Scalar,
+    spread: Scalar,
     dlogits: Array,
     totals: Array,
 ) -> None:
     """Compute the sum of the rows' losses, its gradient, and how many rows are right.
 
-    The loss of a row is ``-log p[label]``; ``dlogits[n, k] = scale · (p_k - [k is the label])``,
-    with p as in `cross_entropy`. A row is right if its greatest logit, the first of equals, is its
-    label's.
+    The loss of a row is ``-Σ_k t_k · log p_k``, with p as in `cross_entropy` and
+    ``t_k = kept · [k is the label] + spread``; ``dlogits[n, k] = scale · (p_k - t_k)``. A row is
+    right if its greatest logit, the first of equals, is its label's.
 
     Parameters
     ----------
@@ -31,6 +33,8 @@ def cross_entropy_step(
     labels : ndarray of int (N,)
     scale : float
         Upstream gradient of each row.
+    kept, spread : float
+        ``kept + K · spread`` is 1; `spread` is 0 without label smoothing.
     dlogits : ndarray (N, K)
         Overwritten.
     totals : ndarray (2,)
@@ -48,10 +52,14 @@ def cross_entropy_step(
         for k in range(K):
             dlogits[n, k] = np.exp(logits[n, k] - m)
             total += dlogits[n, k]
-        totals[0] += np.log(total) - (logits[n, label] - m)
+        loss = np.log(total) - kept * (logits[n, label] - m)
+        if spread > 0:  # else 0 · ∞ could spoil it
+            for k in range(K):
+                loss -= spread * (logits[n, k] - m)
+        totals[0] += loss
         totals[1] += best == label
         for k in range(K):
-            dlogits[n, k] = scale * (dlogits[n, k] / total - (k == label))
+            dlogits[n, k] = scale * (dlogits[n, k] / total - kept * (k == label) - spread)
 
 
 @kernel

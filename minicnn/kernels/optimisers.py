@@ -51,11 +51,13 @@ def sgd_update(
     learning_rate: Scalar,
     momentum: Scalar,
     nesterov: bool,
+    decay: Scalar,
+    decayed: NDArray[np.bool_],
 ) -> None:
     """Take one step of stochastic gradient descent in place.
 
-    For each i: ``v = momentum · v + g``, then ``p -= learning_rate · v``, or with Nesterov
-    ``p -= learning_rate · (g + momentum · v)``.
+    For each i: ``p -= decay · p`` where it is decayed, ``v = momentum · v + g``, then
+    ``p -= learning_rate · v``, or with Nesterov ``p -= learning_rate · (g + momentum · v)``.
 
     Parameters
     ----------
@@ -67,13 +69,20 @@ def sgd_update(
     learning_rate, momentum : float
         In the dtype of the arrays.
     nesterov : bool
+    decay : float
+        In the dtype of the arrays.
+    decayed : ndarray of bool (P,)
+        Which parameters are; empty where none is.
     """
     for i in range(parameters.size):
+        p = parameters[i]
+        if decayed.size:
+            p -= decay * decayed[i] * p
         g = gradients[i]
         v = momentum * velocity[i] + g
         velocity[i] = v
         direction = g + momentum * v if nesterov else v
-        parameters[i] -= learning_rate * direction
+        parameters[i] = p - learning_rate * direction
 
 
 @kernel
@@ -88,12 +97,14 @@ def adam_update(
     mix2: Scalar,
     unbias: Scalar,
     epsilon: Scalar,
+    decay: Scalar,
+    decayed: NDArray[np.bool_],
 ) -> None:
     """Take one step of Adam in place.
 
-    For each i: ``m += mix1 · (g - m)``, ``v = β2 · v + mix2 · g²``, then
-    ``p -= step_size · m / (unbias · √v + ε)``. What is the same for all i comes in ready:
-    ``mix1 = 1 - β1``, ``mix2 = 1 - β2`` and the two bias corrections
+    For each i: ``p -= decay · p`` where it is decayed, ``m += mix1 · (g - m)``,
+    ``v = β2 · v + mix2 · g²``, then ``p -= step_size · m / (unbias · √v + ε)``. What is the same
+    for all i comes in ready: ``mix1 = 1 - β1``, ``mix2 = 1 - β2`` and the two bias corrections
     ``step_size = α / (1 - β1^t)`` and ``unbias = 1 / √(1 - β2^t)``.
 
     Parameters
@@ -103,11 +114,32 @@ def adam_update(
     gradients : ndarray (P,)
     m, v : ndarray (P,)
         Running mean of the gradient and of its square; updated; zeros before the first step.
-    step_size, mix1, beta2, mix2, unbias, epsilon : float
+    step_size, mix1, beta2, mix2, unbias, epsilon, decay : float
         In the dtype of the arrays.
+    decayed : ndarray of bool (P,)
+        Which parameters are; empty where none is.
     """
     for i in range(parameters.size):
+        p = parameters[i]
+        if decayed.size:
+            p -= decay * decayed[i] * p
         g = gradients[i]
         m[i] += mix1 * (g - m[i])
         v[i] = beta2 * v[i] + mix2 * g * g
-        parameters[i] -= step_size * m[i] / (unbias * np.sqrt(v[i]) + epsilon)
+        parameters[i] = p - step_size * m[i] / (unbias * np.sqrt(v[i]) + epsilon)
+
+
+@kernel
+def move_towards(average: NDArray[np.float32], values: NDArray[np.float32], share: Scalar) -> None:
+    """Move a running average towards new values: ``a += share · (value - a)``.
+
+    Parameters
+    ----------
+    average : ndarray (P,)
+        Updated.
+    values : ndarray (P,)
+    share : float
+        In the dtype of the arrays.
+    """
+    for i in range(average.size):
+        average[i] += share * (values[i] - average[i])

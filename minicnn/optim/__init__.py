@@ -1,6 +1,17 @@
-"""From gradients to new parameters: optimisers, and schedules of their learning rate."""
+"""From gradients to new parameters: optimisers, schedules of their learning rate, averages."""
 
+from minicnn.optim.average import MovingAverage
 from minicnn.optim.optimisers import SGD, Adam
 from minicnn.optim.schedules import SCHEDULES, Schedule, constant, cosine, one_cycle, step
 
-__all__ = ["SCHEDULES", "SGD", "Adam", "Schedule", "constant", "cosine", "one_cycle", "step"]
+__all__ = [
+    "SCHEDULES",
+    "SGD",
+    "Adam",
+    "MovingAverage",
+    "Schedule",
+    "constant",
+    "cosine",
+    "one_cycle",
+    "step",
+]

@@ -48,7 +48,7 @@ from minicnn.shapes.normalisation import (
     check_norm_shape,
     positive_number,
 )
-from minicnn.shapes.numbers import IntPair, int_pair, positive_int
+from minicnn.shapes.numbers import IntPair, int_pair, number_in, positive_int
 from minicnn.shapes.windows import Padding, Shape, Window, output_size, pool_window, window
 
 __all__ = [
@@ -78,6 +78,7 @@ __all__ = [
     "conv2d_window",
     "float_dtype",
     "int_pair",
+    "number_in",
     "once_for_shapes",
     "output_size",
     "pool_window",

@@ -1,7 +1,7 @@
-"""Whole numbers and pairs of them, checked."""
+"""Numbers, checked: whole ones, pairs of them, and those of a range."""
 
 from operator import index
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
@@ -82,3 +82,37 @@ def int_pair(where: str, name: str, value: object, minimum: int) -> tuple[int, i
     if min(down, right) < minimum:
         raise ValueError(f"{where}: {name} must be at least {minimum}, not {value!r}")
     return down, right
+
+
+def number_in(where: str, name: str, value: Any, low: float = 0.0, high: float = np.inf) -> float:
+    """Return `value` as a float of at least `low` and below `high`.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function or class that asks, for the message.
+    name : str
+        Name of the argument.
+    value : object
+        What was given.
+    low, high : float
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If `value` is no number.
+    ValueError
+        If it is out of the range, or NaN.
+    """
+    if isinstance(value, (bool, np.bool_, str)) or not isinstance(value, SupportsFloat):
+        raise TypeError(f"{where}: {name} must be a number, not {value!r}")
+    number = float(value)
+    if not low <= number < high:  # False for NaN too
+        within = f"lie in {low:g} .. {high:g}, below {high:g}"
+        wanted = within if high < np.inf else f"be {low:g} or more, and finite"
+        raise ValueError(f"{where}: {name} must {wanted}, not {value!r}")
+    return number

@@ -69,6 +69,11 @@ OPTIMISERS = {
         {"lr": 0.03, "betas": (0.8, 0.95), "eps": 1e-4},
         {"learning_rate": 0.03, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-4},
     ),
+    "adamw": (
+        "AdamW",
+        {"lr": 0.05, "weight_decay": 0.3},
+        {"learning_rate": 0.05, "weight_decay": 0.3},
+    ),
 }
 STEPS, PARAMETERS = 50, 5
 
@@ -237,6 +242,15 @@ def record():
                 "logits labels loss dlogits",
                 (size * logits, targets, *arrays),
             )
+
+        arrays = gradients(
+            lambda logits, targets=targets: functional.cross_entropy(
+                logits, torch.tensor(targets), label_smoothing=0.1
+            ),
+            1.0,
+            logits,
+        )
+        keep(f"{case}, smoothed", "logits labels loss dlogits", (logits, targets, *arrays))
 
     start, steps = eighths(rng, PARAMETERS), eighths(rng, STEPS, PARAMETERS)
     keep("optimisers", "start gradients", (start, steps))
