@@ -14,9 +14,20 @@ from typing import Any
 import numpy as np
 
 import minicnn
-from minicnn import BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
+from minicnn import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+)
 from minicnn.gradcheck import Array, GradientCheck, away_from_kinks, check_gradients, report
 from minicnn.layers import FusedConvPool, FusedConvReLU, FusedDenseReLU, FusedNormReLU
+from minicnn.randomness import Draws
 
 BATCH = 2
 
@@ -36,6 +47,7 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
     ],
     Dense: [(Dense(5), (7,))],
     BatchNorm: [(BatchNorm(), (3, 2, 4)), (BatchNorm(epsilon=0.5), (5,))],
+    Dropout: [(Dropout(0.4), (3, 4, 2))],
     FusedConvPool: [
         (FusedConvPool(Conv2D(3, 3), relu=True), (6, 6, 2)),
         (FusedConvPool(Conv2D(9, (2, 3), stride=(2, 1), padding=1), relu=False), (6, 5, 3)),
@@ -96,11 +108,12 @@ def check_layer(
     """Check the gradient of the input and of each parameter; `damage` spoils that of `damaged`."""
     rng = np.random.default_rng(1)
     layer.build(input_shape, rng, np.float64)
+    draws = Draws(seed=0, epoch=0, numbers=np.arange(BATCH))
     values = {name: rng.standard_normal(p.shape) for name, p in layer.parameters.items()}
 
     def forward(x: Array, **parameters: Array) -> tuple[Array, Any]:
-        layer.parameters = parameters
-        return layer.forward(x, training=True)
+        layer.adopt(parameters, layer.statistics)
+        return layer.forward(x, training=True, draws=draws)
 
     def backward(dy: Array, cache: Any) -> dict[str, Array]:
         dx, gradients = layer.backward(dy, cache)

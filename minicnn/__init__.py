@@ -25,7 +25,16 @@ from minicnn.data import (
 )
 from minicnn.evaluation import Evaluation, evaluate
 from minicnn.health import NonFiniteError
-from minicnn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
+from minicnn.layers import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+)
 from minicnn.losses import (
     one_hot,
     softmax_cross_entropy,
@@ -47,6 +56,7 @@ __all__ = [
     "BlankImageError",
     "Conv2D",
     "Dense",
+    "Dropout",
     "Evaluation",
     "Flatten",
     "FoundDigit",

@@ -8,11 +8,29 @@ from typing import Any, Protocol
 import numpy as np
 
 from minicnn.initialisers import glorot_uniform, he_normal
-from minicnn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU
+from minicnn.layers import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    ReLU,
+)
 from minicnn.shapes import Shape
 
 LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer for layer in (BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU)
+    layer.__name__: layer
+    for layer in (
+        BatchNorm,
+        Conv2D,
+        Dense,
+        Dropout,
+        Flatten,
+        MaxPool2D,
+        ReLU,
+    )
 }
 INITIALISERS = {initialiser.__name__: initialiser for initialiser in (he_normal, glorot_uniform)}
 

@@ -16,7 +16,7 @@ from minicnn import kernels, memory
 from minicnn.shapes import IntArray
 
 PURPOSES = ("initial weights", "validation split", "shuffle", "drawn digits")
-WORD_PURPOSES = ("augmentation", "elastic", "noise")
+WORD_PURPOSES = ("augmentation", "elastic", "noise", "dropout")
 
 
 class Draws(NamedTuple):
@@ -135,6 +135,51 @@ def keyed_words(
         np.uint64(seed), stream, np.uint64(epoch), numbers.astype(np.uint64), words
     )
     return words.view(np.int32).reshape(len(numbers), 4 * blocks)
+
+
+def dropped(rate: float) -> int:
+    """Return in how many of 2¹⁶ cases `kept_bits` drops a number.
+
+    Parameters
+    ----------
+    rate : float
+
+    Returns
+    -------
+    int
+    """
+    return round(rate * kernels.CHANCES)
+
+
+def kept_bits(draws: Draws, rate: float, count: int) -> NDArray[np.uint8]:
+    """Decide by chance which numbers of each image are kept.
+
+    Parameters
+    ----------
+    draws : Draws
+    rate : float
+        Share that is dropped, to a 2¹⁶th.
+    count : int
+        Numbers of an image.
+
+    Returns
+    -------
+    ndarray of uint8 (N, bytes)
+        Bit ``i % 8`` of byte ``i // 8`` is set where number i is kept; in the workspace. As many
+        bytes as whole vectors take.
+    """
+    _check("epoch", draws.epoch, 32)
+    lanes = kernels.DROPOUT_LANES
+    bits = memory.empty((len(draws.numbers), -(-count // lanes) * lanes // 8), np.uint8)
+    kernels.random_bits(
+        np.uint64(draws.key),
+        np.uint64(WORD_PURPOSES.index("dropout")),
+        np.uint64(draws.epoch),
+        draws.numbers.astype(np.uint64),
+        np.uint64(dropped(rate)),
+        bits,
+    )
+    return bits
 
 
 def _check(name: str, value: object, bits: int) -> None:

@@ -24,7 +24,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "kernels": (set(), {"numpy", "numba", "llvmlite"}),
     "memory": ({"shapes"}, {"numpy"}),
     "randomness": ({"kernels", "memory", "shapes"}, {"numpy"}),
-    "ops": ({"shapes", "kernels", "reference", "memory"}, {"numpy"}),
+    "ops": ({"shapes", "kernels", "reference", "memory", "randomness"}, {"numpy"}),
     "initialisers": ({"shapes"}, {"numpy"}),
     "layers": ({"ops", "randomness", "shapes", "initialisers"}, {"numpy"}),
     "losses": ({"ops", "kernels", "memory", "shapes"}, {"numpy"}),

@@ -12,6 +12,7 @@ from minicnn import (
     Adam,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     MaxPool2D,
     ReLU,
@@ -20,6 +21,7 @@ from minicnn import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from minicnn.randomness import Draws
 
 spec = importlib.util.spec_from_file_location(
     "record_pytorch", Path(__file__).parent / "data" / "record_pytorch.py"
@@ -277,6 +279,21 @@ def test_live_relu(torch, dtype):
     equal((y, ops.relu_backward(dy, cache)), recording.gradients(torch.relu, dy, x))
     (nan,), _ = ops.relu(np.array([np.nan], dtype))
     assert np.isnan(nan)
+
+
+@pytest.mark.parametrize("rate", [0, 0.25, 0.5, 0.75])
+def test_live_dropout(torch, dtype, rate):
+    x, dy = np.linspace(1, 2, 300, dtype=dtype).reshape(3, 100), np.ones((3, 100), dtype)
+    theirs = torch.tensor(x, requires_grad=True)
+    wanted = torch.nn.functional.dropout(theirs, rate)
+    wanted.backward(torch.tensor(dy))
+    y, cache = ops.dropout(x, rate, Draws(0, 0, np.arange(3)))
+    dx, both = ops.dropout_backward(dy, cache), (y != 0) & (wanted != 0).numpy()
+    assert both.mean() == pytest.approx((1 - rate) ** 2, abs=0.15)
+    equal((y[both], dx[both]), (wanted.detach().numpy()[both], theirs.grad.numpy()[both]))
+    assert not dx[y == 0].any()
+    in_use, _ = Dropout(rate).forward(x)
+    equal([in_use], [torch.nn.functional.dropout(torch.tensor(x), rate, training=False).numpy()])
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])

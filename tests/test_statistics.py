@@ -69,19 +69,19 @@ class Shaken(Layer):
 
 
 def small_model(**options):
-    layers = [Flatten(), Centred(), Dense(8), ReLU(), Shaken(), Centred(0.5), Dense(3)]
-    return Sequential(layers, input_shape=(4, 4, 1), **options)
+    layers = [Flatten(), Centred(), Dense(5), ReLU(), Shaken(), Centred(0.5), Dense(3)]
+    return Sequential(layers, input_shape=(2, 2, 1), **options)
 
 
 @pytest.fixture
 def digits():
     rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (90, 4, 4), np.uint8), rng.integers(0, 3, 90)
+    return rng.integers(0, 256, (40, 2, 2), np.uint8), rng.integers(0, 3, 40)
 
 
 def train(digits, model=None, **options):
     model = small_model() if model is None else model
-    chosen = {"epochs": 3, "batch_size": 40, "progress": False, "seed": 5, **options}
+    chosen = {"epochs": 3, "batch_size": 20, "progress": False, "seed": 5, **options}
     return model, fit(model, *digits, **chosen)
 
 
@@ -91,19 +91,19 @@ def train(digits, model=None, **options):
 def test_statistics_are_one_vector_of_which_the_layers_hold_views():
     model = small_model(dtype=np.float64)
     assert model.statistics.dtype == np.float64
-    assert model.statistics.tolist() == [0] * 24
+    assert model.statistics.tolist() == [0] * 9
     assert small_model().layers[0].statistics == {}
     model.statistics[-1] = 7
-    assert model.layers[5].statistics["mean"].tolist() == [0] * 7 + [7]
+    assert model.layers[5].statistics["mean"].tolist() == [0] * 4 + [7]
 
 
 def test_a_shard_reports_what_it_observed():
     model = small_model()
-    x = np.random.default_rng(1).random((6, 4, 4, 1), np.float32)
+    x = np.random.default_rng(1).random((6, 2, 2, 1), np.float32)
     logits, caches = model.forward(x, training=True, draws=Draws(0, 0, np.arange(6)))
     observed = model.observed(caches)
-    assert observed[:16].tolist() == x.mean(axis=0).ravel().tolist()
-    assert observed[16:].tolist() == caches[4].tolist()
+    assert observed[:4].tolist() == x.mean(axis=0).ravel().tolist()
+    assert observed[4:].tolist() == caches[4].tolist()
     given = np.zeros_like(observed)
     assert model.observed(caches, given) is given
     assert given.tolist() == observed.tolist()
@@ -112,9 +112,9 @@ def test_a_shard_reports_what_it_observed():
 
 def test_statistics_follow_shard_after_shard_each_with_its_layers_momentum():
     model = small_model()
-    rows = np.arange(48, dtype=np.float32).reshape(2, 24)
+    rows = np.arange(18, dtype=np.float32).reshape(2, 9)
     follow(model.layers, model.statistics, rows)
-    m = np.repeat([0.25, 0.5], [16, 8])
+    m = np.repeat([0.25, 0.5], [4, 5])
     assert model.statistics.tolist() == (m * rows[0] + m * (rows[1] - m * rows[0])).tolist()
 
 
@@ -129,24 +129,24 @@ def test_shards_of_a_batch_are_as_equal_as_can_be(count):
 
 def test_a_batch_gives_a_row_for_each_shard_however_many(digits):
     model = small_model()
-    images = np.tile(digits[0], (7, 1, 1))  # 630 images, 20 shards: more than are added up at once
+    images = np.tile(digits[0], (15, 1, 1))  # 600 images, 19 shards: more than are added up at once
     with Workers("test", 2) as workers:
-        gradient_of = BatchGradient(model, images, np.tile(digits[1], 7), workers)
-        batch = np.arange(630)
+        gradient_of = BatchGradient(model, images, np.tile(digits[1], 15), workers)
+        batch = np.arange(600)
         rows = gradient_of(batch).observed
-        assert rows.shape == (20, 24)
+        assert rows.shape == (19, 9)
         for row, shard in zip(rows, shards_of(batch), strict=True):
             x = model.prepare(images[shard])
-            assert row[:16].tolist() == x.mean(axis=0).ravel().tolist()
+            assert row[:4].tolist() == x.mean(axis=0).ravel().tolist()
 
 
 def test_training_follows_and_the_model_answers_with_what_it_followed(digits):
-    model, _ = train(digits, epochs=40, optimiser=SGD(0.01))
+    model, _ = train(digits, epochs=20, optimiser=SGD(0.01))
     mean = model.prepare(digits[0]).mean(axis=0).ravel()
     assert model.layers[1].statistics["mean"] == pytest.approx(mean, abs=0.15)
     x = model.prepare(digits[0][:1])
-    y, _ = model.layers[1].forward(x.reshape(1, 16))
-    assert np.array_equal(y[0], x.ravel() - model.statistics[:16])
+    y, _ = model.layers[1].forward(x.reshape(1, 4))
+    assert np.array_equal(y[0], x.ravel() - model.statistics[:4])
 
 
 def test_the_step_that_is_not_finite_moves_no_statistics(digits):
@@ -162,7 +162,7 @@ def test_an_observation_that_is_not_finite_stops_the_training(digits):
         def observed(self, cache):
             return {"mean": np.full_like(cache, np.inf)}
 
-    model = Sequential([Flatten(), Blind(), Dense(3)], input_shape=(4, 4, 1))
+    model = Sequential([Flatten(), Blind(), Dense(3)], input_shape=(2, 2, 1))
     with pytest.raises(NonFiniteError, match="no layer on its own"):
         train(digits, model)
     assert not model.statistics.any()
@@ -219,10 +219,10 @@ def test_statistics_are_averaged_with_the_weights(digits):
             seen.append(model.statistics.copy())  # those after the step before
 
     model = small_model()
-    options = {"epochs": 1, "validation_split": 0}
+    options = {"epochs": 1, "validation_split": 0, "batch_size": 15}
     plain, _ = train(digits, **options, optimiser=SGD(0.01))
     train(digits, model, **options, optimiser=Watched(0.01), ema_decay=0.15)
-    wanted = np.zeros(24)
+    wanted = np.zeros(9)
     for n, statistics in enumerate([*seen[1:], plain.statistics]):
         wanted += (1 - min(0.15, (1 + n) / (10 + n))) * (statistics - wanted)
     assert len(seen) == 3
@@ -232,7 +232,7 @@ def test_statistics_are_averaged_with_the_weights(digits):
 
 def test_statistics_are_saved_with_the_model(digits, tmp_path, monkeypatch):
     monkeypatch.setitem(architecture.LAYERS, "Centred", Centred)
-    model = Sequential([Flatten(), Dense(3), Centred(0.5)], input_shape=(4, 4, 1))
+    model = Sequential([Flatten(), Dense(3), Centred(0.5)], input_shape=(2, 2, 1))
     train(digits, model)
     model.save(tmp_path / "model.npz")
     with np.load(tmp_path / "model.npz") as arrays:

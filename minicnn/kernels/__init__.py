@@ -17,6 +17,7 @@ from minicnn.kernels.direct import (
     direct_weight_gradient,
 )
 from minicnn.kernels.distance import squared_distances
+from minicnn.kernels.dropout import CHANCES, DROPOUT_LANES, keep_scaled, random_bits
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import NARROW, lanes_for
 from minicnn.kernels.matmul import matmul, multiply_row
@@ -53,7 +54,9 @@ from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_
 
 __all__ = [
     "AMOUNTS",
+    "CHANCES",
     "CHANNEL_ROWS",
+    "DROPOUT_LANES",
     "MEAN",
     "NARROW",
     "RELU_LANES",
@@ -81,6 +84,7 @@ __all__ = [
     "erase",
     "gather_patches",
     "join_runs",
+    "keep_scaled",
     "lanes_for",
     "matmul",
     "max_pool",
@@ -94,6 +98,7 @@ __all__ = [
     "pooled_input_gradient",
     "pooled_small_weight_gradient",
     "pooled_weight_gradient",
+    "random_bits",
     "random_words",
     "relu_backward",
     "relu_forward",

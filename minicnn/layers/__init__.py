@@ -9,6 +9,7 @@ from minicnn.layers.base import Layer
 from minicnn.layers.chain import Chain
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
+from minicnn.layers.dropout import Dropout
 from minicnn.layers.fused import (
     FusedConvPool,
     FusedConvReLU,
@@ -25,6 +26,7 @@ __all__ = [
     "Chain",
     "Conv2D",
     "Dense",
+    "Dropout",
     "Flatten",
     "FusedConvPool",
     "FusedConvReLU",

@@ -10,6 +10,7 @@ respect to ``name`` is called ``dname`` and has its shape.
 from minicnn.ops.activations import relu, relu_backward, softmax, softmax_backward
 from minicnn.ops.convolution import conv2d, conv2d_backward
 from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.ops.dropout import dropout, dropout_backward
 from minicnn.ops.normalisation import (
     batch_norm,
     batch_norm_backward,
@@ -28,6 +29,8 @@ __all__ = [
     "conv2d_max_pool2d_backward",
     "dense",
     "dense_backward",
+    "dropout",
+    "dropout_backward",
     "flatten",
     "flatten_backward",
     "max_pool2d",

@@ -11,6 +11,7 @@ What the field calls convolution is cross-correlation: the kernel is not flipped
 from minicnn.reference.activations import relu, relu_backward, softmax, softmax_backward
 from minicnn.reference.convolution import conv2d, conv2d_backward
 from minicnn.reference.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.reference.dropout import dropout, dropout_backward
 from minicnn.reference.losses import (
     one_hot,
     softmax_cross_entropy,
@@ -31,6 +32,8 @@ __all__ = [
     "conv2d_backward",
     "dense",
     "dense_backward",
+    "dropout",
+    "dropout_backward",
     "flatten",
     "flatten_backward",
     "max_pool2d",

@@ -33,6 +33,7 @@ from minicnn.shapes.checks import (
     conv2d_window,
     float_dtype,
 )
+from minicnn.shapes.dropout import check_dropout, check_rate
 from minicnn.shapes.images import (
     as_batch,
     check_labels,
@@ -63,6 +64,7 @@ __all__ = [
     "check_batch_norm",
     "check_bias",
     "check_dense",
+    "check_dropout",
     "check_flat_shape",
     "check_float",
     "check_gradient",
@@ -72,6 +74,7 @@ __all__ = [
     "check_pixel_range",
     "check_pixels",
     "check_probability_rows",
+    "check_rate",
     "check_same_dtype",
     "check_scaling",
     "class_names",

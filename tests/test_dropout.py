@@ -1,0 +1,192 @@
+"""Dropout: which numbers are kept, what that depends on, and what the layer does when."""
+
+import numpy as np
+import pytest
+
+from minicnn import Dense, Dropout, Flatten, NonFiniteError, ReLU, Sequential, fit, ops, reference
+from minicnn.health import find_non_finite
+from minicnn.memory import workspace
+from minicnn.randomness import Draws, kept_bits, keyed_words
+
+DRAWS = Draws(7, 2, np.array([5, 1, 2**32 - 1]), (3, 1))
+
+
+def kept(draws, rate, shape):
+    """Return what is kept, from the words of the slow way round."""
+    count = int(np.prod(shape))
+    words = keyed_words(draws.key, "dropout", draws.epoch, draws.numbers, -(-count // 8) * 4)
+    blocks = words.view(np.uint32).reshape(len(words), 4, -1)
+    halves = np.concatenate([blocks & 0xFFFF, blocks >> 16], axis=1)  # (N, 8, blocks)
+    chosen = halves.transpose(0, 2, 1).reshape(len(words), -1) >= round(rate * 2**16)
+    return chosen[:, :count].reshape(-1, *shape)
+
+
+@pytest.mark.parametrize("shape", [(1,), (5,), (32,), (4, 3, 3), (9, 5)])
+@pytest.mark.parametrize("rate", [0, 0.3, 0.5, 0.9999])
+def test_it_is_the_reference_with_numbers_kept_by_chance(normals, dtype, shape, rate):
+    x, dy = (normals(seed, dtype)(3, *shape) for seed in (1, 2))
+    y, cache = ops.dropout(x, rate, DRAWS)
+    wanted, slow = reference.dropout(x, kept(DRAWS, rate, shape), round(rate * 2**16) / 2**16)
+    np.testing.assert_array_equal(y, wanted, strict=True)
+    np.testing.assert_array_equal(
+        ops.dropout_backward(dy, cache), reference.dropout_backward(dy, slow), strict=True
+    )
+
+
+def test_the_reference_by_hand():
+    x, keep = np.array([[3.0, 5.0], [7.0, -1.0]]), np.array([[True, False], [False, True]])
+    y, cache = reference.dropout(x, keep, 0.75)
+    assert y.tolist() == [[12, 0], [0, -4]]
+    assert reference.dropout_backward(np.ones((2, 2)), cache).tolist() == [[4, 0], [0, 4]]
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_as_many_are_dropped_as_the_rate_says_and_the_mean_stays(rate):
+    draws = Draws(0, 0, np.arange(16))
+    y, _ = ops.dropout(np.ones((16, 2000)), rate, draws)
+    deviation = (rate * (1 - rate) / y.size) ** 0.5
+    assert np.mean(y == 0) == pytest.approx(rate, abs=4 * deviation)
+    assert y[y > 0] == pytest.approx(1 / (1 - rate), rel=1e-4)
+    # neighbours, and the same place in the next image, are independent
+    dropped = y == 0
+    for a, b in ((dropped[:, 1:], dropped[:, :-1]), (dropped[1:], dropped[:-1])):
+        assert np.mean(a & b) == pytest.approx(rate**2, abs=4 * (rate**2 / a.size) ** 0.5)
+
+
+def test_what_is_kept_depends_on_seed_epoch_layer_and_image_alone():
+    alone = kept_bits(DRAWS._replace(numbers=DRAWS.numbers[1:2]), 0.5, 70)
+    bits = kept_bits(DRAWS, 0.5, 70)
+    assert np.array_equal(bits[1:2], alone)
+    others = [
+        DRAWS._replace(seed=8), DRAWS._replace(epoch=3), DRAWS._replace(path=(3, 2)),
+        DRAWS._replace(numbers=DRAWS.numbers - 1),
+    ]  # fmt: skip
+    for other in others:
+        assert (kept_bits(other, 0.5, 70) != bits).any(axis=1).all()
+
+
+def test_a_bit_is_kept_for_each_number(dtype):
+    _, cache = ops.dropout(np.ones((3, 6, 6), dtype), 0.5, DRAWS)
+    assert cache.kept.shape == (3, 8)  # 36 bits, in whole vectors of 32
+
+
+def test_what_is_dropped_is_0_whatever_it_was(dtype):
+    x = np.full((3, 40), np.nan, dtype)
+    y, cache = ops.dropout(x, 0.5, DRAWS)
+    dropped = ~kept(DRAWS, 0.5, (40,))
+    assert not y[dropped].any()
+    assert np.isnan(y[~dropped]).all()
+    assert not ops.dropout_backward(x, cache)[dropped].any()
+
+
+@pytest.mark.parametrize(
+    ("rate", "error", "message"),
+    [
+        ("0.5", TypeError, "rate must be a number, not '0.5'"),
+        (True, TypeError, "rate must be a number, not True"),
+        (-0.1, ValueError, r"rate must lie in 0 \.\. 0\.9999, not -0\.1"),
+        (1, ValueError, r"rate must lie in 0 \.\. 0\.9999, not 1"),
+        (float("nan"), ValueError, r"rate must lie in 0 \.\. 0\.9999, not nan"),
+    ],
+)
+def test_a_rate_that_is_none_is_refused(rate, error, message):
+    with pytest.raises(error, match=f"Dropout: {message}"):
+        Dropout(rate)
+    with pytest.raises(error, match=f"dropout: {message}"):
+        ops.dropout(np.ones((3, 2)), rate, DRAWS)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (), (3, 0)])
+def test_draws_of_other_images_are_refused(shape):
+    with pytest.raises(ValueError, match=r"dropout: the draws are for 3 images, but x has shape"):
+        ops.dropout(np.ones(shape), 0.5, DRAWS)
+
+
+def test_arrays_of_other_dtypes_and_gradients_that_do_not_fit_are_refused():
+    with pytest.raises(TypeError, match="dropout: x must be float32 or float64, not int64"):
+        ops.dropout(np.ones((3, 2), int), 0.5, DRAWS)
+    _, cache = ops.dropout(np.ones((3, 2)), 0.5, DRAWS)
+    with pytest.raises(ValueError, match=r"dropout_backward: dy .*\(2, 3\)"):
+        ops.dropout_backward(np.ones((2, 3)), cache)
+
+
+# ---------------------------------------------------------------- the layer
+
+
+def test_the_layer_passes_everything_in_use():
+    layer, x = Dropout(0.5), np.ones((3, 4), np.float32)
+    y, cache = layer.forward(x)
+    assert y is x
+    assert layer.backward(x, cache) == (x, {})
+    assert repr(layer) == "Dropout(0.5)"
+
+
+def test_training_without_draws_says_what_is_missing():
+    model = Sequential([Flatten(), Dropout(0.5), Dense(2)], input_shape=(2, 2, 1))
+    x = np.ones((3, 2, 2, 1), np.float32)
+    with pytest.raises(ValueError, match=r"Dropout: training needs draws .* Draws\(seed, epoch"):
+        model.forward(x, training=True)
+    y, _ = model.forward(x, training=True, draws=DRAWS)
+    assert not np.array_equal(y, model.forward(x)[0])
+
+
+def small_model():
+    layers = [Flatten(), Dropout(0.2), Dense(6), ReLU(), Dropout(0.5), Dense(3)]
+    return Sequential(layers, input_shape=(3, 3, 1))
+
+
+@pytest.fixture
+def digits():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (36, 3, 3), np.uint8), rng.integers(0, 3, 36)
+
+
+def train(digits, seed=1, **options):
+    model = small_model()
+    fit(model, *digits, epochs=2, batch_size=24, seed=seed, progress=False, **options)
+    return model.parameters.tobytes()
+
+
+def test_the_number_of_threads_changes_no_bit_and_the_seed_does(digits):
+    one = train(digits, threads=1)
+    assert train(digits, threads=2) == one
+    assert train(digits, threads=4) == one
+    assert train(digits, seed=2) != one
+
+
+def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop_in_the_second_epoch(images, numbers, *, seed, epoch):
+        if epoch == 1 and not tmp_path.joinpath("stopped").exists():
+            tmp_path.joinpath("stopped").touch()
+            raise Stop
+        return images / 255
+
+    options = {"checkpoint": tmp_path / "checkpoint.npz", "augment": stop_in_the_second_epoch}
+    with pytest.raises(Stop):
+        train(digits, **options)
+    assert train(digits, resume=True, **options) == train(digits, augment=options["augment"])
+
+
+def test_the_place_of_an_infinity_is_looked_for_with_the_same_numbers_dropped(digits):
+    model = small_model()
+    model.layers[2].parameters["weight"][...] = 3e38
+    with pytest.raises(NonFiniteError, match=r"the output of layer 3 \(Dense\(6\)\)"):
+        fit(model, *digits, epochs=1, batch_size=30, progress=False)
+    white = np.full((3, 3, 3), 255, np.uint8)
+    assert "the output of layer 3" in find_non_finite(model, [(white, digits[1][:3], DRAWS)])
+
+
+def test_the_workspace_is_used_again(normals):
+    x = normals(1, np.float32)(3, 40)
+    with workspace():
+        ops.dropout(x, 0.5, DRAWS)
+    for _ in range(2):
+        with workspace():
+            y, cache = ops.dropout(x, 0.5, DRAWS)
+            found = y.copy(), ops.dropout_backward(x, cache).copy()
+    wanted, _ = ops.dropout(x, 0.5, DRAWS)
+    assert np.array_equal(found[0], wanted)
+    assert np.array_equal(found[1], wanted)
