@@ -11,7 +11,7 @@ from PIL import Image
 import minicnn
 from minicnn import BlankImageError, ImageError, kernels, to_mnist
 from minicnn.data import images
-from minicnn.data.field import THINNEST, WIDEST, _fine, _stroke_width, fit_to_field
+from minicnn.data.field import BOX, FINE, THINNEST, WIDEST, _fine, _stroke_width, fit_to_field
 from minicnn.data.ink import connected_components, find_ink
 from minicnn.data.strokes import Hand, digit_strokes, draw
 
@@ -72,22 +72,77 @@ def test_black_on_white_is_white_on_black(digits):
         assert np.array_equal(to_mnist(canvas), to_mnist(255 - canvas))
 
 
-def test_an_mnist_image_comes_back_nearly_as_it_is(digits):
-    same = [difference(to_mnist(digit), digit) for digit in digits]
-    assert np.median(same) < 1
-    assert np.quantile(same, 0.8) < 6  # the rest have strokes thinner or wider than most
+def stroke_width(image):
+    ink = image[np.ix_(image.any(axis=1), image.any(axis=0))]
+    return _stroke_width(_fine(ink / np.float32(255))) / FINE
+
+
+def placed_alike(result, wanted):
+    """Move a result by a pixel if that helps: its centre of mass may lie near a half."""
+    moved = [np.roll(result, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    return min(moved, key=lambda one: difference(one, wanted))
+
+
+def test_an_mnist_image_with_usual_strokes_comes_back_as_it_is():
+    found = 0
+    for digit in minicnn.load_mnist_sample().test_images[:60]:
+        if THINNEST + 0.1 < stroke_width(digit) < WIDEST - 0.1:
+            found += 1
+            back = placed_alike(to_mnist(digit), digit).astype(int)
+            # Ink may be lost that is fainter than 15 % of the threshold, which lies half way
+            # between the mean paper and the mean ink: at 255 / 2 or below. The fourth darkest
+            # pixel becomes black, and the others as much darker: by 3 levels, with these digits.
+            lost = (back == 0) & (digit < 0.15 * 255 / 2)
+            assert np.abs(back - digit)[~lost].max() <= 3
+    assert found > 30
+
+
+def test_other_strokes_become_as_wide_as_the_thinnest_or_widest_usual_ones():
+    for digit in minicnn.load_mnist_sample().test_images[:60]:
+        width = stroke_width(digit)
+        if not THINNEST - 0.1 < width < WIDEST + 0.1:
+            target = THINNEST if width < THINNEST else WIDEST
+            # redrawn on a grid of FINE, so exact to a pixel of it on either side
+            assert abs(stroke_width(to_mnist(digit)) - target) < 2 / FINE
+
+
+def exact(digit, form, width):
+    """Return a digit as it should come out, drawn in the field itself by a pen of a width."""
+    scale = 32  # so fine that its pixels do not matter
+    strokes = digit_strokes(digit, np.random.default_rng(0), form=form, hand=Hand())
+    height, pen = (BOX - width) * scale, width * scale
+    ink = draw(strokes, (30 * scale, 30 * scale), height=height, pen=pen, soft=False)
+    rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
+    crop = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    box = np.asarray(
+        crop.resize((round(len(columns) / len(rows) * BOX), BOX), Image.Resampling.BOX)
+    )
+    field = np.zeros((28, 28), np.uint8)
+    field[: box.shape[0], : box.shape[1]] = box
+    middle = [(np.arange(28) * field.sum(axis=1 - axis)).sum() / field.sum() for axis in (0, 1)]
+    return np.roll(field, [round(14 - m) for m in middle], (0, 1))
 
 
 @pytest.mark.parametrize("side", [28, 60, 150, 700])
 @pytest.mark.parametrize("share", [0.02, 0.04, 0.1, 0.15])
-def test_any_pen_on_any_canvas_gives_nearly_the_same_five(side, share):
+def test_any_pen_on_any_canvas_gives_the_five_that_it_should(side, share):
     pen = max(1.0, side * share)
     result = to_mnist(255 - five(side, pen, soft=side < 100))
     assert is_in_mnists_form(result)
-    three = difference(result, to_mnist(255 - five(digit=3, form="flat")))
-    assert difference(result, to_mnist(255 - five())) < (0.7 if share < 0.1 else 0.9) * three
-    width = _stroke_width(_fine(result[result.any(1)][:, result.any(0)] / np.float32(255))) / 8
-    assert THINNEST - 0.4 < width < WIDEST + 0.4
+    one_pixel = BOX / (0.7 * side + pen)  # of the canvas, in pixels of the field
+    width = min(max(pen * one_pixel, THINNEST), WIDEST)
+    wanted = exact(5, "one", width)
+    found = placed_alike(result, wanted)
+    # By so much may an edge lie elsewhere, in pixels of the field: Pillow draws whole pixels, of a
+    # soft edge as many as it touches; the shorter side is rounded to whole ones, half of it on
+    # either side; strokes are redrawn on a grid of FINE.
+    off = one_pixel + 0.25 + 0.5 / FINE
+    strokes = digit_strokes(5, np.random.default_rng(0), form="one", hand=Hand())
+    way = sum(np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes) * (BOX - width)
+    edges = 2 * way + len(strokes) * np.pi * width
+    assert difference(found, wanted) < 255 * off * edges / 28**2
+    assert difference(found, wanted) < difference(found, exact(3, "flat", width))
+    assert abs(stroke_width(result) - stroke_width(wanted)) < 2 * off
 
 
 def test_a_change_of_width_leaves_the_rest_alone():
