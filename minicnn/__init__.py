@@ -2,8 +2,8 @@
 
 The rooms, in the order in which to read them: `shapes` (sizes and checks), `reference` (every
 operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `model`, `losses`,
-`optim`, `train`, `saving`; beside them `data`, `gradcheck`, `metrics`, and `plots`, which is
-imported by itself because it brings matplotlib: ``from minicnn import plots``.
+`optim`, `train`, `saving`, `voting`; beside them `data`, `gradcheck`, `metrics`, and `plots`, which
+is imported by itself because it brings matplotlib: ``from minicnn import plots``.
 """
 
 from minicnn import gradcheck, initialisers, metrics, ops, reference
@@ -44,6 +44,7 @@ from minicnn.model import Sequential
 from minicnn.optim import SGD, Adam
 from minicnn.saving import load_model
 from minicnn.train import fit
+from minicnn.voting import Ensemble, MultiView
 from minicnn.workers import usable_cores
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ __all__ = [
     "Conv2D",
     "Dense",
     "Dropout",
+    "Ensemble",
     "Evaluation",
     "Flatten",
     "FoundDigit",
@@ -66,6 +68,7 @@ __all__ = [
     "MaxPool2D",
     "MnistUnavailableError",
     "ModelFileError",
+    "MultiView",
     "NonFiniteError",
     "ReLU",
     "Sequential",

@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minicnn import kernels, shapes
+from minicnn.classifier import Classifier
 from minicnn.losses import softmax_cross_entropy
-from minicnn.memory import workspace
-from minicnn.model import Sequential
 from minicnn.shapes import IntArray
-from minicnn.shards import SHARD, count_correct
-from minicnn.workers import Workers
+
+# So many images are prepared at a time: memory does not grow with their number.
+BLOCK = 1024
 
 
 class Evaluation(NamedTuple):
@@ -27,13 +27,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model: Sequential, images: NDArray[Any], labels: IntArray, *, threads: int | None = None
+    model: Classifier, images: NDArray[Any], labels: IntArray, *, threads: int | None = None
 ) -> Evaluation:
     """Measure loss and accuracy.
 
     Parameters
     ----------
-    model : Sequential
+    model : Sequential, Ensemble or MultiView
     images : ndarray (N, H, W, C); without C where the model has one channel
         As in `Sequential.prepare`.
     labels : ndarray of int (N,)
@@ -51,50 +51,43 @@ def evaluate(
         If images or labels do not fit the model or each other.
     """
     check_data("evaluate", model, images, labels)
-    with (
-        Workers("evaluate", threads) as workers,
-        kernels.announce_compilation(tqdm.write),
-    ):
-        return measure(model, images, labels, workers)
+    with kernels.announce_compilation(tqdm.write):
+        return measure(model, images, labels, threads)
 
 
 def measure(
-    model: Sequential, images: NDArray[Any], labels: IntArray, workers: Workers
+    model: Classifier, images: NDArray[Any], labels: IntArray, threads: int | None
 ) -> Evaluation:
-    """Do what `evaluate` does, on workers that are there already.
+    """Do what `evaluate` does, without checks.
 
     Parameters
     ----------
-    model : Sequential
+    model : Sequential, or another classifier
     images : ndarray (N, H, W, C); without C where the model has one channel
     labels : ndarray of int (N,)
-    workers : Workers
+    threads : int, or None
 
     Returns
     -------
     Evaluation
     """
-
-    def shard(start: int) -> tuple[float, int]:
-        part = slice(start, start + SHARD)
-        with workspace():
-            logits, _ = model.forward(model.prepare(images[part]))
-            loss, _ = softmax_cross_entropy(logits, labels[part])
-            return float(loss) * len(logits), count_correct(logits, labels[part])
-
-    losses, corrects = zip(*workers.map(shard, range(0, len(images), SHARD)), strict=True)
-    correct, total = sum(corrects), len(images)
-    return Evaluation(sum(losses) / total, correct / total, correct, total)
+    total, loss, correct = len(images), 0.0, 0
+    for start in range(0, total, BLOCK):
+        wanted = labels[start : start + BLOCK]
+        logits = model.infer(model.prepare(images[start : start + BLOCK]), threads=threads)
+        loss += float(softmax_cross_entropy(logits, wanted)[0]) * len(wanted)
+        correct += int((logits.argmax(axis=1) == wanted).sum())
+    return Evaluation(loss / total, correct / total, correct, total)
 
 
-def check_data(where: str, model: Sequential, images: NDArray[Any], labels: IntArray) -> None:
+def check_data(where: str, model: Classifier, images: NDArray[Any], labels: IntArray) -> None:
     """Check that images and labels fit a model and each other.
 
     Parameters
     ----------
     where : str
         Name of the function that asks, for the messages.
-    model : Sequential
+    model : Sequential, or another classifier
     images : ndarray (N, H, W, C); without C where the model has one channel
     labels : ndarray of int (N,)
 

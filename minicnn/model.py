@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minicnn import architecture, archive, memory, parameters, shapes
+from minicnn.classifier import Classifier
 from minicnn.layers import Chain, Layer
-from minicnn.ops import softmax
 from minicnn.ops.pixels import scale_pixels
 from minicnn.randomness import Draws
-from minicnn.shapes import FloatArray, IntArray, Shape
+from minicnn.shapes import FloatArray, Shape
 from minicnn.summary import summarise
 from minicnn.workers import lasting_workers
 
@@ -20,7 +20,7 @@ from minicnn.workers import lasting_workers
 PIECE = 32
 
 
-class Sequential:
+class Sequential(Classifier):
     """A network of layers in a row.
 
     Shapes are worked out from `input_shape`, so that a layer only says what it makes:
@@ -221,53 +221,6 @@ class Sequential:
 
         lasting_workers("infer", threads).map(piece, range(0, len(x), size))
         return y
-
-    def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> FloatArray:
-        """Say how likely each class is.
-
-        Parameters
-        ----------
-        images : ndarray
-            One image or a batch, as in `prepare`.
-        threads : int, optional
-            As in `infer`.
-
-        Returns
-        -------
-        ndarray (N, classes)
-            Rows that sum to 1; ``(classes,)`` for one image.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `prepare`.
-        """
-        batch, single = shapes.as_batch("Sequential", images, self.input_shape)
-        probabilities, _ = softmax(self.infer(self.prepare(batch), threads=threads))
-        return probabilities[0] if single else probabilities
-
-    def predict(self, images: NDArray[Any], *, threads: int | None = None) -> IntArray:
-        """Name the likeliest class.
-
-        Parameters
-        ----------
-        images : ndarray
-            One image or a batch, as in `prepare`.
-        threads : int, optional
-            As in `infer`.
-
-        Returns
-        -------
-        ndarray of int (N,)
-            A single number for one image.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `prepare`.
-        """
-        classes: IntArray = self.predict_proba(images, threads=threads).argmax(axis=-1)
-        return classes
 
     # ------------------------------------------------------------ description
 

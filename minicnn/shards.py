@@ -204,18 +204,3 @@ def shards_of(batch: IntArray) -> list[IntArray]:
     images = len(batch)
     count = max(-(-images // SHARD), min(2, -(-images // (SHARD // 2))))
     return np.array_split(batch, count)
-
-
-def count_correct(logits: FloatArray, labels: IntArray) -> int:
-    """Return how many rows have their largest logit at their label.
-
-    Parameters
-    ----------
-    logits : ndarray (N, classes)
-    labels : ndarray of int (N,)
-
-    Returns
-    -------
-    int
-    """
-    return int((logits.argmax(axis=1) == labels).sum())

@@ -154,7 +154,7 @@ def fit(
             row, line = _train_epoch(gradient_of, state, settings, training, title, progress)
             if len(validation):
                 with state.averaged():
-                    found = measure(model, images[validation], labels[validation], workers)
+                    found = measure(model, images[validation], labels[validation], workers.threads)
                 row |= {"val_loss": found.loss, "val_accuracy": found.accuracy}
             state.add(row)
             if keeper:

@@ -35,10 +35,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "archive": (set(), {"numpy"}),
     "architecture": ({"initialisers", "layers", "shapes"}, {"numpy"}),
     "workers": ({"shapes"}, set()),
+    "classifier": ({"ops", "shapes"}, {"numpy"}),
     "model": (
         {
             "architecture",
             "archive",
+            "classifier",
             "layers",
             "memory",
             "ops",
@@ -57,7 +59,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "evaluation": (
-        {"kernels", "losses", "memory", "model", "shapes", "shards", "workers"},
+        {"classifier", "kernels", "losses", "shapes"},
         {"numpy", "tqdm"},
     ),
     "state": ({"model", "optim", "parameters", "shapes", "shards"}, {"numpy"}),
@@ -82,6 +84,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"numpy", "tqdm"},
     ),
+    "voting": ({"classifier", "kernels", "shapes"}, {"numpy"}),
     "data": ({"kernels", "memory", "randomness", "shapes"}, {"numpy", "pooch", "PIL"}),
     "gradcheck": ({"tables"}, {"numpy"}),
     "metrics": ({"shapes", "tables"}, {"numpy"}),

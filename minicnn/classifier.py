@@ -1,0 +1,111 @@
+"""What all that tells classes apart can do, be it one network or several."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from numpy.typing import NDArray
+
+from minicnn import shapes
+from minicnn.ops import softmax
+from minicnn.shapes import FloatArray, IntArray, Shape
+
+
+class Classifier(ABC):
+    """Something that takes images and says how likely each class is.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        ``(H, W, C)`` of one image.
+    output_shape : tuple of int
+        ``(classes,)``
+    class_names : tuple of str, or None
+    """
+
+    input_shape: Shape
+    output_shape: Shape
+    class_names: tuple[str, ...] | None
+
+    @abstractmethod
+    def prepare(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Turn images into what `infer` takes.
+
+        Parameters
+        ----------
+        images : ndarray (N, H, W, C) or (H, W, C); without C where there is one channel
+            uint8 (0 to 255), or float (0 to 1).
+
+        Returns
+        -------
+        ndarray (N, H, W, C)
+
+        Raises
+        ------
+        TypeError
+            If the dtype is neither uint8 nor float.
+        ValueError
+            If the shape does not fit, there are no images, or a float pixel is not in 0..1.
+        """
+
+    @abstractmethod
+    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+        """Compute the logits of prepared images.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            From `prepare`.
+        threads : int, optional
+            One for each usable core where left out. The numbers come out the same.
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+        """
+
+    def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+        """Say how likely each class is.
+
+        Parameters
+        ----------
+        images : ndarray
+            One image or a batch, as in `prepare`.
+        threads : int, optional
+            As in `infer`.
+
+        Returns
+        -------
+        ndarray (N, classes)
+            Rows that sum to 1; ``(classes,)`` for one image.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `prepare`.
+        """
+        batch, single = shapes.as_batch(type(self).__name__, images, self.input_shape)
+        probabilities, _ = softmax(self.infer(self.prepare(batch), threads=threads))
+        return probabilities[0] if single else probabilities
+
+    def predict(self, images: NDArray[Any], *, threads: int | None = None) -> IntArray:
+        """Name the likeliest class.
+
+        Parameters
+        ----------
+        images : ndarray
+            One image or a batch, as in `prepare`.
+        threads : int, optional
+            As in `infer`.
+
+        Returns
+        -------
+        ndarray of int (N,)
+            A single number for one image.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `prepare`.
+        """
+        classes: IntArray = self.predict_proba(images, threads=threads).argmax(axis=-1)
+        return classes
