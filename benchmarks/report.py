@@ -6,7 +6,8 @@
 The accuracies come from ``examples/train_mnist.py --results benchmarks/results/train-NAME.json``,
 the rest from ``python benchmarks/NAME.py --json benchmarks/results/NAME.json``: training, kernels,
 inference, time_to_accuracy (its file is ``time-to-accuracy.json``), startup, scaling,
-augmentation, lines and story.
+augmentation, lines, story and ablation; of the recipes each has its own,
+``python benchmarks/accuracy.py --recipe NAME --json benchmarks/results/accuracy-NAME.json``.
 What has not been measured is said not to have been.
 """
 
@@ -36,7 +37,7 @@ ALT = {
 
 
 def summary() -> str:
-    reference_cnn = runpy.run_path(str(ROOT / "examples" / "train_mnist.py"))["reference_cnn"]
+    reference_cnn = runpy.run_path(str(ROOT / "examples" / "recipes.py"))["reference_cnn"]
     return f"```text\n{reference_cnn(seed=0).summary()}\n```"
 
 
@@ -61,6 +62,15 @@ def accuracy_table() -> str:
             f"{min(accuracies):.2%}, {max(accuracies):.2%} | {seconds:.0f} s |"
         )
     return "\n".join(lines)
+
+
+def recipes_table() -> str:
+    """Return a row for each recipe and data set, and the line that names the machine."""
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("accuracy-*.json"))]
+    found = [figures for figures in found if figures["cases"]]
+    if not found:
+        return MISSING
+    return f"{report_tables.recipes(found)}\n\n{report_tables.machine_line(found[-1])}"
 
 
 def figures_of(name: str) -> dict[str, Any] | None:
@@ -109,6 +119,7 @@ def pictures_are_current() -> bool:
 GENERATED: dict[str, Callable[[], str]] = {
     "summary": summary,
     "accuracy": accuracy_table,
+    "recipes": recipes_table,
     "pictures": picture_links,
     **{part: partial(measured, *source) for part, source in report_tables.PARTS.items()},
 }

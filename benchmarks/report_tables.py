@@ -240,6 +240,43 @@ def lines(figures: Figures) -> str:
     return table(header, rows)
 
 
+def recipes(found: Iterable[Figures]) -> str:
+    """Return a row for each recipe that was measured, from the figures of each."""
+    rows = []
+    for figures in found:
+        own = figures["summary"]
+        error = own["standard_error"]
+        rows.append(
+            [
+                f"`{figures['recipe']}`",
+                figures["dataset"],
+                str(own["seeds"]),
+                f"**{own['mean']:.3%}**" + ("" if error is None else f" ± {100 * error:.3f}"),
+                f"{own['lowest']:.2%}, {own['highest']:.2%}",
+                f"{own['parameters']:,}",
+                f"{own['train_seconds']:.0f} s",
+            ]
+        )
+    header = ["recipe", "data", "seeds", "test accuracy, mean ± standard error"]
+    header += ["lowest, highest", "parameters", "training, 1 thread"]
+    return table(header, rows, left=2)
+
+
+def ablation(figures: Figures) -> str:
+    rows = [
+        [
+            row["change"],
+            str(row["seeds"]),
+            f"{row['mean']:.3%}",
+            f"{row['points']:+.3f}"
+            + ("" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"),
+        ]
+        for row in figures["summary"]
+    ]
+    rows[0][-1] = ""  # the base differs from itself by nothing
+    return table(["change", "seeds", "accuracy, mean", "points more ± standard error"], rows)
+
+
 def story(figures: Figures) -> str:
     header = ["step", "time", "times as fast as plain Python", "GFLOP/s"]
     header += ["times as fast as PyTorch (range)"]
@@ -266,4 +303,5 @@ PARTS = {
     "scaling": ("scaling", scaling),
     "augmentation": ("augmentation", augmentation),
     "lines": ("lines", lines),
+    "ablation": ("ablation", ablation),
 }

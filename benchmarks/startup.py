@@ -46,7 +46,7 @@ MINICNN = f"""
 import sys
 sys.path.insert(0, {str(EXAMPLES)!r})
 import numpy as np
-from train_mnist import reference_cnn
+from recipes import reference_cnn
 from minicnn import Adam
 from minicnn.shards import BatchGradient
 from minicnn.workers import Workers

@@ -2,6 +2,7 @@
 
     python examples/train_mnist.py
     python examples/train_mnist.py --augment --epochs 10 --save model.npz --plots pictures
+    python examples/train_mnist.py --recipe ten_epochs
     python examples/train_mnist.py --model model.npz --data-dir FOLDER
 
 Without a folder MNIST is downloaded once. Where that is not possible, the 5,000 digits that come
@@ -22,17 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recipes import FEW, RECIPES
 
 import minicnn
-from minicnn import Adam, Augment, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, metrics
+from minicnn import Augment, Conv2D, Sequential, metrics
 from minicnn.archive import replacing
 from minicnn.optim import SCHEDULES
 
-# Fewer images than this are seen more often, and all of them are learned from.
-FEW = 10_000
 # Flags that say how to train, so not where a trained model is tested.
 ONLY_TRAINING = (
-    "limit", "epochs", "batch_size", "lr", "schedule", "augment", "validation",
+    "recipe", "limit", "epochs", "batch_size", "lr", "schedule", "augment", "validation",
     "patience", "seed", "resume", "save",
 )  # fmt: skip
 
@@ -66,22 +66,26 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     )
     training = parser.add_argument_group("training")
     training.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        default="reference",
+        help="a network and how it is trained, from examples/recipes.py (default: reference); "
+        "the flags that follow go before what it says",
+    )
+    training.add_argument(
         "--limit", type=at_least_one, metavar="N", help="use the first N training images only"
     )
     training.add_argument(
         "--epochs",
         type=at_least_one,
-        help="times that each image is seen (default: 5; 20 on the embedded sample)",
+        help="times that each image is seen",
     )
-    training.add_argument(
-        "--batch-size", type=at_least_one, default=64, help="images a step (default: 64)"
-    )
-    training.add_argument("--lr", type=float, default=0.001, help="learning rate (default: 0.001)")
+    training.add_argument("--batch-size", type=at_least_one, help="images a step")
+    training.add_argument("--lr", type=float, help="learning rate")
     training.add_argument(
         "--schedule",
         choices=SCHEDULES,
-        default="cosine",
-        help="how the learning rate changes from there (default: cosine)",
+        help="how the learning rate changes from there",
     )
     training.add_argument(
         "--augment",
@@ -93,8 +97,8 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         "--validation",
         type=share,
         metavar="SHARE",
-        help="share of the training images put aside to watch the training (default: 0.1 of "
-        "10,000 images or more, or with --patience; else 0)",
+        help="share of the training images put aside to watch the training (default: 0.1 with "
+        "--patience, and by the reference recipe of 10,000 images or more; else 0)",
     )
     training.add_argument(
         "--patience",
@@ -158,7 +162,7 @@ def check_flags(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> N
         parser.error(f"--plots: {flags.plots} is not a folder")
 
 
-# ---------------------------------------------------------------- the data and the network
+# ---------------------------------------------------------------- the data
 
 
 def load_data(folder: str | None) -> minicnn.ImageDataset:
@@ -175,77 +179,59 @@ def load_data(folder: str | None) -> minicnn.ImageDataset:
         return minicnn.load_mnist_sample()
 
 
-def reference_cnn(seed: int) -> Sequential:
-    """Assemble the network: two rounds of convolution, ReLU and pooling, then two dense layers."""
-    return Sequential(
-        [
-            Conv2D(32, 3),  # 28×28×1 -> 26×26×32: 32 detectors of strokes, each sees 3×3 pixels
-            ReLU(),
-            MaxPool2D(2),  # -> 13×13×32: the strongest answer in each 2×2 square
-            Conv2D(64, 3),  # -> 11×11×64: 64 detectors of combinations of strokes
-            ReLU(),
-            MaxPool2D(2),  # -> 5×5×64
-            Flatten(),  # -> 1600 numbers
-            Dense(128),
-            ReLU(),
-            Dense(10),  # one number for each digit: the larger, the likelier
-        ],
-        input_shape=(28, 28, 1),
-        class_names="0123456789",
-        seed=seed,
-    )
-
-
 # ---------------------------------------------------------------- training
 
 
 def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Sequential:
     images, labels = data.train_images[: flags.limit], data.train_labels[: flags.limit]
-    few = len(images) < FEW
-    epochs = flags.epochs or (20 if few else 5)
-    validation_split = flags.validation
-    if validation_split is None:  # those put aside watch the training; the test images stay unseen
-        validation_split = 0.1 if flags.patience or not few else 0.0
     drawn = len(images) // 50 if flags.augment and minicnn.are_digits(images, labels) else 0
     if drawn:
         print(f"drawing {drawn} digits in other forms than MNIST's, to learn from them too")
         more, their_labels = minicnn.drawn_digits(drawn, flags.seed)
         images, labels = np.concatenate([images, more]), np.concatenate([labels, their_labels])
+    run = {
+        "seed": flags.seed,
+        "threads": flags.threads,
+        "checkpoint": new_checkpoint(flags),
+        "resume": flags.resume,
+        **settings_of(flags, len(images)),
+    }
     print(
-        f"{data.name}: {len(images)} training images ({round(len(images) * validation_split)} of "
-        f"them put aside for validation), {len(data.test_images)} test images\n"
+        f"{data.name}: {len(images)} training images "
+        f"({round(len(images) * run['validation_split'])} of them put aside for validation), "
+        f"{len(data.test_images)} test images\n"
     )
-
-    model = reference_cnn(flags.seed)
-    print(model.summary(), end="\n\n")
-
     started = time.perf_counter()
-    minicnn.fit(
-        model,
-        images,
-        labels,
-        optimiser=Adam(flags.lr),
-        schedule=SCHEDULES[flags.schedule],  # cosine: large steps first, small ones to settle
-        augment=Augment.digits() if flags.augment else None,
-        epochs=epochs,
-        batch_size=flags.batch_size,
-        validation_split=validation_split,
-        patience=flags.patience,
-        seed=flags.seed,
-        threads=flags.threads,
-        checkpoint=new_checkpoint(flags),
-        resume=flags.resume,
-    )
+    model = RECIPES[flags.recipe](images, labels, **run)
     train_seconds = time.perf_counter() - started
+    print(f"\n{model.summary()}")
     print(f"\ntrained for {train_seconds:.1f} s on {flags.threads} threads")
     # after a stop the seconds are those since then
     model.facts |= {
+        "recipe": flags.recipe,
         "drawn_images": drawn,
-        "learning_rate": flags.lr,
         "train_seconds": train_seconds,
         "resumed": flags.resume,
     }
     return model
+
+
+def settings_of(flags: argparse.Namespace, images: int) -> dict[str, Any]:
+    """Return what the flags change of a recipe."""
+    changed = {
+        "epochs": flags.epochs,
+        "batch_size": flags.batch_size,
+        "learning_rate": flags.lr,
+        "schedule": SCHEDULES.get(flags.schedule),
+        "augment": Augment.digits() if flags.augment else None,
+        "patience": flags.patience,
+        "validation_split": flags.validation,
+    }
+    # those put aside watch the training; the test images stay unseen
+    watched = 0.1 if flags.patience or (flags.recipe == "reference" and images >= FEW) else 0.0
+    return {"validation_split": watched} | {
+        name: value for name, value in changed.items() if value is not None
+    }
 
 
 def checkpoint_of(save: Path) -> Path:

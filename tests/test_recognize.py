@@ -10,6 +10,7 @@ import draw_digits
 import lines
 import numpy as np
 import pytest
+import recipes
 import recognize
 import train_mnist
 from PIL import Image
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 def model_file(tmp_path_factory):
     """A model that has seen the embedded sample three times."""
     data = minicnn.load_mnist_sample()
-    model = train_mnist.reference_cnn(0)
+    model = recipes.reference_cnn(0)
     minicnn.fit(
         model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
         augment=Augment.digits(), progress=False,

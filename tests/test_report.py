@@ -116,6 +116,14 @@ FIGURES = {
             }
         ],
     },
+    "ablation": {
+        "summary": [
+            {"change": "the base", "seeds": 5, "mean": 0.99, "points": 0, "standard_error": 0},
+            {"change": "less", "seeds": 5, "mean": 0.98, "points": -1, "standard_error": 0.25},
+            {"change": "more", "seeds": 1, "mean": 0.995, "points": 0.5, "standard_error": None},
+        ],
+        "cases": [{}],
+    },
     "story": {
         "cases": [
             {"step": "loops", "ms": 45_000.0, "times_faster": 1.0, "gflops": 0.003},
@@ -151,6 +159,11 @@ ROWS = {
     ],
     "augmentation": ["| noise | 2 | 6.00 ms | 6.30 ms | **5%** (-1% to 12%) |"],
     "lines": ["| gaps | 0.1 to 0.6 | 40 | **95.0%** | 97.5% | 100.0% |"],
+    "ablation": [
+        "| the base | 5 | 99.000% |  |",
+        "| less | 5 | 98.000% | -1.000 ± 0.250 |",
+        "| more | 1 | 99.500% | +0.500 |",
+    ],
     "story": [
         "| loops | 45,000 ms | 1.00 | 0.00300 |  |",
         "| fused | 0.750 ms | 60,000 | 188 | **2.00** (1.50 to 2.50) |",
@@ -184,7 +197,24 @@ def test_each_part_shows_its_figures_and_names_the_machine(part, results):
     assert ("ONNX Runtime 1.20" in lines[-1]) == (part == "inference")
 
 
-@pytest.mark.parametrize("part", [*tables.PARTS, "pictures"])
+def test_each_recipe_has_a_row(results):
+    summary = {
+        "seeds": 20, "mean": 0.99123, "standard_error": 0.0002, "lowest": 0.99, "highest": 0.992,
+        "train_seconds": 61.5, "parameters": 12_345,
+    }  # fmt: skip
+    about = {"machine": MACHINE, "dataset": "MNIST", "cases": [{}]}
+    for name, more in (("b", {"seeds": 1, "standard_error": None}), ("a", {}), ("c", None)):
+        figures = {**about, "recipe": name, "summary": {**summary, **(more or {})}}
+        if more is None:
+            figures["cases"] = []  # stopped before the first seed
+        (results / f"accuracy-{name}.json").write_text(json.dumps(figures))
+    first, second, _, last = report.recipes_table().splitlines()[2:]
+    assert first == ("| `a` | MNIST | 20 | **99.123%** ± 0.020 | 99.00%, 99.20% | 12,345 | 62 s |")
+    assert "| 1 | **99.123%** | " in second
+    assert "A CPU" in last
+
+
+@pytest.mark.parametrize("part", [*tables.PARTS, "pictures", "recipes"])
 def test_what_is_not_measured_is_said_not_to_be(part, monkeypatch, tmp_path):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     assert report.GENERATED[part]() == "_Not measured yet._"

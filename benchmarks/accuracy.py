@@ -1,0 +1,237 @@
+"""Measure how accurate a recipe is: trained anew from each of several seeds, tested once each.
+
+    python benchmarks/accuracy.py --recipe ten_epochs --seeds 20 \\
+        --json benchmarks/results/accuracy-ten_epochs.json
+    python benchmarks/accuracy.py --recipe tiny --seeds 3 --split 0
+
+The test images are read once for each seed, by the network as the last epoch left it: no epoch and
+no seed is picked. Each seed is a training on one thread in a process of its own, so that as many
+run at once as there are cores (`--processes`); its seconds are those of that one thread.
+
+The file is whole after each seed. The same command goes on from there, for as many seeds as it
+says; a file of another recipe, of other images or of a recipe that has changed is refused.
+
+`--split K` never opens the test images: a sixth of the training images is put aside, at random for
+each K, and stands in for them. Recipes are chosen by it.
+
+`--figure` draws the images that were missed most often, each with its number, its label and how
+many of the seeds missed it.
+"""
+
+import argparse
+import hashlib
+import inspect
+import json
+import math
+import multiprocessing
+import runpy
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from side_by_side import Results
+
+import minicnn
+from minicnn import ImageDataset
+from minicnn.randomness import keyed_generator
+
+Case = dict[str, Any]
+Recipe = Callable[..., Any]
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+RECIPES: dict[str, Recipe] = runpy.run_path(str(EXAMPLES / "recipes.py"))["RECIPES"]
+ASIDE = 1 / 6  # of the training images: 10,000 of MNIST's
+SHOWN = 24
+
+
+# ---------------------------------------------------------------- one seed
+
+
+def load(folder: str | None, split: int | None) -> ImageDataset:
+    """Return MNIST or what a folder holds; with a split, without the test images."""
+    data = minicnn.load_mnist_sample() if folder == "sample" else minicnn.load_mnist(folder)
+    return data if split is None else held_out(data, split)
+
+
+def held_out(data: ImageDataset, split: int) -> ImageDataset:
+    """Return the training images only, with some of them in the place of the test images."""
+    count = len(data.train_images)
+    order = keyed_generator(split, "validation split").permutation(count)
+    aside, rest = np.sort(order[: round(count * ASIDE)]), np.sort(order[round(count * ASIDE) :])
+    return ImageDataset(
+        name=f"{data.name}, split {split} of the training images",
+        train_images=data.train_images[rest],
+        train_labels=data.train_labels[rest],
+        test_images=data.train_images[aside],
+        test_labels=data.train_labels[aside],
+    )
+
+
+def measured(name: str, folder: str | None, split: int | None, seed: int) -> Case:
+    """Train by a recipe and test once."""
+    return tested(RECIPES[name], load(folder, split), seed)
+
+
+def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
+    """Train on one thread, then read the test images, once."""
+    started = time.perf_counter()
+    model = recipe(data.train_images, data.train_labels, seed=seed, threads=1, progress=False)
+    seconds = time.perf_counter() - started
+    missed = np.flatnonzero(model.predict(data.test_images, threads=1) != data.test_labels)
+    return {
+        "seed": seed,
+        "accuracy": 1 - len(missed) / len(data.test_images),
+        "missed": missed.tolist(),
+        "train_seconds": seconds,
+        "parameters": model.parameters.size,
+    }
+
+
+# ---------------------------------------------------------------- all seeds
+
+
+def summary(cases: Sequence[Case]) -> dict[str, Any]:
+    """Return what the seeds have in common; deviations are of a sample, so they need two seeds."""
+    accuracies = [case["accuracy"] for case in cases]
+    deviation = statistics.stdev(accuracies) if len(cases) > 1 else None
+    return {
+        "seeds": len(cases),
+        "mean": statistics.fmean(accuracies),
+        "standard_deviation": deviation,
+        "standard_error": None if deviation is None else deviation / math.sqrt(len(cases)),
+        "lowest": min(accuracies),
+        "highest": max(accuracies),
+        "train_seconds": statistics.fmean(case["train_seconds"] for case in cases),
+        "parameters": cases[0]["parameters"],
+    }
+
+
+def digest_of(recipe: Recipe) -> str:
+    """Return a digest of a recipe's own lines."""
+    return hashlib.sha256(inspect.getsource(recipe).encode()).hexdigest()
+
+
+class Kept(Results):
+    """Figures in a file that a stopped run goes on from, if they are of the same things."""
+
+    def __init__(self, path: Path | None, **about: Any) -> None:
+        super().__init__(path, **about)
+        if path and path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            for name, wanted in about.items():
+                if kept.get(name) != wanted:
+                    raise SystemExit(
+                        f"{path} has another {name} ({kept.get(name)!r}, not {wanted!r}): "
+                        f"give another --json, or delete it"
+                    )
+            self.all |= kept
+
+
+def run_all(
+    jobs: Sequence[tuple[Any, ...]], work: Callable[..., Case], processes: int
+) -> Iterator[Case]:
+    """Yield what each job came to as soon as it is done, from so many processes; 1 is this one."""
+    if min(processes, len(jobs)) <= 1:
+        yield from (work(*job) for job in jobs)
+        return
+    # spawn: nothing of this process's threads and memory
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
+        futures = [pool.submit(work, *job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def draw_missed(path: Path, data: ImageDataset, cases: Sequence[Case]) -> None:
+    """Draw the images that most seeds missed."""
+    from minicnn import plots
+
+    counts = Counter(number for case in cases for number in case["missed"])
+    most = sorted(counts, key=lambda number: (-counts[number], number))[:SHOWN]
+    captions = [
+        f"{number}: {data.test_labels[number]}, {counts[number]} of {len(cases)}" for number in most
+    ]
+    plots.image_grid(data.test_images[most], captions, columns=6).savefig(path)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def line(case: Case) -> str:
+    return (
+        f"seed {case['seed']}: {case['accuracy']:.2%} ({len(case['missed'])} missed), "
+        f"trained for {case['train_seconds']:.0f} s"
+    )
+
+
+def sentence(name: str, found: dict[str, Any]) -> str:
+    spread = ""
+    if found["standard_deviation"] is not None:
+        spread = (
+            f" (standard deviation {100 * found['standard_deviation']:.3f}, "
+            f"standard error {100 * found['standard_error']:.3f} points)"
+        )
+    return (
+        f"{name}: {found['mean']:.3%} over {found['seeds']} seeds{spread}, "
+        f"{found['lowest']:.2%} to {found['highest']:.2%}, {found['parameters']:,} parameters, "
+        f"{found['train_seconds']:.0f} s a training"
+    )
+
+
+def parse_flags(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure how accurate a recipe is.")
+    parser.add_argument("--recipe", choices=RECIPES, required=True)
+    parser.add_argument("--seeds", type=int, default=20, help="0, 1, 2, ...; default: 20")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are kept")
+    parser.add_argument("--figure", type=Path, metavar="FILE.png", help="most missed images")
+    parser.add_argument(
+        "--data-dir", metavar="FOLDER", help="folder with MNIST's four files; or 'sample'"
+    )
+    parser.add_argument("--split", type=int, metavar="K", help="put a sixth aside; no test images")
+    parser.add_argument(
+        "--processes", type=int, default=minicnn.usable_cores(), help="default: one a core"
+    )
+    flags = parser.parse_args(argv)
+    if flags.seeds < 1 or flags.processes < 1:
+        parser.error("--seeds and --processes must be at least 1")
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    flags = parse_flags(argv)
+    data = load(flags.data_dir, flags.split)
+    results = Kept(
+        flags.json,
+        recipe=flags.recipe,
+        recipe_sha256=digest_of(RECIPES[flags.recipe]),
+        dataset=data.name,
+        train_images=len(data.train_images),
+        test_images=len(data.test_images),
+    )
+    done = {case["seed"] for case in results.cases}
+    jobs = [
+        (flags.recipe, flags.data_dir, flags.split, seed)
+        for seed in range(flags.seeds)
+        if seed not in done
+    ]
+    for case in run_all(jobs, measured, flags.processes):
+        results.all["summary"] = summary([*results.cases, case])
+        results.add(case)
+        print(line(case), flush=True)
+    print(sentence(flags.recipe, summary(results.cases)))
+    if flags.figure:
+        draw_missed(flags.figure, data, results.cases)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What `benchmarks/ablation.py` reports is the difference that one change makes, seed by seed."""
+
+import json
+
+import ablation
+import pytest
+
+FOUND = {  # accuracies of two seeds
+    ablation.BASE: (0.98, 0.99),
+    "without augmentation": (0.97, 0.96),
+    "a cosine": (0.985, 0.99),
+}
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run the script with trainings that come to the accuracies above; give its figures."""
+    trained = []
+
+    def measured(name, change, epochs, folder, seed):
+        trained.append((change, seed))
+        return {"change": change, "seed": seed, "accuracy": FOUND[change][seed], "train_seconds": 1}
+
+    monkeypatch.setattr(ablation, "CHANGES", {name: {} for name in FOUND})
+    monkeypatch.setattr(ablation, "measured", measured)
+    monkeypatch.setattr("side_by_side.facts", lambda: {"cpu": "a CPU"})
+
+    def run(*flags):
+        path = tmp_path / "ablation.json"
+        trained.clear()
+        assert ablation.main(["--json", str(path), "--processes", "1", *flags]) == 0
+        return json.loads(path.read_text()), list(trained)
+
+    return run
+
+
+def test_each_change_is_compared_with_the_base_seed_by_seed(run, capsys):
+    found, trained = run("--seeds", "2")
+    assert len(trained) == 6
+    base, without, cosine = found["summary"]
+    assert (base["change"], base["points"], base["seeds"]) == (ablation.BASE, 0, 2)
+    assert without["mean"] == pytest.approx(0.965)
+    assert without["points"] == pytest.approx(-2)
+    assert without["standard_error"] == pytest.approx(1)  # of -1 and -3
+    assert cosine["points"] == pytest.approx(0.25)
+    out = capsys.readouterr().out
+    assert "without augmentation: 96.500%, -2.000 ± 1.000 points" in out
+    assert "a cosine, seed 1: 99.00%, trained for 1 s" in out
+
+
+def test_a_run_goes_on_where_it_was_stopped(run):
+    found, trained = run("--seeds", "1", "--only", ablation.BASE)
+    assert trained == [(ablation.BASE, 0)]
+    assert [row["standard_error"] for row in found["summary"]] == [None]
+    _, trained = run("--seeds", "1")
+    assert trained == [("without augmentation", 0), ("a cosine", 0)]
+    with pytest.raises(SystemExit, match=r"has another epochs \(3, not 2\)"):
+        run("--epochs", "2")
+
+
+def test_a_change_without_its_base_is_not_compared():
+    cases = [{"change": "a cosine", "seed": 0, "accuracy": 0.9}]
+    assert ablation.rows(cases) == []
+
+
+def test_a_training_takes_the_change_and_a_split_of_its_own(monkeypatch):
+    given = {}
+
+    def recipe(images, labels, **settings):
+        given.update(settings, images=len(images))
+        raise InterruptedError  # what follows is that of accuracy.py
+
+    monkeypatch.setitem(ablation.RECIPES, "ten_epochs", recipe)
+    with pytest.raises(InterruptedError):
+        ablation.measured("ten_epochs", "without augmentation", 2, "sample", seed=1)
+    assert given == {
+        "augment": None, "epochs": 2, "images": 3333,
+        "seed": 1, "threads": 1, "progress": False,
+    }  # fmt: skip

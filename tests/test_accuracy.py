@@ -1,0 +1,157 @@
+"""What `benchmarks/accuracy.py` reports is what the seeds came to, and no test image is picked."""
+
+import json
+import operator
+from types import SimpleNamespace
+
+import accuracy
+import numpy as np
+import pytest
+
+from minicnn import ImageDataset
+
+COUNT = 60
+
+
+def images(count, first):
+    """Images that are told apart by their brightness, which is also what their label is."""
+    labels = (first + np.arange(count)) % 10
+    return np.broadcast_to(labels[:, None, None], (count, 28, 28)).astype(np.uint8), labels
+
+
+@pytest.fixture
+def data():
+    return ImageDataset("some images", *images(COUNT, 0), *images(20, 5))
+
+
+def learner(trained=None):
+    """A recipe that misses as many images as its seed says, and notes the seed."""
+
+    def recipe(images, labels, *, seed, threads, progress):
+        if trained is not None:
+            trained.append(seed)
+        assert threads == 1
+        assert not progress
+
+        def predict(images, *, threads):
+            answers = images[:, 0, 0].astype(np.int64)
+            answers[:seed] = 10
+            return answers
+
+        return SimpleNamespace(predict=predict, parameters=np.zeros(7))
+
+    return recipe
+
+
+@pytest.fixture
+def run(monkeypatch, data, tmp_path):
+    """Run the script on the small data set; give its figures."""
+    monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
+    monkeypatch.setattr("side_by_side.facts", lambda: {"cpu": "a CPU"})
+
+    def run(recipe, *flags, seeds):
+        monkeypatch.setattr(accuracy, "RECIPES", {"mine": recipe})
+        path = tmp_path / "found.json"
+        words = ["--recipe", "mine", "--seeds", str(seeds), "--json", str(path), *flags]
+        assert accuracy.main([*words, "--processes", "1"]) == 0
+        return json.loads(path.read_text())
+
+    return run
+
+
+def test_the_figures_are_those_of_the_seeds(run, capsys):
+    found = run(learner(), seeds=3)
+    assert [case["seed"] for case in found["cases"]] == [0, 1, 2]
+    assert [case["missed"] for case in found["cases"]] == [[], [0], [0, 1]]
+    assert [case["accuracy"] for case in found["cases"]] == [1, 0.95, 0.9]
+    own = found["summary"]
+    assert own["mean"] == pytest.approx(0.95)
+    assert own["standard_deviation"] == pytest.approx(0.05)
+    assert own["standard_error"] == pytest.approx(0.05 / 3**0.5)
+    assert (own["lowest"], own["highest"], own["seeds"], own["parameters"]) == (0.9, 1, 3, 7)
+    assert own["train_seconds"] > 0
+    assert found["machine"] == {"cpu": "a CPU"}
+    assert (found["train_images"], found["test_images"]) == (COUNT, 20)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("seed 1: 95.00% (1 missed), trained for ")
+    assert lines[-1].startswith("mine: 95.000% over 3 seeds (standard deviation 5.000, ")
+
+
+def test_one_seed_has_no_deviation(run, capsys):
+    own = run(learner(), seeds=1)["summary"]
+    assert own["standard_deviation"] is own["standard_error"] is None
+    assert "over 1 seeds, 100.00% to 100.00%" in capsys.readouterr().out
+
+
+def test_a_run_that_was_stopped_goes_on(run, monkeypatch):
+    monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "the same recipe")
+    trained = []
+
+    def stopped(images, labels, *, seed, threads, progress):
+        if seed == 2:
+            raise KeyboardInterrupt
+        return learner(trained)(images, labels, seed=seed, threads=threads, progress=progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped, seeds=4)
+    assert trained == [0, 1]
+    found = run(learner(trained), seeds=4)
+    assert trained == [0, 1, 2, 3]
+    assert [case["seed"] for case in found["cases"]] == [0, 1, 2, 3]
+    assert run(learner(trained), seeds=2) == found  # nothing is missing
+    assert trained == [0, 1, 2, 3]
+
+
+def test_seeds_of_another_recipe_or_other_images_are_not_mixed(run, monkeypatch, data):
+    run(learner(), seeds=1)
+    with pytest.raises(SystemExit, match=r"found\.json has another recipe_sha256 .* or delete"):
+        run(lambda images, labels, **rest: None, seeds=2)
+    other = data._replace(name="other images")
+    monkeypatch.setattr(accuracy, "load", lambda folder, split: other)
+    with pytest.raises(SystemExit, match=r"another dataset \('some images', not 'other images'\)"):
+        run(learner(), seeds=2)
+
+
+def test_a_recipe_is_known_by_its_lines():
+    recipes = list(accuracy.RECIPES.values())
+    assert len({accuracy.digest_of(recipe) for recipe in recipes}) == len(recipes)
+
+
+def test_a_split_stands_in_for_the_test_images(data):
+    numbered = data._replace(train_labels=np.arange(COUNT))
+    first, second = (accuracy.held_out(numbered, split) for split in (0, 1))
+    assert len(first.test_images) == COUNT // 6
+    assert set(first.test_labels) != set(second.test_labels)
+    for found in (first, second):
+        assert sorted([*found.train_labels, *found.test_labels]) == list(range(COUNT))
+        for images, labels in (
+            (found.train_images, found.train_labels),
+            (found.test_images, found.test_labels),
+        ):
+            assert (images[:, 0, 0] == labels % 10).all()
+    assert first.name == "some images, split 0 of the training images"
+
+
+def test_the_sample_and_its_splits_are_loaded():
+    data = accuracy.load("sample", None)
+    assert (len(data.train_images), len(data.test_images)) == (4000, 1000)
+    assert len(accuracy.load("sample", 3).test_images) == 667
+
+
+@pytest.mark.parametrize("flag", ["--seeds", "--processes"])
+def test_no_seed_and_no_process_are_refused(flag, capsys):
+    name = next(iter(accuracy.RECIPES))
+    with pytest.raises(SystemExit):
+        accuracy.main(["--recipe", name, flag, "0"])
+    assert "must be at least 1" in capsys.readouterr().err
+
+
+def test_images_missed_most_often_are_drawn(run, tmp_path):
+    picture = tmp_path / "missed.png"
+    run(learner(), "--figure", str(picture), seeds=3)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_processes_share_the_jobs():
+    jobs = [(number, 2) for number in range(5)]
+    assert sorted(accuracy.run_all(jobs, operator.mul, 2)) == [0, 2, 4, 6, 8]

@@ -1,0 +1,136 @@
+"""Every recipe builds its network, says how to train it, and learns from all images."""
+
+import os
+
+import numpy as np
+import pytest
+import recipes
+import train_mnist
+
+import minicnn
+from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, load_mnist_sample, load_model
+
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes hours without JIT"
+)
+# The parameters of each; those of `tiny` must be under 5,000.
+PARAMETERS = {"reference": 225_482, "one_epoch": 206_506, "ten_epochs": 206_506}
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """What `minicnn.fit` is called with, instead of training."""
+    calls = []
+
+    def fit(model, images, labels, **settings):
+        calls.append(settings)
+        model.facts = {}
+
+    monkeypatch.setattr(minicnn, "fit", fit)
+    return calls
+
+
+def test_each_recipe_has_its_size():
+    assert set(PARAMETERS) == set(recipes.RECIPES)
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_a_recipe_builds_a_network_and_hands_on_how_it_is_run(name, fitted):
+    data = load_mnist_sample()
+    model = recipes.RECIPES[name](data.train_images, data.train_labels, seed=3, threads=2)
+    assert model.parameters.size == PARAMETERS[name]
+    assert model.output_shape == (10,)
+    assert {call["threads"] for call in fitted} == {2}
+    assert {call["validation_split"] for call in fitted} == {0}
+    assert fitted[0]["seed"] == 3
+    again = recipes.RECIPES[name](data.train_images, data.train_labels, seed=3)
+    np.testing.assert_array_equal(model.parameters, again.parameters)  # the first weights
+
+
+def test_what_a_caller_says_goes_before_the_recipe(fitted):
+    data = load_mnist_sample()
+    recipes.ten_epochs(data.train_images, data.train_labels, epochs=1, augment=None)
+    assert (fitted[0]["epochs"], fitted[0]["augment"], fitted[0]["batch_size"]) == (1, None, 64)
+
+
+def test_epochs_are_as_many_as_the_names_say(fitted):
+    data = load_mnist_sample()
+    for recipe in (recipes.one_epoch, recipes.ten_epochs):
+        recipe(data.train_images, data.train_labels)
+    assert [call["epochs"] for call in fitted] == [1, 10]
+
+
+def test_features_can_be_left_out_for_an_ablation(fitted):
+    data = load_mnist_sample()
+    images, labels = data.train_images, data.train_labels
+    with_norm = recipes.ten_epochs(images, labels)
+    without = recipes.ten_epochs(images, labels, batch_norm=False, weight_decay=0.0)
+    assert without.statistics.size == 0 < with_norm.statistics.size
+    assert [call["optimiser"].weight_decay for call in fitted] == [0.01, 0]
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    rates = [recipes.warm_up(progress) for progress in np.linspace(0, 1, 101)]
+    assert max(rates) == 1
+    assert rates.index(1) == 25
+    assert rates[0] > 0
+    assert rates[-1] == 0
+
+
+def small(images, labels, **run):
+    """A recipe whose network is trained in no time."""
+    layers = [Conv2D(4, 3), MaxPool2D(2), ReLU(), Flatten(), Dense(10)]
+    return recipes.train(layers, images, labels, run, learning_rate=0.01, epochs=2, batch_size=50)
+
+
+@needs_jit
+def test_train_mnist_takes_a_recipe(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(train_mnist.RECIPES, "ten_epochs", small)
+    monkeypatch.setattr(train_mnist, "load_data", lambda folder: load_mnist_sample())
+    path = tmp_path / "model.npz"
+    flags = ["--recipe", "ten_epochs", "--limit", "100", "--seed", "5", "--save", str(path)]
+    assert train_mnist.main(flags) == 0
+    out = capsys.readouterr().out
+    assert "MNIST sample: 100 training images (0 of them put aside for validation), 1000" in out
+    assert "Dense(10)" in out
+    assert "test accuracy" in out
+    facts = load_model(path).facts
+    assert (facts["recipe"], facts["epochs"], facts["seed"]) == ("ten_epochs", 2, 5)
+    assert facts["validation_images"] == 0
+
+
+def test_flags_go_before_the_recipe():
+    none = train_mnist.parse_flags([])
+    assert none.recipe == "reference"
+    assert train_mnist.settings_of(none, 60_000) == {"validation_split": 0.1}
+    assert train_mnist.settings_of(none, 4000) == {"validation_split": 0}
+    assert train_mnist.settings_of(train_mnist.parse_flags(["--patience", "2"]), 4000) == {
+        "validation_split": 0.1, "patience": 2,
+    }  # fmt: skip
+    words = ["--recipe", "ten_epochs", "--epochs", "3", "--batch-size", "8", "--lr", "0.1"]
+    words += ["--schedule", "cosine", "--augment"]
+    found = train_mnist.settings_of(train_mnist.parse_flags(words), 60_000)
+    assert found == {
+        "validation_split": 0, "epochs": 3, "batch_size": 8, "learning_rate": 0.1,
+        "schedule": minicnn.optim.cosine, "augment": minicnn.Augment.digits(),
+    }  # fmt: skip
+
+
+def test_a_recipe_is_not_for_a_trained_model(capsys):
+    with pytest.raises(SystemExit):
+        train_mnist.parse_flags(["--recipe", "ten_epochs", "--model", "m.npz"])
+    assert "leave out --recipe" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@needs_jit
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_a_recipe_learns_and_comes_to_the_same_weights_on_any_number_of_threads(name):
+    data = load_mnist_sample()
+    images, labels = data.train_images[:640], data.train_labels[:640]
+    one, two = (
+        recipes.RECIPES[name](images, labels, epochs=3, threads=threads, progress=False)
+        for threads in (1, 2)
+    )
+    np.testing.assert_array_equal(one.parameters, two.parameters)
+    assert (one.predict(images) == labels).mean() > 0.5
