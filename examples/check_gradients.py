@@ -9,6 +9,7 @@ Layers are found, not listed: one that is added to the library and has no case h
 import argparse
 import sys
 from collections.abc import Callable
+from inspect import isabstract
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 import minicnn
 from minicnn import (
     BatchNorm,
+    Concat,
     Conv2D,
     Dense,
     Dropout,
@@ -23,6 +25,7 @@ from minicnn import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Sequential,
 )
 from minicnn.gradcheck import Array, GradientCheck, away_from_kinks, check_gradients, report
@@ -48,6 +51,14 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
     Dense: [(Dense(5), (7,))],
     BatchNorm: [(BatchNorm(), (3, 2, 4)), (BatchNorm(epsilon=0.5), (5,))],
     Dropout: [(Dropout(0.4), (3, 4, 2))],
+    Residual: [
+        (Residual([Conv2D(2, 3, padding=1), ReLU()]), (3, 4, 2)),
+        (Residual([Conv2D(4, 3, padding=1)], shortcut=[BatchNorm(), Conv2D(4, 1)]), (3, 4, 2)),
+    ],
+    Concat: [
+        (Concat([[], [Conv2D(3, 3, padding=1), Dropout(0.3)]]), (3, 4, 2)),
+        (Concat([[Residual([Dense(6)]), ReLU()], [Dense(2)]]), (6,)),
+    ],
     FusedConvPool: [
         (FusedConvPool(Conv2D(3, 3), relu=True), (6, 6, 2)),
         (FusedConvPool(Conv2D(9, (2, 3), stride=(2, 1), padding=1), relu=False), (6, 5, 3)),
@@ -94,7 +105,7 @@ def library_layers() -> list[type[Layer]]:
     while waiting:
         cls = waiting.pop(0)
         waiting.extend(cls.__subclasses__())
-        if cls.__module__.startswith("minicnn."):
+        if cls.__module__.startswith("minicnn.") and not isabstract(cls):
             found.append(cls)
     return sorted(found, key=lambda cls: cls.__name__)
 

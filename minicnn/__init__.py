@@ -27,6 +27,7 @@ from minicnn.evaluation import Evaluation, evaluate
 from minicnn.health import NonFiniteError
 from minicnn.layers import (
     BatchNorm,
+    Concat,
     Conv2D,
     Dense,
     Dropout,
@@ -34,6 +35,7 @@ from minicnn.layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
 )
 from minicnn.losses import (
     one_hot,
@@ -55,6 +57,7 @@ __all__ = [
     "Augment",
     "BatchNorm",
     "BlankImageError",
+    "Concat",
     "Conv2D",
     "Dense",
     "Dropout",
@@ -71,6 +74,7 @@ __all__ = [
     "MultiView",
     "NonFiniteError",
     "ReLU",
+    "Residual",
     "Sequential",
     "are_digits",
     "drawn_digits",

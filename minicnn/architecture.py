@@ -10,6 +10,8 @@ import numpy as np
 from minicnn.initialisers import glorot_uniform, he_normal
 from minicnn.layers import (
     BatchNorm,
+    Concat,
+    Container,
     Conv2D,
     Dense,
     Dropout,
@@ -17,6 +19,7 @@ from minicnn.layers import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
 )
 from minicnn.shapes import Shape
 
@@ -24,18 +27,21 @@ LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
         BatchNorm,
+        Concat,
         Conv2D,
         Dense,
         Dropout,
         Flatten,
         MaxPool2D,
         ReLU,
+        Residual,
     )
 }
 INITIALISERS = {initialiser.__name__: initialiser for initialiser in (he_normal, glorot_uniform)}
 
 # What a description may ask for: far more than anyone trains on a CPU, far less than can do harm.
-MOST_LAYERS = 1000
+MOST_LAYERS = 1000  # those inside others too
+DEEPEST = 40  # lists and layers inside each other: a container is two of them, or three
 LARGEST_OUTPUT = 2**30  # numbers that a layer gives for one image
 
 
@@ -97,6 +103,8 @@ def _plain(layer: Layer, value: Any) -> Any:
         return [_plain(layer, item) for item in value]
     if isinstance(value, np.integer):
         return int(value)
+    if isinstance(value, Layer):
+        return _describe_layer(value)
     if callable(value):
         if value not in INITIALISERS.values():
             raise TypeError(
@@ -128,6 +136,8 @@ def rebuild_layers(description: object) -> list[Layer]:
     """
     if not isinstance(description, list) or not 1 <= len(description) <= MOST_LAYERS:
         raise ValueError(f"layers must be a list of 1 to {MOST_LAYERS} layers")
+    if (count := _count(description)) > MOST_LAYERS:
+        raise ValueError(f"it has {count:,} layers, more than {MOST_LAYERS}")
     layers = []
     for position, entry in enumerate(description):
         try:
@@ -135,6 +145,17 @@ def rebuild_layers(description: object) -> list[Layer]:
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {position + 1}: {error}") from error
     return layers
+
+
+def _count(value: object, depth: int = 0) -> int:
+    """Return how many layers a part of a description asks for, those inside others too."""
+    if depth > DEEPEST:
+        raise ValueError("its layers lie too deep inside each other")
+    if isinstance(value, list):
+        return sum(_count(item, depth + 1) for item in value)
+    if isinstance(value, dict):
+        return 1 + sum(_count(item, depth + 1) for item in value.values())
+    return 0
 
 
 def _rebuild_layer(entry: object) -> Layer:
@@ -155,8 +176,12 @@ def _rebuild_layer(entry: object) -> Layer:
 
 
 def _argument(value: object) -> Any:
-    """Return a value from JSON as a layer takes it: a list is a pair."""
-    return tuple(value) if isinstance(value, list) else value
+    """Return a value from JSON as a layer takes it: a list is a pair, or holds layers."""
+    if not isinstance(value, list):
+        return value
+    return tuple(
+        _rebuild_layer(item) if isinstance(item, dict) else _argument(item) for item in value
+    )
 
 
 def array_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, Shape]]:
@@ -181,6 +206,9 @@ def array_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, 
     found, shape = [], input_shape
     for position, layer in enumerate(layers):
         try:
+            if isinstance(layer, Container):
+                for chain in layer.chains.values():
+                    array_shapes(chain.layers, shape)
             found.append(layer.parameter_shapes(shape) | layer.statistics_shapes(shape))
             shape = layer.output_shape(shape)
         except (TypeError, ValueError) as error:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.layers import Container
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.model import Sequential
 from minicnn.randomness import Draws
@@ -66,10 +67,12 @@ def _first_place(
             if not np.isfinite(array).all():
                 return f"the {parameter} of {name}"
         own = None if draws is None else draws.of(position)
-        x, cache = layer.forward(x, training=True, draws=own)
+        y, cache = layer.forward(x, training=True, draws=own)
         caches.append(cache)
-        if not np.isfinite(x).all():
-            return f"the output of {name}"
+        if not np.isfinite(y).all():
+            inside = _first_inside(layer, x, own) if isinstance(layer, Container) else None
+            return f"the output of {inside or name}"
+        x = y
     loss, loss_cache = softmax_cross_entropy(x, labels, label_smoothing=label_smoothing)
     if not np.isfinite(loss):
         return "the loss, though the logits are finite (they lie too far apart): it"
@@ -79,4 +82,18 @@ def _first_place(
         for argument, array in {"x": dy, **gradients}.items():
             if not np.isfinite(array).all():
                 return f"the gradient d{argument} of {name}"
+    return None
+
+
+def _first_inside(container: Container, x: FloatArray, draws: Draws | None) -> str | None:
+    """Return the first layer inside a container whose output is not finite, if there is one."""
+    for branch, (prefix, chain) in enumerate(container.chains.items()):
+        part = x
+        for position, layer in enumerate(chain.layers):
+            own = None if draws is None else draws.of(branch).of(position)
+            y, _ = layer.forward(part, training=True, draws=own)
+            if not np.isfinite(y).all():
+                inside = _first_inside(layer, part, own) if isinstance(layer, Container) else None
+                return inside or f"{layer}, which is {prefix}{position} inside {container}"
+            part = y
     return None

@@ -76,8 +76,7 @@ class Sequential(Classifier):
             shapes.positive_int("Sequential", "input_shape", axis) for axis in (H, W, C)
         )
         self.input_mean, self.input_std = shapes.check_scaling(input_mean, input_std)
-        self._shapes = parameters.build(self.layers, self.input_shape, seed, self.dtype)
-        self.output_shape = self._shapes[-1]
+        self.output_shape = parameters.build(self.layers, self.input_shape, seed, self.dtype)
         names = shapes.class_names("Sequential", class_names, self.output_shape[-1])
         self.class_names = None if class_names is None else tuple(names)
         self.facts: dict[str, Any] = {}
@@ -232,7 +231,7 @@ class Sequential(Classifier):
         str
             A table; ``print(model.summary())`` shows it.
         """
-        return summarise(self.layers, self._shapes, self._chain.steps)
+        return summarise(self._chain, self.input_shape)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to a file, whole or not at all; `minicnn.load_model` reads it.

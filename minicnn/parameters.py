@@ -1,12 +1,13 @@
 """The arrays of all layers: made, as views of one flat vector, and by name."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minicnn.layers import Layer
+from minicnn.layers import Layer, every_layer
 from minicnn.randomness import keyed_generator
 from minicnn.shapes import FloatArray, Shape
 
@@ -16,7 +17,7 @@ T = TypeVar("T")
 Layout = list[list[tuple[str, int, int, Shape]]]
 
 
-def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLike) -> list[Shape]:
+def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLike) -> Shape:
     """Make every layer's arrays.
 
     Parameters
@@ -30,34 +31,40 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
 
     Returns
     -------
-    list of tuple of int
-        The shape before the first layer and after each.
+    tuple of int
+        The shape after the last layer.
 
     Raises
     ------
     TypeError, ValueError
-        If there are none, or they do not fit each other; the message names the layer.
+        If there are none, one stands in two places, or they do not fit each other; the message
+        names the layer.
     """
     if not layers:
         raise ValueError("Sequential: give at least one layer")
-    found = [input_shape]
+    shape = input_shape
     for position, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(
                 f"Sequential: layers must be layer objects such as ReLU(), not {layer!r}"
             )
-        if layer.parameters:
+        if any(inner.parameters for inner in every_layer([layer])):
             raise ValueError(
                 f"Sequential: layer {position + 1} ({layer}) already belongs to a model; "
                 f"give every model layers of its own"
             )
         rng = keyed_generator(seed, "initial weights", index=position)
         try:
-            found.append(layer.output_shape(found[-1]))
-            layer.build(found[-2], rng, dtype)
+            after = layer.output_shape(shape)
+            layer.build(shape, rng, dtype)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {position + 1} ({layer}): {error}") from error
-    return found
+        shape = after
+    counted = Counter(id(layer) for layer in every_layer(layers) if layer.parameters)
+    for layer in every_layer(layers):
+        if counted[id(layer)] > 1:
+            raise ValueError(f"Sequential: the layer {layer} stands in two places")
+    return shape
 
 
 def gather(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, FloatArray, Layout]:

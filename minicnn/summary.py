@@ -1,40 +1,58 @@
 """The table that `Sequential.summary` gives."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from minicnn.layers import Layer, Step
+from minicnn.layers import Chain, Container
 from minicnn.shapes import Shape
 from minicnn.tables import Table, lay_out
 
+Row = tuple[str, ...]
 
-def summarise(layers: Sequence[Layer], shapes: Sequence[Shape], steps: Sequence[Step]) -> Table:
+
+def summarise(chain: Chain, input_shape: Shape) -> Table:
     """Lay out layer, output shape, parameters and multiply-adds of one image, and the totals.
+
+    What is inside a container is indented below it. A bracket shows what is computed as one.
 
     Parameters
     ----------
-    layers : sequence of Layer
-    shapes : sequence of tuple of int
-        The shape before the first layer and after each.
-    steps : sequence of Step
-        What is computed as one; a bracket shows it.
+    chain : Chain
+    input_shape : tuple of int
+        ``(H, W, C)``.
 
     Returns
     -------
     str
     """
-    brackets = [""] * len(layers)
-    for step in steps:
+    rows = [("", "Layer", "Output shape", "Parameters", "Multiply-adds", "")]
+    parameters = multiply_adds = 0
+    shape = input_shape
+    for layer in chain.layers:
+        parameters += sum(array.size for array in layer.parameters.values())
+        multiply_adds += layer.multiply_adds(shape)
+        shape = layer.output_shape(shape)
+    total = ("", "Total", "", f"{parameters:,}", f"{multiply_adds:,}", "")
+    return lay_out([*rows, *_rows(chain, input_shape)], "><<>><", footer=[total])
+
+
+def _rows(chain: Chain, shape: Shape, indent: str = "") -> Iterator[Row]:
+    brackets = [""] * len(chain.layers)
+    for step in chain.steps:
         if step.length > 1:
             last = step.first + step.length - 1
             brackets[step.first : last + 1] = ["┐", *"│" * (step.length - 2), "┘ one kernel"]
-    rows = [("", "Layer", "Output shape", "Parameters", "Multiply-adds", "")]
-    parameters = multiply_adds = 0
-    for position, layer in enumerate(layers):
-        size = sum(array.size for array in layer.parameters.values())
-        work = layer.multiply_adds(shapes[position])
-        name, shape = str(layer), str(shapes[position + 1])
-        rows.append((str(position + 1), name, shape, f"{size:,}", f"{work:,}", brackets[position]))
-        parameters += size
-        multiply_adds += work
-    total = ("", "Total", "", f"{parameters:,}", f"{multiply_adds:,}", "")
-    return lay_out(rows, "><<>><", footer=[total])
+    for position, (layer, bracket) in enumerate(zip(chain.layers, brackets, strict=True)):
+        number = "" if indent else str(position + 1)
+        after = layer.output_shape(shape)
+        if isinstance(layer, Container):
+            yield number, f"{indent}{type(layer).__name__}", str(after), "", "", ""
+            for prefix, inner in layer.chains.items():
+                if prefix:
+                    what = "" if inner.layers else " its input"
+                    yield "", f"{indent}  {prefix.rstrip('.')}:{what}", "", "", "", ""
+                yield from _rows(inner, shape, f"{indent}    ")
+        else:
+            size = sum(array.size for array in layer.parameters.values())
+            work = layer.multiply_adds(shape)
+            yield number, f"{indent}{layer}", str(after), f"{size:,}", f"{work:,}", bracket
+        shape = after

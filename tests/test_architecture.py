@@ -53,7 +53,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "saving": ({"architecture", "archive", "model", "parameters"}, {"numpy"}),
-    "health": ({"losses", "model", "randomness", "shapes"}, {"numpy"}),
+    "health": ({"layers", "losses", "model", "randomness", "shapes"}, {"numpy"}),
     "shards": (
         {"kernels", "losses", "memory", "model", "randomness", "shapes", "workers"},
         {"numpy"},

@@ -40,6 +40,13 @@ OPS = {
         {"x": (5, 4), "weight": (4, 3), "bias": (3,)},
         {},
     ),
+    "add": (ops.add, ops.add_backward, {"a": (2, 3, 4), "b": (2, 3, 4)}, {}),
+    "concat": (
+        lambda a, b: ops.concat([a, b]),
+        ops.concat_backward,
+        {"a": (2, 3, 4), "b": (2, 3, 1)},
+        {},
+    ),
     "dropout": (
         ops.dropout,
         ops.dropout_backward,

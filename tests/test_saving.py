@@ -527,7 +527,7 @@ def changed(*path_and_value):
         (changed("model", "layers", 4, "units", 10**12), "layer 5 gives 1,000,000,000,000 numbers"),
         (changed("model", "layers", 4, "units", 10**8), "should hold"),
         (changed("model", "layers", 4, "initialiser", "exec"), "there is no initialiser 'exec'"),
-        (changed("model", "layers", 4, "initialiser", [[]]), "layer 5: .*hash"),
+        (changed("model", "layers", 4, "initialiser", [[]]), "layer 5: there is no initialiser"),
         (changed("model", "layers", 0, "backend", "gpu"), "backend must be one of .*not 'gpu'"),
         (changed("model", "layers", 0, "padding", {}), "layer 1 .*padding must be a whole number"),
         (changed("model", "layers", 0, "padding", [1, [2]]), "layer 1 .*padding must be"),

@@ -6,7 +6,9 @@ pieces of a batch can be under way on one layer at once.
 
 from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Layer
+from minicnn.layers.branches import Concat, Residual
 from minicnn.layers.chain import Chain
+from minicnn.layers.containers import Container, every_layer
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
 from minicnn.layers.dropout import Dropout
@@ -24,6 +26,8 @@ from minicnn.layers.pooling import MaxPool2D
 __all__ = [
     "BatchNorm",
     "Chain",
+    "Concat",
+    "Container",
     "Conv2D",
     "Dense",
     "Dropout",
@@ -35,6 +39,8 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "ReLU",
+    "Residual",
     "Step",
+    "every_layer",
     "fuse",
 ]

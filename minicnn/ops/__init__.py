@@ -11,6 +11,7 @@ from minicnn.ops.activations import relu, relu_backward, softmax, softmax_backwa
 from minicnn.ops.convolution import conv2d, conv2d_backward
 from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
 from minicnn.ops.dropout import dropout, dropout_backward
+from minicnn.ops.joining import add, add_backward, concat, concat_backward
 from minicnn.ops.normalisation import (
     batch_norm,
     batch_norm_backward,
@@ -20,9 +21,13 @@ from minicnn.ops.pooled import conv2d_max_pool2d, conv2d_max_pool2d_backward
 from minicnn.ops.pooling import max_pool2d, max_pool2d_backward
 
 __all__ = [
+    "add",
+    "add_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
+    "concat",
+    "concat_backward",
     "conv2d",
     "conv2d_backward",
     "conv2d_max_pool2d",

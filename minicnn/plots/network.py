@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from minicnn import shapes
-from minicnn.layers import Conv2D, ReLU
+from minicnn.layers import BatchNorm, Container, Conv2D, Dropout, ReLU, every_layer
 from minicnn.model import Sequential
 from minicnn.plots.sheet import NORMAL, inches, own_style, picture, text_width, write
 from minicnn.plots.tiles import GAP, MARGIN, SIZE, as_pictures, grid, tile_size
@@ -47,7 +47,7 @@ def filters(model: Sequential) -> Figure:
     ValueError
         If the model has no convolution.
     """
-    first = next((layer for layer in model.layers if isinstance(layer, Conv2D)), None)
+    first = next((layer for layer in every_layer(model.layers) if isinstance(layer, Conv2D)), None)
     if first is None:
         raise ValueError("filters: the model has no Conv2D")
     weight = np.moveaxis(first.parameters["weight"], 3, 0)  # (F, KH, KW, C)
@@ -72,7 +72,7 @@ def feature_maps(model: Sequential, image: NDArray[Any], *, channels: int = 16) 
     """Show what an image becomes: the maps after each convolution and each pooling.
 
     Every map is an image of where its filter found what it looks for: bright is much, dark nothing.
-    The maps of one step are on one scale. A ReLU counts to the step before it.
+    The maps of one step are on one scale. A batch norm or a ReLU counts to the step before it.
 
     Parameters
     ----------
@@ -113,6 +113,8 @@ def feature_maps(model: Sequential, image: NDArray[Any], *, channels: int = 16) 
 def _steps(model: Sequential, x: FloatArray) -> list[tuple[str, FloatArray]]:
     """Return the layers that make maps, each with its maps (H, W, C) after its ReLU if it has one.
 
+    A batch normalisation counts to the layer before it too.
+
     One layer after the other: where the model computes several as one, the maps between them are
     never made.
     """
@@ -121,10 +123,13 @@ def _steps(model: Sequential, x: FloatArray) -> list[tuple[str, FloatArray]]:
         x, _ = layer.forward(x)
         if x.ndim != 4:
             continue
-        if isinstance(layer, ReLU) and steps:
-            steps[-1] = (f"{steps[-1][0]}, {layer}", x[0])
+        if isinstance(layer, Dropout):
+            continue  # hands on what it gets
+        name = type(layer).__name__ if isinstance(layer, Container) else str(layer)
+        if isinstance(layer, (BatchNorm, ReLU)) and steps:
+            steps[-1] = (f"{steps[-1][0]}, {name}", x[0])
         else:
-            steps.append((str(layer), x[0]))
+            steps.append((name, x[0]))
     return steps
 
 

@@ -12,6 +12,7 @@ from minicnn.reference.activations import relu, relu_backward, softmax, softmax_
 from minicnn.reference.convolution import conv2d, conv2d_backward
 from minicnn.reference.dense import dense, dense_backward, flatten, flatten_backward
 from minicnn.reference.dropout import dropout, dropout_backward
+from minicnn.reference.joining import add, add_backward, concat, concat_backward
 from minicnn.reference.losses import (
     one_hot,
     softmax_cross_entropy,
@@ -25,9 +26,13 @@ from minicnn.reference.normalisation import (
 from minicnn.reference.pooling import max_pool2d, max_pool2d_backward
 
 __all__ = [
+    "add",
+    "add_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
+    "concat",
+    "concat_backward",
     "conv2d",
     "conv2d_backward",
     "dense",

@@ -43,6 +43,7 @@ from minicnn.shapes.images import (
     check_scaling,
     class_names,
 )
+from minicnn.shapes.joining import check_concat, check_parts, check_residual, check_sum
 from minicnn.shapes.kept import once_for_shapes
 from minicnn.shapes.normalisation import (
     check_batch_norm,
@@ -63,6 +64,7 @@ __all__ = [
     "check_array",
     "check_batch_norm",
     "check_bias",
+    "check_concat",
     "check_dense",
     "check_dropout",
     "check_flat_shape",
@@ -71,12 +73,15 @@ __all__ = [
     "check_image_shape",
     "check_labels",
     "check_norm_shape",
+    "check_parts",
     "check_pixel_range",
     "check_pixels",
     "check_probability_rows",
     "check_rate",
+    "check_residual",
     "check_same_dtype",
     "check_scaling",
+    "check_sum",
     "class_names",
     "conv2d_window",
     "float_dtype",

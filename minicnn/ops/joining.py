@@ -1,0 +1,123 @@
+"""Where branches of a network meet: addition and concatenation, the op pairs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minicnn import memory, shapes
+from minicnn.shapes import FloatArray, Shape
+
+
+class AddCache(NamedTuple):
+    """What `add_backward` needs: the shape and dtype of the sum."""
+
+    shape: Shape
+    dtype: DTypeLike
+
+
+class ConcatCache(NamedTuple):
+    """What `concat_backward` needs: the shape and dtype of the whole, and channels of each part."""
+
+    shape: Shape
+    dtype: DTypeLike
+    channels: tuple[int, ...]
+
+
+def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, AddCache]:
+    """Add two arrays: ``y = a + b``.
+
+    Parameters
+    ----------
+    a, b : ndarray, of one shape
+        float32 or float64.
+
+    Returns
+    -------
+    y : ndarray, as `a`
+    cache : AddCache
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they differ in dtype or shape.
+    """
+    shapes.check_parts("add", a=a, b=b)
+    shapes.check_sum("add", a.shape, b.shape)
+    y: FloatArray = memory.empty(a.shape, a.dtype)
+    return np.add(a, b, out=y), AddCache(y.shape, y.dtype)
+
+
+def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArray]:
+    """Give the gradients of `add`: ``da = db = dy``.
+
+    Parameters
+    ----------
+    dy : ndarray, as the output
+    cache : AddCache
+
+    Returns
+    -------
+    da, db : ndarray, as `dy`
+        `dy` itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    shapes.check_gradient("add_backward", dy, cache.shape, cache.dtype)
+    return dy, dy
+
+
+def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
+    """Put the channels of several arrays side by side.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray (..., C_i)
+        float32 or float64; only the last axis may differ.
+
+    Returns
+    -------
+    y : ndarray (..., C), with ``C = Σ C_i``
+    cache : ConcatCache
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are none, or they do not fit.
+    """
+    whole = shapes.check_concat("concat", [np.shape(part) for part in parts])
+    shapes.check_parts("concat", **{f"part {n}": part for n, part in enumerate(parts, start=1)})
+    y: FloatArray = memory.empty(whole, parts[0].dtype)
+    np.concatenate(parts, axis=-1, out=y)
+    return y, ConcatCache(whole, y.dtype, tuple(part.shape[-1] for part in parts))
+
+
+def concat_backward(dy: FloatArray, cache: ConcatCache) -> tuple[FloatArray, ...]:
+    """Give the gradients of `concat`: to each part that of its channels.
+
+    Parameters
+    ----------
+    dy : ndarray (..., C)
+    cache : ConcatCache
+
+    Returns
+    -------
+    tuple of ndarray (..., C_i)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    shapes.check_gradient("concat_backward", dy, cache.shape, cache.dtype)
+    dparts, first = [], 0
+    for count in cache.channels:
+        dpart = memory.empty((*cache.shape[:-1], count), dy.dtype)
+        dpart[...] = dy[..., first : first + count]
+        dparts.append(dpart)
+        first += count
+    return tuple(dparts)

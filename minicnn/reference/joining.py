@@ -1,0 +1,92 @@
+"""Addition and concatenation in loops."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minicnn.shapes import FloatArray
+
+Cache = tuple[Any, ...]
+
+
+def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, Cache]:
+    """Add two arrays: ``y = a + b``.
+
+    Parameters
+    ----------
+    a, b : ndarray, of one shape
+
+    Returns
+    -------
+    y : ndarray, as `a`
+    cache : tuple
+        Empty: `add_backward` needs nothing.
+    """
+    y = np.empty_like(a)
+    for place in np.ndindex(a.shape):
+        y[place] = a[place] + b[place]
+    return y, ()
+
+
+def add_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray]:
+    """Give the gradients of `add`: ``da = db = dy``.
+
+    Parameters
+    ----------
+    dy : ndarray, as the output
+    cache : tuple
+        From `add`.
+
+    Returns
+    -------
+    da, db : ndarray, as `dy`
+    """
+    return dy.copy(), dy.copy()
+
+
+def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, Cache]:
+    """Put the channels of several arrays side by side.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray (..., C_i)
+
+    Returns
+    -------
+    y : ndarray (..., C), with ``C = Σ C_i``
+    cache : tuple
+        ``(channels,)`` for `concat_backward`.
+    """
+    channels = [part.shape[-1] for part in parts]
+    y = np.empty((*parts[0].shape[:-1], sum(channels)), parts[0].dtype)
+    first = 0
+    for part in parts:
+        for place in np.ndindex(part.shape):
+            y[(*place[:-1], first + place[-1])] = part[place]
+        first += part.shape[-1]
+    return y, (channels,)
+
+
+def concat_backward(dy: FloatArray, cache: Cache) -> list[FloatArray]:
+    """Give the gradients of `concat`: to each part that of its channels.
+
+    Parameters
+    ----------
+    dy : ndarray (..., C)
+    cache : tuple
+        From `concat`.
+
+    Returns
+    -------
+    list of ndarray (..., C_i)
+    """
+    (channels,) = cache
+    dparts, first = [], 0
+    for count in channels:
+        dpart = np.empty((*dy.shape[:-1], count), dy.dtype)
+        for place in np.ndindex(dpart.shape):
+            dpart[place] = dy[(*place[:-1], first + place[-1])]
+        dparts.append(dpart)
+        first += count
+    return dparts
