@@ -27,7 +27,7 @@ from recipes import FEW, RECIPES
 
 import minicnn
 from minicnn import Augment, Conv2D, Sequential, metrics
-from minicnn.archive import replacing
+from minicnn.archive import check_writable, replacing
 from minicnn.optim import SCHEDULES
 
 # Flags that say how to train, so not where a trained model is tested.
@@ -54,6 +54,15 @@ def share(text: str) -> float:
     if not 0 <= number < 1:
         raise argparse.ArgumentTypeError(f"must lie in 0 .. 1, below 1, not {text}")
     return number
+
+
+def writable(text: str) -> Path:
+    """Read the name of a file that will be written once all is done."""
+    try:
+        check_writable(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
 
 
 def parse_flags(argv: list[str]) -> argparse.Namespace:
@@ -127,7 +136,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         help="worker threads (default: one a core); the result is the same for any number",
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--save", type=Path, metavar="FILE.npz", help="write the trained model")
+    output.add_argument("--save", type=writable, metavar="FILE.npz", help="write the trained model")
     output.add_argument(
         "--plots",
         type=Path,
@@ -135,7 +144,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         help="draw learning curves, confusion matrix, mistakes, filters and more",
     )
     output.add_argument(
-        "--results", type=Path, metavar="FILE.json", help="write figures and history to a file"
+        "--results", type=writable, metavar="FILE.json", help="write figures and history to a file"
     )
     flags = parser.parse_args(argv)
     check_flags(parser, flags)
@@ -153,11 +162,6 @@ def check_flags(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> N
         parser.error("--resume needs --save, which says where the checkpoint is")
     if flags.resume and not checkpoint_of(flags.save).exists():
         parser.error(f"--resume: there is no checkpoint {checkpoint_of(flags.save)} to go on from")
-    for name, path in {"save": flags.save, "results": flags.results}.items():
-        if path and not path.absolute().parent.is_dir():
-            parser.error(f"--{name}: there is no folder {path.absolute().parent}")
-        if path and path.is_dir():
-            parser.error(f"--{name}: {path} is a folder; name a file in it")
     if flags.plots and flags.plots.exists() and not flags.plots.is_dir():
         parser.error(f"--plots: {flags.plots} is not a folder")
 

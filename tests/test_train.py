@@ -36,7 +36,7 @@ from minicnn import (
     train,
 )
 from minicnn.health import find_non_finite
-from minicnn.optim import SCHEDULES
+from minicnn.optim import SCHEDULES, WarmUp, cosine, linear
 from minicnn.settings import Settings
 from minicnn.state import TrainingState
 
@@ -635,7 +635,9 @@ def test_the_schedule_is_asked_for_every_step_and_multiplies_the_learning_rate(d
     [
         ("constant", {0: 1, 0.5: 1, 1: 1}),
         ("step", {0: 1, 0.499: 1, 0.5: 0.1, 0.749: 0.1, 0.75: 0.01, 1: 0.01}),
+        ("linear", {0: 1, 0.25: 0.75, 1: 0}),
         ("cosine", {0: 1, 1 / 3: 0.75, 1 / 2: 0.5, 1: 0}),
+        ("cosine-warm-up", {0: 0, 0.05: 0.5, 0.1: 1, 0.4: 0.75, 0.55: 0.5, 1: 0}),
         (
             "one-cycle",
             {0: 0.1, 0.225: 0.55, 0.45: 1, 0.675: 0.55, 0.9: 0.1, 0.95: 0.0505, 1: 0.001},
@@ -649,7 +651,17 @@ def test_schedules_take_their_course(name, wanted):
 
 def test_every_schedule_has_a_name():
     functions = {thing for thing in vars(optim).values() if inspect.isfunction(thing)}
-    assert set(SCHEDULES.values()) == functions
+    assert set(SCHEDULES.values()) == functions | {WarmUp(cosine, 0.1)}
+
+
+def test_a_warm_up_goes_before_any_schedule():
+    found = [WarmUp(linear, 0.25)(quarter / 4) for quarter in range(5)]
+    assert found == pytest.approx([0, 1, 2 / 3, 1 / 3, 0])
+    assert [WarmUp(optim.step, 0)(progress) for progress in (0, 0.5)] == [1, 0.1]
+    assert repr(WarmUp(linear, 0.25)) == "WarmUp(linear, 0.25)"
+    assert repr(WarmUp(WarmUp())) == "WarmUp(WarmUp(cosine, 0.1), 0.1)"
+    with pytest.raises(ValueError, match=r"WarmUp: share must lie in 0 \.\. 1, below 1, not 1"):
+        WarmUp(share=1)
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])

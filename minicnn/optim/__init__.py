@@ -2,7 +2,16 @@
 
 from minicnn.optim.average import MovingAverage
 from minicnn.optim.optimisers import SGD, Adam
-from minicnn.optim.schedules import SCHEDULES, Schedule, constant, cosine, one_cycle, step
+from minicnn.optim.schedules import (
+    SCHEDULES,
+    Schedule,
+    WarmUp,
+    constant,
+    cosine,
+    linear,
+    one_cycle,
+    step,
+)
 
 __all__ = [
     "SCHEDULES",
@@ -10,8 +19,10 @@ __all__ = [
     "Adam",
     "MovingAverage",
     "Schedule",
+    "WarmUp",
     "constant",
     "cosine",
+    "linear",
     "one_cycle",
     "step",
 ]
