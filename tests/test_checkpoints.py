@@ -2,6 +2,11 @@
 
 import functools
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +14,11 @@ import pytest
 from minicnn import (
     SGD,
     Adam,
+    Augment,
+    BatchNorm,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     MaxPool2D,
     ModelFileError,
@@ -21,15 +29,17 @@ from minicnn import (
     load_model,
 )
 from minicnn.checkpoints import named
-from minicnn.optim import cosine, one_cycle, step
+from minicnn.optim import WarmUp, cosine, one_cycle, step
 from minicnn.shards import BatchGradient
 
 
-@pytest.fixture(scope="module")
-def digits():
+def thin_digits():
     """Real digits, thinned to 8×8 so that plain Python can train on them too."""
     data = load_mnist_sample()
     return data.train_images[:80, 2:26:3, 2:26:3].copy(), data.train_labels[:80]
+
+
+digits = pytest.fixture(scope="module")(thin_digits)
 
 
 class Turned:
@@ -49,6 +59,19 @@ def small_model(dtype=np.float32, **options):
 def convolutions():
     layers = [Conv2D(4, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(10)]
     return Sequential(layers, input_shape=(8, 8, 1))
+
+
+def everything_on(digits, checkpoint=None, **options):
+    """Train with all that has a state or draws at random."""
+    layers = [
+        Conv2D(4, 3), MaxPool2D(2), BatchNorm(), ReLU(), Dropout(0.25), Flatten(), Dense(12),
+        BatchNorm(), ReLU(), Dropout(0.5), Dense(10),
+    ]  # fmt: skip
+    chosen = {
+        "model": Sequential(layers, input_shape=(8, 8, 1)), "augment": Augment.digits(),
+        "optimiser": functools.partial(Adam, weight_decay=1.0), "schedule": WarmUp(), **options,
+    }  # fmt: skip
+    return train(digits, checkpoint, **chosen)
 
 
 def train(digits, checkpoint=None, *, model=None, optimiser=Adam, **options):
@@ -136,6 +159,43 @@ def test_the_training_of_any_model_goes_on(digits, tmp_path, monkeypatch, make):
     train_until(6, monkeypatch, digits, path, model=make(), epochs=2)
     resumed, _ = train(digits, path, model=make(), epochs=2, resume=True)
     assert resumed.parameters.tobytes() == whole.parameters.tobytes()
+
+
+def test_with_everything_on_neither_threads_nor_a_stop_change_a_bit(digits, tmp_path, monkeypatch):
+    whole, history = everything_on(digits, threads=1)
+    path = tmp_path / "checkpoint.npz"
+    with monkeypatch.context() as patch:
+        stop_at_batch(patch, 10)
+        with pytest.raises(KeyboardInterrupt):
+            everything_on(digits, path, threads=2)
+    resumed, resumed_history = everything_on(digits, path, threads=3, resume=True)
+    assert resumed.parameters.tobytes() == whole.parameters.tobytes()
+    assert resumed.statistics.tobytes() == whole.statistics.tobytes()
+    assert resumed_history == history
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes long without JIT")
+def test_with_everything_on_a_killed_training_goes_on_to_the_same_bytes(digits, tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_checkpoints
+test_checkpoints.everything_on(
+    test_checkpoints.thin_digits(), {str(path)!r}, epochs=200, patience=None, progress=True)
+"""
+    killed = subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True)
+    for line in killed.stdout:
+        if line.startswith("Epoch 3/"):
+            break
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    whole, history = everything_on(digits, epochs=200, patience=None)
+    resumed, resumed_history = everything_on(digits, path, epochs=200, patience=None, resume=True)
+    assert resumed.parameters.tobytes() == whole.parameters.tobytes()
+    assert resumed.statistics.tobytes() == whole.statistics.tobytes()
+    assert resumed_history == history
 
 
 def test_a_training_that_is_over_has_nothing_left_to_do(digits, tmp_path, monkeypatch):
