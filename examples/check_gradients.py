@@ -43,12 +43,13 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
         (Conv2D(3, 3, padding=1, backend="winograd"), (5, 4, 2)),
         (Conv2D(2, 3, backend="im2col"), (4, 5, 2)),
         (Conv2D(2, 2, backend="reference"), (4, 3, 2)),
+        (Conv2D(3, 2, bias=False), (4, 3, 2)),
     ],
     MaxPool2D: [
         (MaxPool2D(2), (6, 4, 3)),
         (MaxPool2D((3, 2), stride=(1, 2), padding=1), (5, 6, 2)),
     ],
-    Dense: [(Dense(5), (7,))],
+    Dense: [(Dense(5), (7,)), (Dense(5, bias=False), (7,))],
     BatchNorm: [(BatchNorm(), (3, 2, 4)), (BatchNorm(epsilon=0.5), (5,))],
     Dropout: [(Dropout(0.4), (3, 4, 2))],
     Residual: [
@@ -100,7 +101,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 def library_layers() -> list[type[Layer]]:
-    """Return every layer class of the library, those derived from others included."""
+    """Return every layer class of the library that can be used, derived ones included."""
     found, waiting = [], Layer.__subclasses__()
     while waiting:
         cls = waiting.pop(0)

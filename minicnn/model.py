@@ -209,14 +209,15 @@ class Sequential(Classifier):
         Returns
         -------
         ndarray (N, *output_shape)
-            What `forward` gives.
+            What `forward` gives; but for rounding, where a `BatchNorm` was folded into the layer
+            before it.
         """
         y: FloatArray = np.empty((len(x), *self.output_shape), self.dtype)
         size = min(PIECE, max(PIECE // 4, -(-len(x) // 2)))
 
         def piece(start: int) -> None:
             with memory.workspace():  # y keeps a copy of what is overwritten by the next piece
-                y[start : start + size] = self.forward(x[start : start + size])[0]
+                y[start : start + size] = self._chain.infer(x[start : start + size])
 
         lasting_workers("infer", threads).map(piece, range(0, len(x), size))
         return y

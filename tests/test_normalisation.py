@@ -1,6 +1,7 @@
 """Batch normalisation: exact on dyadic numbers, precise on the rest, and as PyTorch has it."""
 
 import re
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from minicnn import (
 from minicnn.gradcheck import away_from_kinks, check_gradients, report
 from minicnn.kernels.normalisation import ROWS
 from minicnn.layers import FusedNormReLU, fuse
+from minicnn.layers.folding import fold
 from minicnn.randomness import keyed_generator
 from minicnn.shards import BatchGradient
 
@@ -302,9 +304,11 @@ VALUES = {
     ),
     "batch_norm: x has one number of each channel (1, 5), which has no variance; give at least "
     "two images": norm(X[0, 0, :1]),
-    "batch_norm: epsilon must be above 0 and finite, not 0": norm(epsilon=0),
-    "batch_norm: epsilon must be above 0 and finite, not nan": norm(epsilon=np.nan),
-    "batch_norm_inference: epsilon must be above 0 and finite, not inf": inference(epsilon=np.inf),
+    "batch_norm: epsilon must be 0 or more, and finite, not -1": norm(epsilon=-1),
+    "batch_norm: epsilon must be 0 or more, and finite, not nan": norm(epsilon=np.nan),
+    "batch_norm_inference: epsilon must be 0 or more, and finite, not inf": inference(
+        epsilon=np.inf
+    ),
 }
 
 
@@ -461,9 +465,10 @@ def test_a_saved_network_answers_with_the_statistics_that_it_had(digits, tmp_pat
 
 
 LAYERS = {
-    "BatchNorm: momentum must be above 0 and at most 1, not 0": lambda: BatchNorm(0),
-    "BatchNorm: momentum must be above 0 and at most 1, not 1.5": lambda: BatchNorm(1.5),
-    "BatchNorm: epsilon must be above 0 and finite, not -1e-05": lambda: BatchNorm(epsilon=-1e-5),
+    "BatchNorm: momentum must lie in 0 .. 1, below 1, not 1": lambda: BatchNorm(1),
+    "BatchNorm: epsilon must be 0 or more, and finite, not -1e-05": lambda: BatchNorm(
+        epsilon=-1e-5
+    ),
     "BatchNorm: needs images (H, W, C) or one row for each, but its input has shape (3, 4)": (
         lambda: BatchNorm().output_shape((3, 4))
     ),
@@ -478,3 +483,139 @@ def test_what_the_layer_refuses(message):
 def test_a_layer_that_is_not_built_says_so():
     with pytest.raises(RuntimeError, match="BatchNorm has no weight yet: put the layer into a Seq"):
         BatchNorm().forward(X)
+
+
+# ------------------------------------------------------------ in use: folded
+
+
+# What stands where: each is followed by Flatten and Dense(3).
+FOLDED = {
+    "conv, norm": [Conv2D(9, 3), BatchNorm()],
+    "conv, norm, ReLU, pool": [Conv2D(8, 3), BatchNorm(), ReLU(), MaxPool2D(2)],
+    "conv, pool, norm, ReLU": [Conv2D(8, 3), MaxPool2D(2), BatchNorm(), ReLU()],
+    "conv, ReLU, norm": [Conv2D(5, 3), ReLU(), BatchNorm()],
+    "conv without a bias, two norms": [Conv2D(5, 3, bias=False), BatchNorm(), BatchNorm()],
+    "norm, conv by the reference, norm": [
+        BatchNorm(),
+        Conv2D(2, 2, backend="reference"),
+        BatchNorm(),
+    ],
+    "dense, norm, ReLU": [Flatten(), Dense(6), BatchNorm(), ReLU()],
+    "dense without a bias, norm": [Flatten(), Dense(6, bias=False), BatchNorm(epsilon=0.1)],
+}
+
+
+@pytest.mark.parametrize("layers", FOLDED.values(), ids=FOLDED)
+def test_in_use_a_folded_network_gives_what_it_gives_unfolded(normals, dtype, layers):
+    ending = [] if isinstance(layers[0], Flatten) else [Flatten()]
+    model = Sequential(deepcopy([*layers, *ending, Dense(3)]), (7, 8, 2), dtype=dtype)
+    x = normals(15, dtype)(5, 7, 8, 2)
+    # no number in proportion to the type's last digit: some sums of 200 products
+    close = {"rtol": 500 * np.finfo(dtype).eps, "atol": 500 * np.finfo(dtype).eps}
+    before = None
+    for seed in 16, 17:  # what has changed since the last answer counts in the next
+        model.parameters[...] = normals(seed, dtype)(model.parameters.size)
+        model.statistics[...] = np.abs(normals(seed + 10, dtype)(model.statistics.size)) + 0.5
+        wanted, _ = model.forward(x)
+        found = model.infer(x)
+        np.testing.assert_allclose(found, wanted, **close)
+        assert before is None or not np.allclose(found, before)
+        before = found
+
+
+def test_what_is_folded_is_computed_with_what_follows():
+    layers = [Conv2D(8, 3), BatchNorm(), ReLU(), MaxPool2D(2), Conv2D(4, 3), MaxPool2D(2)]
+    layers += [BatchNorm(), ReLU(), Flatten(), Dense(5), BatchNorm(), ReLU(), Dense(3)]
+    kinds = [type(step.layer).__name__ for step in fuse(fold(layers))]
+    assert kinds == [
+        "FusedConvPool",
+        "FusedConvPool",
+        "FusedNormReLU",
+        "Flatten",
+        "FusedDenseReLU",
+        "Dense",
+    ]
+
+
+def test_training_after_an_answer_changes_the_next_answer(digits):
+    model, _ = trained(digits)
+    first = model.predict_proba(digits[0][:40])
+    fit(model, *digits, epochs=1, progress=False)
+    second = model.predict_proba(digits[0][:40])
+    assert not np.allclose(first, second)
+    logits, _ = model.forward(model.prepare(digits[0][:40]))
+    np.testing.assert_allclose(second, ops.softmax(logits)[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2, 5), (7, 5)], ids=str)
+def test_folding_exact_numbers_is_exact(integers, dtype, shape):
+    draw = integers(18, dtype)
+    weight, bias, norm_weight, norm_bias, mean = draw(*shape), *(draw(5) for _ in range(4))
+    variance = np.array([0, 3, 15, 63, 0], dtype)
+    found = ops.fold_batch_norm(weight, bias, norm_weight, norm_bias, mean, variance, epsilon=1)
+    scale = norm_weight / np.array([1, 2, 4, 8, 1], dtype)
+    equal(found, (weight * scale, (bias - mean) * scale + norm_bias))
+
+
+FIVE = np.ones(5, f32)
+FOLDS = {
+    "fold_batch_norm: weight must have at least 2 axes (..., F), not 1 (shape (5,))": (
+        FIVE,
+        FIVE,
+    ),
+    "fold_batch_norm: bias has 4 elements but weight has 5 channels (bias (4,), weight (2, 5))": (
+        np.ones((2, 5), f32),
+        FIVE[:4],
+    ),
+}
+
+
+@pytest.mark.parametrize("message", FOLDS)
+def test_what_cannot_be_folded(message):
+    refuses(ValueError, message, lambda: ops.fold_batch_norm(*FOLDS[message], *[FIVE] * 4))
+
+
+# ------------------------------------------------------------ without a bias
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_a_layer_without_a_bias_does_what_one_with_a_bias_of_0_does(normals, pool):
+    rest = [MaxPool2D(2)] if pool else []
+    kinds = [Conv2D(4, 3, bias=False), *rest, ReLU(), Flatten(), Dense(3, bias=False)]
+    model = Sequential(kinds, (7, 7, 2), dtype=f64)
+    wanted = Sequential(
+        [Conv2D(4, 3), *deepcopy(rest), ReLU(), Flatten(), Dense(3)], (7, 7, 2), dtype=f64
+    )
+    for own, other in zip(model.layers, wanted.layers, strict=True):
+        assert "bias" not in own.parameters
+        for name, array in own.parameters.items():
+            other.parameters[name][...] = array
+    x = normals(19, f64)(4, 7, 7, 2)
+    (y, caches), (z, others) = model.forward(x), wanted.forward(x)
+    equal([y], [z])
+    (dx, gradients), (dz, theirs) = (
+        each.backward(y, kept, need_dx=True) for each, kept in ((model, caches), (wanted, others))
+    )
+    equal([dx], [dz])
+    for own, other in zip(model.split(gradients), wanted.split(theirs), strict=True):
+        equal(own.values(), [other[name] for name in own])
+    # a layer by itself makes the arrays for its gradients
+    _, cache = model.layers[-1].forward(normals(20, f64)(2, 4 * (4 if pool else 25)))
+    assert model.layers[-1].backward(normals(21, f64)(2, 3), cache)[1].keys() == {"weight"}
+
+
+def test_a_model_without_biases_is_saved_and_shown(tmp_path):
+    model = Sequential([Conv2D(4, 3, bias=False), BatchNorm(), Flatten(), Dense(3)], (4, 4, 1))
+    lines = model.summary().splitlines()
+    assert any("Conv2D(4, 3, bias=False)" in line and " 36 " in line for line in lines)
+    model.save(tmp_path / "model.npz")
+    again = load_model(tmp_path / "model.npz")
+    assert again.summary() == model.summary()
+    x = np.ones((1, 4, 4, 1), f32)
+    equal([again.predict_proba(x)], [model.predict_proba(x)])
+
+
+@pytest.mark.parametrize("kind", [lambda **o: Conv2D(2, 3, **o), lambda **o: Dense(2, **o)])
+def test_a_bias_is_there_or_not(kind):
+    with pytest.raises(TypeError, match="bias must be True or False, not 0"):
+        kind(bias=0)

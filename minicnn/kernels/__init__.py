@@ -27,6 +27,7 @@ from minicnn.kernels.normalisation import (
     VARIANCE,
     batch_norm_given,
     batch_norm_statistics,
+    fold_batch_norm,
     normalise,
 )
 from minicnn.kernels.normalisation_gradients import (
@@ -82,6 +83,7 @@ __all__ = [
     "direct_weight_gradient",
     "draw_changes",
     "erase",
+    "fold_batch_norm",
     "gather_patches",
     "join_runs",
     "keep_scaled",

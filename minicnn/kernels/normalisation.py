@@ -114,6 +114,47 @@ def batch_norm_given(
         channels[VARIANCE, c] = variance[c]
 
 
+@kernel
+def fold_batch_norm(
+    weight: Array,
+    bias: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    mean: Array,
+    variance: Array,
+    epsilon: float,
+    scale: Array,
+    folded: Array,
+    folded_bias: Array,
+) -> None:
+    """Scale weight and bias of a layer so that it does what a normalisation behind it would do.
+
+    ``folded[k, f] = weight[k, f] · s[f]`` and ``folded_bias[f] = (bias[f] - mean[f]) · s[f] +
+    norm_bias[f]``, where ``s = norm_weight / √(variance + ε)``.
+
+    Parameters
+    ----------
+    weight : ndarray (K, F)
+    bias : ndarray (F,)
+    norm_weight, norm_bias, mean, variance : ndarray (F,)
+    epsilon : float
+    scale : ndarray (F,)
+        Room; overwritten.
+    folded : ndarray (K, F)
+        Overwritten.
+    folded_bias : ndarray (F,)
+        Overwritten.
+    """
+    K, F = weight.shape
+    for f in range(F):
+        s = float(norm_weight[f]) / np.sqrt(float(variance[f]) + epsilon)
+        scale[f] = s
+        folded_bias[f] = (float(bias[f]) - float(mean[f])) * s + float(norm_bias[f])
+    for k in range(K):
+        for f in range(F):
+            folded[k, f] = weight[k, f] * scale[f]
+
+
 @piece
 def _set_scale(channels: Array, c: int, weight: float, square: float) -> None:
     inverse = 1 / np.sqrt(square)

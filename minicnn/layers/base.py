@@ -154,6 +154,19 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
+    def infer(self, x: FloatArray) -> FloatArray:
+        """Compute the output in use, where no way back is wanted.
+
+        Parameters
+        ----------
+        x : ndarray (N, *input_shape)
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+        """
+        return self.forward(x)[0]
+
     def backward(
         self,
         dy: FloatArray,

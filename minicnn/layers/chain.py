@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minicnn.layers.base import Gradients, Layer
+from minicnn.layers.folding import fold
 from minicnn.layers.fused import fuse
 from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray
@@ -21,6 +22,7 @@ class Chain:
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = layers
         self.steps = fuse(layers)
+        self._in_use = [step.layer for step in fuse(fold(layers))]
 
     def forward(
         self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
@@ -47,6 +49,22 @@ class Chain:
             x, cache = layer.forward(x, training=training, draws=own)
             caches.append(cache)
         return x, caches
+
+    def infer(self, x: FloatArray) -> FloatArray:
+        """Send images down through all layers, in use: with what can be folded away left out.
+
+        Parameters
+        ----------
+        x : ndarray (N, *input_shape)
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+            As `forward` gives, but for rounding.
+        """
+        for layer in self._in_use:
+            x = layer.infer(x)
+        return x
 
     def backward(
         self,

@@ -3,21 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.random import Generator
-from numpy.typing import DTypeLike
-
 from minicnn import ops, shapes
 from minicnn.initialisers import he_normal
-from minicnn.layers.base import Gradients, Initialiser, Layer
+from minicnn.layers.affine import Affine
+from minicnn.layers.base import Gradients, Initialiser
 from minicnn.ops.convolution import chosen_backend
 from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
 
 
 @dataclass(eq=False, repr=False)
-class Conv2D(Layer):
-    """Convolution with `filters` kernels, and a bias for each.
+class Conv2D(Affine):
+    """Convolution with `filters` kernels, and a bias for each unless it is to have none.
 
     Parameters
     ----------
@@ -31,6 +28,8 @@ class Conv2D(Layer):
         How it is computed; see `minicnn.ops.conv2d`.
     initialiser : callable
         From `minicnn.initialisers`; the biases start at 0.
+    bias : bool
+        False where a `BatchNorm` follows, which takes any constant off again.
 
     Raises
     ------
@@ -44,22 +43,17 @@ class Conv2D(Layer):
     padding: Padding = 0
     backend: str = "auto"
     initialiser: Initialiser = he_normal
+    bias: bool = True
 
     def __post_init__(self) -> None:
         self.filters = shapes.positive_int("Conv2D", "filters", self.filters)
+        shapes.check_flag("Conv2D", "bias", self.bias)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         window, C = self._window(input_shape), input_shape[2]
         chosen_backend("Conv2D", self.backend, window, C, self.filters)  # raises where none fits
         weight = (window.KH, window.KW, C, self.filters)
-        return {"weight": weight, "bias": (self.filters,)}
-
-    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
-        sizes = self.parameter_shapes(input_shape)
-        self.parameters = {
-            "weight": self.initialiser(rng, sizes["weight"], dtype),
-            "bias": np.zeros(sizes["bias"], dtype),
-        }
+        return {"weight": weight, "bias": (self.filters,)} if self.bias else {"weight": weight}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         window = self._window(input_shape)
@@ -72,7 +66,7 @@ class Conv2D(Layer):
     def forward(
         self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
     ) -> tuple[FloatArray, Any]:
-        weight, bias = self._parameter("weight"), self._parameter("bias")
+        weight, bias = self.weights()
         return ops.conv2d(x, weight, bias, self.stride, self.padding, backend=self.backend)
 
     def backward(
@@ -83,9 +77,7 @@ class Conv2D(Layer):
         need_dx: bool = True,
         gradients: Gradients | None = None,
     ) -> tuple[FloatArray | None, Gradients]:
-        out = (gradients["weight"], gradients["bias"]) if gradients else None
-        dx, dweight, dbias = ops.conv2d_backward(dy, cache, need_dx=need_dx, out=out)
-        return dx, {"weight": dweight, "bias": dbias}
+        return self.gradients_by(ops.conv2d_backward, dy, cache, need_dx, gradients)
 
     def _window(self, input_shape: Shape) -> shapes.Window:
         H, W, _ = shapes.check_image_shape("Conv2D", input_shape)

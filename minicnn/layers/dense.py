@@ -4,19 +4,16 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
-from numpy.random import Generator
-from numpy.typing import DTypeLike
-
 from minicnn import ops, shapes
 from minicnn.initialisers import he_normal
+from minicnn.layers.affine import Affine
 from minicnn.layers.base import Gradients, Initialiser, Layer
 from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, Shape
 
 
 @dataclass(eq=False, repr=False)
-class Dense(Layer):
+class Dense(Affine):
     """Every input connected with every output: ``y = x · weight + bias``.
 
     Parameters
@@ -25,6 +22,8 @@ class Dense(Layer):
         How many outputs.
     initialiser : callable
         From `minicnn.initialisers`; the biases start at 0.
+    bias : bool
+        False where a `BatchNorm` follows, which takes any constant off again: ``y = x · weight``.
 
     Raises
     ------
@@ -34,20 +33,16 @@ class Dense(Layer):
 
     units: int
     initialiser: Initialiser = he_normal
+    bias: bool = True
 
     def __post_init__(self) -> None:
         self.units = shapes.positive_int("Dense", "units", self.units)
+        shapes.check_flag("Dense", "bias", self.bias)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         features = shapes.check_flat_shape("Dense", input_shape)
-        return {"weight": (features, self.units), "bias": (self.units,)}
-
-    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
-        sizes = self.parameter_shapes(input_shape)
-        self.parameters = {
-            "weight": self.initialiser(rng, sizes["weight"], dtype),
-            "bias": np.zeros(sizes["bias"], dtype),
-        }
+        weight = (features, self.units)
+        return {"weight": weight, "bias": (self.units,)} if self.bias else {"weight": weight}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         shapes.check_flat_shape("Dense", input_shape)
@@ -59,7 +54,7 @@ class Dense(Layer):
     def forward(
         self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
     ) -> tuple[FloatArray, Any]:
-        return ops.dense(x, self._parameter("weight"), self._parameter("bias"))
+        return ops.dense(x, *self.weights())
 
     def backward(
         self,
@@ -69,9 +64,7 @@ class Dense(Layer):
         need_dx: bool = True,
         gradients: Gradients | None = None,
     ) -> tuple[FloatArray | None, Gradients]:
-        out = (gradients["weight"], gradients["bias"]) if gradients else None
-        dx, dweight, dbias = ops.dense_backward(dy, cache, need_dx=need_dx, out=out)
-        return dx, {"weight": dweight, "bias": dbias}
+        return self.gradients_by(ops.dense_backward, dy, cache, need_dx, gradients)
 
 
 @dataclass(eq=False, repr=False)

@@ -39,6 +39,10 @@ class FusedConvPool(Layer):
         self.conv.build(input_shape, rng, dtype)
         self.parameters = self.conv.parameters
 
+    def adopt(self, parameters: Gradients, statistics: Gradients) -> None:
+        super().adopt(parameters, statistics)
+        self.conv.adopt(parameters, statistics)
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return MaxPool2D(2).output_shape(self.conv.output_shape(input_shape))
 
@@ -47,8 +51,7 @@ class FusedConvPool(Layer):
     ) -> tuple[FloatArray, Any]:
         return ops.conv2d_max_pool2d(
             x,
-            self._parameter("weight"),
-            self._parameter("bias"),
+            *self.conv.weights(),
             self.conv.stride,
             self.conv.padding,
             relu=self.relu,
@@ -63,9 +66,7 @@ class FusedConvPool(Layer):
         need_dx: bool = True,
         gradients: Gradients | None = None,
     ) -> tuple[FloatArray | None, Gradients]:
-        out = (gradients["weight"], gradients["bias"]) if gradients else None
-        dx, dweight, dbias = ops.conv2d_max_pool2d_backward(dy, cache, need_dx=need_dx, out=out)
-        return dx, {"weight": dweight, "bias": dbias}
+        return self.conv.gradients_by(ops.conv2d_max_pool2d_backward, dy, cache, need_dx, gradients)
 
 
 @dataclass(eq=False, repr=False)
@@ -87,6 +88,10 @@ class FusedConvReLU(Layer):
         self.conv.build(input_shape, rng, dtype)
         self.parameters = self.conv.parameters
 
+    def adopt(self, parameters: Gradients, statistics: Gradients) -> None:
+        super().adopt(parameters, statistics)
+        self.conv.adopt(parameters, statistics)
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.conv.output_shape(input_shape)
 
@@ -95,8 +100,7 @@ class FusedConvReLU(Layer):
     ) -> tuple[FloatArray, Any]:
         return ops.conv2d(
             x,
-            self._parameter("weight"),
-            self._parameter("bias"),
+            *self.conv.weights(),
             self.conv.stride,
             self.conv.padding,
             relu=True,
@@ -133,13 +137,17 @@ class FusedDenseReLU(Layer):
         self.dense.build(input_shape, rng, dtype)
         self.parameters = self.dense.parameters
 
+    def adopt(self, parameters: Gradients, statistics: Gradients) -> None:
+        super().adopt(parameters, statistics)
+        self.dense.adopt(parameters, statistics)
+
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.dense.output_shape(input_shape)
 
     def forward(
         self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
     ) -> tuple[FloatArray, Any]:
-        return ops.dense(x, self._parameter("weight"), self._parameter("bias"), relu=True)
+        return ops.dense(x, *self.dense.weights(), relu=True)
 
     def backward(
         self,

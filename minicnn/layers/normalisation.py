@@ -20,15 +20,16 @@ class BatchNorm(Layer):
     In training mean and variance are those of the shard, which is up to 32 images of a batch (see
     `minicnn.shards`); in use they are the running ones that training has followed. Best placed
     after a convolution and its pool and before the ReLU: conv, pool, norm, ReLU. The convolution's
-    own bias is then without effect.
+    own bias is then without effect: ``Conv2D(..., bias=False)``. In use a normalisation right
+    behind a convolution or dense layer is folded into its weights and costs nothing.
 
     Parameters
     ----------
     momentum : float
-        Above 0, at most 1: after each shard ``running += momentum · (observed - running)``, as in
+        0 to below 1: after each shard ``running += momentum · (observed - running)``, as in
         PyTorch. The variance that is followed is the one by ``M - 1``.
     epsilon : float
-        Above 0; added to the variance.
+        0 or more; added to the variance.
 
     Raises
     ------
@@ -40,8 +41,8 @@ class BatchNorm(Layer):
     epsilon: float = 1e-5
 
     def __post_init__(self) -> None:
-        self.momentum = shapes.positive_number("BatchNorm", "momentum", self.momentum, 1)
-        self.epsilon = shapes.positive_number("BatchNorm", "epsilon", self.epsilon)
+        self.momentum = shapes.number_in("BatchNorm", "momentum", self.momentum, high=1)
+        self.epsilon = shapes.number_in("BatchNorm", "epsilon", self.epsilon)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         channels = (shapes.check_norm_shape("BatchNorm", input_shape),)
@@ -78,13 +79,28 @@ class BatchNorm(Layer):
         y : ndarray (N, *input_shape)
         cache : BatchNormCache
         """
-        weight, bias = self._parameter("weight"), self._parameter("bias")
         if training:
+            weight, bias = self._parameter("weight"), self._parameter("bias")
             return ops.batch_norm(x, weight, bias, epsilon=self.epsilon, relu=relu)
-        mean, variance = self.statistics["mean"], self.statistics["variance"]
-        return ops.batch_norm_inference(
-            x, weight, bias, mean, variance, epsilon=self.epsilon, relu=relu
-        )
+        return ops.batch_norm_inference(x, *self._in_use(), epsilon=self.epsilon, relu=relu)
+
+    def fold_into(self, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return weight and bias of a layer that does what one with these and then this one does.
+
+        Parameters
+        ----------
+        weight : ndarray (..., C)
+        bias : ndarray (C,)
+
+        Returns
+        -------
+        weight, bias : ndarray
+        """
+        return ops.fold_batch_norm(weight, bias, *self._in_use(), epsilon=self.epsilon)
+
+    def _in_use(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        weight, bias = self._parameter("weight"), self._parameter("bias")
+        return weight, bias, self.statistics["mean"], self.statistics["variance"]
 
     def backward(
         self,

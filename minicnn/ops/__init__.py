@@ -11,6 +11,7 @@ from minicnn.ops.activations import relu, relu_backward, softmax, softmax_backwa
 from minicnn.ops.convolution import conv2d, conv2d_backward
 from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
 from minicnn.ops.dropout import dropout, dropout_backward
+from minicnn.ops.folding import fold_batch_norm
 from minicnn.ops.joining import add, add_backward, concat, concat_backward
 from minicnn.ops.normalisation import (
     batch_norm,
@@ -38,6 +39,7 @@ __all__ = [
     "dropout_backward",
     "flatten",
     "flatten_backward",
+    "fold_batch_norm",
     "max_pool2d",
     "max_pool2d_backward",
     "relu",

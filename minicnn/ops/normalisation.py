@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn import kernels, memory, shapes
+from minicnn.memory import Request
 from minicnn.ops import arrays
 from minicnn.shapes import FloatArray
 
@@ -55,7 +56,7 @@ def batch_norm(
         float32 or float64; at least two numbers of each channel.
     weight, bias : ndarray (C,)
     epsilon : float
-        Above 0: keeps the quotient finite where a channel is constant.
+        0 or more; above 0 it keeps the quotient finite where a channel is constant.
     relu : bool
         Whether a ReLU follows: the same numbers as `ops.relu` gives, at no cost.
 
@@ -71,25 +72,39 @@ def batch_norm(
     TypeError
         If an array is not float32 or float64, their dtypes differ, or ε is no number.
     ValueError
-        If shapes do not fit, there is one number of each channel only, or ε is not above 0.
+        If shapes do not fit, there is one number of each channel only, or ε is out of range.
 
     References
     ----------
     Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal
     covariate shift" (ICML 2015), algorithm 1.
     """
-    rows = shapes.check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
-    if rows == 1:
-        raise ValueError(
-            f"batch_norm: x has one number of each channel {x.shape}, which has no variance; "
-            f"give at least two images"
-        )
-    matrix, y, channels = _prepared(x)
+    y, channels = memory.several(_plan(x, weight, bias, epsilon))
+    matrix = np.ascontiguousarray(x).reshape(y.shape)
     kernels.batch_norm_statistics(
         matrix, np.ascontiguousarray(weight), np.ascontiguousarray(bias), epsilon, channels
     )
     kernels.normalise(matrix, channels, relu, y)
     return y.reshape(x.shape), BatchNormCache(x, channels, relu, False)
+
+
+@shapes.once_for_shapes
+def _plan(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, epsilon: float
+) -> tuple[Request, ...]:
+    """Check the arguments of `batch_norm`; return the room for y and what is known of channels."""
+    M = shapes.check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
+    if M == 1:
+        raise ValueError(
+            f"batch_norm: x has one number of each channel {x.shape}, which has no variance; "
+            f"give at least two images"
+        )
+    return _room(x, M)
+
+
+def _room(x: FloatArray, M: int) -> tuple[Request, ...]:
+    C = x.shape[-1]
+    return ((M, C), x.dtype), ((kernels.CHANNEL_ROWS, C), x.dtype)
 
 
 def batch_norm_inference(
@@ -112,7 +127,7 @@ def batch_norm_inference(
     mean, variance : ndarray (C,)
         What training has followed.
     epsilon : float
-        Above 0.
+        0 or more.
     relu : bool
         Whether a ReLU follows.
 
@@ -126,16 +141,14 @@ def batch_norm_inference(
     TypeError
         If an array is not float32 or float64, their dtypes differ, or ε is no number.
     ValueError
-        If shapes do not fit, or ε is not above 0.
+        If shapes do not fit, or ε is out of range.
 
     References
     ----------
     Ioffe, Szegedy (ICML 2015), algorithm 2, steps 10 and 11.
     """
-    shapes.check_batch_norm(
-        "batch_norm_inference", x, epsilon, weight=weight, bias=bias, mean=mean, variance=variance
-    )
-    matrix, y, channels = _prepared(x)
+    y, channels = memory.several(_plan_of_given(x, weight, bias, mean, variance, epsilon))
+    matrix = np.ascontiguousarray(x).reshape(y.shape)
     kernels.batch_norm_given(
         np.ascontiguousarray(weight),
         np.ascontiguousarray(bias),
@@ -148,13 +161,20 @@ def batch_norm_inference(
     return y.reshape(x.shape), BatchNormCache(x, channels, relu, True)
 
 
-def _prepared(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return x as a matrix (M, C), and room for y and for what is known of each channel."""
-    matrix = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    y, channels = memory.several(
-        ((matrix.shape, x.dtype), ((kernels.CHANNEL_ROWS, x.shape[-1]), x.dtype))
+@shapes.once_for_shapes
+def _plan_of_given(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+    epsilon: float,
+) -> tuple[Request, ...]:
+    """Check the arguments of `batch_norm_inference`; return the same room."""
+    M = shapes.check_batch_norm(
+        "batch_norm_inference", x, epsilon, weight=weight, bias=bias, mean=mean, variance=variance
     )
-    return matrix, y, channels
+    return _room(x, M)
 
 
 def batch_norm_backward(

@@ -45,12 +45,8 @@ from minicnn.shapes.images import (
 )
 from minicnn.shapes.joining import check_concat, check_parts, check_residual, check_sum
 from minicnn.shapes.kept import once_for_shapes
-from minicnn.shapes.normalisation import (
-    check_batch_norm,
-    check_norm_shape,
-    positive_number,
-)
-from minicnn.shapes.numbers import IntPair, int_pair, number_in, positive_int
+from minicnn.shapes.normalisation import check_batch_norm, check_fold, check_norm_shape
+from minicnn.shapes.numbers import IntPair, check_flag, int_pair, number_in, positive_int
 from minicnn.shapes.windows import Padding, Shape, Window, output_size, pool_window, window
 
 __all__ = [
@@ -67,8 +63,10 @@ __all__ = [
     "check_concat",
     "check_dense",
     "check_dropout",
+    "check_flag",
     "check_flat_shape",
     "check_float",
+    "check_fold",
     "check_gradient",
     "check_image_shape",
     "check_labels",
@@ -91,6 +89,5 @@ __all__ = [
     "output_size",
     "pool_window",
     "positive_int",
-    "positive_number",
     "window",
 ]

@@ -1,10 +1,9 @@
 """What batch normalisation demands of its arrays and numbers."""
 
-from math import inf, prod
-
-import numpy as np
+from math import prod
 
 from minicnn.shapes.checks import FloatArray, check_array, check_float, check_same_dtype
+from minicnn.shapes.numbers import number_in
 from minicnn.shapes.windows import Shape
 
 
@@ -35,16 +34,50 @@ def check_batch_norm(where: str, x: FloatArray, epsilon: float, **channels: Floa
             f"{where}: x must be images (N, H, W, C) or rows (N, C), not of shape {x.shape}"
         )
     check_array(where, "x", x, "N C" if x.ndim == 2 else "N H W C")
-    for name, array in channels.items():
-        check_array(where, name, array, "C")
-        if array.shape[0] != x.shape[-1]:
-            raise ValueError(
-                f"{where}: {name} has {array.shape[0]} elements but x has {x.shape[-1]} channels "
-                f"({name} {array.shape}, x {x.shape})"
-            )
-    check_same_dtype(where, x=x, **channels)
-    positive_number(where, "epsilon", epsilon)
+    _check_channels(where, "x", x, epsilon, channels)
     return prod(x.shape[:-1])
+
+
+def check_fold(where: str, weight: FloatArray, epsilon: float, **channels: FloatArray) -> None:
+    """Check what is to be folded into a layer's weight.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that asks, for the messages.
+    weight : ndarray (..., F)
+    epsilon : float
+    **channels : ndarray (F,)
+        The arrays with one number for each output, under the names of their arguments.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With the argument's name, what was given and what is wanted.
+    """
+    check_float(where, "weight", weight)
+    if weight.ndim < 2:
+        raise ValueError(
+            f"{where}: weight must have at least 2 axes (..., F), not {weight.ndim} "
+            f"(shape {weight.shape})"
+        )
+    _check_channels(where, "weight", weight, epsilon, channels)
+
+
+def _check_channels(
+    where: str, name: str, array: FloatArray, epsilon: float, channels: dict[str, FloatArray]
+) -> None:
+    """Check that there is one number for each channel of an array, which its last axis counts."""
+    C = array.shape[-1]
+    for other, numbers in channels.items():
+        check_array(where, other, numbers, "C")
+        if numbers.shape[0] != C:
+            raise ValueError(
+                f"{where}: {other} has {numbers.shape[0]} elements but {name} has {C} channels "
+                f"({other} {numbers.shape}, {name} {array.shape})"
+            )
+    check_same_dtype(where, **{name: array}, **channels)
+    number_in(where, "epsilon", epsilon)
 
 
 def check_norm_shape(where: str, shape: Shape) -> int:
@@ -71,36 +104,3 @@ def check_norm_shape(where: str, shape: Shape) -> int:
             f"{where}: needs images (H, W, C) or one row for each, but its input has shape {shape}"
         )
     return shape[-1]
-
-
-def positive_number(where: str, name: str, value: object, most: float = inf) -> float:
-    """Return `value` as a float above 0, finite and not above `most`.
-
-    Parameters
-    ----------
-    where : str
-        Name of the function or class that asks, for the messages.
-    name : str
-        Name of the argument.
-    value : object
-        What was given.
-    most : float
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If it is no number.
-    ValueError
-        If it is out of range.
-    """
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool):
-        raise TypeError(f"{where}: {name} must be a number, not {value!r}")
-    number = float(value)
-    if not (0 < number <= most and number < inf):  # nor NaN
-        limit = "finite" if most == inf else f"at most {most:g}"
-        raise ValueError(f"{where}: {name} must be above 0 and {limit}, not {value!r}")
-    return number

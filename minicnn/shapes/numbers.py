@@ -1,4 +1,4 @@
-"""Numbers, checked: whole ones, pairs of them, and those of a range."""
+"""Numbers, checked: whole ones, pairs of them, and those of a range; and flags."""
 
 from operator import index
 from typing import Any, SupportsFloat
@@ -116,3 +116,24 @@ def number_in(where: str, name: str, value: Any, low: float = 0.0, high: float =
         wanted = within if high < np.inf else f"be {low:g} or more, and finite"
         raise ValueError(f"{where}: {name} must {wanted}, not {value!r}")
     return number
+
+
+def check_flag(where: str, name: str, value: object) -> None:
+    """Check that `value` is True or False.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function or class that asks, for the message.
+    name : str
+        Name of the argument.
+    value : object
+        What was given.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{where}: {name} must be True or False, not {value!r}")

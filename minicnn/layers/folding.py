@@ -1,0 +1,33 @@
+"""Layers that need not be there in use."""
+
+from collections.abc import Sequence
+
+from minicnn.layers.affine import Affine
+from minicnn.layers.base import Layer
+from minicnn.layers.normalisation import BatchNorm
+
+
+def fold(layers: Sequence[Layer]) -> list[Layer]:
+    """Fold every batch normalisation into the convolution or dense layer right before it.
+
+    In use mean and variance are given, so that what it does is one more sum of products. What
+    follows can then be computed together with the layer, as if there had been no normalisation.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        With the parameters that they are to keep.
+
+    Returns
+    -------
+    list of Layer
+        On the same arrays; for use only, not for training.
+    """
+    found: list[Layer] = []
+    for layer in layers:
+        before = found[-1] if found else None
+        if isinstance(layer, BatchNorm) and isinstance(before, Affine) and before.norm is None:
+            found[-1] = before.with_norm(layer)
+        else:
+            found.append(layer)
+    return found
