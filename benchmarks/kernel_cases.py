@@ -89,6 +89,10 @@ OTHERS = (
     Case("pool", "2×2", 26, 26, 32, stride=2),
     Case("pool", "3×3, stride 2", 26, 26, 32, 0, 3, 3, stride=2),
     Case("ReLU", "26×26×32", 26, 26, 32),
+    Case("norm", "13×13×32", 13, 13, 32),
+    Case("norm", "26×26×32", 26, 26, 32),
+    Case("norm + ReLU", "13×13×32", 13, 13, 32),
+    Case("norm + ReLU", "26×26×32", 26, 26, 32),
     Case("dense", "1600 to 128", 1, 1, 1600, 128, 1, 1),
     Case("dense", "128 to 10", 1, 1, 128, 10, 1, 1),
     Case("loss", "10 classes", 1, 1, 10),
@@ -123,6 +127,8 @@ def shapes(case: Case, images: int) -> dict[str, tuple[int, ...]]:
     x = (images, H, W, C)
     if case.operation == "ReLU":
         return {"x": x, "dy": x}
+    if case.operation.startswith("norm"):
+        return {"x": x, "weight": (C,), "bias": (C,), "dy": x}
     if case.operation == "pool":
         return {"x": x, "dy": (images, OH, OW, C)}
     if case.operation == "conv + ReLU + pool":

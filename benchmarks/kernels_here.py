@@ -75,6 +75,8 @@ def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
             ops.max_pool2d_backward,
         ),
         "ReLU": (ops.relu, ops.relu_backward),
+        "norm": (ops.batch_norm, ops.batch_norm_backward),
+        "norm + ReLU": (lambda *a: ops.batch_norm(*a, relu=True), ops.batch_norm_backward),
         "dense": (ops.dense, ops.dense_backward),
     }
     return pairs[case.operation]

@@ -108,6 +108,16 @@ def _forward(case: Case) -> Operator:
         y = functional.relu(x)
         return y, lambda dy, mask: aten.threshold_backward(dy, y, 0)
 
+    def norm(x: Any, w: Any, b: Any) -> Any:
+        y, *found = aten.native_batch_norm(x, w, b, None, None, True, 0.1, 1e-5)
+        options = (w, None, None, *found, True, 1e-5)
+        return y, lambda dy, mask: aten.native_batch_norm_backward(dy, x, *options, list(mask))
+
+    def norm_relu(x: Any, w: Any, b: Any) -> Any:
+        y, norm_backward = norm(x, w, b)
+        y, relu_backward = relu(y)
+        return y, lambda dy, mask: norm_backward(relu_backward(dy, mask), mask)
+
     def pool(x: Any, window: tuple[int, int], by: int) -> Any:
         options = (list(window), [by, by], [0, 0], [1, 1], False)
         y, winner = aten.max_pool2d_with_indices(x, *options)
@@ -138,6 +148,8 @@ def _forward(case: Case) -> Operator:
         "conv + ReLU + pool": conv_relu_pool,
         "pool": lambda x: pool(x, (case.KH, case.KW), case.stride),
         "ReLU": relu,
+        "norm": norm,
+        "norm + ReLU": norm_relu,
         "dense": dense,
         "loss": loss,
     }

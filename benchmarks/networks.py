@@ -7,15 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import minicnn
-from minicnn import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
+from minicnn import BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential
 
-# ("conv", filters, kernel size, padding), ("dense", units), "relu", "pool" (2×2) or "flatten"
+# ("conv", filters, kernel size, padding), ("dense", units), "norm", "relu", "pool" (2×2), "flatten"
 Spec = tuple[Any, ...]
 Weights = list[dict[str, NDArray[np.float32]]]  # of each layer, by name
-RELU, POOL, FLATTEN = ("relu",), ("pool",), ("flatten",)
+NORM, RELU, POOL, FLATTEN = ("norm",), ("relu",), ("pool",), ("flatten",)
 MODELS: dict[str, list[Spec]] = {
     "reference CNN": [
         ("conv", 32, 3, 0), RELU, POOL, ("conv", 64, 3, 0), RELU, POOL,
+        FLATTEN, ("dense", 128), RELU, ("dense", 10),
+    ],
+    "reference CNN with batch norm": [
+        ("conv", 32, 3, 0), POOL, NORM, RELU, ("conv", 64, 3, 0), POOL, NORM, RELU,
         FLATTEN, ("dense", 128), RELU, ("dense", 10),
     ],
     "LeNet-5": [
@@ -36,6 +40,7 @@ def minicnn_model(
 ) -> Sequential:
     makers: dict[str, Callable[..., Layer]] = {
         "conv": lambda filters, size, padding: Conv2D(filters, size, padding=padding),
+        "norm": BatchNorm,
         "relu": ReLU,
         "pool": lambda: MaxPool2D(2),
         "flatten": Flatten,
@@ -90,6 +95,8 @@ def torch_network(specs: list[Spec], weights: Weights) -> Any:
             module = nn.Conv2d(own["weight"].shape[1], options[0], options[1], padding=options[2])
         elif kind == "dense":
             module = nn.Linear(own["weight"].shape[1], options[0])
+        elif kind == "norm":
+            module = nn.BatchNorm2d(len(own["weight"]))
         else:
             module = {"relu": nn.ReLU(), "pool": nn.MaxPool2d(2), "flatten": nn.Flatten()}[kind]
         for name, array in own.items():

@@ -25,6 +25,8 @@ SMALL = (
     Case("conv + ReLU + pool", "one channel", 6, 5, 1, 3, 3, 3),
     Case("pool", "small", 6, 5, 3, stride=2),
     Case("ReLU", "small", 3, 2, 2),
+    Case("norm", "small", 3, 2, 5),
+    Case("norm + ReLU", "small", 3, 2, 5),
     Case("dense", "small", 1, 1, 6, 3, 1, 1),
     Case("loss", "small", 1, 1, 4),
 )

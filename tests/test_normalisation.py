@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from minicnn import (
     BatchNorm,
+    Concat,
     Conv2D,
     Dense,
     Flatten,
     MaxPool2D,
     ReLU,
+    Residual,
     Sequential,
     fit,
     load_mnist_sample,
@@ -500,6 +502,11 @@ FOLDED = {
         Conv2D(2, 2, backend="reference"),
         BatchNorm(),
     ],
+    "inside of a layer": [
+        Residual([Conv2D(2, 3, padding=1), BatchNorm(), ReLU()]),
+        BatchNorm(),
+        Concat([[Conv2D(3, 1), BatchNorm()], []]),
+    ],
     "dense, norm, ReLU": [Flatten(), Dense(6), BatchNorm(), ReLU()],
     "dense without a bias, norm": [Flatten(), Dense(6, bias=False), BatchNorm(epsilon=0.1)],
 }
@@ -535,6 +542,13 @@ def test_what_is_folded_is_computed_with_what_follows():
         "FusedDenseReLU",
         "Dense",
     ]
+
+
+def test_what_stands_inside_of_a_layer_is_folded_too(monkeypatch):
+    inside = Residual([Conv2D(2, 3, padding=1), BatchNorm()])
+    model = Sequential([inside, Flatten(), Dense(3)], (4, 4, 2))
+    monkeypatch.setattr(ops, "batch_norm_inference", None)
+    model.infer(np.ones((1, 4, 4, 2), f32))
 
 
 def test_training_after_an_answer_changes_the_next_answer(digits):

@@ -128,6 +128,9 @@ class Container(Layer, ABC):
         y, joined = self.join(parts)
         return y, (caches, joined)
 
+    def infer(self, x: FloatArray) -> FloatArray:
+        return self.join([chain.infer(x) for chain in self.chains.values()])[0]
+
     def backward(
         self,
         dy: FloatArray,
