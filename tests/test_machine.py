@@ -28,17 +28,20 @@ def test_few_channels_take_a_narrow_tile(monkeypatch):
     assert found == [16, 16, 32, 32, 64, 64, 64]
 
 
-def test_a_widest_tile_is_compiled_only_where_there_is_one(monkeypatch):
-    def nest(out):
-        out[0] = 1
+def test_there_is_a_kernel_for_each_width_of_tile(monkeypatch):
+    def nest(out, lanes):
+        """Write the lanes."""
+        out[0] = lanes
 
+    monkeypatch.setattr(machine, "NARROW", 8)
     monkeypatch.setattr(machine, "WIDE", 16)
-    monkeypatch.setattr(machine, "WIDEST", 32)
-    assert machine.only_if_widest(nest) is nest
     monkeypatch.setattr(machine, "WIDEST", 16)
-    out = np.zeros(1)
-    machine.only_if_widest(nest)(out)
-    assert out[0] == 0
+    kernels, out = machine.for_each_tile(nest), np.zeros(1)
+    assert list(kernels) == [8, 16]
+    for lanes, kernel in kernels.items():
+        assert kernel.__doc__ == "Write the lanes."
+        kernel(out)
+        assert out[0] == lanes
 
 
 def test_what_the_environment_names_counts(monkeypatch):

@@ -10,7 +10,7 @@ debugger or for coverage.
 from minicnn.kernels.activations import RELU_LANES, relu_backward, relu_forward
 from minicnn.kernels.compilation import announce_compilation
 from minicnn.kernels.components import join_runs
-from minicnn.kernels.dense import dense_gradients
+from minicnn.kernels.dense import dense_upstream, transpose
 from minicnn.kernels.direct import (
     direct_few_weight_gradient,
     direct_forward,
@@ -77,7 +77,7 @@ __all__ = [
     "blur",
     "cross_entropy",
     "cross_entropy_step",
-    "dense_gradients",
+    "dense_upstream",
     "direct_few_weight_gradient",
     "direct_forward",
     "direct_weight_gradient",
@@ -111,6 +111,7 @@ __all__ = [
     "squared_distances",
     "sum_rows",
     "thicken",
+    "transpose",
     "vary",
     "warp",
     "winograd_forward",

@@ -49,7 +49,10 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"contract"},
     "error_model": "numpy",
     "_nrt": False,
+    "no_cfunc_wrapper": True,  # by which C would call it
 }
+# A piece is called by kernels alone: what Python would call it by need not be compiled.
+_PIECE_OPTIONS = _OPTIONS | {"forceinline": True, "no_cpython_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
@@ -90,7 +93,7 @@ def piece(function: Piece) -> Piece:
     -------
     callable
     """
-    return cast(Piece, numba.njit(**_OPTIONS, forceinline=True)(function))
+    return cast(Piece, numba.njit(**_PIECE_OPTIONS)(function))
 
 
 # ---------------------------------------------------------------- a cache that may fail

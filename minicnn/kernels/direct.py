@@ -9,12 +9,11 @@ The weights are laid out in blocks of as many output channels as a tile takes, t
 ``(blocks, 1 + KH·R, lanes)``, so that a tile reads them from one end to the other.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
+from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.rows import pad_image
 from minicnn.kernels.six import load_six, six_from, six_sums, store_six
 from minicnn.kernels.tiles import cut_in_blocks
@@ -24,178 +23,144 @@ Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
 
-@kernel
-def direct_forward(
-    x: Array,
-    image: tuple[int, int, int, int],
-    padded: Array,
-    row: int,
-    corners: Indices,
-    KH: int,
-    weight: Array,
-    bias: Array,
-    blocks: Array,
-    y: Array,
-) -> None:
-    """Compute ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, corners[p] + kh·row + q] · weight[kh, q, f]``.
+@for_each_tile
+def direct_forward(lanes: int) -> Kernel:
+    """Make the convolution for tiles of so many lanes."""
 
-    The loop nest is n, f, p, kh, q. Six pixels and one vector of channels are a tile; a block of
-    weights stays in the first-level cache while the pixels of an image go by. An image that needs
-    padding is copied just before, into a place that stays in the second-level cache.
+    def direct_forward(
+        x: Array,
+        image: tuple[int, int, int, int],
+        padded: Array,
+        row: int,
+        corners: Indices,
+        KH: int,
+        weight: Array,
+        bias: Array,
+        blocks: Array,
+        y: Array,
+    ) -> None:
+        """Convolve images.
 
-    Parameters
-    ----------
-    x : ndarray (N·H·W·C,)
-    image : tuple of int
-        H, W·C, and the rows and numbers of padding before them.
-    padded : ndarray (H'·row,) or (0,)
-        Room for one image with its padding; empty if it has none.
-    row : int
-        Numbers from one row of a (padded) image to the next.
-    corners : ndarray of int (P,)
-    KH : int
-    weight : ndarray (KH, KW, C, F)
-    bias : ndarray (F,)
-    blocks : ndarray (blocks, 1 + KH·R, lanes)
-        Room for both in blocks of channels.
-    y : ndarray (N, OH, OW, F)
-        Overwritten.
-    """
-    cut_in_blocks(weight, bias, blocks)
-    lanes = blocks.shape[2]
-    if lanes == NARROW:
-        _convolve(x, image, padded, row, corners, KH, blocks, y, NARROW)
-    elif lanes == WIDE:
-        _convolve(x, image, padded, row, corners, KH, blocks, y, WIDE)
-    else:
-        _convolve_widest(x, image, padded, row, corners, KH, blocks, y, WIDEST)
+        ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, corners[p] + kh·row + q] · weight[kh, q, f]``.
 
+        The loop nest is n, f, p, kh, q. Six pixels and one vector of channels are a tile; a block
+        of weights stays in the first-level cache while the pixels of an image go by. An image that
+        needs padding is copied just before, into a place that stays in the second-level cache.
 
-@numba.njit(inline="always")
-def _convolve(
-    x: Array,
-    image: tuple[int, int, int, int],
-    padded: Array,
-    row: int,
-    corners: Indices,
-    KH: int,
-    blocks: Array,
-    y: Array,
-    lanes: int,
-) -> None:
-    H, W, top, left = image
-    N, OH, OW, F = y.shape
-    P, rows = OH * OW, blocks.shape[1]
-    R = (rows - 1) // KH
-    source = padded if padded.size > 0 else x
-    for n in range(N):
-        base, first = n * H * W, n * P
-        if padded.size > 0:
-            pad_image(x, base, H, W, top, left, padded, 0, padded.size // row, row)
-            base = 0
-        for f in range(0, F, lanes):
-            s = load(blocks, f * rows, lanes)
-            for p in range(0, P, 6):
-                i0, i1, i2, i3, i4, i5 = six_from(p, P)
-                c0, c1, c2 = at(corners, i0), at(corners, i1), at(corners, i2)
-                c3, c4, c5 = at(corners, i3), at(corners, i4), at(corners, i5)
-                sums = (s, s, s, s, s, s)
-                for kh in range(KH):
-                    b = base + kh * row
-                    pixels = (b + c0, b + c1, b + c2, b + c3, b + c4, b + c5)
-                    w = f * rows + (1 + kh * R) * lanes
-                    sums = six_sums(source, pixels, R, 1, blocks, w, lanes, sums, lanes)
-                i0, i1, i2 = (first + i0) * F, (first + i1) * F, (first + i2) * F
-                i3, i4, i5 = (first + i3) * F, (first + i4) * F, (first + i5) * F
-                store_six(y, (i0, i1, i2, i3, i4, i5), f, F - f, sums, lanes)
+        Parameters
+        ----------
+        x : ndarray (N·H·W·C,)
+        image : tuple of int
+            H, W·C, and the rows and numbers of padding before them.
+        padded : ndarray (H'·row,) or (0,)
+            Room for one image with its padding; empty if it has none.
+        row : int
+            Numbers from one row of a (padded) image to the next.
+        corners : ndarray of int (P,)
+        KH : int
+        weight : ndarray (KH, KW, C, F)
+        bias : ndarray (F,)
+        blocks : ndarray (blocks, 1 + KH·R, lanes)
+            Room for both in blocks of channels.
+        y : ndarray (N, OH, OW, F)
+            Overwritten.
+        """
+        cut_in_blocks(weight, bias, blocks, lanes)
+        H, W, top, left = image
+        N, OH, OW, F = y.shape
+        P, rows = OH * OW, blocks.shape[1]
+        R = (rows - 1) // KH
+        source = padded if padded.size > 0 else x
+        for n in range(N):
+            base, first = n * H * W, n * P
+            if padded.size > 0:
+                pad_image(x, base, H, W, top, left, padded, 0, padded.size // row, row)
+                base = 0
+            for f in range(0, F, lanes):
+                s = load(blocks, f * rows, lanes)
+                for p in range(0, P, 6):
+                    i0, i1, i2, i3, i4, i5 = six_from(p, P)
+                    c0, c1, c2 = at(corners, i0), at(corners, i1), at(corners, i2)
+                    c3, c4, c5 = at(corners, i3), at(corners, i4), at(corners, i5)
+                    sums = (s, s, s, s, s, s)
+                    for kh in range(KH):
+                        b = base + kh * row
+                        pixels = (b + c0, b + c1, b + c2, b + c3, b + c4, b + c5)
+                        w = f * rows + (1 + kh * R) * lanes
+                        sums = six_sums(source, pixels, R, 1, blocks, w, lanes, sums, lanes)
+                    i0, i1, i2 = (first + i0) * F, (first + i1) * F, (first + i2) * F
+                    i3, i4, i5 = (first + i3) * F, (first + i4) * F, (first + i5) * F
+                    store_six(y, (i0, i1, i2, i3, i4, i5), f, F - f, sums, lanes)
+
+    return direct_forward
 
 
-@kernel
-def direct_weight_gradient(
-    x: Array,
-    image: int,
-    window: Indices,
-    OH: int,
-    down: int,
-    OW: int,
-    right: int,
-    block: int,
-    dy: Array,
-    dweight: Array,
-    lanes: int,
-) -> None:
-    """Add up the gradient of the weights over all pixels of all images.
+@for_each_tile
+def direct_weight_gradient(lanes: int) -> Kernel:
+    """Make the gradient of the weights for tiles of so many lanes."""
 
-    ``dweight[k, f] += Σ_{n,oh,ow} x[n, oh·down + ow·right + window[k]] · dy[n, oh, ow, f]``.
-    The loop nest is n, block of pixels, k, f, oh, ow: six weights and one vector of channels are a
-    tile, whose sums stay in registers over a block; what a block needs of x and dy stays in the
-    first-level cache while all tiles go by.
+    def direct_weight_gradient(
+        x: Array,
+        image: int,
+        window: Indices,
+        OH: int,
+        down: int,
+        OW: int,
+        right: int,
+        block: int,
+        dy: Array,
+        dweight: Array,
+    ) -> None:
+        """Add up the gradient of the weights over all pixels of all images.
 
-    Parameters
-    ----------
-    x : ndarray (N, image)
-    image : int
-        Numbers from one image to the next.
-    window : ndarray of int (KH·R,)
-        Where the numbers of a window lie, counted from its corner.
-    OH, down : int
-        Rows of windows, and numbers from one to the next.
-    OW, right : int
-        Windows in a row, and numbers from one to the next.
-    block : int
-        Pixels of a block: several rows, or a part of one.
-    dy : ndarray (≥ N, OH·OW, ≥ F)
-        So long that a vector may run over the end of a pixel of image N - 1.
-    dweight : ndarray (KH·R, F)
-        Updated.
-    lanes : int
-        Of a tile, from `minicnn.kernels.machine`.
-    """
-    if lanes == NARROW:
-        _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, NARROW)
-    elif lanes == WIDE:
-        _correlate(x, image, window, OH, down, OW, right, block, dy, dweight, WIDE)
-    else:
-        _correlate_widest(x, image, window, OH, down, OW, right, block, dy, dweight, WIDEST)
+        ``dweight[k, f] += Σ_{n,oh,ow} x[n, oh·down + ow·right + window[k]] · dy[n, oh, ow, f]``.
+        The loop nest is n, block of pixels, k, f, oh, ow: six weights and one vector of channels
+        are a tile, whose sums stay in registers over a block; what a block needs of x and dy stays
+        in the first-level cache while all tiles go by.
 
+        Parameters
+        ----------
+        x : ndarray (N, image)
+        image : int
+            Numbers from one image to the next.
+        window : ndarray of int (KH·R,)
+            Where the numbers of a window lie, counted from its corner.
+        OH, down : int
+            Rows of windows, and numbers from one to the next.
+        OW, right : int
+            Windows in a row, and numbers from one to the next.
+        block : int
+            Pixels of a block: several rows, or a part of one.
+        dy : ndarray (≥ N, OH·OW, ≥ F)
+            So long that a vector may run over the end of a pixel of image N - 1.
+        dweight : ndarray (KH·R, F)
+            Updated.
+        """
+        _, P, step = dy.shape
+        K, F = dweight.shape
+        rows, columns = max(1, block // OW), min(block, OW)
+        for n in range(x.shape[0]):
+            for oh in range(0, OH, rows):
+                for ow in range(0, OW, columns):
+                    corner = n * image + oh * down + ow * right
+                    first = (n * P + oh * OW + ow) * step
+                    height, width = min(rows, OH - oh), min(columns, OW - ow)
+                    for k in range(0, K, 6):
+                        k0, k1, k2, k3, k4, k5 = six_from(k, K)
+                        i0, i1 = corner + at(window, k0), corner + at(window, k1)
+                        i2, i3 = corner + at(window, k2), corner + at(window, k3)
+                        i4, i5 = corner + at(window, k4), corner + at(window, k5)
+                        places = (k0 * F, k1 * F, k2 * F, k3 * F, k4 * F, k5 * F)
+                        for f in range(0, F, lanes):
+                            sums = load_six(dweight, places, f, F - f, lanes)
+                            for h in range(height):
+                                d = h * down
+                                numbers = (i0 + d, i1 + d, i2 + d, i3 + d, i4 + d, i5 + d)
+                                g = first + h * OW * step + f
+                                sums = six_sums(x, numbers, width, right, dy, g, step, sums, lanes)
+                            store_six(dweight, places, f, F - f, sums, lanes)
 
-@numba.njit(inline="always")
-def _correlate(
-    x: Array,
-    image: int,
-    window: Indices,
-    OH: int,
-    down: int,
-    OW: int,
-    right: int,
-    block: int,
-    dy: Array,
-    dweight: Array,
-    lanes: int,
-) -> None:
-    _, P, step = dy.shape
-    K, F = dweight.shape
-    rows, columns = max(1, block // OW), min(block, OW)
-    for n in range(x.shape[0]):
-        for oh in range(0, OH, rows):
-            for ow in range(0, OW, columns):
-                corner = n * image + oh * down + ow * right
-                first = (n * P + oh * OW + ow) * step
-                height, width = min(rows, OH - oh), min(columns, OW - ow)
-                for k in range(0, K, 6):
-                    k0, k1, k2, k3, k4, k5 = six_from(k, K)
-                    i0, i1 = corner + at(window, k0), corner + at(window, k1)
-                    i2, i3 = corner + at(window, k2), corner + at(window, k3)
-                    i4, i5 = corner + at(window, k4), corner + at(window, k5)
-                    places = (k0 * F, k1 * F, k2 * F, k3 * F, k4 * F, k5 * F)
-                    for f in range(0, F, lanes):
-                        sums = load_six(dweight, places, f, F - f, lanes)
-                        for h in range(height):
-                            d = h * down
-                            numbers = (i0 + d, i1 + d, i2 + d, i3 + d, i4 + d, i5 + d)
-                            g = first + h * OW * step + f
-                            sums = six_sums(x, numbers, width, right, dy, g, step, sums, lanes)
-                        store_six(dweight, places, f, F - f, sums, lanes)
+    return direct_weight_gradient
 
 
 @kernel
@@ -263,9 +228,3 @@ def direct_few_weight_gradient(
                         i += right
                         g += F
                 store_six(dweight, places, 0, NARROW, (a0, a1, a2, a3, a4, a5), NARROW)
-
-
-_convolve_widest = only_if_widest(_convolve)
-
-
-_correlate_widest = only_if_widest(_correlate)

@@ -7,13 +7,13 @@ is not worth a tile of its own: each is compiled once more.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
-import numba
 from numba import config
 from numba.core.codegen import get_host_cpu_features
 
-Nest = TypeVar("Nest", bound=Callable[..., None])
+from minicnn.kernels.compilation import kernel
+
+Kernel = Callable[..., None]
 
 
 def tiles_for(features: str) -> tuple[int, int, int]:
@@ -52,23 +52,29 @@ def _tiles() -> tuple[int, int, int]:
 NARROW, WIDE, WIDEST = _tiles()
 
 
-def only_if_widest(nest: Nest) -> Nest:
-    """Return a loop nest, or on a machine whose widest tile is the wide one nothing in its place.
+def for_each_tile(make: Callable[[int], Kernel]) -> dict[int, Kernel]:
+    """Make a kernel for each width of tile: ``name[lanes]``.
+
+    The lanes are a constant of each, so that its sums stay in registers. A width that is never
+    asked for is never compiled.
 
     Parameters
     ----------
-    nest : callable
+    make : callable
+        Takes the lanes of a tile and returns a function for `minicnn.kernels.compilation.kernel`.
 
     Returns
     -------
-    callable
-        Compiled for the widest tile only where there is one.
+    dict of int to callable
     """
-    return nest if WIDEST > WIDE else cast(Nest, numba.njit(_nothing))
+    return {lanes: _named(make, lanes) for lanes in sorted({NARROW, WIDE, WIDEST})}
 
 
-def _nothing(*arguments: Any) -> None:
-    """Stand where a tile is never asked for."""
+def _named(make: Callable[[int], Kernel], lanes: int) -> Kernel:
+    """Return a kernel under a name of its own, by which Numba's cache tells it from the others."""
+    function = make(lanes)
+    function.__qualname__ = f"{make.__qualname__}_{lanes}"
+    return kernel(function)
 
 
 def lanes_for(F: int) -> int:

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
+from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.tiles import (
     four_from,
     four_sums,
     load_four,
     load_some,
+    load_up_to,
     positive_four,
     store_four,
     store_some,
@@ -27,7 +28,6 @@ from minicnn.kernels.vectors import (
     broadcast,
     fill,
     load,
-    load_first,
     multiply_add,
     select,
     store,
@@ -43,99 +43,74 @@ BLOCK = 48
 STRETCH = 64
 
 
-@kernel
-def matmul(
-    a: Array,
-    row: int,
-    column: int,
-    K: int,
-    b: Array,
-    room: Array,
-    start: Array,
-    relu: bool,
-    out: Array,
-    lanes: int,
-) -> None:
-    """Compute ``out[i, j] = start[j] + Σ_k a[i·row + k·column] · b[k, j]``, or add that to `out`.
+@for_each_tile
+def matmul(lanes: int) -> Kernel:
+    """Make the matrix product for tiles of so many lanes."""
 
-    The loop nest is k-block, i, j, k: four rows of `out` and one vector of columns are a tile,
-    whose sums stay in registers over the rows of a block. Every element takes its terms in the
-    order of k, wherever it stands, so an image gets the same numbers alone as in a batch.
+    def matmul(
+        a: Array,
+        row: int,
+        column: int,
+        K: int,
+        b: Array,
+        room: Array,
+        start: Array,
+        relu: bool,
+        out: Array,
+    ) -> None:
+        """Multiply, or add to a product.
 
-    Parameters
-    ----------
-    a : ndarray
-        In C order; with `row` and `column` exchanged it counts as transposed.
-    row, column : int
-        Numbers in `a` from one row of the product to the next, and from one k to the next.
-    K : int
-    b : ndarray (K, N)
-    room : ndarray (K, Np)
-        Room for `b` with its columns filled up to a multiple of `lanes`; where there is nothing to
-        fill up, `b` itself.
-    start : ndarray (N,) or (0,)
-        If it is empty, the product is added to what is in `out`.
-    relu : bool
-        Whether negative results become 0.
-    out : ndarray (M, N)
-    lanes : int
-        Of a tile, from `minicnn.kernels.machine`.
-    """
-    N, Np = b.shape[1], room.shape[1]
-    if Np > N:
-        for k in range(K):
-            for j in range(N):
-                room[k, j] = at(b, k * N + j)
-            for j in range(N, Np):
-                room[k, j] = 0
-    if lanes == NARROW:
-        _product(a, row, column, K, room, start, relu, out, NARROW)
-    elif lanes == WIDE:
-        _product(a, row, column, K, room, start, relu, out, WIDE)
-    else:
-        _product_widest(a, row, column, K, room, start, relu, out, WIDEST)
+        ``out[i, j] = start[j] + Σ_k a[i·row + k·column] · b[k, j]``, or ``out[i, j] += Σ…``.
 
+        The loop nest is k-block, i, j, k: four rows of `out` and one vector of columns are a tile,
+        whose sums stay in registers over the rows of a block. Every element takes its terms in the
+        order of k, wherever it stands, so an image gets the same numbers alone as in a batch.
 
-@numba.njit(inline="always")
-def _product(
-    a: Array,
-    row: int,
-    column: int,
-    K: int,
-    b: Array,
-    start: Array,
-    relu: bool,
-    out: Array,
-    lanes: int,
-) -> None:
-    M, N = out.shape
-    Np = b.shape[1]
-    for k in range(0, K, BLOCK):
-        terms = min(BLOCK, K - k)
-        first = k * column
-        for i in range(0, M, 4):
-            i0, i1, i2, i3 = four_from(i, M)
-            rows = (i0 * row + first, i1 * row + first, i2 * row + first, i3 * row + first)
-            places = (i0 * N, i1 * N, i2 * N, i3 * N)
-            for j in range(0, N, lanes):
-                if k == 0 and start.size > 0:
+        Parameters
+        ----------
+        a : ndarray
+            In C order; with `row` and `column` exchanged it counts as transposed.
+        row, column : int
+            Numbers in `a` from one row of the product to the next, and from one k to the next.
+        K : int
+        b : ndarray (K, N) or (K, Np)
+        room : ndarray (K, Np)
+            Room for `b` with its columns filled up to a multiple of `lanes`; where there is nothing
+            to fill up, or `b` is filled up already, `b` itself.
+        start : ndarray (N,) or (0,)
+            If it is empty, the product is added to what is in `out`.
+        relu : bool
+            Whether negative results become 0.
+        out : ndarray (M, N)
+        """
+        (M, N), Np = out.shape, room.shape[1]
+        if Np > b.shape[1]:
+            for k in range(K):
+                for j in range(N):
+                    room[k, j] = at(b, k * N + j)
+                for j in range(N, Np):
+                    room[k, j] = 0
+        for k in range(0, K, BLOCK):
+            terms = min(BLOCK, K - k)
+            first = k * column
+            for i in range(0, M, 4):
+                i0, i1, i2, i3 = four_from(i, M)
+                rows = (i0 * row + first, i1 * row + first, i2 * row + first, i3 * row + first)
+                places = (i0 * N, i1 * N, i2 * N, i3 * N)
+                for j in range(0, N, lanes):
                     left = N - j
-                    s = (
-                        load(start, j, lanes)
-                        if left >= lanes
-                        else load_first(start, j, left, lanes)
-                    )
-                    sums = (s, s, s, s)
-                else:
-                    sums = load_four(out, places, j, N - j, lanes)
-                w = k * Np + j
-                sums = four_sums(a, rows, 1, 0, terms, column, b, w, Np, sums, lanes)
-                if relu and k + BLOCK >= K:
-                    sums = positive_four(sums, a, lanes)
-                store_four(out, places, j, N - j, sums, lanes)
+                    if k == 0 and start.size > 0:
+                        s = load_up_to(start, j, left, lanes)
+                        sums = (s, s, s, s)
+                    else:
+                        sums = load_four(out, places, j, left, lanes)
+                    w = k * Np + j
+                    sums = four_sums(a, rows, 1, 0, terms, column, room, w, Np, sums, lanes)
+                    if relu and k + BLOCK >= K:
+                        sums = positive_four(sums, a, lanes)
+                    store_four(out, places, j, left, sums, lanes)
 
-
-_product_widest = only_if_widest(_product)
+    return matmul
 
 
 @kernel
@@ -168,7 +143,7 @@ def multiply_row(a: Array, b: Array, start: Array, relu: bool, out: Array) -> No
 def _row_sums(a: Array, b: Array, j: int, left: int, s: Vector, relu: bool, lanes: int) -> Vector:
     K, N = b.shape
     for k in range(K):
-        w = load(b, k * N + j, lanes) if left >= lanes else load_first(b, k * N + j, left, lanes)
+        w = load_up_to(b, k * N + j, left, lanes)
         s = multiply_add(broadcast(a, k, lanes), w, s)
     zero = fill(a, 0, lanes)
     return select(beats(s, zero), s, zero) if relu else s

@@ -13,8 +13,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
+from minicnn.kernels.machine import Kernel, for_each_tile
 from minicnn.kernels.tiles import Four, cut_in_blocks, four_sums
 from minicnn.kernels.vectors import at, beats, fill, load, select, store, store_first
 
@@ -91,85 +90,67 @@ def store_strongest(
         store_first(winner, place, which, left)
 
 
-@kernel
-def pooled_forward(
-    x: Array,
-    image: int,
-    corners: Indices,
-    row: int,
-    KH: int,
-    weight: Array,
-    bias: Array,
-    blocks: Array,
-    relu: bool,
-    y: Array,
-    winner: Bytes,
-) -> None:
-    """Convolve, and keep the greatest of each four pixels.
+@for_each_tile
+def pooled_forward(lanes: int) -> Kernel:
+    """Make the convolution with its pool for tiles of so many lanes."""
 
-    ``y[n, p, f] = max_{j=0..3} (bias[f] + Σ_{kh,q} x[n, corners[4p + j] + kh·row + q] ·
-    weight[kh, q, f])``, and not below 0 if there is a ReLU. The loop nest is that of
-    `direct_forward`, with a pooling window for its four pixels.
+    def pooled_forward(
+        x: Array,
+        image: int,
+        corners: Indices,
+        row: int,
+        KH: int,
+        weight: Array,
+        bias: Array,
+        blocks: Array,
+        relu: bool,
+        y: Array,
+        winner: Bytes,
+    ) -> None:
+        """Convolve, and keep the greatest of each four pixels.
 
-    Parameters
-    ----------
-    x : ndarray (N, image)
-    image : int
-        Numbers from one image to the next.
-    corners : ndarray of int (4·P,)
-    row : int
-        Numbers from one row of the window to the next.
-    KH : int
-    weight : ndarray (KH, KW, C, F)
-    bias : ndarray (F,)
-    blocks : ndarray (blocks, 1 + KH·R, lanes)
-        Room for both in blocks of channels.
-    relu : bool
-    y : ndarray (N, PH, PW, F)
-        Overwritten.
-    winner : ndarray of uint8 (N, PH, PW, F)
-        Overwritten.
-    """
-    cut_in_blocks(weight, bias, blocks)
-    lanes = blocks.shape[2]
-    if lanes == NARROW:
-        _convolve(x, image, corners, row, KH, blocks, relu, y, winner, NARROW)
-    elif lanes == WIDE:
-        _convolve(x, image, corners, row, KH, blocks, relu, y, winner, WIDE)
-    else:
-        _convolve_widest(x, image, corners, row, KH, blocks, relu, y, winner, WIDEST)
+        ``y[n, p, f] = max_{j=0..3} (bias[f] + Σ_{kh,q} x[n, corners[4p + j] + kh·row + q] ·
+        weight[kh, q, f])``, and not below 0 if there is a ReLU. The loop nest is that of
+        `direct_forward`, with a pooling window for its four pixels.
 
+        Parameters
+        ----------
+        x : ndarray (N, image)
+        image : int
+            Numbers from one image to the next.
+        corners : ndarray of int (4·P,)
+        row : int
+            Numbers from one row of the window to the next.
+        KH : int
+        weight : ndarray (KH, KW, C, F)
+        bias : ndarray (F,)
+        blocks : ndarray (blocks, 1 + KH·R, lanes)
+            Room for both in blocks of channels.
+        relu : bool
+        y : ndarray (N, PH, PW, F)
+            Overwritten.
+        winner : ndarray of uint8 (N, PH, PW, F)
+            Overwritten.
+        """
+        cut_in_blocks(weight, bias, blocks, lanes)
+        N, PH, PW, F = y.shape
+        P, rows = PH * PW, blocks.shape[1]
+        R = (rows - 1) // KH
+        for n in range(N):
+            base, first = n * image, n * P * F
+            for f in range((F - 1) // lanes * lanes, -1, -lanes):  # the last, which run over, first
+                s = load(blocks, f * rows, lanes)
+                w = f * rows + lanes
+                for p in range(P):
+                    pixels = (
+                        base + at(corners, 4 * p),
+                        base + at(corners, 4 * p + 1),
+                        base + at(corners, 4 * p + 2),
+                        base + at(corners, 4 * p + 3),
+                    )
+                    four = four_sums(
+                        x, pixels, KH, row, R, 1, blocks, w, lanes, (s, s, s, s), lanes
+                    )
+                    store_strongest(four, relu, y, winner, first + p * F + f, lanes)
 
-@numba.njit(inline="always")
-def _convolve(
-    x: Array,
-    image: int,
-    corners: Indices,
-    row: int,
-    KH: int,
-    blocks: Array,
-    relu: bool,
-    y: Array,
-    winner: Bytes,
-    lanes: int,
-) -> None:
-    N, PH, PW, F = y.shape
-    P, rows = PH * PW, blocks.shape[1]
-    R = (rows - 1) // KH
-    for n in range(N):
-        base, first = n * image, n * P * F
-        for f in range((F - 1) // lanes * lanes, -1, -lanes):  # the last, which run over, first
-            s = load(blocks, f * rows, lanes)
-            w = f * rows + lanes
-            for p in range(P):
-                pixels = (
-                    base + at(corners, 4 * p),
-                    base + at(corners, 4 * p + 1),
-                    base + at(corners, 4 * p + 2),
-                    base + at(corners, 4 * p + 3),
-                )
-                four = four_sums(x, pixels, KH, row, R, 1, blocks, w, lanes, (s, s, s, s), lanes)
-                store_strongest(four, relu, y, winner, first + p * F + f, lanes)
-
-
-_convolve_widest = only_if_widest(_convolve)
+    return pooled_forward

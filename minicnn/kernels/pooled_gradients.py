@@ -41,7 +41,7 @@ def pooled_weight_gradient(
 
     Parameters
     ----------
-    x : ndarray (N, image)
+    x : ndarray (N·image,)
     image : int
         Numbers from one image to the next.
     corners : ndarray of int (4·P,)
@@ -54,7 +54,7 @@ def pooled_weight_gradient(
         Overwritten.
     dbias : ndarray (F,)
         Overwritten.
-    dtransposed : ndarray (F, KH, Rp)
+    dtransposed : ndarray (F·KH·Rp,)
         Room for dweight with the channels first; its rows filled up to a multiple of ROW.
     place : ndarray of int (P,)
         Room for the list: where the window of each winner begins.
@@ -62,18 +62,15 @@ def pooled_weight_gradient(
         Room for the list: its gradient.
     """
     N, PH, PW, F = dy.shape
-    _, KW, C, _ = dweight.shape
-    P, R, Rp = PH * PW, KW * C, dtransposed.shape[2]
-    begin: Any = np.int64(
-        0
-    )  # of the list; as a mere constant it would compile `add_stretches` anew
+    P, R, Rp = PH * PW, dweight.size // (KH * F), dtransposed.size // (KH * F)
+    begin: Any = np.int64(0)  # of the list; for a mere constant the pieces would be compiled anew
     dtransposed[:] = 0
     dbias[:] = 0
     for n in range(N):
         # a vector may read a little behind a row; but nothing behind the last image
         length = Rp if n < N - 1 else R
         for f in range(F):
-            alive = 0
+            alive = begin
             i = n * P * F + f
             for p in range(P):
                 k = int(at(winner, i))  # as a byte it would overflow in plain Python
@@ -93,11 +90,12 @@ def pooled_weight_gradient(
                     add_stretches(
                         dtransposed, stretch, value, place, begin, alive, x, kh * row, length, Rp
                     )
+    _, KW, C, _ = dweight.shape
     for kh in range(KH):
         for kw in range(KW):
             for c in range(C):
                 for f in range(F):
-                    dweight[kh, kw, c, f] = dtransposed[f, kh, kw * C + c]
+                    dweight[kh, kw, c, f] = at(dtransposed, (f * KH + kh) * Rp + kw * C + c)
 
 
 @kernel
@@ -134,7 +132,7 @@ def pooled_input_gradient(
     weight : ndarray (KH, KW, C, F)
     dx : ndarray (N·image + ROW,)
         Overwritten.
-    transposed : ndarray (KH, F, Rp)
+    transposed : ndarray (KH·F·Rp,)
         Room for the weights with the channels first in each row of the kernel; filled up with
         zeros to a multiple of ROW.
     end : ndarray of int (5·P,)
@@ -145,11 +143,12 @@ def pooled_input_gradient(
         Room for the lists: its gradient.
     """
     N, PH, PW, F = dy.shape
-    P, R, Rp = PH * PW, weight.size // (KH * F), transposed.shape[2]
+    P, R, Rp = PH * PW, weight.size // (KH * F), transposed.size // (KH * F)
     for kh in range(KH):
         for q in range(Rp):
             for f in range(F):
-                transposed[kh, f, q] = at(weight, (kh * R + q) * F + f) if q < R else 0
+                i = (kh * F + f) * Rp + q
+                transposed[i] = at(weight, (kh * R + q) * F + f) if q < R else 0
     for n in range(N):
         # what is added behind a row is 0; behind the image it goes where the next has not begun
         dx[n * image : (n + 1) * image] = 0

@@ -10,14 +10,13 @@ from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.patches import Window
 from minicnn.kernels.pooled import store_strongest
-from minicnn.kernels.tiles import load_four
+from minicnn.kernels.tiles import load_four, load_up_to
 from minicnn.kernels.vectors import (
     add,
     beats,
     equals,
     fill,
     load,
-    load_first,
     select,
     store,
     store_first,
@@ -34,11 +33,6 @@ Vector = Any
 Array = NDArray[np.float32]
 Winner = NDArray[np.unsignedinteger]
 Indices = NDArray[np.int64]
-
-
-@numba.njit(inline="always")
-def _load(array: NDArray[Any], i: int, left: int, lanes: int) -> Vector:
-    return load(array, i, lanes) if left >= lanes else load_first(array, i, left, lanes)
 
 
 @numba.njit(inline="always")
@@ -120,12 +114,12 @@ def _max_pool(x: Array, window: Window, y: Array, winner: Winner, lanes: int) ->
                 for c in range(0, C, lanes):
                     some = C - c if lanes == NARROW else lanes
                     i = corner + (first_kh * W + first_kw) * C + c
-                    best = _load(x, i, some, lanes)
+                    best = load_up_to(x, i, some, lanes)
                     which = fill(winner, first_kh * KW + first_kw, lanes)
                     for kh in range(first_kh, last_kh):
                         i = corner + (kh * W + first_kw) * C + c
                         for kw in range(first_kw, last_kw):
-                            v = _load(x, i, some, lanes)
+                            v = load_up_to(x, i, some, lanes)
                             mask = beats(v, best)
                             best = select(mask, v, best)
                             which = select(mask, fill(winner, kh * KW + kw, lanes), which)

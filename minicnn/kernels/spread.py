@@ -10,8 +10,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
+from minicnn.kernels.compilation import piece
+from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.rows import clear_row, copy_row
 from minicnn.kernels.six import six_from, six_sums, store_six
 from minicnn.kernels.vectors import add, fill, load, store
@@ -19,69 +19,68 @@ from minicnn.kernels.vectors import add, fill, load, store
 Array = NDArray[np.float32]
 
 
-@kernel
-def spread(
-    dy: Array,
-    weight: Array,
-    KH: int,
-    R: int,
-    OW: int,
-    down: int,
-    right: int,
-    inside: int,
-    dx: Array,
-    image: Array,
-    sent: Array,
-) -> None:
-    """Add ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[f, kh, q]``.
+@for_each_tile
+def spread(lanes: int) -> Kernel:
+    """Make the gradient of the input for tiles of so many lanes."""
 
-    The loop nest is n, block of pixels, block of (kh, q), pixel, f, and then pixel, kh, q, where q
-    counts the R = KW·C numbers of a row of the window. Six pixels and one vector of a window's
-    numbers are a tile of the product. An image with its padding is summed in a place of its own,
-    which stays in the second-level cache, and copied without it.
+    def spread(
+        dy: Array,
+        weight: Array,
+        KH: int,
+        R: int,
+        OW: int,
+        down: int,
+        right: int,
+        inside: int,
+        dx: Array,
+        image: Array,
+        sent: Array,
+    ) -> None:
+        """Add ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[f, kh, q]``.
 
-    Parameters
-    ----------
-    dy : ndarray (N, OH·OW, F)
-    weight : ndarray (blocks, F, lanes)
-        Its columns are the KH·R numbers of a window, filled up with zeros.
-    KH, R : int
-    OW : int
-    down, right : int
-        Numbers from one window to the next, in `image`.
-    inside : int
-        Where the first pixel of dx lies in `image`.
-    dx : ndarray (N, H, W·C)
-        Overwritten.
-    image : ndarray (H', W'·C)
-        Room for the gradient of one image with its padding.
-    sent : ndarray (B, blocks·lanes)
-        Room for what a block of pixels sends; B is a multiple of six.
-    """
-    N, P, _ = dy.shape
-    height, row = image.shape
-    _, H, width = dx.shape
-    lanes = weight.shape[2]
-    B, M = sent.shape
-    for n in range(N):
-        clear_row(image, 0, height * row)
-        for first in range(0, P, B):
-            count = min(B, P - first)
-            if lanes == NARROW:
-                _send(dy, n * P + first, count, weight, sent, NARROW)
-            elif lanes == WIDE:
-                _send(dy, n * P + first, count, weight, sent, WIDE)
-            else:
-                _send_widest(dy, n * P + first, count, weight, sent, WIDEST)
-            for p in range(count):
-                oh, ow = divmod(first + p, OW)
-                i, s = oh * down + ow * right, p * M
-                for _ in range(KH):
-                    _add_row(sent, s, R, image, i)
-                    i += row
-                    s += R
-        for h in range(H):
-            copy_row(image, inside + h * row, width, dx, (n * H + h) * width)
+        The loop nest is n, block of pixels, block of (kh, q), pixel, f, and then pixel, kh, q,
+        where q counts the R = KW·C numbers of a row of the window. Six pixels and one vector of a
+        window's numbers are a tile of the product. An image with its padding is summed in a place
+        of its own, which stays in the second-level cache, and copied without it.
+
+        Parameters
+        ----------
+        dy : ndarray (N, OH·OW, F)
+        weight : ndarray (blocks, F, lanes)
+            Its columns are the KH·R numbers of a window, filled up with zeros.
+        KH, R : int
+        OW : int
+        down, right : int
+            Numbers from one window to the next, in `image`.
+        inside : int
+            Where the first pixel of dx lies in `image`.
+        dx : ndarray (N, H, W·C)
+            Overwritten.
+        image : ndarray (H', W'·C)
+            Room for the gradient of one image with its padding.
+        sent : ndarray (B, blocks·lanes)
+            Room for what a block of pixels sends; B is a multiple of six.
+        """
+        N, P, _ = dy.shape
+        height, row = image.shape
+        _, H, width = dx.shape
+        B, M = sent.shape
+        for n in range(N):
+            clear_row(image, 0, height * row)
+            for first in range(0, P, B):
+                count = min(B, P - first)
+                _send(dy, n * P + first, count, weight, sent, lanes)
+                for p in range(count):
+                    oh, ow = divmod(first + p, OW)
+                    i, s = oh * down + ow * right, p * M
+                    for _ in range(KH):
+                        _add_row(sent, s, R, image, i)
+                        i += row
+                        s += R
+            for h in range(H):
+                copy_row(image, inside + h * row, width, dx, (n * H + h) * width)
+
+    return spread
 
 
 @numba.njit(inline="always")
@@ -113,6 +112,3 @@ def _add_row(sent: Array, s: int, R: int, image: Array, i: int) -> None:
     for q in range(R - R % NARROW, R):
         v = add(load(image, i + q, 1), load(sent, s + q, 1))
         store(image, i + q, v)
-
-
-_send_widest = only_if_widest(_send)

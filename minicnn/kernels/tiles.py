@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.vectors import (
-    at,
     beats,
     broadcast,
     fill,
@@ -85,8 +84,27 @@ def store_some(array: Array, i: int, v: Vector, left: int) -> None:
         store_first(array, i, v, left)
 
 
-@piece
-def cut_in_blocks(weight: Array, bias: Array, blocks: Array) -> None:
+@numba.njit(inline="always")
+def load_up_to(array: Array, i: int, left: int, lanes: int) -> Vector:
+    """Return a vector from ``array[i]`` on; where fewer numbers are left, those and zeros.
+
+    Parameters
+    ----------
+    array : ndarray
+    i : int
+    left : int
+    lanes : int
+        A constant.
+
+    Returns
+    -------
+    vector
+    """
+    return load(array, i, lanes) if left >= lanes else load_first(array, i, left, lanes)
+
+
+@numba.njit(inline="always")
+def cut_in_blocks(weight: Array, bias: Array, blocks: Array, lanes: int) -> None:
     """Lay weights out as tiles read them: in blocks of channels, each from one end to the other.
 
     Parameters
@@ -96,16 +114,16 @@ def cut_in_blocks(weight: Array, bias: Array, blocks: Array) -> None:
     bias : ndarray (F,)
     blocks : ndarray (blocks, 1 + K, lanes)
         Overwritten: of each block the bias and then the weights, filled up with zeros.
+    lanes : int
+        A constant.
     """
-    count, rows, lanes = blocks.shape
     F, o = bias.size, 0
-    for f in range(0, count * lanes, lanes):
-        for k in range(rows):
-            for q in range(f, f + lanes, NARROW):
-                left = max(0, F - q)
-                v = load_some(bias, q, left) if k == 0 else load_some(weight, (k - 1) * F + q, left)
-                store(blocks, o, v)
-                o += NARROW
+    for f in range(0, F, lanes):
+        store(blocks, o, load_up_to(bias, f, F - f, lanes))
+        for k in range(f, weight.size, F):
+            o += lanes
+            store(blocks, o, load_up_to(weight, k, F - f, lanes))
+        o += lanes
 
 
 @numba.njit(inline="always")
@@ -187,25 +205,6 @@ def positive_four(vectors: Four, like: Array, lanes: int) -> Four:
         select(beats(a2, zero), a2, zero),
         select(beats(a3, zero), a3, zero),
     )
-
-
-@piece
-def transpose(matrix: Array, first: int, transposed: Array) -> None:
-    """Write a matrix with its axes exchanged: ``transposed[j, i] = matrix[first + i·columns + j]``.
-
-    Parameters
-    ----------
-    matrix : ndarray
-    first : int
-        Where the matrix begins in the flat array.
-    transposed : ndarray (columns, rows)
-        Overwritten.
-    """
-    columns, rows = transposed.shape
-    for i in range(0, rows, 8):  # eight rows at once: what is read together lies in eight lines
-        for j in range(columns):
-            for k in range(i, min(i + 8, rows)):
-                transposed[j, k] = at(matrix, first + k * columns + j)
 
 
 @numba.njit(inline="always")

@@ -60,8 +60,9 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def _address(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [i])
+    # not through a proxy of the array, which would be written to the stack for each vector
+    place = context.data_model_manager[array_type].get_field_position("data")
+    return builder.gep(builder.extract_value(array, place), [i])
 
 
 def _element(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:

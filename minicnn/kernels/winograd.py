@@ -23,8 +23,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
+from minicnn.kernels.compilation import piece
+from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.pooled import store_strongest
 from minicnn.kernels.six import six_from, six_sums, store_six
 from minicnn.kernels.tiles import Four, load_some, store_some
@@ -114,8 +114,8 @@ def _combined(x: Array, i: int, j: int, sign: int, left: int) -> Vector:
     return add(a, b) if sign > 0 else subtract(a, b)
 
 
-@kernel
-def winograd_products(images: Array, weight: Array, count: int, products: Array) -> None:
+@numba.njit(inline="always")
+def _multiply(images: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
     """Compute ``products[e, t, f] = Σ_c images[e, t, c] · weight[e, c, f]`` for all 16 elements e.
 
     The loop nest is e, f, t, c: six tiles and one vector of channels are a tile of the product.
@@ -128,18 +128,9 @@ def winograd_products(images: Array, weight: Array, count: int, products: Array)
         Tiles that are in use, at most B.
     products : ndarray (16, B, blocks·lanes)
         Overwritten.
+    lanes : int
+        A constant.
     """
-    lanes = weight.shape[2]
-    if lanes == NARROW:
-        _multiply(images, weight, count, products, NARROW)
-    elif lanes == WIDE:
-        _multiply(images, weight, count, products, WIDE)
-    else:
-        _multiply_widest(images, weight, count, products, WIDEST)
-
-
-@numba.njit(inline="always")
-def _multiply(images: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
     _, B, C = images.shape
     Fp, plane = products.shape[2], weight.shape[1] * lanes
     z = fill(images, 0, lanes)
@@ -192,99 +183,112 @@ def _outputs(products: Array, i: int, plane: int, bias: Vector) -> Four:
     )
 
 
-@kernel
-def winograd_forward(
-    x: Array, weight: Array, bias: Array, y: Array, images: Array, products: Array
-) -> None:
-    """Convolve with 3×3 kernels at stride 1.
+@for_each_tile
+def winograd_forward(lanes: int) -> Kernel:
+    """Make the convolution for tiles of so many lanes."""
 
-    Block by block of as many tiles as `images` has room for: transform, multiply, transform back.
+    def winograd_forward(
+        x: Array,
+        weight: Array,
+        bias: Array,
+        y: Array,
+        images: Array,
+        products: Array,
+    ) -> None:
+        """Convolve with 3×3 kernels at stride 1.
 
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-        With at least two more rows and columns than the output, itself rounded up to even.
-    weight : ndarray (16, blocks·C + 1, lanes)
-        From `winograd_weights`.
-    bias : ndarray (F,)
-    y : ndarray (N, OH, OW, F)
-        Overwritten.
-    images : ndarray (16, B, C)
-        Room for a block of tiles.
-    products : ndarray (16, B, blocks·lanes)
-        Room for a block of tiles.
-    """
-    N, OH, OW, F = y.shape
-    _, B, Fp = products.shape
-    block = B - B % 6
-    TH, TW = (OH + 1) // 2, (OW + 1) // 2
-    for first in range(0, N * TH * TW, block):
-        count = min(block, N * TH * TW - first)
-        transform_images(x, TH, TW, first, count, images)
-        winograd_products(images, weight, count, products)
-        for t in range(count):
-            n, place = divmod(first + t, TH * TW)
-            th, tw = divmod(place, TW)
-            out = ((n * OH + 2 * th) * OW + 2 * tw) * F
-            below, beside = 2 * th + 1 < OH, 2 * tw + 1 < OW
-            for f in range(0, F, NARROW):
-                left = F - f
-                b = load_some(bias, f, left)
-                y00, y01, y10, y11 = _outputs(products, t * Fp + f, B * Fp, b)
-                store_some(y, out + f, y00, left)
-                if beside:
-                    store_some(y, out + F + f, y01, left)
-                if below:
-                    store_some(y, out + OW * F + f, y10, left)
-                if below and beside:
-                    store_some(y, out + (OW + 1) * F + f, y11, left)
+        Block by block of as many tiles as `images` has room for: transform, multiply, transform
+        back.
 
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            With at least two more rows and columns than the output, itself rounded up to even.
+        weight : ndarray (16, blocks·C + 1, lanes)
+            From `winograd_weights`.
+        bias : ndarray (F,)
+        y : ndarray (N, OH, OW, F)
+            Overwritten.
+        images : ndarray (16, B, C)
+            Room for a block of tiles.
+        products : ndarray (16, B, blocks·lanes)
+            Room for a block of tiles.
+        """
+        N, OH, OW, F = y.shape
+        _, B, Fp = products.shape
+        block = B - B % 6
+        TH, TW = (OH + 1) // 2, (OW + 1) // 2
+        for first in range(0, N * TH * TW, block):
+            count = min(block, N * TH * TW - first)
+            transform_images(x, TH, TW, first, count, images)
+            _multiply(images, weight, count, products, lanes)
+            for t in range(count):
+                n, place = divmod(first + t, TH * TW)
+                th, tw = divmod(place, TW)
+                out = ((n * OH + 2 * th) * OW + 2 * tw) * F
+                below, beside = 2 * th + 1 < OH, 2 * tw + 1 < OW
+                for f in range(0, F, NARROW):
+                    left = F - f
+                    b = load_some(bias, f, left)
+                    y00, y01, y10, y11 = _outputs(products, t * Fp + f, B * Fp, b)
+                    store_some(y, out + f, y00, left)
+                    if beside:
+                        store_some(y, out + F + f, y01, left)
+                    if below:
+                        store_some(y, out + OW * F + f, y10, left)
+                    if below and beside:
+                        store_some(y, out + (OW + 1) * F + f, y11, left)
 
-@kernel
-def winograd_pooled_forward(
-    x: Array,
-    weight: Array,
-    bias: Array,
-    relu: bool,
-    y: Array,
-    winner: Bytes,
-    images: Array,
-    products: Array,
-) -> None:
-    """Convolve with 3×3 kernels at stride 1, and keep the greatest of each 2×2 square.
-
-    The four outputs of a tile are one pooling window, as in `minicnn.kernels.pooled`.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-        With at least two more rows and columns than the part of the output that the pool takes.
-    weight : ndarray (16, blocks·C + 1, lanes)
-        From `winograd_weights`.
-    bias : ndarray (F,)
-    relu : bool
-    y : ndarray (N, PH, PW, F)
-        Overwritten.
-    winner : ndarray of uint8 (N, PH, PW, F)
-        Overwritten.
-    images : ndarray (16, B, C)
-        Room for a block of tiles.
-    products : ndarray (16, B, blocks·lanes)
-        Room for a block of tiles.
-    """
-    N, PH, PW, F = y.shape
-    _, B, Fp = products.shape
-    block = B - B % 6
-    for first in range(0, N * PH * PW, block):
-        count = min(block, N * PH * PW - first)
-        transform_images(x, PH, PW, first, count, images)
-        winograd_products(images, weight, count, products)
-        for t in range(count):
-            for f in range(0, F, NARROW):
-                b = load_some(bias, f, F - f)
-                four = _outputs(products, t * Fp + f, B * Fp, b)
-                place = (first + t) * F + f
-                store_strongest(four, relu, y, winner, place, NARROW)
+    return winograd_forward
 
 
-_multiply_widest = only_if_widest(_multiply)
+@for_each_tile
+def winograd_pooled_forward(lanes: int) -> Kernel:
+    """Make the convolution with its pool for tiles of so many lanes."""
+
+    def winograd_pooled_forward(
+        x: Array,
+        weight: Array,
+        bias: Array,
+        relu: bool,
+        y: Array,
+        winner: Bytes,
+        images: Array,
+        products: Array,
+    ) -> None:
+        """Convolve with 3×3 kernels at stride 1, and keep the greatest of each 2×2 square.
+
+        The four outputs of a tile are one pooling window, as in `minicnn.kernels.pooled`.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            With at least two more rows and columns than the part of the output that the pool takes.
+        weight : ndarray (16, blocks·C + 1, lanes)
+            From `winograd_weights`.
+        bias : ndarray (F,)
+        relu : bool
+        y : ndarray (N, PH, PW, F)
+            Overwritten.
+        winner : ndarray of uint8 (N, PH, PW, F)
+            Overwritten.
+        images : ndarray (16, B, C)
+            Room for a block of tiles.
+        products : ndarray (16, B, blocks·lanes)
+            Room for a block of tiles.
+        """
+        N, PH, PW, F = y.shape
+        _, B, Fp = products.shape
+        block = B - B % 6
+        for first in range(0, N * PH * PW, block):
+            count = min(block, N * PH * PW - first)
+            transform_images(x, PH, PW, first, count, images)
+            _multiply(images, weight, count, products, lanes)
+            for t in range(count):
+                for f in range(0, F, NARROW):
+                    b = load_some(bias, f, F - f)
+                    four = _outputs(products, t * Fp + f, B * Fp, b)
+                    place = (first + t) * F + f
+                    store_strongest(four, relu, y, winner, place, NARROW)
+
+    return winograd_pooled_forward

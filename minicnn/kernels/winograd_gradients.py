@@ -10,8 +10,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW, WIDE, WIDEST, only_if_widest
+from minicnn.kernels.compilation import piece
+from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.six import load_six, six_from, six_sums, store_six
 from minicnn.kernels.tiles import Four, load_some
 from minicnn.kernels.vectors import add, fill, store, subtract
@@ -66,10 +66,8 @@ def _store_spread(out: Array, i: int, step: int, a: Vector, b: Vector) -> None:
     store(out, i + 3 * step, z3)
 
 
-@kernel
-def winograd_products_gradient(
-    images: Array, gradients: Array, count: int, dweight: Array, lanes: int
-) -> None:
+@numba.njit(inline="always")
+def _correlate(images: Array, gradients: Array, count: int, dweight: Array, lanes: int) -> None:
     """Add ``dweight[e, c, f] += Σ_t images[e, t, c] · gradients[e, t, f]`` for all 16 elements e.
 
     Parameters
@@ -81,18 +79,8 @@ def winograd_products_gradient(
     dweight : ndarray (16, C + 1, Fp)
         Updated.
     lanes : int
-        Of a tile, from `minicnn.kernels.machine`.
+        A constant.
     """
-    if lanes == NARROW:
-        _correlate(images, gradients, count, dweight, NARROW)
-    elif lanes == WIDE:
-        _correlate(images, gradients, count, dweight, WIDE)
-    else:
-        _correlate_widest(images, gradients, count, dweight, WIDEST)
-
-
-@numba.njit(inline="always")
-def _correlate(images: Array, gradients: Array, count: int, dweight: Array, lanes: int) -> None:
     _, B, C = images.shape
     Fp = gradients.shape[2]
     for e in range(16):
@@ -115,35 +103,39 @@ def _correlate(images: Array, gradients: Array, count: int, dweight: Array, lane
                 store_six(dweight, places, f, lanes, sums, lanes)
 
 
-@kernel
-def winograd_weight_gradient(
-    x: Array, dy: Array, dtransformed: Array, images: Array, gradients: Array, lanes: int
-) -> None:
-    """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles, for each pair of channels.
+@for_each_tile
+def winograd_weight_gradient(lanes: int) -> Kernel:
+    """Make the gradient of the weights for tiles of so many lanes."""
 
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-        As for `winograd_forward`.
-    dy : ndarray (N, OH, OW, F)
-    dtransformed : ndarray (16, C + 1, Fp)
-        Updated; `winograd_weights_gradient` makes dweight of it.
-    images : ndarray (16, B, C)
-        Room for a block of tiles.
-    gradients : ndarray (16, B, Fp)
-        Room for a block of tiles.
-    lanes : int
-        Of a tile, from `minicnn.kernels.machine`.
-    """
-    N, OH, OW, _ = dy.shape
-    B = images.shape[1]
-    block = B - B % 6
-    TH, TW = (OH + 1) // 2, (OW + 1) // 2
-    for first in range(0, N * TH * TW, block):
-        count = min(block, N * TH * TW - first)
-        transform_images(x, TH, TW, first, count, images)
-        _transform_gradients(dy, first, count, gradients)
-        winograd_products_gradient(images, gradients, count, dtransformed, lanes)
+    def winograd_weight_gradient(
+        x: Array,
+        dy: Array,
+        dtransformed: Array,
+        images: Array,
+        gradients: Array,
+    ) -> None:
+        """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles, for each pair of channels.
 
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            As for `winograd_forward`.
+        dy : ndarray (N, OH, OW, F)
+        dtransformed : ndarray (16, C + 1, Fp)
+            Updated; `winograd_weights_gradient` makes dweight of it.
+        images : ndarray (16, B, C)
+            Room for a block of tiles.
+        gradients : ndarray (16, B, Fp)
+            Room for a block of tiles.
+        """
+        N, OH, OW, _ = dy.shape
+        B = images.shape[1]
+        block = B - B % 6
+        TH, TW = (OH + 1) // 2, (OW + 1) // 2
+        for first in range(0, N * TH * TW, block):
+            count = min(block, N * TH * TW - first)
+            transform_images(x, TH, TW, first, count, images)
+            _transform_gradients(dy, first, count, gradients)
+            _correlate(images, gradients, count, dtransformed, lanes)
 
-_correlate_widest = only_if_widest(_correlate)
+    return winograd_weight_gradient

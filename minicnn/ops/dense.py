@@ -81,7 +81,8 @@ def dense(
     if len(x) == 1:
         kernels.multiply_row(rows, weights, bias, relu, y)
     else:
-        kernels.matmul(rows, inputs, 1, inputs, weights, filled_up, bias, relu, y, plan.lanes)
+        multiply = kernels.matmul[plan.lanes]
+        multiply(rows, inputs, 1, inputs, weights, filled_up, bias, relu, y)
     return y, DenseCache(x, weight, y if relu else None, plan)
 
 
@@ -139,22 +140,18 @@ def dense_backward(
     shapes.check_gradient("dense_backward", dy, (len(x), weight.shape[1]), x.dtype)
     dweight, dbias = out or arrays.like(weight, dy)
     dx, rows, columns, dx_transposed = memory.several(plan.backward)
-    kernels.dense_gradients(
-        np.ascontiguousarray(x),
-        np.ascontiguousarray(weight),
-        np.ascontiguousarray(dy),
-        dx[:0] if y is None else y,
-        dweight,
-        dbias,
-        dx if need_dx else dx[:0],
-        rows,
-        columns,
-        dx_transposed,
-        plan.zeros,
-        plan.lanes,
-        plan.lanes_of_images,
-    )
-    return dx if need_dx else None, dweight, dbias
+    passed = dx[:0] if y is None else y
+    kernels.dense_upstream(np.ascontiguousarray(dy), passed, rows, columns, dbias)
+    (N, inputs), outputs = x.shape, weight.shape[1]
+    multiply, zeros = kernels.matmul[plan.lanes], plan.zeros
+    multiply(np.ascontiguousarray(x), 1, inputs, N, rows, rows, zeros, False, dweight)
+    if not need_dx:
+        return None, dweight, dbias
+    # dxᵀ = weight · dyᵀ: this way round only the small matrices are transposed, not the weights
+    multiply, weights = kernels.matmul[plan.lanes_of_images], np.ascontiguousarray(weight)
+    multiply(weights, outputs, 1, outputs, columns, columns, zeros, False, dx_transposed)
+    kernels.transpose(dx_transposed, dx)
+    return dx, dweight, dbias
 
 
 def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:

@@ -47,7 +47,7 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
             arrays.blocks(window.KH * window.KW * C, F, x.dtype),
         )
     )
-    kernels.direct_forward(
+    kernels.direct_forward[kernels.lanes_for(F)](
         np.ascontiguousarray(x).reshape(-1),
         (H, W * C, window.top, window.left * C),
         padded,
@@ -97,7 +97,7 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     # Vectors run over the end of a pixel: into the next image, but not over the end of the memory.
     last = 0 if F % lanes == 0 else min(N, -(-lanes // (OH * OW * F)))
     for images, gradients in ((x[: N - last], dy), (x[N - last :], filled(dy[N - last :], lanes))):
-        kernels.direct_weight_gradient(
+        kernels.direct_weight_gradient[lanes](
             images,
             x[0].size,
             corners(KH, KW * C, row, 1),
@@ -108,7 +108,6 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
             block,
             gradients.reshape(len(gradients), OH * OW, gradients.shape[3]),
             dweight.reshape(-1, F),
-            lanes,
         )
 
 
@@ -199,7 +198,7 @@ def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -
     dx = memory.empty((N, H, W, C), dy.dtype)
     row = width * C
     sent = memory.empty((BLOCK_OF_PIXELS, len(columns) * lanes), dy.dtype)
-    kernels.spread(
+    kernels.spread[lanes](
         dy.reshape(N, OH * OW, F),
         columns,
         KH,

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     """
 
     winograd: bool
+    lanes: int
     small: bool
     window: Window
     layout: tuple[int, Indices, int, int]
@@ -98,9 +99,11 @@ def conv2d_max_pool2d(
     y, winner, blocks, *room = memory.several(plan.forward)
     if plan.winograd:
         kernels.winograd_weights(weights, blocks)
-        kernels.winograd_pooled_forward(source, blocks, bias, relu, y, winner, *room)
+        forward = kernels.winograd_pooled_forward[plan.lanes]
+        forward(source, blocks, bias, relu, y, winner, *room)
     else:
-        kernels.pooled_forward(source, *plan.layout, weights, bias, blocks, relu, y, winner)
+        forward = kernels.pooled_forward[plan.lanes]
+        forward(source, *plan.layout, weights, bias, blocks, relu, y, winner)
     return y, Conv2DMaxPool2DCache(x, weight, plan, winner)
 
 
@@ -128,14 +131,15 @@ def _plan(
     corners = _pooled_corners(window.OH, window.OW, window.SH * W * C, window.SW * C)
     return Plan(
         filtered,
+        kernels.lanes_for(F),
         -(-KH // 3) * -(-R // 3) <= SMALL,
         window,
         (H * W * C, corners, W * C, KH),
         ((pooled, floats), (pooled, np.dtype(np.uint8)), *needs),
-        (((F, KH, Rp), floats), ((P + 1,), integers), ((P + 1,), floats)),
+        (((F * KH * Rp,), floats), ((P + 1,), integers), ((P + 1,), floats)),
         (
             ((N * H * W * C + kernels.ROW,), floats),
-            ((KH, F, Rp), floats),
+            ((KH * F * Rp,), floats),
             ((5 * P,), integers),
             ((5 * P * F,), integers),
             ((5 * P * F,), floats),
@@ -184,7 +188,8 @@ def conv2d_max_pool2d_backward(
         _small_weight_gradient(source, plan, dy, winner, dweight, dbias)
     else:
         room = memory.several(plan.weight_gradient)
-        kernels.pooled_weight_gradient(source, *plan.layout, dy, winner, dweight, dbias, *room)
+        x_flat = source.reshape(-1)
+        kernels.pooled_weight_gradient(x_flat, *plan.layout, dy, winner, dweight, dbias, *room)
     if not need_dx:
         return None, dweight, dbias
     dsource, *room = memory.several(plan.input_gradient)

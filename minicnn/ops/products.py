@@ -26,4 +26,5 @@ def matmul_add(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
         source, row, column = np.ascontiguousarray(a.T), 1, M
     b = np.ascontiguousarray(b)
     room = memory.empty((K, arrays.rounded(N, lanes)), b.dtype) if N % lanes else b
-    kernels.matmul(source, row, column, K, b, room, np.empty(0, a.dtype), False, out, lanes)
+    nothing = np.empty(0, a.dtype)
+    kernels.matmul[lanes](source, row, column, K, b, room, nothing, False, out)

@@ -66,7 +66,7 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     y, transformed, images, products = memory.several(((shape, x.dtype), *room(C, F, x.dtype)))
     kernels.winograd_weights(np.ascontiguousarray(weight), transformed)
     source, bias = arrays.padded(x, _even(window)), np.ascontiguousarray(bias)
-    kernels.winograd_forward(source, transformed, bias, y, images, products)
+    kernels.winograd_forward[transformed.shape[2]](source, transformed, bias, y, images, products)
     return y
 
 
@@ -86,7 +86,7 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     dtransformed = memory.zeros((16, C + 1, arrays.rounded(F, lanes)), x.dtype)
     images, gradients = memory.several(room(C, F, x.dtype)[1:])
     source = arrays.padded(x, _even(window))
-    kernels.winograd_weight_gradient(source, dy, dtransformed, images, gradients, lanes)
+    kernels.winograd_weight_gradient[lanes](source, dy, dtransformed, images, gradients)
     kernels.winograd_weights_gradient(dtransformed, dweight)
 
 
