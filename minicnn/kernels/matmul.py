@@ -12,16 +12,8 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
-from minicnn.kernels.tiles import (
-    four_from,
-    four_sums,
-    load_four,
-    load_some,
-    load_up_to,
-    positive_four,
-    store_four,
-    store_some,
-)
+from minicnn.kernels.six import load_six, positive_six, six_from, six_sums, store_six
+from minicnn.kernels.tiles import load_some, load_up_to, store_some
 from minicnn.kernels.vectors import (
     at,
     beats,
@@ -36,9 +28,8 @@ from minicnn.kernels.vectors import (
 Array = NDArray[np.float32]
 Vector = Any
 
-# Rows of b that one pass uses: 48 rows of 128 columns are 24 KiB and stay in the first-level cache
-# while all rows of a go by.
-BLOCK = 48
+# Numbers of b that one pass uses: 24 KiB stay in the first-level cache while all rows of a go by.
+BLOCK = 6 * 1024
 # Columns that a product of a single row takes at once: whole lines of b.
 STRETCH = 64
 
@@ -62,7 +53,7 @@ def matmul(lanes: int) -> Kernel:
 
         ``out[i, j] = start[j] + Σ_k a[i·row + k·column] · b[k, j]``, or ``out[i, j] += Σ…``.
 
-        The loop nest is k-block, i, j, k: four rows of `out` and one vector of columns are a tile,
+        The loop nest is k-block, i, j, k: six rows of `out` and one vector of columns are a tile,
         whose sums stay in registers over the rows of a block. Every element takes its terms in the
         order of k, wherever it stands, so an image gets the same numbers alone as in a batch.
 
@@ -90,25 +81,33 @@ def matmul(lanes: int) -> Kernel:
                     room[k, j] = at(b, k * N + j)
                 for j in range(N, Np):
                     room[k, j] = 0
-        for k in range(0, K, BLOCK):
-            terms = min(BLOCK, K - k)
+        block = max(1, BLOCK // Np)
+        for k in range(0, K, block):
+            terms = min(block, K - k)
             first = k * column
-            for i in range(0, M, 4):
-                i0, i1, i2, i3 = four_from(i, M)
-                rows = (i0 * row + first, i1 * row + first, i2 * row + first, i3 * row + first)
-                places = (i0 * N, i1 * N, i2 * N, i3 * N)
+            for i in range(0, M, 6):
+                i0, i1, i2, i3, i4, i5 = six_from(i, M)
+                rows = (
+                    i0 * row + first,
+                    i1 * row + first,
+                    i2 * row + first,
+                    i3 * row + first,
+                    i4 * row + first,
+                    i5 * row + first,
+                )
+                places = (i0 * N, i1 * N, i2 * N, i3 * N, i4 * N, i5 * N)
                 for j in range(0, N, lanes):
                     left = N - j
                     if k == 0 and start.size > 0:
                         s = load_up_to(start, j, left, lanes)
-                        sums = (s, s, s, s)
+                        sums = (s, s, s, s, s, s)
                     else:
-                        sums = load_four(out, places, j, left, lanes)
+                        sums = load_six(out, places, j, left, lanes)
                     w = k * Np + j
-                    sums = four_sums(a, rows, 1, 0, terms, column, room, w, Np, sums, lanes)
-                    if relu and k + BLOCK >= K:
-                        sums = positive_four(sums, a, lanes)
-                    store_four(out, places, j, left, sums, lanes)
+                    sums = six_sums(a, rows, terms, column, room, w, Np, sums, lanes)
+                    if relu and k + block >= K:
+                        sums = positive_six(sums, a, lanes)
+                    store_six(out, places, j, left, sums, lanes)
 
     return matmul
 
@@ -117,7 +116,7 @@ def matmul(lanes: int) -> Kernel:
 def multiply_row(a: Array, b: Array, start: Array, relu: bool, out: Array) -> None:
     """Compute ``out[0, j] = start[j] + Σ_k a[0, k] · b[k, j]``: the dense layer of one image.
 
-    The loop nest is j, k: a tile of four rows would compute the one row four times. The order of
+    The loop nest is j, k: a tile of six rows would compute the one row six times. The order of
     the terms is that of `matmul`, so the numbers are the same.
 
     Parameters

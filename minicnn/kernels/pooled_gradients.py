@@ -91,10 +91,10 @@ def pooled_weight_gradient(
                         dtransposed, stretch, value, place, begin, alive, x, kh * row, length, Rp
                     )
     _, KW, C, _ = dweight.shape
-    for kh in range(KH):
-        for kw in range(KW):
-            for c in range(C):
-                for f in range(F):
+    for f in range(F):
+        for kh in range(KH):
+            for kw in range(KW):
+                for c in range(C):
                     dweight[kh, kw, c, f] = at(dtransposed, (f * KH + kh) * Rp + kw * C + c)
 
 

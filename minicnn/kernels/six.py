@@ -9,7 +9,17 @@ import numba
 
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.tiles import Array, Vector, load_four, store_four
-from minicnn.kernels.vectors import broadcast, load, load_first, multiply_add, store, store_first
+from minicnn.kernels.vectors import (
+    beats,
+    broadcast,
+    fill,
+    load,
+    load_first,
+    multiply_add,
+    select,
+    store,
+    store_first,
+)
 
 Six = tuple[Vector, Vector, Vector, Vector, Vector, Vector]
 SixPlaces = tuple[int, int, int, int, int, int]
@@ -17,7 +27,9 @@ SixPlaces = tuple[int, int, int, int, int, int]
 
 @piece
 def six_from(i: int, count: int) -> SixPlaces:
-    """Return the numbers of six rows from `i` on, as `four_from`.
+    """Return the numbers of six rows from `i` on.
+
+    The last tile may take the last row more than once, to the same result.
 
     Parameters
     ----------
@@ -89,6 +101,34 @@ def store_six(array: Array, places: SixPlaces, f: int, left: int, vectors: Six, 
     else:
         store_first(array, p4 + f, a4, left)
         store_first(array, p5 + f, a5, left)
+
+
+@numba.njit(inline="always")
+def positive_six(vectors: Six, like: Array, lanes: int) -> Six:
+    """Return the vectors with 0 for what is negative; NaN stays NaN.
+
+    Parameters
+    ----------
+    vectors : tuple of vector
+    like : ndarray
+        Of the dtype of the vectors.
+    lanes : int
+        A constant.
+
+    Returns
+    -------
+    tuple of vector
+    """
+    a0, a1, a2, a3, a4, a5 = vectors
+    zero = fill(like, 0, lanes)
+    return (
+        select(beats(a0, zero), a0, zero),
+        select(beats(a1, zero), a1, zero),
+        select(beats(a2, zero), a2, zero),
+        select(beats(a3, zero), a3, zero),
+        select(beats(a4, zero), a4, zero),
+        select(beats(a5, zero), a5, zero),
+    )
 
 
 @numba.njit(inline="always")

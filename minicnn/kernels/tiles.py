@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.machine import NARROW
 from minicnn.kernels.vectors import (
-    beats,
     broadcast,
-    fill,
     load,
     load_first,
     multiply_add,
-    select,
     store,
     store_first,
 )
@@ -179,32 +176,6 @@ def store_four(array: Array, places: Places, f: int, left: int, vectors: Four, l
         store_first(array, p1 + f, a1, left)
         store_first(array, p2 + f, a2, left)
         store_first(array, p3 + f, a3, left)
-
-
-@numba.njit(inline="always")
-def positive_four(vectors: Four, like: Array, lanes: int) -> Four:
-    """Return the vectors with 0 for what is negative; NaN stays NaN.
-
-    Parameters
-    ----------
-    vectors : tuple of vector
-    like : ndarray
-        Of the dtype of the vectors.
-    lanes : int
-        A constant.
-
-    Returns
-    -------
-    tuple of vector
-    """
-    a0, a1, a2, a3 = vectors
-    zero = fill(like, 0, lanes)
-    return (
-        select(beats(a0, zero), a0, zero),
-        select(beats(a1, zero), a1, zero),
-        select(beats(a2, zero), a2, zero),
-        select(beats(a3, zero), a3, zero),
-    )
 
 
 @numba.njit(inline="always")
