@@ -26,6 +26,7 @@ from minicnn import (
     softmax_cross_entropy_backward,
 )
 from minicnn.gradcheck import away_from_kinks, check_gradients, relative_errors, report
+from minicnn.randomness import Draws
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "check_gradients.py"
 
@@ -91,6 +92,38 @@ def test_conv2d_without_dx_gives_the_same_other_gradients(rng, backend):
     assert found[0] is None
     np.testing.assert_array_equal(found[1], dweight)
     np.testing.assert_array_equal(found[2], dbias)
+
+
+def test_add(rng):
+    passes(
+        "add",
+        ops.add,
+        lambda dy, cache: named("a", "b")(ops.add_backward(dy, cache)),
+        {"a": rng.standard_normal((2, 3, 2)), "b": rng.standard_normal((2, 3, 2))},
+        rng,
+    )
+
+
+def test_concat(rng):
+    passes(
+        "concat",
+        lambda a, b, c: ops.concat([a, b, c]),
+        lambda dy, cache: named("a", "b", "c")(ops.concat_backward(dy, cache)),
+        {name: rng.standard_normal((2, 3, C)) for name, C in {"a": 2, "b": 1, "c": 4}.items()},
+        rng,
+    )
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_dropout(rng, rate):
+    draws = Draws(0, 0, np.arange(3))
+    passes(
+        "dropout",
+        lambda x: ops.dropout(x, rate, draws),
+        lambda dy, cache: {"x": ops.dropout_backward(dy, cache)},
+        {"x": rng.standard_normal((3, 4, 2))},
+        rng,
+    )
 
 
 def test_dense(rng):
