@@ -3,8 +3,22 @@
 import numpy as np
 import pytest
 
-from minicnn import Dense, Dropout, Flatten, NonFiniteError, ReLU, Sequential, fit, ops, reference
+from minicnn import (
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    NonFiniteError,
+    ReLU,
+    Sequential,
+    fit,
+    ops,
+    reference,
+)
 from minicnn.health import find_non_finite
+from minicnn.layers.folding import fold
+from minicnn.layers.fused import fuse
 from minicnn.memory import workspace
 from minicnn.randomness import Draws, kept_bits, keyed_words
 
@@ -128,6 +142,14 @@ def test_training_without_draws_says_what_is_missing():
         model.forward(x, training=True)
     y, _ = model.forward(x, training=True, draws=DRAWS)
     assert not np.array_equal(y, model.forward(x)[0])
+
+
+def test_in_use_it_costs_nothing_and_parts_no_layers_that_are_computed_as_one():
+    layers = [Conv2D(3, 3), Dropout(0.5), ReLU(), Dropout(0.2), MaxPool2D(2), Flatten(), Dense(2)]
+    model = Sequential(layers, input_shape=(6, 6, 1))
+    x = np.random.default_rng(0).random((3, 6, 6, 1), np.float32)
+    assert [step.length for step in fuse(fold(layers))] == [3, 1, 1]
+    assert model.infer(x) == pytest.approx(model.forward(x)[0], rel=1e-5, abs=1e-6)
 
 
 def small_model():

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 from minicnn.layers.affine import Affine
 from minicnn.layers.base import Layer
+from minicnn.layers.dropout import Dropout
 from minicnn.layers.normalisation import BatchNorm
 
 
 def fold(layers: Sequence[Layer]) -> list[Layer]:
-    """Fold every batch normalisation into the convolution or dense layer right before it.
+    """Fold every batch normalisation into the layer right before it, and leave out every dropout.
 
-    In use mean and variance are given, so that what it does is one more sum of products. What
-    follows can then be computed together with the layer, as if there had been no normalisation.
+    A convolution or a dense layer can take a normalisation in: in use mean and variance are given,
+    so that what it does is one more sum of products. What follows can then be computed together
+    with the layer, as if there had been no normalisation.
 
     Parameters
     ----------
@@ -28,6 +30,6 @@ def fold(layers: Sequence[Layer]) -> list[Layer]:
         before = found[-1] if found else None
         if isinstance(layer, BatchNorm) and isinstance(before, Affine) and before.norm is None:
             found[-1] = before.with_norm(layer)
-        else:
+        elif not isinstance(layer, Dropout):
             found.append(layer)
     return found
