@@ -24,6 +24,7 @@ import inspect
 import json
 import math
 import multiprocessing
+import re
 import runpy
 import statistics
 import sys
@@ -44,7 +45,8 @@ from minicnn.randomness import keyed_generator
 Case = dict[str, Any]
 Recipe = Callable[..., Any]
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-RECIPES: dict[str, Recipe] = runpy.run_path(str(EXAMPLES / "recipes.py"))["RECIPES"]
+RECIPES_FILE = runpy.run_path(str(EXAMPLES / "recipes.py"))
+RECIPES: dict[str, Recipe] = RECIPES_FILE["RECIPES"]
 ASIDE = 1 / 6  # of the training images: 10,000 of MNIST's
 SHOWN = 24
 
@@ -88,7 +90,7 @@ def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
         "accuracy": 1 - len(missed) / len(data.test_images),
         "missed": missed.tolist(),
         "train_seconds": seconds,
-        "parameters": model.parameters.size,
+        "parameters": sum(each.parameters.size for each in RECIPES_FILE["networks_of"](model)),
     }
 
 
@@ -112,8 +114,23 @@ def summary(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def digest_of(recipe: Recipe) -> str:
-    """Return a digest of a recipe's own lines."""
-    return hashlib.sha256(inspect.getsource(recipe).encode()).hexdigest()
+    """Return a digest of a recipe's lines, and of those functions of its file that it uses."""
+    found: dict[str, str] = {}
+
+    def visit(function: Recipe) -> None:
+        source = inspect.getsource(function)
+        found[function.__name__] = source
+        for word in re.findall(r"\w+", source):
+            other = function.__globals__.get(word)
+            if (
+                inspect.isfunction(other)
+                and other.__code__.co_filename == function.__code__.co_filename
+                and word not in found
+            ):
+                visit(other)
+
+    visit(recipe)
+    return hashlib.sha256("".join(found[name] for name in sorted(found)).encode()).hexdigest()
 
 
 class Kept(Results):

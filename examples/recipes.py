@@ -11,6 +11,7 @@ What stands here was chosen on parts of the training set that were put aside
 (``benchmarks/accuracy.py --split``, ``benchmarks/ablation.py``), never on the test set.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -20,14 +21,18 @@ from minicnn import (
     Adam,
     Augment,
     BatchNorm,
+    Concat,
     Conv2D,
     Dense,
+    Ensemble,
     Flatten,
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Sequential,
 )
+from minicnn.classifier import Classifier
 from minicnn.shapes import IntArray
 
 Images = NDArray[Any]
@@ -39,6 +44,12 @@ FEW = 10_000
 def network(layers: list[Layer], seed: int) -> Sequential:
     """Assemble a network for digits."""
     return Sequential(layers, input_shape=(28, 28, 1), class_names="0123456789", seed=seed)
+
+
+def networks_of(model: Classifier) -> list[Sequential]:
+    """Return the networks that a recipe has trained: one, or those that vote."""
+    members = model.models if isinstance(model, Ensemble) else [model]
+    return [member for member in members if isinstance(member, Sequential)]
 
 
 def train(
@@ -99,21 +110,20 @@ def reference_layers() -> list[Layer]:
     ]
 
 
+def pooled(filters: int) -> list[Layer]:
+    """Return a convolution and what follows it where its output is halved."""
+    return [Conv2D(filters, 3), MaxPool2D(2), BatchNorm(), ReLU()]
+
+
 def plain_layers() -> list[Layer]:
     """Return two pairs of convolutions, a fifth, and two dense layers."""
     return [
         Conv2D(32, 3),  # 28×28×1 -> 26×26×32
         ReLU(),
-        Conv2D(32, 3),  # -> 24×24×32
-        MaxPool2D(2),  # -> 12×12×32
-        BatchNorm(),
-        ReLU(),
+        *pooled(32),  # -> 24×24×32 -> 12×12×32
         Conv2D(64, 3),  # -> 10×10×64
         ReLU(),
-        Conv2D(64, 3),  # -> 8×8×64
-        MaxPool2D(2),  # -> 4×4×64
-        BatchNorm(),
-        ReLU(),
+        *pooled(64),  # -> 8×8×64 -> 4×4×64
         Conv2D(128, 3),  # -> 2×2×128
         BatchNorm(),
         ReLU(),
@@ -162,18 +172,74 @@ def one_epoch(images: Images, labels: IntArray, **run: Any) -> Sequential:
 
 def ten_epochs(images: Images, labels: IntArray, **run: Any) -> Sequential:
     """See every image ten times, each time varied."""
-    return train(
-        plain_layers(),
-        images,
-        labels,
-        run,
-        learning_rate=0.004,
-        weight_decay=0.01,
-        label_smoothing=0.1,
-        augment=other_hands(),
-        epochs=10,
-        batch_size=64,
+    return train(plain_layers(), images, labels, run, **in_ten_epochs())
+
+
+def in_ten_epochs() -> dict[str, Any]:
+    """Return how `ten_epochs` and the networks that are compared with it are trained."""
+    return {
+        "learning_rate": 0.004,
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "augment": other_hands(),
+        "epochs": 10,
+        "batch_size": 64,
+    }
+
+
+def ensemble(images: Images, labels: IntArray, *, seed: int = 0, **run: Any) -> Ensemble:
+    """Let five networks of `ten_epochs` vote, which differ in nothing but their seeds."""
+    return Ensemble(
+        [ten_epochs(images, labels, seed=5 * seed + number, **run) for number in range(5)]
     )
 
 
-RECIPES = {"reference": reference, "one_epoch": one_epoch, "ten_epochs": ten_epochs}
+# ---------------------------------------------------------------- networks with branches
+
+
+def resnet(images: Images, labels: IntArray, **run: Any) -> Sequential:
+    """Train a small residual network as `ten_epochs` trains a plain one."""
+
+    def block(filters: int) -> list[Layer]:
+        inner = [Conv2D(filters, 3, padding=1), BatchNorm(), ReLU()]
+        return [Residual([*inner, Conv2D(filters, 3, padding=1), BatchNorm()]), ReLU()]
+
+    layers = [
+        *pooled(32),  # 28×28×1 -> 13×13×32
+        *block(32),
+        *pooled(64),  # -> 5×5×64
+        *block(64),
+        *block(64),
+        Conv2D(128, 3),  # -> 3×3×128
+        BatchNorm(),
+        ReLU(),
+        Flatten(),
+        Dense(10),
+    ]
+    return train(layers, images, labels, run, **in_ten_epochs())
+
+
+def densenet(images: Images, labels: IntArray, **run: Any) -> Sequential:
+    """Train a small densely connected network as `ten_epochs` trains a plain one."""
+
+    def grown(channels: int = 16) -> Layer:
+        return Concat([[], [Conv2D(channels, 3, padding=1), BatchNorm(), ReLU()]])
+
+    layers = [
+        *pooled(32),  # 28×28×1 -> 13×13×32
+        *[grown() for _ in range(3)],  # -> 13×13×80
+        *pooled(64),  # -> 5×5×64
+        *[grown() for _ in range(3)],  # -> 5×5×112
+        Conv2D(128, 3),  # -> 3×3×128
+        BatchNorm(),
+        ReLU(),
+        Flatten(),
+        Dense(10),
+    ]
+    return train(layers, images, labels, run, **in_ten_epochs())
+
+
+RECIPES: dict[str, Callable[..., Classifier]] = {
+    recipe.__name__: recipe
+    for recipe in (reference, one_epoch, ten_epochs, ensemble, resnet, densenet)
+}

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recipes import FEW, RECIPES
+from recipes import FEW, RECIPES, networks_of
 
 import minicnn
 from minicnn import Augment, Conv2D, Sequential, metrics
 from minicnn.archive import check_writable, replacing
+from minicnn.classifier import Classifier
 from minicnn.optim import SCHEDULES
 
 # Flags that say how to train, so not where a trained model is tested.
@@ -158,6 +159,8 @@ def check_flags(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> N
             parser.error(f"--model tests a trained model: leave out --{name.replace('_', '-')}")
     if flags.patience and flags.validation == 0:
         parser.error("--patience watches images put aside: give a --validation above 0")
+    if flags.save and flags.recipe == "ensemble":
+        parser.error("--save keeps one network, and the recipe ensemble trains five: leave it out")
     if flags.resume and not flags.save:
         parser.error("--resume needs --save, which says where the checkpoint is")
     if flags.resume and not checkpoint_of(flags.save).exists():
@@ -186,7 +189,7 @@ def load_data(folder: str | None) -> minicnn.ImageDataset:
 # ---------------------------------------------------------------- training
 
 
-def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Sequential:
+def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
     images, labels = data.train_images[: flags.limit], data.train_labels[: flags.limit]
     drawn = len(images) // 50 if flags.augment and minicnn.are_digits(images, labels) else 0
     if drawn:
@@ -208,10 +211,13 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Sequential:
     started = time.perf_counter()
     model = RECIPES[flags.recipe](images, labels, **run)
     train_seconds = time.perf_counter() - started
-    print(f"\n{model.summary()}")
+    first, *others = networks_of(model)
+    print(f"\n{first.summary()}")
+    if others:
+        print(f"\nand {len(others)} more like it, which vote")
     print(f"\ntrained for {train_seconds:.1f} s on {flags.threads} threads")
     # after a stop the seconds are those since then
-    model.facts |= {
+    first.facts |= {
         "recipe": flags.recipe,
         "drawn_images": drawn,
         "train_seconds": train_seconds,
@@ -270,17 +276,19 @@ def how_to_go_on(flags: argparse.Namespace, argv: list[str]) -> str:
 # ---------------------------------------------------------------- testing, and what is left behind
 
 
-def test(flags: argparse.Namespace, model: Sequential, data: minicnn.ImageDataset) -> None:
+def test(flags: argparse.Namespace, model: Classifier, data: minicnn.ImageDataset) -> None:
     """Let the model read the test images, once; write what came out into its facts."""
     found = minicnn.evaluate(model, data.test_images, data.test_labels, threads=flags.threads)
     print(f"test accuracy {found.accuracy:.2%} ({found.correct} of {found.total})")
-    model.facts |= {
+    networks = networks_of(model)
+    weights = b"".join(network.parameters.tobytes() for network in networks)
+    networks[0].facts |= {
         "dataset": data.name,
         "test_images": found.total,
         "test_accuracy": found.accuracy,
         "threads": flags.threads,
-        "parameters": model.parameters.size,
-        "weights_sha256": hashlib.sha256(model.parameters.tobytes()).hexdigest(),
+        "parameters": sum(network.parameters.size for network in networks),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
 
 
@@ -296,26 +304,29 @@ def save(path: Path, model: Sequential) -> None:
 
 
 def draw(
-    folder: Path, model: Sequential, data: minicnn.ImageDataset, flags: argparse.Namespace
+    folder: Path, model: Classifier, data: minicnn.ImageDataset, flags: argparse.Namespace
 ) -> None:
-    """Draw what was learned and what was not, one PNG file for each picture."""
+    """Draw what was learned and what was not, one PNG file for each picture; of the first network
+    what is inside.
+    """
     from minicnn import plots  # matplotlib takes a second: only where pictures are wanted
 
     images, labels = data.test_images, data.test_labels
     likely = model.predict_proba(images, threads=flags.threads)  # (N, classes)
     matrix = metrics.confusion_matrix(labels, likely.argmax(axis=1), likely.shape[1])
     print(f"\n{metrics.classification_report(matrix, model.class_names)}\n")
-    seed = model.facts.get("seed", 0)
+    network = networks_of(model)[0]
+    seed = network.facts.get("seed", 0)
     figures = {
         "confusion_matrix": plots.confusion_matrix(matrix, model.class_names),
         "mistakes": plots.worst_mistakes(images, labels, likely, class_names=model.class_names),
         "augmentation": plots.augmentation_grid(data.train_images[:8], Augment.digits(), seed=seed),
     }
-    if any(isinstance(layer, Conv2D) for layer in model.layers):
-        figures["filters"] = plots.filters(model)
-        figures["feature_maps"] = plots.feature_maps(model, images[0])
-    if "history" in model.facts:
-        figures["learning_curves"] = plots.learning_curves(model.facts["history"])
+    if any(isinstance(layer, Conv2D) for layer in network.layers):
+        figures["filters"] = plots.filters(network)
+        figures["feature_maps"] = plots.feature_maps(network, images[0])
+    if "history" in network.facts:
+        figures["learning_curves"] = plots.learning_curves(network.facts["history"])
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     print(f"pictures drawn in {folder}: {', '.join(figures)}")
@@ -334,17 +345,17 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if flags.plots:
             flags.plots.mkdir(parents=True, exist_ok=True)
-        model = minicnn.load_model(flags.model) if flags.model else None
+        kept = minicnn.load_model(flags.model) if flags.model else None
         data = load_data(flags.data_dir)
-        if model is None:
-            model = train(flags, data)
+        model = kept or train(flags, data)
         test(flags, model, data)
+        network = networks_of(model)[0]
         if flags.save:
-            save(flags.save, model)
+            save(flags.save, network)
         if flags.plots:
             draw(flags.plots, model, data, flags)
         if flags.results:
-            write_results(flags.results, model.facts)
+            write_results(flags.results, network.facts)
     except KeyboardInterrupt:
         print(f"\n{how_to_go_on(flags, argv)}", file=sys.stderr)
         return 130

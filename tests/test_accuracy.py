@@ -2,6 +2,7 @@
 
 import json
 import operator
+import runpy
 from types import SimpleNamespace
 
 import accuracy
@@ -38,7 +39,7 @@ def learner(trained=None):
             answers[:seed] = 10
             return answers
 
-        return SimpleNamespace(predict=predict, parameters=np.zeros(7))
+        return SimpleNamespace(predict=predict)
 
     return recipe
 
@@ -48,6 +49,8 @@ def run(monkeypatch, data, tmp_path):
     """Run the script on the small data set; give its figures."""
     monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
     monkeypatch.setattr("side_by_side.facts", lambda: {"cpu": "a CPU"})
+    networks = [SimpleNamespace(parameters=np.zeros(size)) for size in (3, 4)]
+    monkeypatch.setitem(accuracy.RECIPES_FILE, "networks_of", lambda model: networks)
 
     def run(recipe, *flags, seeds):
         monkeypatch.setattr(accuracy, "RECIPES", {"mine": recipe})
@@ -112,7 +115,13 @@ def test_seeds_of_another_recipe_or_other_images_are_not_mixed(run, monkeypatch,
         run(learner(), seeds=2)
 
 
-def test_a_recipe_is_known_by_its_lines():
+def test_a_recipe_is_known_by_its_lines_and_by_those_of_what_it_calls(tmp_path):
+    def digest(rate):
+        path = tmp_path / f"{rate}.py"
+        path.write_text(f"def rate():\n    return {rate}\n\ndef recipe():\n    return rate()\n")
+        return accuracy.digest_of(runpy.run_path(str(path))["recipe"])
+
+    assert digest(1) == digest(1) != digest(2)
     recipes = list(accuracy.RECIPES.values())
     assert len({accuracy.digest_of(recipe) for recipe in recipes}) == len(recipes)
 

@@ -14,7 +14,14 @@ needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes hours without JIT"
 )
 # The parameters of each; those of `tiny` must be under 5,000.
-PARAMETERS = {"reference": 225_482, "one_epoch": 206_506, "ten_epochs": 206_506}
+PARAMETERS = {
+    "reference": 225_482,
+    "one_epoch": 206_506,
+    "ten_epochs": 206_506,
+    "ensemble": 1_032_530,
+    "resnet": 271_498,
+    "densenet": 243_178,
+}
 
 
 @pytest.fixture
@@ -38,13 +45,15 @@ def test_each_recipe_has_its_size():
 def test_a_recipe_builds_a_network_and_hands_on_how_it_is_run(name, fitted):
     data = load_mnist_sample()
     model = recipes.RECIPES[name](data.train_images, data.train_labels, seed=3, threads=2)
-    assert model.parameters.size == PARAMETERS[name]
+    weights = [network.parameters for network in recipes.networks_of(model)]
+    assert sum(map(len, weights)) == PARAMETERS[name]
     assert model.output_shape == (10,)
     assert {call["threads"] for call in fitted} == {2}
     assert {call["validation_split"] for call in fitted} == {0}
-    assert fitted[0]["seed"] == 3
+    assert [call["seed"] for call in fitted] == ([3] if len(weights) == 1 else [15, 16, 17, 18, 19])
     again = recipes.RECIPES[name](data.train_images, data.train_labels, seed=3)
-    np.testing.assert_array_equal(model.parameters, again.parameters)  # the first weights
+    for one, other in zip(weights, recipes.networks_of(again), strict=True):
+        np.testing.assert_array_equal(one, other.parameters)  # the first weights
 
 
 def test_what_a_caller_says_goes_before_the_recipe(fitted):
@@ -116,6 +125,21 @@ def test_flags_go_before_the_recipe():
     }  # fmt: skip
 
 
+def test_networks_that_vote_are_trained_and_tested_but_not_saved(monkeypatch, capsys):
+    def two(images, labels, **run):
+        return minicnn.Ensemble([recipes.reference_cnn(seed) for seed in (0, 1)])
+
+    data = load_mnist_sample()
+    few = data._replace(test_images=data.test_images[:8], test_labels=data.test_labels[:8])
+    monkeypatch.setitem(train_mnist.RECIPES, "ensemble", two)
+    monkeypatch.setattr(train_mnist, "load_data", lambda folder: few)
+    assert train_mnist.main(["--recipe", "ensemble"]) == 0
+    assert "and 1 more like it, which vote" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        train_mnist.parse_flags(["--recipe", "ensemble", "--save", "model.npz"])
+    assert "--save keeps one network, and the recipe ensemble" in capsys.readouterr().err
+
+
 def test_a_recipe_is_not_for_a_trained_model(capsys):
     with pytest.raises(SystemExit):
         train_mnist.parse_flags(["--recipe", "ten_epochs", "--model", "m.npz"])
@@ -132,5 +156,7 @@ def test_a_recipe_learns_and_comes_to_the_same_weights_on_any_number_of_threads(
         recipes.RECIPES[name](images, labels, epochs=3, threads=threads, progress=False)
         for threads in (1, 2)
     )
-    np.testing.assert_array_equal(one.parameters, two.parameters)
+    for network, other in zip(*map(recipes.networks_of, (one, two)), strict=True):
+        np.testing.assert_array_equal(network.parameters, other.parameters)
+        np.testing.assert_array_equal(network.statistics, other.statistics)
     assert (one.predict(images) == labels).mean() > 0.5
