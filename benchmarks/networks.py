@@ -31,6 +31,11 @@ MODELS: dict[str, list[Spec]] = {
         ("conv", 64, 3, 0), RELU, ("conv", 64, 3, 0), RELU, POOL,
         FLATTEN, ("dense", 128), RELU, ("dense", 10),
     ],
+    "ten_epochs": [  # of examples/recipes.py
+        ("conv", 32, 3, 0), RELU, ("conv", 32, 3, 0), POOL, NORM, RELU,
+        ("conv", 64, 3, 0), RELU, ("conv", 64, 3, 0), POOL, NORM, RELU,
+        ("conv", 128, 3, 0), NORM, RELU, FLATTEN, ("dense", 128), NORM, RELU, ("dense", 10),
+    ],
 }  # fmt: skip
 IMAGE = (28, 28, 1)
 
@@ -96,7 +101,8 @@ def torch_network(specs: list[Spec], weights: Weights) -> Any:
         elif kind == "dense":
             module = nn.Linear(own["weight"].shape[1], options[0])
         elif kind == "norm":
-            module = nn.BatchNorm2d(len(own["weight"]))
+            flat = any(isinstance(each, nn.Flatten) for each in modules)
+            module = (nn.BatchNorm1d if flat else nn.BatchNorm2d)(len(own["weight"]))
         else:
             module = {"relu": nn.ReLU(), "pool": nn.MaxPool2d(2), "flatten": nn.Flatten()}[kind]
         for name, array in own.items():

@@ -63,6 +63,9 @@ def train(
     rate, decay = settings.pop("learning_rate"), settings.pop("weight_decay")
     if not settings.pop("batch_norm"):  # to see what it is worth
         layers = [layer for layer in layers if not isinstance(layer, BatchNorm)]
+        for layer in layers:
+            if isinstance(layer, Conv2D | Dense):
+                layer.bias = True  # where the norm had one
     model = network(layers, settings["seed"])
     optimiser = Adam(rate, beta2=0.99, weight_decay=decay)
     minicnn.fit(
@@ -88,22 +91,18 @@ def other_hands() -> Augment:
 
 
 def reference_layers() -> list[Layer]:
-    """Return two rounds of convolution and pooling, then two dense layers.
-
-    A batch norm stands behind the pool rather than before it: it has a quarter of the work, and
-    convolution and pool stay one kernel.
-    """
+    """Return two rounds of convolution and pooling, then two dense layers."""
     return [
-        Conv2D(32, 3),  # 28×28×1 -> 26×26×32: 32 detectors of strokes, each sees 3×3 pixels
+        Conv2D(32, 3, bias=False),  # 28×28×1 -> 26×26×32: 32 detectors of strokes
         MaxPool2D(2),  # -> 13×13×32: the strongest answer in each 2×2 square
         BatchNorm(),
         ReLU(),
-        Conv2D(64, 3),  # -> 11×11×64: 64 detectors of combinations of strokes
+        Conv2D(64, 3, bias=False),  # -> 11×11×64: 64 detectors of combinations of strokes
         MaxPool2D(2),  # -> 5×5×64
         BatchNorm(),
         ReLU(),
         Flatten(),  # -> 1600 numbers
-        Dense(128),
+        Dense(128, bias=False),
         BatchNorm(),
         ReLU(),
         Dense(10),  # one number for each digit: the larger, the likelier
@@ -111,8 +110,12 @@ def reference_layers() -> list[Layer]:
 
 
 def pooled(filters: int) -> list[Layer]:
-    """Return a convolution and what follows it where its output is halved."""
-    return [Conv2D(filters, 3), MaxPool2D(2), BatchNorm(), ReLU()]
+    """Return a convolution and what follows it where its output is halved.
+
+    A batch norm stands behind the pool rather than before it: it has a quarter of the work, and
+    convolution and pool stay one kernel. It has a bias, so the convolution needs none.
+    """
+    return [Conv2D(filters, 3, bias=False), MaxPool2D(2), BatchNorm(), ReLU()]
 
 
 def plain_layers() -> list[Layer]:
@@ -124,11 +127,11 @@ def plain_layers() -> list[Layer]:
         Conv2D(64, 3),  # -> 10×10×64
         ReLU(),
         *pooled(64),  # -> 8×8×64 -> 4×4×64
-        Conv2D(128, 3),  # -> 2×2×128
+        Conv2D(128, 3, bias=False),  # -> 2×2×128
         BatchNorm(),
         ReLU(),
         Flatten(),  # -> 512 numbers
-        Dense(128),
+        Dense(128, bias=False),
         BatchNorm(),
         ReLU(),
         Dense(10),
@@ -201,8 +204,8 @@ def resnet(images: Images, labels: IntArray, **run: Any) -> Sequential:
     """Train a small residual network as `ten_epochs` trains a plain one."""
 
     def block(filters: int) -> list[Layer]:
-        inner = [Conv2D(filters, 3, padding=1), BatchNorm(), ReLU()]
-        return [Residual([*inner, Conv2D(filters, 3, padding=1), BatchNorm()]), ReLU()]
+        inner = [Conv2D(filters, 3, padding=1, bias=False), BatchNorm(), ReLU()]
+        return [Residual([*inner, Conv2D(filters, 3, padding=1, bias=False), BatchNorm()]), ReLU()]
 
     layers = [
         *pooled(32),  # 28×28×1 -> 13×13×32
@@ -210,7 +213,7 @@ def resnet(images: Images, labels: IntArray, **run: Any) -> Sequential:
         *pooled(64),  # -> 5×5×64
         *block(64),
         *block(64),
-        Conv2D(128, 3),  # -> 3×3×128
+        Conv2D(128, 3, bias=False),  # -> 3×3×128
         BatchNorm(),
         ReLU(),
         Flatten(),
@@ -223,14 +226,14 @@ def densenet(images: Images, labels: IntArray, **run: Any) -> Sequential:
     """Train a small densely connected network as `ten_epochs` trains a plain one."""
 
     def grown(channels: int = 16) -> Layer:
-        return Concat([[], [Conv2D(channels, 3, padding=1), BatchNorm(), ReLU()]])
+        return Concat([[], [Conv2D(channels, 3, padding=1, bias=False), BatchNorm(), ReLU()]])
 
     layers = [
         *pooled(32),  # 28×28×1 -> 13×13×32
         *[grown() for _ in range(3)],  # -> 13×13×80
         *pooled(64),  # -> 5×5×64
         *[grown() for _ in range(3)],  # -> 5×5×112
-        Conv2D(128, 3),  # -> 3×3×128
+        Conv2D(128, 3, bias=False),  # -> 3×3×128
         BatchNorm(),
         ReLU(),
         Flatten(),
