@@ -41,7 +41,7 @@ from minicnn.kernels.pooled import pooled_forward
 from minicnn.kernels.pooled_gradients import pooled_input_gradient, pooled_weight_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
-from minicnn.kernels.rows import pad_images
+from minicnn.kernels.rows import look_up, pad_images
 from minicnn.kernels.spread import spread
 from minicnn.kernels.stretches import ROW
 from minicnn.kernels.strokes import blur, thicken
@@ -88,6 +88,7 @@ __all__ = [
     "join_runs",
     "keep_scaled",
     "lanes_for",
+    "look_up",
     "matmul",
     "max_pool",
     "max_pool_backward",

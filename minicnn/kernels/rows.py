@@ -1,4 +1,4 @@
-"""Rows of images: copied, and padded with zeros."""
+"""Rows of images: looked up, copied, and padded with zeros."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,3 +100,18 @@ def pad_images(x: Array, top: int, left: int, padded: Array) -> None:
     for n in range(N):
         i, o = n * H * W * C, n * height * width * C
         pad_image(x, i, H, W * C, top, left * C, padded, o, height, width * C)
+
+
+@kernel
+def look_up(levels: Array, pixels: NDArray[np.uint8], x: Array) -> None:
+    """Compute ``x[i] = levels[pixels[i]]``.
+
+    Parameters
+    ----------
+    levels : ndarray (256,)
+    pixels : ndarray of uint8 (size,)
+    x : ndarray (size,)
+        Overwritten.
+    """
+    for i in range(pixels.size):
+        x[i] = levels[pixels[i]]
