@@ -60,7 +60,8 @@ def fit(
         such as `minicnn.optim.cosine`.
     augment : callable, optional
         Varies the images to learn from, in each epoch in another way, such as `minicnn.Augment`.
-        Those put aside stay as they are.
+        Those put aside stay as they are. It is called with ``seed`` and ``epoch``, so a function
+        of one's own can hand early epochs to a stronger `Augment` and the last to a weaker.
     label_smoothing : float
         As in `minicnn.softmax_cross_entropy`: 0.1 asks the network to be 90 % sure of each label.
         ``val_loss`` is without it.

@@ -540,6 +540,19 @@ def test_flips_mirror_half_of_the_images_exactly(digits):
     assert (upside_down != flipped).any()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_some_images_stay_as_they_are_and_the_others_change_as_without(digits, share):
+    images = np.concatenate([digits] * 5)
+    plain = images / np.float32(255)
+    varied = vary(images, **EVERYTHING)
+    found = vary(images, **EVERYTHING, untouched=share)
+    stays = (found == plain).all(axis=(1, 2))
+    equal(found, np.where(stays[:, None, None], plain, varied))
+    assert abs(stays.sum() - share * 60) < 12  # three standard deviations
+    again = (vary(images, **EVERYTHING, untouched=share, epoch=1) == plain).all(axis=(1, 2))
+    assert (again == stays).all() == (share in (0, 1))
+
+
 @pytest.mark.parametrize("name", ["horizontal_flip", "vertical_flip"])
 def test_flips_are_warned_about(name):
     with pytest.warns(UserWarning, match=f"Augment: {name} is for photos.* digit") as caught:
@@ -570,6 +583,7 @@ def test_flips_are_warned_about(name):
         ({"contrast": 2}, ValueError, "Augment: contrast must be 0 to 1, not 2"),
         ({"noise": -0.5}, ValueError, "Augment: noise must be 0 to 1, not -0.5"),
         ({"erase": 1.5}, ValueError, "Augment: erase must be 0 to 1, not 1.5"),
+        ({"untouched": 1.5}, ValueError, "Augment: untouched must be 0 to 1, not 1.5"),
         ({"rotation": "10"}, TypeError, "Augment: rotation must be a number, not '10'"),
         ({"noise": True}, TypeError, "Augment: noise must be a number, not True"),
         ({"vertical_flip": 1}, TypeError, "Augment: vertical_flip must be True or False, not 1"),

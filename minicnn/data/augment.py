@@ -28,6 +28,7 @@ LARGEST = {
     "contrast": 1.0,
     "noise": 1.0,
     "erase": 1.0,
+    "untouched": 1.0,
 }
 
 
@@ -73,6 +74,9 @@ class Augment:
     erase : float
         Probability that a random rectangle becomes 0, of 2 to 20 % of the image and sides in a
         ratio of 0.3 to 1 / 0.3.
+    untouched : float
+        Probability that nothing of all this happens to an image: some of each batch, other ones in
+        each epoch, are as they will be met in use.
 
     Raises
     ------
@@ -107,6 +111,7 @@ class Augment:
     contrast: float = 0.0
     noise: float = 0.0
     erase: float = 0.0
+    untouched: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every strength."""
@@ -185,7 +190,7 @@ class Augment:
         maps, amounts, boxes = memory.several(
             (((N, 2, 3), dtype), ((kernels.AMOUNTS, N), dtype), ((N, 4), np.int64))
         )
-        kernels.draw_changes(self._strengths, words, H, W, maps, amounts, boxes)
+        kernels.draw_changes(self._strengths, words, H, W, bends, maps, amounts, boxes)
         rooms = memory.several(_rooms((N, C, H, W), rows, columns))
         kernels.vary(batch, self._moves, maps, amounts, boxes, bends, noise, rows, columns, *rooms)
         return _channels_last(rooms[-1]).reshape(images.shape)

@@ -31,15 +31,18 @@ STRENGTHS = (
     "contrast",
     "noise",
     "erase",
+    "untouched",
 )
 (ROTATION, SHIFT, SHEAR, ZOOM, HORIZONTAL_FLIP, VERTICAL_FLIP, THIN, THICKEN, BLUR, SHARPEN,
- BRIGHTNESS, CONTRAST, NOISE, ERASE) = np.arange(len(STRENGTHS), dtype=np.int64)  # fmt: skip
+ BRIGHTNESS, CONTRAST, NOISE, ERASE, UNTOUCHED,
+ ) = np.arange(len(STRENGTHS), dtype=np.int64)  # fmt: skip
 
 # Which random word of an image decides what. Each has its own: what is switched on or off does not
 # change the rest.
-WORDS = 18
+WORDS = 19
 (TURN, SLANT, ZOOM_H, ZOOM_W, SHIFT_H, SHIFT_W, MIRROR_W, MIRROR_H, STROKE, EDGE, LIGHT, SPAN,
- GRAIN, CHANCE, AREA, ASPECT, PLACE_H, PLACE_W) = np.arange(WORDS, dtype=np.int64)  # fmt: skip
+ GRAIN, CHANCE, AREA, ASPECT, PLACE_H, PLACE_W, LUCK,
+ ) = np.arange(WORDS, dtype=np.int64)  # fmt: skip
 
 # The rows of `amounts`.
 AMOUNTS = 5
@@ -48,7 +51,14 @@ STROKES, EDGES, BRIGHT, RANGE, GRAINS = np.arange(AMOUNTS, dtype=np.int64)
 
 @kernel
 def draw_changes(
-    strengths: Array, words: Words, H: int, W: int, maps: Array, amounts: Array, boxes: Boxes
+    strengths: Array,
+    words: Words,
+    H: int,
+    W: int,
+    bends: Words,
+    maps: Array,
+    amounts: Array,
+    boxes: Boxes,
 ) -> None:
     """Draw by how much each image is changed; the loop is n.
 
@@ -60,6 +70,8 @@ def draw_changes(
         At least `WORDS` random words for each image.
     H, W : int
         Of the images.
+    bends : ndarray of int32 (N, M)
+        Random words for `warp`; those of an image that stays as it is become 0.
     maps : ndarray (N, 2, 3)
         Overwritten by where pixels come from, as `warp` takes it.
     amounts : ndarray (AMOUNTS, N)
@@ -89,6 +101,20 @@ def draw_changes(
         aspect = 0.3 ** _even(words, n, ASPECT)
         segment(np.sqrt(area * aspect), H, _share(words, n, PLACE_H), boxes, n, np.int64(0))
         segment(np.sqrt(area / aspect), W, _share(words, n, PLACE_W), boxes, n, np.int64(2))
+        if _share(words, n, LUCK) < strengths[UNTOUCHED]:
+            _leave(bends, maps, amounts, boxes, n)
+
+
+@piece
+def _leave(bends: Words, maps: Array, amounts: Array, boxes: Boxes, n: int) -> None:
+    """Write what changes nothing."""
+    bends[n, :] = 0
+    for a in range(2):
+        for b in range(3):
+            maps[n, a, b] = a == b
+    for which in range(AMOUNTS):
+        amounts[which, n] = which in (BRIGHT, RANGE)
+    boxes[n, :] = 0
 
 
 @piece
