@@ -6,6 +6,7 @@ import tracemalloc
 import warnings
 from math import floor
 
+import numba
 import numpy as np
 import pytest
 
@@ -33,6 +34,13 @@ EVERYTHING = {
     "erase": 0.5,
 }
 
+
+def from_python(piece):
+    """Make a piece, which only compiled code may call, one that a test can call."""
+    return numba.njit(lambda *arguments: piece(*arguments))
+
+
+philox, inverse_map, segment = map(from_python, (philox, inverse_map, segment))
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes long without JIT"
