@@ -267,7 +267,8 @@ SCANS: dict[str, Callable[[Random], bytes]] = {
     "8_circles.bmp": lambda rng: encoded(
         plain(pen(8, rng, (120, 120), 80, 6, form="circles", soft=False)).convert("1"), "BMP"),
     "8_specks.jpg": lambda rng: jpeg(inked(
-        specks(paper(i := pen(8, rng, (400, 400), 180, 13), WHITE, rng, shade=0.25), 25, rng),
+        specks(paper(i := pen(8, rng, (400, 400), 180, 13, form="circles"), WHITE, rng,
+                     shade=0.25), 25, rng),
         i, BLUE_BLACK)),
     "8_mnist-large.png": lambda rng: png(
         grey(mnist(8, 40, 60, (2200, 2000), (300, 150))).quantize(8)),

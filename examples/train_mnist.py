@@ -101,7 +101,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         "--augment",
         action="store_true",
         help="turn, shift, bend, thin and thicken the images, in each epoch in another way; to "
-        "every fifty digits add one that is drawn, as other people than MNIST's write them",
+        "every 25 digits add one that is drawn, as other people than MNIST's write them",
     )
     training.add_argument(
         "--validation",
@@ -191,7 +191,7 @@ def load_data(folder: str | None) -> minicnn.ImageDataset:
 
 def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
     images, labels = data.train_images[: flags.limit], data.train_labels[: flags.limit]
-    drawn = len(images) // 50 if flags.augment and minicnn.are_digits(images, labels) else 0
+    drawn = len(images) // 25 if flags.augment and minicnn.are_digits(images, labels) else 0
     if drawn:
         print(f"drawing {drawn} digits in other forms than MNIST's, to learn from them too")
         more, their_labels = minicnn.drawn_digits(drawn, flags.seed)

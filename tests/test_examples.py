@@ -148,8 +148,8 @@ def epochs_in(checkpoint):
 
 def test_the_model_is_saved_with_the_facts_of_its_training(never_stopped):
     results, kept, out = never_stopped
-    assert "drawing 8 digits in other forms" in out
-    assert "408 training images (82 of them put aside for validation)" in out
+    assert "drawing 16 digits in other forms" in out
+    assert "416 training images (83 of them put aside for validation)" in out
     assert f"model saved to {kept / 'model.npz'}" in out
     model = load_model(kept / "model.npz")
     assert hashlib.sha256(model.parameters.tobytes()).hexdigest() == results["weights_sha256"]
@@ -161,8 +161,8 @@ def test_the_model_is_saved_with_the_facts_of_its_training(never_stopped):
     assert results["dataset"].startswith("IDX files in ")
     assert results["augment"].startswith("Augment(rotation=")
     assert results["schedule"] == "one_cycle"
-    assert (results["train_images"], results["validation_images"]) == (408, 82)
-    assert results["drawn_images"] == 8
+    assert (results["train_images"], results["validation_images"]) == (416, 83)
+    assert results["drawn_images"] == 16
     assert (results["patience"], results["seed"], results["resumed"]) == (5, 5, False)
     losses = results["history"]["val_loss"]
     assert results["best_epoch"] == 1 + losses.index(min(losses))

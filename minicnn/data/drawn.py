@@ -1,7 +1,7 @@
 """Digits drawn from strokes, in MNIST's form: what the Americans who wrote MNIST do not write.
 
 Of MNIST's ones hardly any has a flag, of its zeros hardly any a slash; a network that knows only
-MNIST reads a 1 with a flag as 7. One drawn digit for every fifty is enough to teach it.
+MNIST reads a 1 with a flag as 7. One drawn digit for every twenty-five teaches it.
 """
 
 import numpy as np
