@@ -23,7 +23,7 @@ from typing import Any
 
 from side_by_side import Results, flag_parser, need, ratios, take_turns
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+HERE = Path(__file__).resolve().parent
 # What must hold: the figure is to be below the limit.
 GOALS = {
     "import minicnn / import torch": 0.5,
@@ -44,9 +44,9 @@ NOTHING = 'print("done", flush=True)\nprint("null")'
 # Both sides: the network, 128 images of noise, one step.
 MINICNN = f"""
 import sys
-sys.path.insert(0, {str(EXAMPLES)!r})
+sys.path.insert(0, {str(HERE)!r})
 import numpy as np
-from recipes import reference_cnn
+from networks import MODELS, minicnn_model
 from minicnn import Adam
 from minicnn.shards import BatchGradient
 from minicnn.workers import Workers
@@ -54,7 +54,7 @@ from numba.core import event
 
 recorder = event.RecordingListener()
 event.register("numba:compile", recorder)
-model = reference_cnn(seed=0)
+model = minicnn_model(MODELS["reference CNN"])
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (128, 28, 28, 1), dtype=np.uint8)
 gradient_of = BatchGradient(
