@@ -348,16 +348,19 @@ def compute_by_reference(model):
 
 
 def compiled_kernels():
-    """Return every kernel of the library by its module and name; not the pieces of kernels."""
+    """Return every kernel of the library, in all its widths, by its module and name; no pieces."""
     found = {}
     for name, module in sys.modules.items():
         if name.startswith("minicnn.kernels."):
             for key, value in vars(module).items():
-                of_each_tile = value if isinstance(value, dict) else {"": value}
-                for lanes, kernel in of_each_tile.items():
-                    ours = isinstance(kernel, Dispatcher) and kernel.__module__ == name
-                    if ours and compilation._VERSION in kernel.py_func.__qualname__:
-                        found[name, f"{key}{lanes}"] = kernel
+                ours = [
+                    kernel
+                    for kernel in (value.values() if isinstance(value, dict) else [value])
+                    if isinstance(kernel, Dispatcher) and kernel.__module__ == name
+                    if compilation._VERSION in kernel.py_func.__qualname__
+                ]
+                if ours:
+                    found[name, key] = ours
     return found
 
 
@@ -366,15 +369,24 @@ def in_another_process(folder):
     wanted = folder / "signatures"
     if wanted.exists():
         for place, signatures in pickle.loads(wanted.read_bytes()).items():
-            for signature in signatures:
-                compiled_kernels()[place].compile(signature)
+            for kernel in compiled_kernels()[place]:
+                for signature in signatures:
+                    kernel.compile(signature)
     else:
         results = [compute(model) for model in networks()]
         (folder / "results").write_bytes(pickle.dumps(results))
     kernels = compiled_kernels()
-    signatures = {place: kernel.signatures for place, kernel in kernels.items()}
+    signatures = {
+        place: list(dict.fromkeys(found for kernel in widths for found in kernel.signatures))
+        for place, widths in kernels.items()
+    }
     (folder / "compiled").write_bytes(pickle.dumps(signatures))
-    code = "".join("".join(kernel.inspect_asm().values()) for kernel in kernels.values())
+    code = "".join(
+        code
+        for widths in kernels.values()
+        for kernel in widths
+        for code in kernel.inspect_asm().values()
+    )
     (folder / "code").write_text(code, encoding="utf-8")
 
 
@@ -413,7 +425,7 @@ def test_the_kernels_are_exact_on_this_machine(host, wanted):
     assert all(np.abs(array).max() < 2**22 for arrays in wanted for array in arrays)
     check(host, wanted)
     signatures = pickle.loads((host / "compiled").read_bytes())
-    names = {name.rstrip("0123456789") for (_, name), found in signatures.items() if found}
+    names = {name for (_, name), found in signatures.items() if found}
     assert {"direct_forward", "pooled_forward", "pooled_weight_gradient"} <= names
 
 
