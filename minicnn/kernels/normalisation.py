@@ -150,9 +150,13 @@ def fold_batch_norm(
         s = float(norm_weight[f]) / np.sqrt(float(variance[f]) + epsilon)
         scale[f] = s
         folded_bias[f] = (float(bias[f]) - float(mean[f])) * s + float(norm_bias[f])
-    for k in range(K):
-        for f in range(F):
-            folded[k, f] = weight[k, f] * scale[f]
+    zeros = fill(weight, 0, NARROW)
+    for f in range(0, F, NARROW):
+        left = F - f
+        factor = load_some(scale, f, left)
+        for i in range(f, K * F, F):
+            product = multiply_add(load_some(weight, i, left), factor, zeros)
+            store_some(folded, i, product, left)
 
 
 @piece
