@@ -81,6 +81,13 @@ CONVOLUTIONS = (
     conv("odd channels, many", (14, 14, 33), 65, 3, padding=1),
     conv("one filter", (28, 28, 16), 1, 3, padding=1),
 )
+# Shapes as in networks for MNIST.
+DEPTHWISE = tuple(
+    Case("depthwise", name, H, W, C, 0, k, k, stride, (k // 2, k // 2))
+    for H, W, C in ((28, 28, 16), (14, 14, 32), (7, 7, 64))
+    for k, stride in ((3, 1), (3, 2), (5, 1), (5, 2))
+    for name in (f"{H}×{W}×{C}, {k}×{k}" + (", stride 2" if stride == 2 else ""),)
+)
 OTHERS = (
     Case("conv + ReLU + pool", "reference CNN, first", 28, 28, 1, 32, 3, 3),
     Case("conv + ReLU + pool", "reference CNN, second", 13, 13, 32, 64, 3, 3),
@@ -88,6 +95,11 @@ OTHERS = (
     Case("conv + ReLU + pool", "LeNet-5, second", 12, 12, 6, 16, 5, 5),
     Case("pool", "2×2", 26, 26, 32, stride=2),
     Case("pool", "3×3, stride 2", 26, 26, 32, 0, 3, 3, stride=2),
+    Case("average pool", "2×2", 28, 28, 16, stride=2),
+    Case("average pool", "2×2, 64 channels", 14, 14, 64, stride=2),
+    Case("average pool", "3×3, stride 1", 14, 14, 32, 0, 3, 3),
+    Case("global average", "7×7×64", 7, 7, 64),
+    *DEPTHWISE,
     Case("ReLU", "26×26×32", 26, 26, 32),
     Case("norm", "13×13×32", 13, 13, 32),
     Case("norm", "26×26×32", 26, 26, 32),
@@ -129,8 +141,12 @@ def shapes(case: Case, images: int) -> dict[str, tuple[int, ...]]:
         return {"x": x, "dy": x}
     if case.operation.startswith("norm"):
         return {"x": x, "weight": (C,), "bias": (C,), "dy": x}
-    if case.operation == "pool":
+    if case.operation == "global average":
+        return {"x": x, "dy": (images, C)}
+    if case.operation in ("pool", "average pool"):
         return {"x": x, "dy": (images, OH, OW, C)}
+    if case.operation == "depthwise":
+        return {"x": x, "weight": (KH, KW, C), "bias": (C,), "dy": (images, OH, OW, C)}
     if case.operation == "conv + ReLU + pool":
         OH, OW = OH // 2, OW // 2
     return {"x": x, "weight": (KH, KW, C, F), "bias": (F,), "dy": (images, OH, OW, F)}

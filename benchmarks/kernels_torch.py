@@ -73,6 +73,8 @@ def _to_torch(name: str, array: NDArray[Any], layout: str) -> Any:
     tensor = torch.from_numpy(array)
     if tensor.ndim == 2 and name == "weight":
         return tensor.t().contiguous()  # (out, in)
+    if tensor.ndim == 3 and name == "weight":
+        tensor = tensor.unsqueeze(2)  # (KH, KW, 1, C)
     if tensor.ndim != 4:
         return tensor
     order = (3, 2, 0, 1) if name == "weight" else (0, 3, 1, 2)
@@ -83,6 +85,8 @@ def _to_torch(name: str, array: NDArray[Any], layout: str) -> Any:
 def _to_numpy(tensor: Any, is_weight: bool) -> Any:
     if tensor.ndim == 4:
         tensor = tensor.permute((2, 3, 1, 0) if is_weight else (0, 2, 3, 1))
+    elif tensor.ndim == 3:
+        tensor = tensor.permute(1, 2, 0)  # a depthwise (C, KH, KW)
     elif tensor.ndim == 2 and is_weight:
         tensor = tensor.t()
     return tensor.contiguous().numpy()
@@ -123,6 +127,29 @@ def _forward(case: Case) -> Operator:
         y, winner = aten.max_pool2d_with_indices(x, *options)
         return y, lambda dy, mask: aten.max_pool2d_with_indices_backward(dy, x, *options, winner)
 
+    def average(x: Any) -> Any:
+        options = ([case.KH, case.KW], stride, [0, 0], False, True, None)
+        y = aten.avg_pool2d(x, *options)
+        return y, lambda dy, mask: aten.avg_pool2d_backward(dy, x, *options)
+
+    def global_average(x: Any) -> Any:
+        # autograd spreads first and divides then, which takes longer
+        def backward(dy: Any, mask: Any) -> Any:
+            share = (dy / (case.H * case.W))[:, :, None, None]
+            return share.expand(x.shape).contiguous(memory_format=torch.channels_last)
+
+        return x.mean((2, 3)), backward
+
+    def depthwise(x: Any, w: Any, b: Any) -> Any:
+        options = ([len(b)], stride, padding, [1, 1], False, [0, 0], len(b))
+        y = functional.conv2d(x, w, b, case.stride, case.padding, groups=len(b))
+
+        def backward(dy: Any, mask: Any) -> Any:
+            dx, dw, db = aten.convolution_backward(dy, x, w, *options, mask)
+            return dx, dw.squeeze(1), db
+
+        return y, backward
+
     def conv_relu_pool(x: Any, w: Any, b: Any) -> Any:
         y, conv_backward = conv(x, w, b)
         y, relu_backward = relu(y)
@@ -147,6 +174,9 @@ def _forward(case: Case) -> Operator:
         "conv": conv,
         "conv + ReLU + pool": conv_relu_pool,
         "pool": lambda x: pool(x, (case.KH, case.KW), case.stride),
+        "average pool": average,
+        "global average": global_average,
+        "depthwise": depthwise,
         "ReLU": relu,
         "norm": norm,
         "norm + ReLU": norm_relu,

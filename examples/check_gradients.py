@@ -16,12 +16,15 @@ import numpy as np
 
 import minicnn
 from minicnn import (
+    AvgPool2D,
     BatchNorm,
     Concat,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAvgPool2D,
     Layer,
     MaxPool2D,
     ReLU,
@@ -45,11 +48,21 @@ CASES: dict[type[Layer], list[tuple[Layer, tuple[int, ...]]]] = {
         (Conv2D(2, 2, backend="reference"), (4, 3, 2)),
         (Conv2D(3, 2, bias=False), (4, 3, 2)),
     ],
+    DepthwiseConv2D: [
+        (DepthwiseConv2D(3), (6, 5, 3)),
+        (DepthwiseConv2D((3, 2), stride=(2, 1), padding=(1, 2)), (7, 5, 9)),
+        (DepthwiseConv2D(2, stride=3, padding="same", bias=False), (5, 8, 2)),
+    ],
     MaxPool2D: [
         (MaxPool2D(2), (6, 4, 3)),
         (MaxPool2D((3, 2), stride=(1, 2), padding=1), (5, 6, 2)),
     ],
     Dense: [(Dense(5), (7,)), (Dense(5, bias=False), (7,))],
+    AvgPool2D: [
+        (AvgPool2D(2), (6, 4, 3)),
+        (AvgPool2D((3, 2), stride=(1, 2), padding=1), (5, 6, 2)),
+    ],
+    GlobalAvgPool2D: [(GlobalAvgPool2D(), (4, 3, 2))],
     BatchNorm: [(BatchNorm(), (3, 2, 4)), (BatchNorm(epsilon=0.5), (5,))],
     Dropout: [(Dropout(0.4), (3, 4, 2))],
     Residual: [

@@ -9,13 +9,16 @@ import numpy as np
 
 from minicnn.initialisers import glorot_uniform, he_normal
 from minicnn.layers import (
+    AvgPool2D,
     BatchNorm,
     Concat,
     Container,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAvgPool2D,
     Layer,
     MaxPool2D,
     ReLU,
@@ -26,12 +29,15 @@ from minicnn.shapes import Shape
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
     for layer in (
+        AvgPool2D,
         BatchNorm,
         Concat,
         Conv2D,
         Dense,
+        DepthwiseConv2D,
         Dropout,
         Flatten,
+        GlobalAvgPool2D,
         MaxPool2D,
         ReLU,
         Residual,

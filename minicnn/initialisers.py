@@ -15,13 +15,15 @@ def fans(shape: Shape) -> tuple[int, int]:
     Parameters
     ----------
     shape : tuple of int
-        ``(in, out)`` or ``(KH, KW, C, F)``.
+        ``(in, out)``, ``(KH, KW, C, F)`` or, of a depthwise convolution, ``(KH, KW, C)``.
 
     Returns
     -------
     fan_in, fan_out : int
-        ``in, out`` or ``KH·KW·C, KH·KW·F``.
+        ``in, out``, ``KH·KW·C, KH·KW·F`` or ``KH·KW, KH·KW``.
     """
+    if len(shape) == 3:
+        return prod(shape[:2]), prod(shape[:2])
     window = prod(shape[:-2])
     return window * shape[-2], window * shape[-1]
 
@@ -35,7 +37,7 @@ def he_normal(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray:
     ----------
     rng : numpy.random.Generator
     shape : tuple of int
-        ``(in, out)`` or ``(KH, KW, C, F)``.
+        As `fans` has it.
     dtype : dtype
         float32 or float64.
 
@@ -60,7 +62,7 @@ def glorot_uniform(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray
     ----------
     rng : numpy.random.Generator
     shape : tuple of int
-        ``(in, out)`` or ``(KH, KW, C, F)``.
+        As `fans` has it.
     dtype : dtype
         float32 or float64.
 

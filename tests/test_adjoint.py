@@ -133,6 +133,41 @@ def test_max_pool2d_backward_is_the_adjoint_of_picking_the_winners(
     assert inner(picked, dy) == inner(other, ops.max_pool2d_backward(dy, cache))
 
 
+@pytest.mark.parametrize("padding", PADDINGS, ids=str)
+@pytest.mark.parametrize("stride", STRIDES, ids=str)
+def test_depthwise_conv2d_is_bilinear_and_backward_its_two_adjoints(
+    integers, dtype, stride, padding
+):
+    draw = integers(7, dtype)
+    x, weight, no_bias = draw(2, 5, 6, 9), draw(3, 2, 9), np.zeros(9, dtype)
+    y, cache = ops.depthwise_conv2d(x, weight, no_bias, stride, padding)
+    dy = draw(*y.shape)
+    dx, dweight, dbias = ops.depthwise_conv2d_backward(dy, cache)
+    assert inner(y, dy) == inner(x, dx) == inner(weight, dweight)
+    assert inner(np.ones_like(y), dy) == inner(np.ones_like(dbias), dbias)
+
+
+@pytest.mark.parametrize(
+    ("pool_size", "stride", "padding"),
+    [(2, None, 0), (3, 1, 1), ((2, 3), (1, 2), (1, 2)), (2, 3, 0), ((3, 2), 2, "same")],
+)
+def test_avg_pool2d_backward_is_its_adjoint(integers, dtype, pool_size, stride, padding):
+    draw = integers(8, dtype)
+    area = int(np.prod(pool_size)) if isinstance(pool_size, tuple) else pool_size**2
+    x = draw(2, 5, 6, 9) * area  # all means and shares are whole
+    y, cache = ops.avg_pool2d(x, pool_size, stride, padding)
+    dy = draw(*y.shape) * area
+    assert inner(y, dy) == inner(x, ops.avg_pool2d_backward(dy, cache))
+
+
+def test_global_avg_pool2d_backward_is_its_adjoint(integers, dtype):
+    draw = integers(9, dtype)
+    x = draw(3, 2, 4, 5) * 8
+    y, cache = ops.global_avg_pool2d(x)
+    dy = draw(*y.shape) * 8
+    assert inner(y, dy) == inner(x, ops.global_avg_pool2d_backward(dy, cache))
+
+
 def test_flatten(integers, dtype):
     draw = integers(6, dtype)
     x = draw(3, 2, 4, 5)

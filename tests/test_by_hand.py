@@ -125,6 +125,53 @@ def test_a_rectangular_pool_with_a_stride_of_its_own(version):
     assert rows(y) == [[4, 5], [9, 6]]
 
 
+# ------------------------------------------------------------ average pooling
+
+
+@versions
+def test_padding_counts_as_zeros_in_a_mean(version):
+    # Windows of 2×2 start at rows and columns -1 and 1: each holds one pixel and three zeros.
+    y, cache = version.avg_pool2d(image([4, 8], [12, 16]), 2, stride=2, padding=1)
+    assert rows(y) == [[1, 2], [3, 4]]
+    assert rows(version.avg_pool2d_backward(image([4, 8], [12, 16]), cache)) == [[1, 2], [3, 4]]
+
+
+@versions
+def test_a_pixel_in_two_means_collects_a_share_of_both(version):
+    # Windows of 1×2 at columns 0 and 1: (1 + 3)/2 and (3 + 8)/2.
+    y, cache = version.avg_pool2d(image([1, 3, 8]), (1, 2), stride=1)
+    assert rows(y) == [[2, 5.5]]
+    assert rows(version.avg_pool2d_backward(image([10, 6]), cache)) == [[5, 8, 3]]
+
+
+@versions
+def test_a_global_mean_is_of_each_channel_by_itself(version):
+    x = np.array([[[[1.0, 10.0], [2.0, 20.0]], [[3.0, 30.0], [6.0, 60.0]]]])
+    y, cache = version.global_avg_pool2d(x)
+    assert y.tolist() == [[3, 30]]  # 12 / 4 and 120 / 4
+    dx = version.global_avg_pool2d_backward(np.array([[4.0, 8.0]]), cache)
+    assert dx.tolist() == [[[[1, 2], [1, 2]], [[1, 2], [1, 2]]]]
+
+
+# ------------------------------------------------------------ depthwise convolution
+
+
+@versions
+def test_each_channel_has_a_filter_of_its_own(version):
+    x = np.array([[[[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]]]])  # one row of three pixels
+    weight = np.array([[[1.0, 3.0], [2.0, -1.0]]])  # 1×2
+    y, cache = version.depthwise_conv2d(x, weight, np.array([0.5, 0.0]))
+    # channel 0: 1·1 + 2·2 + ½, 2·1 + 4·2 + ½; channel 1: 10·3 - 20, 20·3 - 40
+    assert y[0, 0].tolist() == [[5.5, 10], [10.5, 20]]
+    dy = np.array([[[[1.0, 2.0], [10.0, 1.0]]]])
+    dx, dweight, dbias = version.depthwise_conv2d_backward(dy, cache)
+    # channel 0: 1·1, 1·2 + 10·1, 10·2; channel 1: 2·3, 2·(-1) + 1·3, 1·(-1)
+    assert dx[0, 0].tolist() == [[1, 6], [12, 1], [20, -1]]
+    # channel 0: 1·1 + 2·10, 2·1 + 4·10; channel 1: 10·2 + 20·1, 20·2 + 40·1
+    assert dweight[0].tolist() == [[21, 40], [42, 80]]
+    assert dbias.tolist() == [11, 3]
+
+
 # ------------------------------------------------------------ dense, relu, flatten
 
 

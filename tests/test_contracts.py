@@ -34,6 +34,24 @@ OPS = {
         {"x": (2, 5, 6, 3)},
         {"pool_size": (3, 2), "padding": (1, 0)},
     ),
+    "avg_pool2d": (
+        ops.avg_pool2d,
+        ops.avg_pool2d_backward,
+        {"x": (2, 5, 6, 3)},
+        {"pool_size": (3, 2), "padding": (1, 0)},
+    ),
+    "global_avg_pool2d": (
+        ops.global_avg_pool2d,
+        ops.global_avg_pool2d_backward,
+        {"x": (2, 5, 6, 3)},
+        {},
+    ),
+    "depthwise_conv2d": (
+        ops.depthwise_conv2d,
+        ops.depthwise_conv2d_backward,
+        {"x": (3, 5, 4, 3), "weight": (3, 2, 3), "bias": (3,)},
+        {"stride": (1, 2), "padding": 1},
+    ),
     "dense": (
         ops.dense,
         ops.dense_backward,
@@ -227,6 +245,34 @@ def test_conv2d_spoils_only_the_windows_that_touch(normals, dtype, backend, valu
     dx, dweight, _ = ops.conv2d_backward(dy, cache)
     assert np.isfinite(dx).all()  # dx depends on the weights alone
     np.testing.assert_array_equal(np.isfinite(dweight).all(axis=(0, 1, 3)), [False, True])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("C", [2, 17])
+def test_depthwise_conv2d_spoils_only_the_windows_that_touch(normals, dtype, value, C):
+    draw = normals(9, dtype)
+    x, weight, bias = draw(2, 6, 7, C), draw(3, 2, C), draw(C)
+    clean, _ = ops.depthwise_conv2d(x, weight, bias, (2, 1), 1)
+    x[1, 3, 4, 0] = value
+    y, cache = ops.depthwise_conv2d(x, weight, bias, (2, 1), 1)
+    touched = np.zeros(y.shape, bool)
+    touched[1, 1:3, 4:6, 0] = True  # as of `conv2d`, but of one channel
+    np.testing.assert_array_equal(~np.isfinite(y), touched)
+    np.testing.assert_array_equal(y[~touched], clean[~touched])
+    dx, dweight, _ = ops.depthwise_conv2d_backward(np.ones_like(y), cache)
+    assert np.isfinite(dx).all()
+    assert np.isfinite(dweight[..., 1:]).all()
+    assert not np.isfinite(dweight[..., 0]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_averages_spoil_only_the_windows_that_touch(normals, dtype, value):
+    x = normals(10, dtype)(2, 4, 6, 3)
+    x[1, 2, 3, 0] = value
+    y, _ = ops.avg_pool2d(x, 2)
+    assert np.argwhere(~np.isfinite(y)).tolist() == [[1, 1, 1, 0]]
+    y, _ = ops.global_avg_pool2d(x)
+    assert np.argwhere(~np.isfinite(y)).tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -182,6 +182,83 @@ def test_minimal_filtering_of_any_shape_many_times(integers, case, seed, dtype):
     convolution_equals_reference(integers(seed, dtype), x_shape, (3, 3, F), 1, padding, "winograd")
 
 
+# ------------------------------------------------------------ depthwise convolution
+
+# The cases of convolutions, and more channels: whole vectors, narrow and wide, and such that end
+# inside one. Six pixels and nine taps are tiles.
+DEPTHWISE = {
+    **{
+        name: (x_shape, kernel[:2], stride, padding)
+        for name, (x_shape, kernel, stride, padding) in CONVOLUTIONS.items()
+    },
+    "one narrow vector": ((2, 5, 4, 8), (3, 3), 1, 1),
+    "a narrow vector and a channel": ((1, 4, 5, 9), (3, 3), 2, 1),
+    "one wide vector": ((2, 5, 4, 16), (3, 3), 1, 1),
+    "wide vectors, stride 2": ((2, 7, 6, 32), (5, 3), 2, 2),
+    "three narrow vectors": ((1, 5, 6, 24), (2, 5), (1, 2), "same"),
+    "nothing but padding is seen": ((1, 1, 2, 3), (1, 1), 3, 2),
+    "a seventh pixel": ((2, 1, 7, 3), (1, 1), 1, 0),
+    "a tenth tap": ((1, 2, 9, 3), (1, 10), 1, 1),
+}
+
+
+def depthwise_equals_reference(draw, x_shape, kernel, stride, padding):
+    C = x_shape[3]
+    x, weight, bias = draw(*x_shape), draw(*kernel, C), draw(C)
+    y, cache = ops.depthwise_conv2d(x, weight, bias, stride, padding)
+    wanted, reference_cache = reference.depthwise_conv2d(x, weight, bias, stride, padding)
+    equal(y, wanted)
+    dy = draw(*y.shape)
+    gradients = reference.depthwise_conv2d_backward(dy, reference_cache)
+    equal(ops.depthwise_conv2d_backward(dy, cache), gradients)
+    no_dx, *others = ops.depthwise_conv2d_backward(dy, cache, need_dx=False)
+    assert no_dx is None
+    equal(tuple(others), gradients[1:])
+
+
+@pytest.mark.parametrize("case", DEPTHWISE.values(), ids=DEPTHWISE)
+def test_depthwise_conv2d(integers, dtype, case):
+    depthwise_equals_reference(integers(12, dtype), *case)
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_a_convolution_without_products_across_channels_is_depthwise(integers, dtype, case):
+    (N, H, W, C), (KH, KW, _), *options = case
+    draw = integers(13, dtype)
+    x, weight, bias = draw(N, H, W, C), draw(KH, KW, C), draw(C)
+    across = weight[..., None] * np.eye(C, dtype=dtype)  # (KH, KW, C, C)
+    y, cache = ops.depthwise_conv2d(x, weight, bias, *options)
+    wanted, wanted_cache = ops.conv2d(x, across, bias, *options)
+    equal(y, wanted)
+    dy = draw(*y.shape)
+    dx, dweight, dbias = ops.conv2d_backward(dy, wanted_cache)
+    own = np.einsum("hwcc->hwc", dweight).copy()
+    equal(ops.depthwise_conv2d_backward(dy, cache), (dx, own, dbias))
+
+
+@st.composite
+def depthwise_cases(draw):
+    """Draw a row like those of DEPTHWISE."""
+    (N, H, W, few), (KH, KW, _), stride, padding = draw(convolutions())
+    C = draw(st.just(few) | st.sampled_from([8, 9, 16, 24]))
+    return (N, H, W, C), (KH, KW), stride, padding
+
+
+DEPTHWISE_CASES = depthwise_cases(), st.integers(0, 99), st.sampled_from([np.float32, np.float64])
+
+
+@given(*DEPTHWISE_CASES)
+def test_depthwise_conv2d_of_any_shape(integers, case, seed, dtype):
+    depthwise_equals_reference(integers(seed, dtype), *case)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000)
+@given(*DEPTHWISE_CASES)
+def test_depthwise_conv2d_of_any_shape_many_times(integers, case, seed, dtype):
+    depthwise_equals_reference(integers(seed, dtype), *case)
+
+
 # ------------------------------------------------------------ the matrix product
 
 
@@ -281,6 +358,66 @@ def test_max_pool2d_of_any_shape_many_times(integers, case, seed, dtype):
     x_shape, *options = case
     draw = integers(seed, dtype)
     pool_equals_reference(draw(*x_shape), draw, *options)
+
+
+# ------------------------------------------------------------ average pooling
+# A mean is rounded once, to the same number on both sides. What backward shares out is a multiple
+# of the number of shares, so that each is whole.
+
+
+def average_equals_reference(draw, x_shape, pool_size, stride, padding):
+    x = draw(*x_shape)
+    y, cache = ops.avg_pool2d(x, pool_size, stride, padding)
+    wanted, reference_cache = reference.avg_pool2d(x, pool_size, stride, padding)
+    equal(y, wanted)
+    dy = draw(*y.shape) * (cache.window.KH * cache.window.KW)
+    equal(ops.avg_pool2d_backward(dy, cache), reference.avg_pool2d_backward(dy, reference_cache))
+
+
+@pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)
+def test_avg_pool2d(integers, dtype, case):
+    average_equals_reference(integers(14, dtype), *case)
+
+
+AVERAGES = (pools(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]))
+
+
+@given(*AVERAGES)
+def test_avg_pool2d_of_any_shape(integers, case, seed, dtype):
+    average_equals_reference(integers(seed, dtype), *case)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000)
+@given(*AVERAGES)
+def test_avg_pool2d_of_any_shape_many_times(integers, case, seed, dtype):
+    average_equals_reference(integers(seed, dtype), *case)
+
+
+def global_average_equals_reference(draw, x_shape):
+    x = draw(*x_shape)
+    y, cache = ops.global_avg_pool2d(x)
+    wanted, reference_cache = reference.global_avg_pool2d(x)
+    equal(y, wanted)
+    dy = draw(*y.shape)
+    gradient = reference.global_avg_pool2d_backward(dy, reference_cache)
+    equal(ops.global_avg_pool2d_backward(dy, cache), gradient)
+
+
+@pytest.mark.parametrize(
+    "x_shape", [(2, 3, 4, 2), (1, 1, 1, 1), (3, 5, 13, 16), (1, 9, 8, 7), (2, 1, 3, 33)]
+)
+def test_global_avg_pool2d(integers, dtype, x_shape):
+    global_average_equals_reference(integers(15, dtype), x_shape)
+
+
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 18)),
+    st.integers(0, 99),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_global_avg_pool2d_of_any_shape(integers, x_shape, seed, dtype):
+    global_average_equals_reference(integers(seed, dtype), x_shape)
 
 
 # ------------------------------------------------------------ dense, flatten, relu, patches
@@ -389,6 +526,21 @@ def run_max_pool2d(draw):
     return y, cache.winner, ops.max_pool2d_backward(y, cache)
 
 
+def run_avg_pool2d(draw):
+    y, cache = ops.avg_pool2d(draw(4, 6, 5, 3), 3, 1, 1)
+    return y, ops.avg_pool2d_backward(y, cache)
+
+
+def run_global_avg_pool2d(draw):
+    y, cache = ops.global_avg_pool2d(draw(4, 6, 5, 11))
+    return y, ops.global_avg_pool2d_backward(y, cache)
+
+
+def run_depthwise_conv2d(draw):
+    y, cache = ops.depthwise_conv2d(draw(5, 6, 5, 11), draw(3, 3, 11), draw(11), 2, 1)
+    return (y, *ops.depthwise_conv2d_backward(y, cache))
+
+
 def run_dense(draw):
     y, cache = ops.dense(draw(9, 70), draw(70, 5), draw(5))
     return (y, *ops.dense_backward(y, cache))
@@ -410,7 +562,18 @@ def run_batch_norm(draw):
 
 
 @pytest.mark.parametrize(
-    "run", [run_conv2d, run_max_pool2d, run_dense, run_relu, run_softmax, run_batch_norm]
+    "run",
+    [
+        run_conv2d,
+        run_depthwise_conv2d,
+        run_max_pool2d,
+        run_avg_pool2d,
+        run_global_avg_pool2d,
+        run_dense,
+        run_relu,
+        run_softmax,
+        run_batch_norm,
+    ],
 )
 def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeypatch):
     monkeypatch.setattr("minicnn.ops.convolution.PATCH_BYTES", 2**14)  # several chunks

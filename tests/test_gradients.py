@@ -164,13 +164,44 @@ def test_max_pool2d(rng, pool_size, stride, padding):
 
 
 @pytest.mark.parametrize(
+    ("pool_size", "stride", "padding"),
+    [(2, None, 0), (3, 1, 1), ((2, 3), (1, 2), (0, 2)), (2, 3, 0), ((4, 2), 3, "same")],
+)
+def test_avg_pool2d(rng, pool_size, stride, padding):
+    passes(
+        "avg_pool2d",
+        lambda x: ops.avg_pool2d(x, pool_size, stride, padding),
+        lambda dy, cache: {"x": ops.avg_pool2d_backward(dy, cache)},
+        {"x": rng.standard_normal((2, 5, 6, 2))},
+        rng,
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 1), "same"])
+@pytest.mark.parametrize("stride", [1, 2, (2, 1), (1, 3)])
+def test_depthwise_conv2d(rng, stride, padding):
+    passes(
+        "depthwise_conv2d",
+        lambda x, weight, bias: ops.depthwise_conv2d(x, weight, bias, stride, padding),
+        lambda dy, cache: named("x", "weight", "bias")(ops.depthwise_conv2d_backward(dy, cache)),
+        {
+            "x": rng.standard_normal((2, 4, 3, 2)),
+            "weight": rng.standard_normal((3, 2, 2)),
+            "bias": rng.standard_normal(2),
+        },
+        rng,
+    )
+
+
+@pytest.mark.parametrize(
     ("forward", "backward"),
     [
         (ops.relu, ops.relu_backward),
         (ops.flatten, ops.flatten_backward),
+        (ops.global_avg_pool2d, ops.global_avg_pool2d_backward),
         (lambda x: ops.softmax(x.reshape(6, 4)), None),
     ],
-    ids=["relu", "flatten", "softmax"],
+    ids=["relu", "flatten", "global_avg_pool2d", "softmax"],
 )
 def test_ops_of_one_argument(rng, forward, backward):
     def softmax_backward(dy, cache):
@@ -434,10 +465,10 @@ def test_the_example_catches_each_error_that_it_plants(example, capsys):
     planted = [line for line in out.splitlines() if line.startswith("planted: ")]
     assert all(line.endswith(": caught") for line in planted)
     for argument in ["dx of", "dweight of", "dbias of"]:
-        for layer in ["Conv2D(", "Dense("]:
+        for layer in ["Conv2D(", "DepthwiseConv2D(", "Dense("]:
             for name in example.DAMAGES:
                 assert sum(f"{argument} {layer}" in line and name in line for line in planted) == 1
-    for layer in ["MaxPool2D(", "ReLU(", "Flatten("]:
+    for layer in ["MaxPool2D(", "AvgPool2D(", "GlobalAvgPool2D(", "ReLU(", "Flatten("]:
         assert sum(f"dx of {layer}" in line for line in planted) == len(example.DAMAGES)
     assert "every planted error caught" in out
 

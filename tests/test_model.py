@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from minicnn import Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, Sequential, initialisers
+from minicnn import (
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    initialisers,
+)
 from minicnn.randomness import keyed_generator
 
 
@@ -27,9 +39,11 @@ def test_a_layer_shows_the_call_that_makes_it():
         "Dense(5, initialiser=glorot_uniform)"
     )
     assert repr(MaxPool2D(2, stride=1)) == "MaxPool2D(2, stride=1)"
+    assert repr(AvgPool2D((2, 3), padding=1)) == "AvgPool2D((2, 3), padding=1)"
+    assert repr(DepthwiseConv2D(3, stride=2)) == "DepthwiseConv2D(3, stride=2)"
 
 
-@pytest.mark.parametrize("layer", [Conv2D(4, 3), Dense(3)])
+@pytest.mark.parametrize("layer", [Conv2D(4, 3), DepthwiseConv2D(3), Dense(3)])
 def test_a_layer_without_parameters_yet_says_how_to_get_them(layer):
     with pytest.raises(RuntimeError, match=r"no weight yet: put the layer into a Sequential"):
         layer.forward(np.zeros((1, 5, 5, 1), np.float32))
@@ -45,8 +59,28 @@ def test_the_base_layer_demands_forward_and_backward():
 def test_multiply_adds_are_what_the_reference_loops_do():
     # 6×6 outputs × 4 filters × 3×3×1 window; and 36 inputs × 10 outputs
     assert Conv2D(4, 3).multiply_adds((8, 8, 1)) == 6 * 6 * 4 * 9
+    assert DepthwiseConv2D(3, stride=2).multiply_adds((8, 8, 5)) == 3 * 3 * 5 * 9
     assert Dense(10).multiply_adds((36,)) == 360
     assert ReLU().multiply_adds((36,)) == 0
+
+
+def test_a_network_of_depthwise_convolutions_and_averages():
+    layers = [DepthwiseConv2D(3, padding=1), Conv2D(8, 1), ReLU(), AvgPool2D(2), GlobalAvgPool2D()]
+    model = Sequential([*layers, Dense(10)], input_shape=(8, 8, 3))
+    assert [model.layers[0].parameters[name].shape for name in ("weight", "bias")] == [
+        (3, 3, 3),
+        (3,),
+    ]
+    assert model.output_shape == (10,)
+    rows = [line.split("  ") for line in model.summary().splitlines()]
+    shown = [[word.strip() for word in row if word.strip()][2:] for row in rows]
+    assert shown[2][:3] == ["(8, 8, 3)", "30", "1,728"]
+    assert shown[6][0] == "(8,)"
+    x = np.random.default_rng(1).random((4, 8, 8, 3), np.float32)
+    y, caches = model.forward(x, training=True)
+    dx, gradients = model.backward(np.ones_like(y), caches, need_dx=True)
+    assert dx.shape == x.shape
+    assert gradients.shape == model.parameters.shape
 
 
 # ---------------------------------------------------------------- first weights
@@ -63,6 +97,7 @@ def test_he_normal_has_its_spread_and_glorot_uniform_its_limits():
     assert weight.dtype == np.float64
     assert limit * 0.999 < abs(weight).max() <= limit
     assert initialisers.fans((7, 5)) == (7, 5)
+    assert initialisers.fans((5, 3, 64)) == (15, 15)  # each channel by itself
 
 
 def test_every_address_has_random_numbers_of_its_own():
@@ -153,6 +188,11 @@ def test_summary_counts_what_is_there():
         ([Flatten(), Flatten()], ValueError, r"layer 2 .*needs images"),
         ([Conv2D(3, 9)], ValueError, r"layer 1 .*kernel 9×9 is larger than the padded input 8×8"),
         ([ReLU(), MaxPool2D(9)], ValueError, r"layer 2 .*kernel 9×9 is larger"),
+        ([AvgPool2D(9)], ValueError, r"layer 1 .*AvgPool2D: the kernel 9×9 is larger"),
+        ([DepthwiseConv2D(9)], ValueError, r"layer 1 .*DepthwiseConv2D: the kernel 9×9 is larger"),
+        ([Flatten(), AvgPool2D(2)], ValueError, r"AvgPool2D: needs images \(H, W, C\).*\(64,\)"),
+        ([Flatten(), GlobalAvgPool2D()], ValueError, r"GlobalAvgPool2D: needs images .*\(64,\)"),
+        ([Flatten(), DepthwiseConv2D(3)], ValueError, r"DepthwiseConv2D: needs images .*\(64,\)"),
         ([Conv2D(3, 2.5)], TypeError, r"layer 1 .*kernel size must be a whole number, not 2\.5"),
     ],
 )

@@ -13,6 +13,7 @@ from minicnn import (
     Concat,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Flatten,
     MaxPool2D,
     ReLU,
@@ -497,6 +498,11 @@ FOLDED = {
     "conv, pool, norm, ReLU": [Conv2D(8, 3), MaxPool2D(2), BatchNorm(), ReLU()],
     "conv, ReLU, norm": [Conv2D(5, 3), ReLU(), BatchNorm()],
     "conv without a bias, two norms": [Conv2D(5, 3, bias=False), BatchNorm(), BatchNorm()],
+    "depthwise without a bias, norm, ReLU": [
+        DepthwiseConv2D(3, bias=False),
+        BatchNorm(),
+        ReLU(),
+    ],
     "norm, conv by the reference, norm": [
         BatchNorm(),
         Conv2D(2, 2, backend="reference"),
@@ -629,7 +635,14 @@ def test_a_model_without_biases_is_saved_and_shown(tmp_path):
     equal([again.predict_proba(x)], [model.predict_proba(x)])
 
 
-@pytest.mark.parametrize("kind", [lambda **o: Conv2D(2, 3, **o), lambda **o: Dense(2, **o)])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda **o: Conv2D(2, 3, **o),
+        lambda **o: DepthwiseConv2D(3, **o),
+        lambda **o: Dense(2, **o),
+    ],
+)
 def test_a_bias_is_there_or_not(kind):
     with pytest.raises(TypeError, match="bias must be True or False, not 0"):
         kind(bias=0)

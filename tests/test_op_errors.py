@@ -17,6 +17,7 @@ def ones(*shape, dtype=f32):
 
 
 X, WEIGHT, BIAS = ones(2, 5, 4, 3), ones(3, 2, 3, 6), ones(6)
+FILTERS = ones(3, 2, 3)
 ROWS, MATRIX, OUT = ones(2, 5), ones(5, 3), ones(3)
 
 
@@ -30,6 +31,14 @@ def dense(x=ROWS, weight=MATRIX, bias=OUT):
 
 def pool(x=X, pool_size=2, stride=None, padding=0):
     return lambda: ops.max_pool2d(x, pool_size, stride, padding)
+
+
+def average(x=X, pool_size=2, stride=None, padding=0):
+    return lambda: ops.avg_pool2d(x, pool_size, stride, padding)
+
+
+def depthwise(x=X, weight=FILTERS, bias=OUT, stride=1, padding=0):
+    return lambda: ops.depthwise_conv2d(x, weight, bias, stride, padding)
 
 
 def backward(backward_op, forward_call, dy):
@@ -61,6 +70,11 @@ CASTS = {
     "dense: weight": lambda dtype: dense(weight=MATRIX.astype(dtype)),
     "dense: bias": lambda dtype: dense(bias=OUT.astype(dtype)),
     "max_pool2d: x": lambda dtype: pool(X.astype(dtype)),
+    "avg_pool2d: x": lambda dtype: average(X.astype(dtype)),
+    "global_avg_pool2d: x": lambda dtype: lambda: ops.global_avg_pool2d(X.astype(dtype)),
+    "depthwise_conv2d: x": lambda dtype: depthwise(X.astype(dtype)),
+    "depthwise_conv2d: weight": lambda dtype: depthwise(weight=FILTERS.astype(dtype)),
+    "depthwise_conv2d: bias": lambda dtype: depthwise(bias=OUT.astype(dtype)),
     "flatten: x": lambda dtype: lambda: ops.flatten(X.astype(dtype)),
     "relu: x": lambda dtype: lambda: ops.relu(X.astype(dtype)),
     "softmax: logits": lambda dtype: lambda: ops.softmax(ROWS.astype(dtype)),
@@ -72,6 +86,25 @@ WRONG_SHAPES = {
     "conv2d: weight must have 4 axes (KH, KW, C, F), not 2 (shape (5, 3))": conv2d(weight=MATRIX),
     "conv2d: bias must have 1 axes (F), not 0 (shape ())": conv2d(bias=np.array(1.0, f32)),
     "max_pool2d: x must have 4 axes (N, H, W, C), not 2 (shape (2, 5))": pool(ROWS),
+    "avg_pool2d: x must have 4 axes (N, H, W, C), not 2 (shape (2, 5))": average(ROWS),
+    "global_avg_pool2d: x must have 4 axes (N, H, W, C), not 3 (shape (5, 4, 3))": (
+        lambda: ops.global_avg_pool2d(X[0])
+    ),
+    "global_avg_pool2d: x is empty (shape (2, 0, 4, 3)); give at least one image": (
+        lambda: ops.global_avg_pool2d(X[:, :0])
+    ),
+    "depthwise_conv2d: x must have 4 axes (N, H, W, C), not 3 (shape (5, 4, 3))": depthwise(X[0]),
+    "depthwise_conv2d: weight must have 3 axes (KH, KW, C), not 4 (shape (3, 2, 3, 6))": depthwise(
+        weight=WEIGHT
+    ),
+    "depthwise_conv2d: bias must have 1 axes (C), not 2 (shape (5, 3))": depthwise(bias=MATRIX),
+    (
+        "depthwise_conv2d: x has 1 channels but weight expects 3 (x (2, 5, 4, 1), weight (3, 2, 3))"
+    ): depthwise(X[..., :1]),
+    (
+        "depthwise_conv2d: bias has 5 elements but weight gives 3 outputs (bias (5,), "
+        "weight (3, 2, 3))"
+    ): depthwise(bias=ones(5)),
     "dense: x must have 2 axes (N, in), not 4 (shape (2, 5, 4, 3))": dense(X),
     "dense: weight must have 2 axes (in, out), not 1 (shape (3,))": dense(weight=OUT),
     "dense: bias must have 1 axes (out), not 2 (shape (5, 3))": dense(bias=MATRIX),
@@ -111,7 +144,15 @@ def test_arrays_of_other_dtypes(argument, dtype):
 
 
 @pytest.mark.parametrize(
-    "argument", ["conv2d: weight", "conv2d: bias", "dense: weight", "dense: bias"]
+    "argument",
+    [
+        "conv2d: weight",
+        "conv2d: bias",
+        "depthwise_conv2d: weight",
+        "depthwise_conv2d: bias",
+        "dense: weight",
+        "dense: bias",
+    ],
 )
 def test_arrays_of_two_dtypes(argument):
     message = f"{argument} is float64 but x is float32; cast one with .astype(np.float32)"
@@ -138,6 +179,12 @@ def test_the_reference_refuses_in_the_same_words():
         ValueError,
         "max_pool2d: kernel size must be at least 1, not 0",
         lambda: reference.max_pool2d(X, 0),
+    )
+    refuses(
+        ValueError,
+        "depthwise_conv2d: x has 1 channels but weight expects 3 (x (2, 5, 4, 1), "
+        "weight (3, 2, 3))",
+        lambda: reference.depthwise_conv2d(X[..., :1], FILTERS, OUT),
     )
 
 
@@ -172,6 +219,18 @@ WRONG_VALUES = {
         "conv2d: the kernel 3×9 is larger than the padded input 7×8 (input 5×4); "
         "use a smaller kernel, or more padding"
     ): conv2d(weight=ones(3, 9, 3, 6), padding=(1, 2)),
+    "depthwise_conv2d: stride must be at least 1, not 0": depthwise(stride=0),
+    f"depthwise_conv2d: {WORDS}, not 'full'": depthwise(padding="full"),
+    (
+        "depthwise_conv2d: the kernel 3×2 is larger than the padded input 2×4 (input 2×4); "
+        "use a smaller kernel, or more padding"
+    ): depthwise(ones(1, 2, 4, 3)),
+    "avg_pool2d: kernel size must be at least 1, not 0": average(pool_size=0),
+    "avg_pool2d: padding must be at least 0, not -1": average(padding=-1),
+    (
+        "avg_pool2d: padding 2 must be smaller than the pooling window 2×3, "
+        "or a window would hold nothing but padding"
+    ): average(pool_size=(2, 3), padding=2),
     "max_pool2d: kernel size must be at least 1, not 0": pool(pool_size=0),
     f"max_pool2d: kernel size {PAIR}, not (2, 2, 1)": pool(pool_size=(2, 2, 1)),
     "max_pool2d: stride must be at least 1, not 0": pool(stride=0),
@@ -201,6 +260,8 @@ NO_WHOLE_NUMBERS = {
     "conv2d: padding must be a whole number, not None": conv2d(padding=None),
     "conv2d: padding must be a whole number, not 0.5": conv2d(padding=0.5),
     "max_pool2d: kernel size must be a whole number, not 2.0": pool(pool_size=2.0),
+    "avg_pool2d: kernel size must be a whole number, not 2.0": average(pool_size=2.0),
+    "depthwise_conv2d: stride must be a whole number, not 1.0": depthwise(stride=1.0),
     f"max_pool2d: kernel size must be a whole number, not {np.True_!r}": pool(pool_size=np.True_),
 }
 
@@ -233,6 +294,19 @@ BACKWARDS = [
     ("softmax_backward", ops.softmax_backward, lambda: ops.softmax(ROWS), (2, 5)),
     ("relu_backward", ops.relu_backward, lambda: ops.relu(ROWS), (2, 5)),
     ("flatten_backward", ops.flatten_backward, lambda: ops.flatten(X), (2, 60)),
+    ("avg_pool2d_backward", ops.avg_pool2d_backward, average(), (2, 2, 2, 3)),
+    (
+        "global_avg_pool2d_backward",
+        ops.global_avg_pool2d_backward,
+        lambda: ops.global_avg_pool2d(X),
+        (2, 3),
+    ),
+    (
+        "depthwise_conv2d_backward",
+        ops.depthwise_conv2d_backward,
+        depthwise(),
+        (2, 3, 3, 3),
+    ),
 ]
 
 
@@ -253,13 +327,15 @@ def test_upstream_gradients_that_do_not_fit(name, op, call, shape):
         backward(op, call, ones(*shape, dtype=f16))()
 
 
-@pytest.mark.parametrize(("name", "op", "call", "shape"), [*BACKWARDS[:2], *BACKWARDS[3:5]])
+@pytest.mark.parametrize(
+    ("name", "op", "call", "shape"), [*BACKWARDS[:2], *BACKWARDS[3:5], BACKWARDS[9]]
+)
 def test_upstream_gradients_of_another_dtype(name, op, call, shape):
     message = f"{name}: dy is float64 but the output is float32"
     refuses(TypeError, message, backward(op, call, ones(*shape, dtype=f64)))
 
 
-@pytest.mark.parametrize(("name", "op", "call", "shape"), [BACKWARDS[2], BACKWARDS[6]])
+@pytest.mark.parametrize(("name", "op", "call", "shape"), [BACKWARDS[2], *BACKWARDS[6:9]])
 def test_upstream_gradients_of_another_rank(name, op, call, shape):
     with pytest.raises(ValueError, match=rf"^{name}: dy must have {len(shape)} axes .* not 1"):
         backward(op, call, ones(7))()

@@ -105,6 +105,23 @@ def test_recorded_pools_are_equal(record, dtype, case):
     equal((y, ops.max_pool2d_backward(dy, cache)), arrays_of(record, case, "y dx", dtype))
 
 
+@pytest.mark.parametrize("case", recording.AVERAGES)
+def test_recorded_averages_are_equal(record, dtype, case):
+    _, *options = recording.AVERAGES[case]
+    x, dy = arrays_of(record, case, "x dy", dtype)
+    y, cache = ops.avg_pool2d(x, *options)
+    equal((y, ops.avg_pool2d_backward(dy, cache)), arrays_of(record, case, "y dx", dtype))
+
+
+@pytest.mark.parametrize("case", recording.DEPTHWISE)
+def test_recorded_depthwise_convolutions_are_equal(record, dtype, case):
+    *_, stride, padding = recording.DEPTHWISE[case]
+    x, weight, bias, dy = arrays_of(record, case, "x weight bias dy", dtype)
+    y, cache = ops.depthwise_conv2d(x, weight, bias, stride, padding)
+    found = (y, *ops.depthwise_conv2d_backward(dy, cache))
+    equal(found, arrays_of(record, case, "y dx dweight dbias", dtype))
+
+
 @pytest.mark.parametrize("case", recording.DENSES)
 def test_recorded_dense_layers_are_equal(record, dtype, case):
     x, weight, bias, dy = arrays_of(record, case, "x weight bias dy", dtype)
@@ -196,7 +213,7 @@ def test_the_record_is_what_the_script_makes(torch, record):
     assert found.keys() == record.keys()
     for name in found.keys() - {"version"}:
         # Exact where all is a multiple of 1/8; another version of PyTorch may round the rest anew.
-        exact = name.startswith(("conv", "pool", "dense", "relu"))
+        exact = name.startswith(("conv", "depthwise", "pool", "average", "dense", "relu"))
         close = {"rtol": 0, "atol": 0} if exact else CLOSE
         np.testing.assert_allclose(found[name], record[name], err_msg=name, **close)
 
@@ -252,6 +269,41 @@ def test_live_pools(torch, normals, dtype, pool_size, stride, padding, values):
     np.testing.assert_allclose(
         ops.max_pool2d_backward(dy, cache), wanted_dx, rtol=4 * np.finfo(dtype).eps, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("pool_size", "stride", "padding"),
+    [(2, None, 0), (3, 1, 0), (3, 2, 1), ((2, 4), (3, 1), (1, 2)), ((1, 3), None, (0, 1))],
+)
+@pytest.mark.parametrize("C", [3, 16])
+def test_live_averages(torch, normals, dtype, pool_size, stride, padding, C):
+    draw = normals(14, dtype)
+    x = draw(2, 7, 8, C)
+    y, cache = ops.avg_pool2d(x, pool_size, stride, padding)
+    dy = draw(*y.shape)
+    wanted = recording.avg_pool2d(x, pool_size, stride, padding, dy)
+    close_to_torch(torch, (y, ops.avg_pool2d_backward(dy, cache)), wanted)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 8, 3), (3, 5, 5, 16)], ids=str)
+def test_live_global_averages(torch, normals, dtype, shape):
+    draw = normals(15, dtype)
+    x, dy = draw(*shape), draw(shape[0], shape[3])
+    y, cache = ops.global_avg_pool2d(x)
+    wanted = recording.gradients(lambda x: x.mean((1, 2)), dy, x)
+    close_to_torch(torch, (y, ops.global_avg_pool2d_backward(dy, cache)), wanted)
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 1), (0, 3)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2, (1, 3)], ids=str)
+def test_live_depthwise_convolutions(torch, normals, dtype, stride, padding):
+    draw = normals(16, dtype)
+    for (H, W, C), (KH, KW) in product([(6, 6, 16), (5, 7, 3)], [(1, 1), (3, 3), (5, 2)]):
+        x, weight, bias = draw(2, H, W, C), draw(KH, KW, C), draw(C)
+        y, cache = ops.depthwise_conv2d(x, weight, bias, stride, padding)
+        dy = draw(*y.shape)
+        wanted = recording.depthwise_conv2d(x, weight, bias, stride, padding, dy)
+        close_to_torch(torch, (y, *ops.depthwise_conv2d_backward(dy, cache)), wanted)
 
 
 @pytest.mark.parametrize(("N", "inputs", "outputs"), [(1, 3, 2), (5, 130, 7), (8, 64, 10)])

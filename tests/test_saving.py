@@ -16,9 +16,12 @@ import pytest
 
 import minicnn
 from minicnn import (
+    AvgPool2D,
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Flatten,
+    GlobalAvgPool2D,
     Layer,
     MaxPool2D,
     ModelFileError,
@@ -109,8 +112,10 @@ def test_every_argument_of_every_layer_comes_back(tmp_path):
     layers = [
         Conv2D(2, (3, 2), stride=(1, 2), padding=(1, 0), backend="im2col"),
         Conv2D(np.int64(3), 1, initialiser=initialisers.glorot_uniform),
+        DepthwiseConv2D((2, 3), stride=1, padding="same", initialiser=initialisers.glorot_uniform),
         MaxPool2D((2, 1), padding="same"),
-        Flatten(),
+        AvgPool2D((1, 2), stride=1, padding=(0, 1)),
+        GlobalAvgPool2D(),
         Dense(4, initialiser=initialisers.glorot_uniform),
         ReLU(),
     ]

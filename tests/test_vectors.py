@@ -86,17 +86,22 @@ def test_arithmetic(array):
     np.testing.assert_array_equal(run(arithmetic, array, np.zeros((3, LANES), a.dtype)), wanted)
 
 
-def test_sums_and_differences(array):
-    from minicnn.kernels.vectors import add, load, store, subtract
+def test_sums_differences_and_quotients(array):
+    from minicnn.kernels.vectors import add, divide, load, store, subtract
 
     def sums(array, out):
         a, b = load(array, 0, LANES), load(array, 8, LANES)
         store(out, 0, add(a, b))
         store(out, LANES, subtract(a, b))
+        store(out, 2 * LANES, divide(a, b))
 
     a, b = vectors_python.load(array, 0, LANES), vectors_python.load(array, 8, LANES)
-    wanted = [vectors_python.add(a, b), vectors_python.subtract(a, b)]
-    np.testing.assert_array_equal(run(sums, array, np.zeros((2, LANES), array.dtype)), wanted)
+    wanted = [
+        vectors_python.add(a, b),
+        vectors_python.subtract(a, b),
+        vectors_python.divide(a, b),
+    ]
+    np.testing.assert_array_equal(run(sums, array, np.zeros((3, LANES), array.dtype)), wanted)
 
 
 @pytest.mark.parametrize("number", [0, 3, 255])

@@ -8,9 +8,16 @@ debugger or for coverage.
 """
 
 from minicnn.kernels.activations import RELU_LANES, relu_backward, relu_forward
+from minicnn.kernels.averages import (
+    avg_pool,
+    avg_pool_backward,
+    global_avg_pool,
+    global_avg_pool_backward,
+)
 from minicnn.kernels.compilation import announce_compilation
 from minicnn.kernels.components import join_runs
 from minicnn.kernels.dense import dense_upstream, transpose
+from minicnn.kernels.depthwise import depthwise, depthwise_weight_gradient
 from minicnn.kernels.direct import (
     direct_few_weight_gradient,
     direct_forward,
@@ -19,7 +26,7 @@ from minicnn.kernels.direct import (
 from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.dropout import CHANCES, DROPOUT_LANES, keep_scaled, random_bits
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
-from minicnn.kernels.machine import NARROW, lanes_for
+from minicnn.kernels.machine import NARROW, WIDE, lanes_for
 from minicnn.kernels.matmul import matmul, multiply_row
 from minicnn.kernels.normalisation import (
     CHANNEL_ROWS,
@@ -65,11 +72,14 @@ __all__ = [
     "STRENGTHS",
     "VARIANCE",
     "WARP_LANES",
+    "WIDE",
     "WORDS",
     "adam_update",
     "add_noise",
     "add_rows",
     "announce_compilation",
+    "avg_pool",
+    "avg_pool_backward",
     "batch_norm_given",
     "batch_norm_gradients",
     "batch_norm_input_gradient",
@@ -78,6 +88,8 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_step",
     "dense_upstream",
+    "depthwise",
+    "depthwise_weight_gradient",
     "direct_few_weight_gradient",
     "direct_forward",
     "direct_weight_gradient",
@@ -85,6 +97,8 @@ __all__ = [
     "erase",
     "fold_batch_norm",
     "gather_patches",
+    "global_avg_pool",
+    "global_avg_pool_backward",
     "join_runs",
     "keep_scaled",
     "lanes_for",

@@ -201,20 +201,21 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Emit]:
     return a(a, a, a), emit
 
 
-@_instruction
-def add(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.fadd(*values)
+def _arithmetic(instruction: str) -> Any:
+    """Make an intrinsic of two vectors that is one instruction of LLVM's builder."""
 
-    return a(a, a), emit
+    def code(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+        def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+            return getattr(builder, instruction)(*values)
+
+        return a(a, a), emit
+
+    return _instruction(code)
 
 
-@_instruction
-def subtract(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.fsub(*values)
-
-    return a(a, a), emit
+add = _arithmetic("fadd")
+subtract = _arithmetic("fsub")
+divide = _arithmetic("fdiv")
 
 
 @_instruction

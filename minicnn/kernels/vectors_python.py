@@ -172,6 +172,22 @@ def subtract(a: Vector, b: Vector) -> Vector:
     return result
 
 
+def divide(a: Vector, b: Vector) -> Vector:
+    """Return ``a / b``, rounded as IEEE 754 says.
+
+    Parameters
+    ----------
+    a, b : vector
+
+    Returns
+    -------
+    vector
+    """
+    with np.errstate(all="ignore"):
+        result: Vector = a / b
+    return result
+
+
 def matches(array: Array, i: int, number: int, lanes: int) -> Mask:
     """Return where the bytes from ``array[i]`` on are `number`.
 

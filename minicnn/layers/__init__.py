@@ -11,6 +11,7 @@ from minicnn.layers.chain import Chain
 from minicnn.layers.containers import Container, every_layer
 from minicnn.layers.convolution import Conv2D
 from minicnn.layers.dense import Dense, Flatten
+from minicnn.layers.depthwise import DepthwiseConv2D
 from minicnn.layers.dropout import Dropout
 from minicnn.layers.fused import (
     FusedConvPool,
@@ -21,21 +22,24 @@ from minicnn.layers.fused import (
     fuse,
 )
 from minicnn.layers.normalisation import BatchNorm
-from minicnn.layers.pooling import MaxPool2D
+from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 
 __all__ = [
+    "AvgPool2D",
     "BatchNorm",
     "Chain",
     "Concat",
     "Container",
     "Conv2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Flatten",
     "FusedConvPool",
     "FusedConvReLU",
     "FusedDenseReLU",
     "FusedNormReLU",
+    "GlobalAvgPool2D",
     "Layer",
     "MaxPool2D",
     "ReLU",

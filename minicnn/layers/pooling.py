@@ -1,4 +1,4 @@
-"""The max-pooling layer."""
+"""The pooling layers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -59,3 +59,65 @@ class MaxPool2D(Layer):
         gradients: Gradients | None = None,
     ) -> tuple[FloatArray | None, Gradients]:
         return ops.max_pool2d_backward(dy, cache), {}
+
+
+@dataclass(eq=False, repr=False)
+class AvgPool2D(Layer):
+    """Mean of each window, for each channel; padding counts as zeros, as in PyTorch.
+
+    Parameters
+    ----------
+    pool_size : int or pair of int
+        ``(KH, KW)``.
+    stride : int or pair of int, optional
+        The pool size where left out.
+    padding : int, pair of int, "same" or "valid"
+    """
+
+    pool_size: IntPair
+    stride: IntPair | None = None
+    padding: Padding = 0
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        H, W, C = shapes.check_image_shape("AvgPool2D", input_shape)
+        window = shapes.pool_window("AvgPool2D", (H, W), self.pool_size, self.stride, self.padding)
+        return window.OH, window.OW, C
+
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
+        return ops.avg_pool2d(x, self.pool_size, self.stride, self.padding)
+
+    def backward(
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        return ops.avg_pool2d_backward(dy, cache), {}
+
+
+@dataclass(eq=False, repr=False)
+class GlobalAvgPool2D(Layer):
+    """Mean of each channel over the whole image: one row of C numbers for each image."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _, _, C = shapes.check_image_shape("GlobalAvgPool2D", input_shape)
+        return (C,)
+
+    def forward(
+        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+    ) -> tuple[FloatArray, Any]:
+        return ops.global_avg_pool2d(x)
+
+    def backward(
+        self,
+        dy: FloatArray,
+        cache: Any,
+        *,
+        need_dx: bool = True,
+        gradients: Gradients | None = None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        return ops.global_avg_pool2d_backward(dy, cache), {}

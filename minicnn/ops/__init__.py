@@ -8,8 +8,15 @@ respect to ``name`` is called ``dname`` and has its shape.
 """
 
 from minicnn.ops.activations import relu, relu_backward, softmax, softmax_backward
+from minicnn.ops.averages import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+)
 from minicnn.ops.convolution import conv2d, conv2d_backward
 from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from minicnn.ops.dropout import dropout, dropout_backward
 from minicnn.ops.folding import fold_batch_norm
 from minicnn.ops.joining import add, add_backward, concat, concat_backward
@@ -24,6 +31,8 @@ from minicnn.ops.pooling import max_pool2d, max_pool2d_backward
 __all__ = [
     "add",
     "add_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
@@ -35,11 +44,15 @@ __all__ = [
     "conv2d_max_pool2d_backward",
     "dense",
     "dense_backward",
+    "depthwise_conv2d",
+    "depthwise_conv2d_backward",
     "dropout",
     "dropout_backward",
     "flatten",
     "flatten_backward",
     "fold_batch_norm",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "relu",

@@ -11,6 +11,7 @@ What the field calls convolution is cross-correlation: the kernel is not flipped
 from minicnn.reference.activations import relu, relu_backward, softmax, softmax_backward
 from minicnn.reference.convolution import conv2d, conv2d_backward
 from minicnn.reference.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.reference.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from minicnn.reference.dropout import dropout, dropout_backward
 from minicnn.reference.joining import add, add_backward, concat, concat_backward
 from minicnn.reference.losses import (
@@ -23,11 +24,20 @@ from minicnn.reference.normalisation import (
     batch_norm_backward,
     batch_norm_inference,
 )
-from minicnn.reference.pooling import max_pool2d, max_pool2d_backward
+from minicnn.reference.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 
 __all__ = [
     "add",
     "add_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
@@ -37,10 +47,14 @@ __all__ = [
     "conv2d_backward",
     "dense",
     "dense_backward",
+    "depthwise_conv2d",
+    "depthwise_conv2d_backward",
     "dropout",
     "dropout_backward",
     "flatten",
     "flatten_backward",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "one_hot",

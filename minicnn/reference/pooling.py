@@ -1,4 +1,4 @@
-"""Max-pooling in loops."""
+"""Max-pooling and average pooling in loops."""
 
 from itertools import product
 from math import isnan
@@ -87,3 +87,138 @@ def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
         h, w = winners[n, oh, ow, c]
         dx[n, h, w, c] += float(dy[n, oh, ow, c])
     return dx.astype(dy.dtype)
+
+
+def avg_pool2d(
+    x: FloatArray,
+    pool_size: IntPair,
+    stride: IntPair | None = None,
+    padding: Padding = 0,
+) -> tuple[FloatArray, Cache]:
+    """Take the mean of each window.
+
+    ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``, where x
+    is 0 outside the image: padding counts.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+    pool_size : int or pair of int
+    stride : int or pair of int, optional
+        The pool size where left out.
+    padding : int, pair of int, "same" or "valid"
+
+    Returns
+    -------
+    y : ndarray (N, OH, OW, C)
+    cache : tuple
+        ``(x.shape, window)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `minicnn.shapes.check_array` and `minicnn.shapes.pool_window`.
+    """
+    shapes.check_array("avg_pool2d", "x", x, "N H W C")
+    window = shapes.pool_window("avg_pool2d", x.shape[1:3], pool_size, stride, padding)
+    KH, KW, SH, SW, top, left, OH, OW = window
+    N, H, W, C = x.shape
+    y = np.empty((N, OH, OW, C), x.dtype)
+    for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
+        total = 0.0
+        for kh, kw in product(range(KH), range(KW)):
+            h = oh * SH - top + kh
+            w = ow * SW - left + kw
+            if 0 <= h < H and 0 <= w < W:
+                total += float(x[n, h, w, c])
+        y[n, oh, ow, c] = total / (KH * KW)
+    return y, (x.shape, window)
+
+
+def avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+    """Give the gradient of `avg_pool2d`: each pixel of a window gets ``dy / (KH·KW)``.
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, C)
+    cache : tuple
+        From `avg_pool2d`.
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    shape, window = cache
+    KH, KW, SH, SW, top, left, OH, OW = window
+    N, H, W, C = shape
+    shapes.check_gradient("avg_pool2d_backward", dy, (N, OH, OW, C), dy.dtype)
+    dx = np.zeros(shape)
+    for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
+        for kh, kw in product(range(KH), range(KW)):
+            h = oh * SH - top + kh
+            w = ow * SW - left + kw
+            if 0 <= h < H and 0 <= w < W:
+                dx[n, h, w, c] += float(dy[n, oh, ow, c]) / (KH * KW)
+    return dx.astype(dy.dtype)
+
+
+def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, Cache]:
+    """Take the mean of each channel over the whole image.
+
+    ``y[n, c] = Σ_{h,w} x[n, h, w, c] / (H·W)``.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+
+    Returns
+    -------
+    y : ndarray (N, C)
+    cache : tuple
+        ``(x.shape,)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `minicnn.shapes.check_array`.
+    """
+    shapes.check_array("global_avg_pool2d", "x", x, "N H W C")
+    N, H, W, C = x.shape
+    y = np.empty((N, C), x.dtype)
+    for n, c in product(range(N), range(C)):
+        total = 0.0
+        for h, w in product(range(H), range(W)):
+            total += float(x[n, h, w, c])
+        y[n, c] = total / (H * W)
+    return y, (x.shape,)
+
+
+def global_avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+    """Give the gradient of `global_avg_pool2d`: ``dx[n, h, w, c] = dy[n, c] / (H·W)``.
+
+    Parameters
+    ----------
+    dy : ndarray (N, C)
+    cache : tuple
+        From `global_avg_pool2d`.
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    ((N, H, W, C),) = cache
+    shapes.check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
+    dx = np.empty((N, H, W, C), dy.dtype)
+    for n, h, w, c in product(range(N), range(H), range(W), range(C)):
+        dx[n, h, w, c] = float(dy[n, c]) / (H * W)
+    return dx

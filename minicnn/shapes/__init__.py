@@ -30,9 +30,9 @@ from minicnn.shapes.checks import (
     check_gradient,
     check_image_shape,
     check_same_dtype,
-    conv2d_window,
     float_dtype,
 )
+from minicnn.shapes.convolutions import conv2d_window, depthwise_conv2d_window
 from minicnn.shapes.dropout import check_dropout, check_rate
 from minicnn.shapes.images import (
     as_batch,
@@ -82,6 +82,7 @@ __all__ = [
     "check_sum",
     "class_names",
     "conv2d_window",
+    "depthwise_conv2d_window",
     "float_dtype",
     "int_pair",
     "number_in",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn.shapes.windows import Shape, Window, window
+from minicnn.shapes.windows import Shape
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -144,41 +144,6 @@ def check_bias(where: str, bias: FloatArray, weight: FloatArray) -> None:
             f"{where}: bias has {bias.shape[0]} elements but weight gives {weight.shape[-1]} "
             f"outputs (bias {bias.shape}, weight {weight.shape})"
         )
-
-
-def conv2d_window(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: object, padding: object
-) -> Window:
-    """Check the arguments of a convolution and work out its window.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    weight : ndarray (KH, KW, C, F)
-    bias : ndarray (F,)
-    stride : int or pair of int
-    padding : int, pair of int, "same" or "valid"
-
-    Returns
-    -------
-    Window
-
-    Raises
-    ------
-    TypeError, ValueError
-        With the argument's name, what was given and what is wanted.
-    """
-    check_array("conv2d", "x", x, "N H W C")
-    check_array("conv2d", "weight", weight, "KH KW C F")
-    check_array("conv2d", "bias", bias, "F")
-    check_same_dtype("conv2d", x=x, weight=weight, bias=bias)
-    if x.shape[3] != weight.shape[2]:
-        raise ValueError(
-            f"conv2d: x has {x.shape[3]} channels but weight expects {weight.shape[2]} "
-            f"(x {x.shape}, weight {weight.shape})"
-        )
-    check_bias("conv2d", bias, weight)
-    return window("conv2d", x.shape[1:3], weight.shape[:2], stride, padding)
 
 
 def check_image_shape(where: str, shape: Shape) -> tuple[int, int, int]:

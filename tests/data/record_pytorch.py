@@ -38,6 +38,22 @@ POOLS = {
     "pool with gaps": ((1, 8, 7, 1), 2, (3, 4), 0),
 }
 
+# x (N, H, W, C), kernel (KH, KW), stride, padding
+DEPTHWISE = {
+    "depthwise 3x3": ((2, 6, 5, 3), (3, 3), 1, 1),
+    "depthwise stride (2, 1)": ((1, 7, 6, 2), (3, 2), (2, 1), 0),
+    "depthwise all different": ((2, 8, 5, 9), (4, 3), (3, 2), (1, 2)),
+    "depthwise same": ((1, 5, 4, 2), (3, 5), 1, "same"),
+}
+
+# x (N, H, W, C), pool size, stride, padding; areas that are powers of two give exact means
+AVERAGES = {
+    "average 2x2": ((2, 6, 4, 3), 2, None, 0),
+    "average 2x2, left over": ((1, 5, 7, 2), 2, None, 0),
+    "average 4x2 padded": ((1, 5, 6, 2), (4, 2), (2, 1), (2, 1)),
+    "average with gaps": ((1, 8, 7, 1), 2, (3, 4), 0),
+}
+
 DENSES = {"dense 5 to 3": (4, 5, 3), "dense 70 to 2": (3, 70, 2)}
 
 # x (N, ..., C), epsilon, momentum; some steps of training and one of inference
@@ -115,12 +131,37 @@ def conv2d(x, weight, bias, stride, padding, dy=None):
     return tuple(found)
 
 
+def depthwise_conv2d(x, weight, bias, stride, padding, dy=None):
+    """Return (y, dx, dweight, dbias) from PyTorch; without `dy` only (y,)."""
+    from torch.nn.functional import conv2d
+
+    groups = x.shape[3]
+    x, bias = leaf(to_torch(x)), leaf(bias)
+    weight = leaf(to_torch(weight[:, :, None], weight=True))  # (C, 1, KH, KW)
+    y = conv2d(x, weight, bias, stride, padding, groups=groups)
+    found = [from_torch(y.detach().numpy())]
+    if dy is not None:
+        y.backward(leaf(to_torch(dy)))
+        dweight = from_torch(weight.grad.numpy(), weight=True)[:, :, 0]
+        found += [from_torch(x.grad.numpy()), dweight, bias.grad.numpy()]
+    return tuple(found)
+
+
 def max_pool2d(x, pool_size, stride, padding, dy=None):
     """Return (y, dx) from PyTorch; without `dy` only (y,)."""
-    from torch.nn.functional import max_pool2d
+    return pool2d("max_pool2d", x, pool_size, stride, padding, dy)
+
+
+def avg_pool2d(x, pool_size, stride, padding, dy=None):
+    """Return (y, dx) from PyTorch; without `dy` only (y,)."""
+    return pool2d("avg_pool2d", x, pool_size, stride, padding, dy)
+
+
+def pool2d(kind, x, pool_size, stride, padding, dy):
+    from torch.nn import functional
 
     x = leaf(to_torch(x))
-    y = max_pool2d(x, pool_size, stride, padding)
+    y = getattr(functional, kind)(x, pool_size, stride, padding)
     if dy is None:
         return (from_torch(y.detach().numpy()),)
     y.backward(leaf(to_torch(dy)))
@@ -264,6 +305,21 @@ def record():
         arrays = batch_norm(steps, x, dy, weight, bias, epsilon, momentum)
         keep(case, "steps x dy weight bias", (steps, x, dy, weight, bias))
         keep(case, NORM_RESULTS, arrays)
+
+    rng = np.random.default_rng(22)
+    for case, (x_shape, kernel, stride, padding) in DEPTHWISE.items():
+        x, weight, bias = (eighths(rng, *s) for s in (x_shape, (*kernel, x_shape[3]), x_shape[3:]))
+        (y,) = depthwise_conv2d(x, weight, bias, stride, padding)
+        dy = eighths(rng, *y.shape)
+        arrays = depthwise_conv2d(x, weight, bias, stride, padding, dy)
+        keep(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
+
+    for case, (x_shape, *options) in AVERAGES.items():
+        x = eighths(rng, *x_shape)
+        (y,) = avg_pool2d(x, *options)
+        dy = eighths(rng, *y.shape)
+        keep(case, "x dy y dx", (x, dy, *avg_pool2d(x, *options, dy)))
+
     return found
 
 

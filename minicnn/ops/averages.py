@@ -1,0 +1,160 @@
+"""Average pooling, over windows and over whole images: the op pairs."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minicnn import kernels, memory, shapes
+from minicnn.shapes import FloatArray, IntPair, Padding, Shape, Window
+
+
+class AvgPool2DCache(NamedTuple):
+    """What `avg_pool2d_backward` needs: shapes alone, no numbers."""
+
+    shape: Shape
+    window: Window
+
+
+class GlobalAvgPool2DCache(NamedTuple):
+    """What `global_avg_pool2d_backward` needs: a shape, no numbers."""
+
+    shape: Shape
+
+
+def avg_pool2d(
+    x: FloatArray,
+    pool_size: IntPair,
+    stride: IntPair | None = None,
+    padding: Padding = 0,
+) -> tuple[FloatArray, AvgPool2DCache]:
+    """Take the mean of each window, for each channel.
+
+    ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``, where x
+    is 0 outside the image. So padding counts, as in PyTorch (its ``count_include_pad=True``, the
+    default): the same divisor everywhere keeps the op a convolution with constant weights. Keras
+    leaves padding out of its means.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+        float32 or float64.
+    pool_size : int or pair of int
+        ``(KH, KW)``.
+    stride : int or pair of int, optional
+        The pool size where left out.
+    padding : int, pair of int, "same" or "valid"
+        Must be smaller than the window.
+
+    Returns
+    -------
+    y : ndarray (N, OH, OW, C)
+        Of x's dtype.
+    cache : AvgPool2DCache
+
+    Raises
+    ------
+    TypeError
+        If x is not float32 or float64, or a size is not a whole number.
+    ValueError
+        If shapes do not fit.
+
+    References
+    ----------
+    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
+    Proc. IEEE 86 (1998), section II.A, whose sub-sampling layers take such means.
+    """
+    shapes.check_array("avg_pool2d", "x", x, "N H W C")
+    window = shapes.pool_window("avg_pool2d", x.shape[1:3], pool_size, stride, padding)
+    N, _, W, C = x.shape
+    y, row = memory.several((((N, window.OH, window.OW, C), x.dtype), ((W * C,), x.dtype)))
+    kernels.avg_pool(np.ascontiguousarray(x), window, y, row)
+    return y, AvgPool2DCache(x.shape, window)
+
+
+def avg_pool2d_backward(dy: FloatArray, cache: AvgPool2DCache) -> FloatArray:
+    """Give the gradient of `avg_pool2d`.
+
+    Each of the KH·KW pixels of a window moves its mean by 1/(KH·KW) of its own change:
+    ``dx[h, w] = Σ dy / (KH·KW)`` over the windows that hold ``(h, w)``.
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, C)
+    cache : AvgPool2DCache
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    shapes.check_array("avg_pool2d_backward", "dy", dy, "N OH OW C")
+    (N, _, W, C), window = cache
+    shape = N, window.OH, window.OW, C
+    shapes.check_gradient("avg_pool2d_backward", dy, shape, dy.dtype)
+    dx, row = memory.several(((cache.shape, dy.dtype), (((W + window.OW) * C,), dy.dtype)))
+    kernels.avg_pool_backward(np.ascontiguousarray(dy), window, dx, row)
+    return dx
+
+
+def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, GlobalAvgPool2DCache]:
+    """Take the mean of each channel over the whole image.
+
+    ``y[n, c] = Σ_{h,w} x[n, h, w, c] / (H·W)``: in place of `flatten` before the last dense layer
+    it makes its weights as many as there are channels, whatever the size of the images.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+        float32 or float64.
+
+    Returns
+    -------
+    y : ndarray (N, C)
+        Of x's dtype.
+    cache : GlobalAvgPool2DCache
+
+    Raises
+    ------
+    TypeError
+        If x is not float32 or float64.
+    ValueError
+        If it has not four axes, or one of length 0.
+
+    References
+    ----------
+    Lin, Chen, Yan, "Network in network" (ICLR 2014), section 3.2.
+    """
+    shapes.check_array("global_avg_pool2d", "x", x, "N H W C")
+    N, H, W, C = x.shape
+    y: FloatArray = memory.empty((N, C), x.dtype)
+    kernels.global_avg_pool(np.ascontiguousarray(x).reshape(N, H * W, C), y)
+    return y, GlobalAvgPool2DCache(x.shape)
+
+
+def global_avg_pool2d_backward(dy: FloatArray, cache: GlobalAvgPool2DCache) -> FloatArray:
+    """Give the gradient of `global_avg_pool2d`: ``dx[n, h, w, c] = dy[n, c] / (H·W)``.
+
+    Parameters
+    ----------
+    dy : ndarray (N, C)
+    cache : GlobalAvgPool2DCache
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    shapes.check_array("global_avg_pool2d_backward", "dy", dy, "N C")
+    N, H, W, C = cache.shape
+    shapes.check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
+    dx: FloatArray = memory.empty(cache.shape, dy.dtype)
+    kernels.global_avg_pool_backward(np.ascontiguousarray(dy), dx.reshape(N, H * W, C))
+    return dx

@@ -1,0 +1,141 @@
+"""Which pixels see which through a window, as lists that a kernel can walk along."""
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.shapes import Shape, Window
+
+Indices = NDArray[np.int64]
+
+# Along an axis: which pixel sees which, through which place of the window.
+Seen = list[tuple[int, int, int]]
+
+# Groups must have so many pixels on average. The fewer, the more of a kernel's tiles are half
+# empty; then it takes less time to put zeros around the images.
+FEWEST_PIXELS = 8
+
+
+class Taps(NamedTuple):
+    """Which pixels of one image see which of another, as `minicnn.kernels.depthwise` wants it.
+
+    Pixels that see through the same places of the window are a group: `groups` holds of each where
+    its pixels and its taps begin and end; the others are the lists that these are parts of.
+    `around` is the window of one pixel that goes over an image and the zeros it needs around it.
+    """
+
+    around: Window
+    groups: Indices
+    corners: Indices
+    targets: Indices
+    taps: Indices
+    places: Indices
+
+
+class _Alike(NamedTuple):
+    """Pixels along an axis that see through the same places.
+
+    Pixel ``targets[i]`` sees pixel ``corners[i] + taps[j]`` through ``places[j]``.
+    """
+
+    targets: Indices
+    corners: Indices
+    taps: Indices
+    places: Indices
+
+
+def there_and_back(window: Window, H: int, W: int, C: int) -> tuple[Taps, Taps]:
+    """List how the pixels of the output see those of the input, and the other way round.
+
+    Parameters
+    ----------
+    window : Window
+    H, W, C : int
+        Of the input.
+
+    Returns
+    -------
+    there : Taps
+        From x to y.
+    back : Taps
+        From dy to dx.
+    """
+    KH, KW, SH, SW, top, left, OH, OW = window
+    there = (
+        [(oh, oh * SH - top + kh, kh) for oh, kh in product(range(OH), range(KH))],
+        [(ow, ow * SW - left + kw, kw) for ow, kw in product(range(OW), range(KW))],
+    )
+    back = (
+        [
+            (h, (h + top - kh) // SH, kh)
+            for h, kh in product(range(H), range(KH))
+            if (h + top - kh) % SH == 0
+        ],
+        [
+            (w, (w + left - kw) // SW, kw)
+            for w, kw in product(range(W), range(KW))
+            if (w + left - kw) % SW == 0
+        ],
+    )
+    return _taps((H, W, C), (OH, OW), there, KW), _taps((OH, OW, C), (H, W), back, KW)
+
+
+def _taps(source: Shape, target: Shape, seen: tuple[Seen, Seen], KW: int) -> Taps:
+    """List how pixels (H, W) see images (H, W, C): what is outside, not at all or as zeros."""
+    rows, columns = (
+        [one for one in along if 0 <= one[1] < size]
+        for along, size in zip(seen, source[:2], strict=True)
+    )
+    inside = _lists(source, target, (rows, columns), KW)
+    if len(inside.corners) >= FEWEST_PIXELS * len(inside.groups):
+        return inside
+    return _lists(source, target, seen, KW)
+
+
+def _lists(source: Shape, target: Shape, seen: tuple[Seen, Seen], KW: int) -> Taps:
+    C, OW = source[2], target[1]
+    (top, height, rows), (left, width, columns) = map(_along_axis, source[:2], target, seen)
+    row = width * C
+    parts = [
+        (
+            _sums(down.corners * row, right.corners * C),
+            _sums(down.targets * OW * C, right.targets * C),
+            _sums(down.taps * row, right.taps * C),
+            _sums(down.places * KW, right.places),
+        )
+        for down, right in product(rows, columns)
+    ]
+    ends = np.cumsum([(0, 0), *((len(part[0]), len(part[2])) for part in parts)], axis=0)
+    groups = np.column_stack([ends[:-1, 0], ends[1:, 0], ends[:-1, 1], ends[1:, 1]])
+    return Taps(
+        Window(1, 1, 1, 1, top, left, height, width),
+        np.ascontiguousarray(groups),
+        *(np.concatenate(part) for part in zip(*parts, strict=True)),
+    )
+
+
+def _along_axis(size: int, targets: int, seen: Seen) -> tuple[int, int, list[_Alike]]:
+    """Return how many zeros stand in front, the length with all zeros, and the groups."""
+    sources = [source for _, source, _ in seen]
+    before = max(0, -min(sources, default=0))
+    length = before + max(size, max(sources, default=0) + 1)
+    pairs: list[list[tuple[int, int]]] = [[] for _ in range(targets)]
+    for target, source, place in seen:
+        pairs[target].append((source + before, place))
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for target, one in enumerate(pairs):
+        alike.setdefault(tuple(place for _, place in one), []).append(target)
+    groups = []
+    for places, pixels in alike.items():
+        corners = [pairs[target][0][0] if places else 0 for target in pixels]
+        taps = [source - corners[0] for source, _ in pairs[pixels[0]]]
+        lists = pixels, corners, taps, places
+        groups.append(_Alike(*(np.array(numbers, np.int64) for numbers in lists)))
+    return before, length, groups
+
+
+def _sums(down: Indices, right: Indices) -> Indices:
+    """Return the sums of each number of the one and each of the other, in row order."""
+    return np.add.outer(down, right).ravel()
