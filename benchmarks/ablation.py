@@ -26,7 +26,9 @@ from minicnn import Augment, optim
 
 EPOCHS = 3
 BASE = "the recipe as it is"
-# What a row changes: arguments of the recipe, or of `minicnn.fit`.
+VIEWS = "views"
+# What a row changes: arguments of the recipe, or of `minicnn.fit`; or how far an image is shifted
+# in each direction where it is read from five places.
 CHANGES: dict[str, dict[str, Any]] = {
     BASE: {},
     "without batch norm": {"batch_norm": False},
@@ -37,6 +39,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "without label smoothing": {"label_smoothing": 0.0},
     "without weight decay": {"weight_decay": 0.0},
     "a moving average of the weights": {"ema_decay": 0.99},
+    "dropout": {"dropout": 0.3},
+    "each image read five times": {VIEWS: 1.0},
 }
 
 
@@ -44,7 +48,10 @@ def measured(name: str, change: str, epochs: int, folder: str | None, seed: int)
     """Train with one thing changed on a seed's split, and read the images put aside, once."""
 
     def recipe(*images_and_labels: Any, **run: Any) -> Any:
-        return RECIPES[name](*images_and_labels, epochs=epochs, **CHANGES[change], **run)
+        changes = dict(CHANGES[change])
+        shift = changes.pop(VIEWS, 0.0)
+        model = RECIPES[name](*images_and_labels, epochs=epochs, **changes, **run)
+        return minicnn.MultiView(model, shift=shift) if shift else model
 
     case = tested(recipe, held_out(load(folder, None), split=seed), seed)
     return {"change": change, **case, "missed": len(case["missed"])}
@@ -103,7 +110,12 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     flags = parse_flags(argv)
-    results = Kept(flags.json, epochs=flags.epochs, recipe_sha256=digest_of(RECIPES["ten_epochs"]))
+    results = Kept(
+        flags.json,
+        recipe=flags.recipe,
+        recipe_sha256=digest_of(RECIPES[flags.recipe]),
+        epochs=flags.epochs,
+    )
     done = {(case["change"], case["seed"]) for case in results.cases}
     jobs = [
         (flags.recipe, change, flags.epochs, flags.data_dir, seed)

@@ -3,11 +3,10 @@
     python benchmarks/report.py            # rewrite the README's generated parts
     python benchmarks/report.py --check    # exit code 1 if they are not what would be written
 
-The accuracies come from ``examples/train_mnist.py --results benchmarks/results/train-NAME.json``,
-the rest from ``python benchmarks/NAME.py --json benchmarks/results/NAME.json``: training, kernels,
-inference, time_to_accuracy (its file is ``time-to-accuracy.json``), startup, scaling,
-augmentation, lines, story and ablation; of the recipes each has its own,
-``python benchmarks/accuracy.py --recipe NAME --json benchmarks/results/accuracy-NAME.json``.
+The accuracies come from ``python benchmarks/accuracy.py --recipe NAME --json
+benchmarks/results/accuracy-NAME.json``, the rest from ``python benchmarks/NAME.py --json
+benchmarks/results/NAME.json``: training, kernels, inference, time_to_accuracy (its file is
+``time-to-accuracy.json``), startup, scaling, augmentation, lines, story and ablation.
 What has not been measured is said not to have been.
 """
 
@@ -18,9 +17,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pictures
@@ -39,29 +36,6 @@ ALT = {
 def summary() -> str:
     reference_cnn = runpy.run_path(str(ROOT / "examples" / "recipes.py"))["reference_cnn"]
     return f"```text\n{reference_cnn(seed=0).summary()}\n```"
-
-
-def accuracy_table() -> str:
-    """Return a row for each data set and number of epochs, over all seeds that were run."""
-
-    def kind(result: dict[str, Any]) -> tuple[str, int, int]:
-        return result["dataset"], result["train_images"], result["epochs"]
-
-    found = [json.loads(path.read_text()) for path in RESULTS.glob("train-*.json")]
-    lines = [
-        "| data | training images | epochs | runs | test accuracy, mean | lowest, highest | "
-        "training time, 2 threads |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for (name, images, epochs), group in groupby(sorted(found, key=kind), key=kind):
-        runs = list(group)
-        accuracies = [run["test_accuracy"] for run in runs]
-        seconds = mean(run["train_seconds"] for run in runs)
-        lines.append(
-            f"| {name} | {images:,} | {epochs} | {len(runs)} | {mean(accuracies):.2%} | "
-            f"{min(accuracies):.2%}, {max(accuracies):.2%} | {seconds:.0f} s |"
-        )
-    return "\n".join(lines)
 
 
 def recipes_table() -> str:
@@ -118,7 +92,6 @@ def pictures_are_current() -> bool:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "summary": summary,
-    "accuracy": accuracy_table,
     "recipes": recipes_table,
     "pictures": picture_links,
     **{part: partial(measured, *source) for part, source in report_tables.PARTS.items()},

@@ -5,6 +5,9 @@ import json
 import ablation
 import pytest
 
+import minicnn
+from minicnn import Dense, Flatten
+
 FOUND = {  # accuracies of two seeds
     ablation.BASE: (0.98, 0.99),
     "without augmentation": (0.97, 0.96),
@@ -77,3 +80,15 @@ def test_a_training_takes_the_change_and_a_split_of_its_own(monkeypatch):
         "augment": None, "epochs": 2, "images": 3333,
         "seed": 1, "threads": 1, "progress": False,
     }  # fmt: skip
+
+
+def test_an_image_may_be_read_from_several_places(monkeypatch):
+    model = minicnn.Sequential([Flatten(), Dense(10)], (28, 28, 1))
+    monkeypatch.setitem(ablation.RECIPES, "reference", lambda images, labels, epochs: model)
+    monkeypatch.setattr(
+        ablation, "tested", lambda recipe, data, seed: {"missed": [], "model": recipe(0, 0)}
+    )
+    views = ablation.measured("reference", "each image read five times", 1, "sample", seed=0)
+    assert isinstance(views["model"], minicnn.MultiView)
+    assert views["model"].model is model
+    assert ablation.measured("reference", ablation.BASE, 1, "sample", seed=0)["model"] is model

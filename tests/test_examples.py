@@ -57,7 +57,7 @@ def test_training_prints_its_story_and_writes_its_results(folder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"IDX files in {folder.name}: 400 training images (0 of them put aside" in done.stdout
     assert "100 test images" in done.stdout
-    assert "Conv2D(64, 3)" in done.stdout
+    assert "Conv2D(64, 3, bias=False)" in done.stdout
     assert "225,258" in done.stdout
     assert "Epoch 2/2 - 400 images in 8 batches of 50 - " in done.stdout
 

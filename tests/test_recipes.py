@@ -21,6 +21,7 @@ PARAMETERS = {
     "ensemble": 1_030_770,
     "resnet": 270_954,
     "densenet": 242_858,
+    "fashion": 511_978,
 }
 
 
@@ -74,8 +75,11 @@ def test_features_can_be_left_out_for_an_ablation(fitted):
     images, labels = data.train_images, data.train_labels
     with_norm = recipes.ten_epochs(images, labels)
     without = recipes.ten_epochs(images, labels, batch_norm=False, weight_decay=0.0)
+    more = recipes.ten_epochs(images, labels, dropout=0.3)
+    assert repr(more.layers[-2]) == "Dropout(0.3)"
+    assert len(without.layers) < len(with_norm.layers) < len(more.layers)
     assert without.statistics.size == 0 < with_norm.statistics.size
-    assert [call["optimiser"].weight_decay for call in fitted] == [0.01, 0]
+    assert [call["optimiser"].weight_decay for call in fitted] == [0.01, 0, 0.01]
 
 
 def test_the_rate_warms_up_and_falls_to_nothing():

@@ -16,7 +16,7 @@ import train_mnist
 from PIL import Image
 
 import minicnn
-from minicnn import Augment, Dense, Flatten, FoundDigit, Sequential
+from minicnn import Adam, Augment, Dense, Flatten, FoundDigit, Sequential
 
 DIGITS = draw_digits.FOLDER
 
@@ -32,6 +32,7 @@ def model_file(tmp_path_factory):
     model = recipes.reference_cnn(0)
     minicnn.fit(
         model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
+        optimiser=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
         augment=Augment.digits(), progress=False,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("model") / "model.npz"
