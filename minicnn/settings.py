@@ -113,8 +113,10 @@ class Settings:
             For each step the numbers of its images and the factor of its learning rate.
         """
         order = keyed_generator(self.seed, "shuffle", epoch).permutation(len(training))
-        starts = range(0, len(training), self.batch_size)
-        batches = [training[order[start : start + self.batch_size]] for start in starts]
+        # an image left over joins the batch before: by itself it has no variance for a batch norm
+        last = len(training) - (1 if self.batch_size > 1 else 0)
+        starts = range(0, max(last, 1), self.batch_size)
+        batches = np.split(training[order], starts[1:])
         return [
             (batch, self.schedule((epoch + done / len(batches)) / self.epochs))
             for done, batch in enumerate(batches)

@@ -45,7 +45,8 @@ def fit(
     """Train a model in place; its `facts` become how that was done, and the history.
 
     Part of the images is put aside, at random, to watch how the model does on images that it does
-    not learn from. The rest is shuffled anew in each epoch; the last batch may be smaller.
+    not learn from. The rest is shuffled anew in each epoch. The last batch may be smaller; an image
+    that would be left over by itself joins the batch before.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ import minicnn
 from minicnn import (
     SGD,
     Adam,
+    BatchNorm,
     Conv2D,
     Dense,
     Flatten,
@@ -673,3 +674,31 @@ def test_a_factor_is_a_smaller_learning_rate(make):
         halved.step(found, gradients, 0.5)
         plain.step(wanted, gradients)
     assert found == pytest.approx(wanted, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "wanted"),
+    [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 1, [1]), (3, 1, [1, 1, 1])],
+)
+def test_an_image_left_over_joins_the_batch_before(images, batch_size, wanted):
+    settings = Settings(
+        optimiser=Adam(),
+        schedule=optim.constant,
+        augment=None,
+        label_smoothing=0.0,
+        ema_decay=None,
+        epochs=1,
+        batch_size=batch_size,
+        validation_split=0.0,
+        patience=None,
+        seed=0,
+    )
+    batches = [batch for batch, _ in settings.steps(np.arange(images), epoch=0)]
+    assert [len(batch) for batch in batches] == wanted
+    assert sorted(np.concatenate(batches)) == list(range(images))
+
+
+def test_a_norm_behind_a_dense_layer_survives_an_image_left_over(digits):
+    layers = [Flatten(), Dense(4), BatchNorm(), Dense(10)]
+    model = Sequential(layers, input_shape=(8, 8, 1))
+    fit(model, digits[0][:33], digits[1][:33], batch_size=16, epochs=1, validation_split=0.0)
