@@ -154,7 +154,7 @@ def test_numpy_opens_the_file_and_no_member_needs_pickle(saved):
     assert description["version"] == 1
     assert description["model"]["layers"][0] == {
         "layer": "Conv2D", "filters": 2, "kernel_size": 3, "stride": 1, "padding": "same",
-        "backend": "auto", "initialiser": "he_normal",
+        "backend": "auto", "initialiser": "he_normal", "bias": True,
     }  # fmt: skip
 
 
