@@ -5,6 +5,8 @@ mean far from 0 must not cost digits, so what is added up is not x but ``x - cen
 `centre` is the mean of a channel's first few numbers: as near to the true one as rounding asks for.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,12 +47,12 @@ def batch_norm_statistics(
         Overwritten.
     """
     M, C = x.shape
+    whole: Any = np.int64(NARROW)  # as a mere constant it would compile the piece a second time
     for c in range(C):
         channels[CENTRE, c] = channels[OFFSET, c] = channels[VARIANCE, c] = 0
     some = min(M, ROWS)
     for c in range(0, C, NARROW):
-        left = NARROW if C - c >= NARROW else C - c
-        _add_deviations(x, c, some, channels, c, left)
+        _add_deviations(x, c, some, channels, c, min(whole, C - c))
     for c in range(C):
         channels[CENTRE, c] = channels[OFFSET, c] / some
         channels[OFFSET, c] = channels[VARIANCE, c] = 0
@@ -58,7 +60,7 @@ def batch_norm_statistics(
         rows = min(ROWS, M - p)
         for c in range(0, C, NARROW):
             if C - c >= NARROW:  # a constant instead of what is left: no masks
-                _add_deviations(x, p * C + c, rows, channels, c, NARROW)
+                _add_deviations(x, p * C + c, rows, channels, c, whole)
             else:
                 _add_deviations(x, p * C + c, rows, channels, c, C - c)
     for c in range(C):
@@ -193,14 +195,13 @@ def normalise(x: Array, channels: Array, relu: bool, y: Array) -> None:
         Overwritten.
     """
     M, C = x.shape
+    whole: Any = np.int64(NARROW)
     for p in range(0, M, ROWS):
         rows = min(ROWS, M - p)
         for c in range(0, C, NARROW):
             i = p * C + c
-            if C - c >= NARROW and relu:
-                _normalise(x, i, rows, channels, c, NARROW, True, y)
-            elif C - c >= NARROW:
-                _normalise(x, i, rows, channels, c, NARROW, False, y)
+            if C - c >= NARROW:
+                _normalise(x, i, rows, channels, c, whole, relu, y)
             else:
                 _normalise(x, i, rows, channels, c, C - c, relu, y)
 

@@ -1,5 +1,7 @@
 """The way back through batch normalisation: one pass for its parameters, one for dx."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,16 +41,15 @@ def batch_norm_gradients(
         Overwritten.
     """
     M, C = x.shape
+    whole: Any = np.int64(NARROW)  # as a mere constant it would compile the piece a second time
     for c in range(C):
         dweight[c] = dbias[c] = 0
     for p in range(0, M, ROWS):
         rows = min(ROWS, M - p)
         for c in range(0, C, NARROW):
             i = p * C + c
-            if C - c >= NARROW and relu:
-                _add_gradients(dy, x, i, rows, channels, c, NARROW, True, dweight, dbias)
-            elif C - c >= NARROW:
-                _add_gradients(dy, x, i, rows, channels, c, NARROW, False, dweight, dbias)
+            if C - c >= NARROW:
+                _add_gradients(dy, x, i, rows, channels, c, whole, relu, dweight, dbias)
             else:
                 _add_gradients(dy, x, i, rows, channels, c, C - c, relu, dweight, dbias)
     for c in range(C):
@@ -128,6 +129,7 @@ def batch_norm_input_gradient(
         Overwritten.
     """
     M, C = x.shape
+    whole: Any = np.int64(NARROW)
     for c in range(C):
         share = 0.0 if given else float(channels[SCALE, c]) / M
         slope = -share * float(channels[INVERSE, c]) * float(dweight[c])
@@ -137,10 +139,8 @@ def batch_norm_input_gradient(
         rows = min(ROWS, M - p)
         for c in range(0, C, NARROW):
             i = p * C + c
-            if C - c >= NARROW and relu:
-                _input_gradient(dy, x, i, rows, channels, factors, c, NARROW, True, dx)
-            elif C - c >= NARROW:
-                _input_gradient(dy, x, i, rows, channels, factors, c, NARROW, False, dx)
+            if C - c >= NARROW:
+                _input_gradient(dy, x, i, rows, channels, factors, c, whole, relu, dx)
             else:
                 _input_gradient(dy, x, i, rows, channels, factors, c, C - c, relu, dx)
 
