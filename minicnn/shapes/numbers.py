@@ -1,7 +1,7 @@
 """Numbers, checked: whole ones, pairs of them, and those of a range; and flags."""
 
 from operator import index
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 
@@ -108,9 +108,12 @@ def number_in(where: str, name: str, value: Any, low: float = 0.0, high: float =
     ValueError
         If it is out of the range, or NaN.
     """
-    if isinstance(value, (bool, np.bool_, str)) or not isinstance(value, SupportsFloat):
-        raise TypeError(f"{where}: {name} must be a number, not {value!r}")
-    number = float(value)
+    try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError
+        number = float(value)
+    except TypeError:
+        raise TypeError(f"{where}: {name} must be a number, not {value!r}") from None
     if not low <= number < high:  # False for NaN too
         within = f"lie in {low:g} .. {high:g}, below {high:g}"
         wanted = within if high < np.inf else f"be {low:g} or more, and finite"
