@@ -6,6 +6,7 @@ and the smallest error worth planting, 0.1 %, is a thousand times larger than wh
 
 import gc
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,10 @@ from minicnn.gradcheck import away_from_kinks, check_gradients, relative_errors,
 from minicnn.randomness import Draws
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "check_gradients.py"
+
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes minutes without JIT"
+)
 
 
 def named(*names):
@@ -440,6 +445,7 @@ def example():
     return module
 
 
+@needs_jit
 def test_the_example_passes_and_has_a_case_for_every_layer(example, capsys):
     assert set(example.library_layers()) == set(example.CASES)
     assert set(example.CASES) >= {Conv2D, Dense, Flatten, MaxPool2D, ReLU}
@@ -459,6 +465,7 @@ def test_the_example_fails_where_a_gradient_is_wrong(example, capsys, monkeypatc
     assert row.endswith("FAILED")
 
 
+@needs_jit
 def test_the_example_catches_each_error_that_it_plants(example, capsys):
     assert example.main(["--break"]) == 1
     out = capsys.readouterr().out

@@ -17,6 +17,7 @@ from PIL import Image
 from minicnn import (
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     MaxPool2D,
     ReLU,
@@ -338,6 +339,10 @@ def test_feature_maps_of_other_networks():
     assert found[1:] == ["ReLU(): 1 map of 9×8", "MaxPool2D((9, 8)): 1 map of 1×1"]
     figure = plots.feature_maps(network(2, 1, relu=False), np.zeros((9, 8)))
     assert check(figure)[1] == "Conv2D(2, 3): 2 maps of 7×6"
+    dropping = Sequential([Dropout(0.5), Conv2D(2, 3), Dropout(0.5)], input_shape=(9, 8, 1))
+    assert check(plots.feature_maps(dropping, np.zeros((9, 8))))[1:] == [
+        "Conv2D(2, 3): 2 maps of 7×6"
+    ]
 
 
 # ---------------------------------------------------------------- what holds for all

@@ -121,10 +121,8 @@ def _steps(model: Sequential, x: FloatArray) -> list[tuple[str, FloatArray]]:
     steps: list[tuple[str, FloatArray]] = []
     for layer in model.layers:
         x, _ = layer.forward(x)
-        if x.ndim != 4:
+        if x.ndim != 4 or isinstance(layer, Dropout):  # which hands on what it gets
             continue
-        if isinstance(layer, Dropout):
-            continue  # hands on what it gets
         name = type(layer).__name__ if isinstance(layer, Container) else str(layer)
         if isinstance(layer, (BatchNorm, ReLU)) and steps:
             steps[-1] = (f"{steps[-1][0]}, {name}", x[0])
