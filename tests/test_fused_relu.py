@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from minicnn import ops
-from minicnn.layers import Conv2D, Dense, FusedConvReLU, FusedDenseReLU
+from minicnn import Sequential, ops
+from minicnn.layers import (
+    Conv2D,
+    Dense,
+    Flatten,
+    FusedConvPool,
+    FusedConvReLU,
+    FusedDenseReLU,
+    MaxPool2D,
+    ReLU,
+)
 
 
 def equal(found, wanted):
@@ -63,3 +72,19 @@ def test_nan_stays_nan(dtype):
 def test_the_layers_know_their_shape():
     assert FusedConvReLU(Conv2D(3, 2)).output_shape((4, 5, 1)) == (3, 4, 3)
     assert FusedDenseReLU(Dense(3)).output_shape((4,)) == (3,)
+
+
+def test_fused_layers_are_layers_of_a_model_as_others_are():
+    plain = [Conv2D(4, 3), ReLU(), Conv2D(3, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(5), ReLU()]
+    conv, other, dense = Conv2D(4, 3), Conv2D(3, 3), Dense(5)
+    fused = [FusedConvReLU(conv), FusedConvPool(other, True), Flatten(), FusedDenseReLU(dense)]
+    one, two = (Sequential(layers, input_shape=(9, 8, 1)) for layers in (fused, plain))
+    assert one.output_shape == two.output_shape
+    one.parameters[...] = two.parameters  # the inner layers' arrays are views of it
+    for inner in (conv, other, dense):
+        assert np.shares_memory(inner.parameters["weight"], one.parameters)
+    x = np.random.default_rng(0).normal(size=(2, 9, 8, 1)).astype(np.float32)
+    y, caches = one.forward(x)
+    wanted, their_caches = two.forward(x)
+    equal([y], [wanted])
+    equal(one.backward(y, caches, need_dx=True), two.backward(y, their_caches, need_dx=True))
