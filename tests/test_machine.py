@@ -20,6 +20,19 @@ def test_tiles(features, tiles):
     assert machine.tiles_for(features) == tiles
 
 
+@pytest.mark.parametrize(
+    ("features", "registers"),
+    [
+        ("+avx2,+avx512f,+fma", (16, 20)),
+        ("+avx2,-avx512f,+fma", (8, 12)),
+        ("+neon", (4, 20)),
+        ("+sse2,-avx2,-avx512f", (4, 12)),
+    ],
+)
+def test_registers(features, registers):
+    assert machine.registers_for(features) == registers
+
+
 def test_few_channels_take_a_narrow_tile(monkeypatch):
     monkeypatch.setattr(machine, "NARROW", 16)
     monkeypatch.setattr(machine, "WIDE", 32)

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, ops
+from minicnn.kernels import stretches
 from minicnn.layers import FusedConvPool, fuse
+from minicnn.ops import pooled
 
 # x (N, H, W, C), kernel (KH, KW, F), stride, padding: a row of the window is KW·C numbers, which
-# the kernels take 96, 32 or 8 at a time, and filters 16 or 8.
+# the kernels take in vectors of 1 to 32, nine or three vectors at a time.
 CASES = {
     "3x3": ((2, 6, 5, 2), (3, 3, 2), 1, 0),
     "rows and columns that the pool drops": ((2, 6, 7, 2), (2, 3, 3), 1, 0),
@@ -76,14 +78,57 @@ def test_minimal_filtering_and_pool_equal_three(integers, dtype, case, relu):
     equals_the_three(integers(1, dtype), *case, relu, "winograd")
 
 
+@pytest.mark.parametrize("registers", [(16, 20), (8, 12), (4, 12)], ids="{0[0]} numbers".format)
+@pytest.mark.parametrize("KH", [1, 2, 3, 5])
+@pytest.mark.parametrize("R", [1, 3, 5, 8, 18, 30, 31, 32, 48, 96, 105, 144])
+def test_vectors_cover_a_window(monkeypatch, registers, KH, R):
+    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", registers[0])
+    monkeypatch.setattr(stretches, "SUMS", registers[1])
+    row = R + 2
+    window = [kh * row + q for kh in range(KH) for q in range(R)]
+
+    lanes, starts = pooled._cut_to_read(KH, R, row)
+    assert sorted({start + lane for start in starts for lane in range(lanes)}) == window
+
+    lanes, starts = pooled._cut_to_write(KH, R, row)
+    covered = sorted(start + lane for start in starts for lane in range(lanes))
+    assert len(set(covered)) == len(covered)
+    assert set(covered) >= set(window)
+
+
+def test_vectors_that_take_few_registers_are_chosen(monkeypatch):
+    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 16)
+    monkeypatch.setattr(stretches, "SUMS", 20)
+    assert [stretches.holds_nine(lanes) for lanes in (8, 16, 32)] == [True, True, True]
+    found = [stretches.stretch_for(3, R, stretches.STRETCHES) for R in (30, 48, 96, 144)]
+    assert found == [32, 16, 32, 16]
+    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 8)
+    monkeypatch.setattr(stretches, "SUMS", 12)
+    assert [stretches.holds_nine(lanes) for lanes in (8, 16, 32)] == [True, False, False]
+    found = [stretches.stretch_for(3, R, stretches.STRETCHES) for R in (30, 48, 96, 144)]
+    assert found == [32, 16, 32, 16]
+
+
+def test_a_block_of_windows_fits_in_the_cache(integers):
+    def block(rows, columns, C):
+        draw = integers(0, np.float32)
+        x, weight, bias = draw(1, rows, columns, C), draw(3, 3, C, 2), draw(2)
+        _, cache = ops.conv2d_max_pool2d(x, weight, bias)
+        return cache.plan.weight_gradient[1][0]
+
+    assert block(13, 13, 32) == (25 + 1,)  # all windows
+    assert block(26, 26, 32) == (3 * 12 + 1,)  # eight rows of 832 numbers
+    assert block(8, 6, 2000) == (2 + 1,)  # one row of windows at least
+
+
 def test_more_channels_than_a_list_can_count(integers, monkeypatch):
     # 4095 is the most that the lists of winners count to; here it is 3
-    from minicnn.kernels import pooled_gradients
+    from minicnn.kernels import pooled_dx
 
     if os.environ.get("NUMBA_DISABLE_JIT") != "1":
         pytest.skip("compiled, the limit is a constant")
-    monkeypatch.setattr(pooled_gradients, "BITS", 2)
-    monkeypatch.setattr(pooled_gradients, "MOST", 3)
+    monkeypatch.setattr(pooled_dx, "BITS", 2)
+    monkeypatch.setattr(pooled_dx, "MOST", 3)
     equals_the_three(integers(2, np.float64), (1, 4, 4, 10), (3, 3, 8), 1, 0, True)
 
 

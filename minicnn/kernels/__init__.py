@@ -45,12 +45,13 @@ from minicnn.kernels.optimisers import adam_update, add_rows, move_towards, sgd_
 from minicnn.kernels.patches import gather_patches, scatter_patches
 from minicnn.kernels.philox import random_words
 from minicnn.kernels.pooled import pooled_forward
-from minicnn.kernels.pooled_gradients import pooled_input_gradient, pooled_weight_gradient
+from minicnn.kernels.pooled_dweight import pooled_weight_gradient
+from minicnn.kernels.pooled_dx import pooled_input_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
 from minicnn.kernels.rows import look_up, pad_images
 from minicnn.kernels.spread import spread
-from minicnn.kernels.stretches import ROW
+from minicnn.kernels.stretches import STRETCHES, stretch_for
 from minicnn.kernels.strokes import blur, thicken
 from minicnn.kernels.sums import sum_rows
 from minicnn.kernels.tones import add_noise, erase, shade
@@ -68,8 +69,8 @@ __all__ = [
     "MEAN",
     "NARROW",
     "RELU_LANES",
-    "ROW",
     "STRENGTHS",
+    "STRETCHES",
     "VARIANCE",
     "WARP_LANES",
     "WIDE",
@@ -124,6 +125,7 @@ __all__ = [
     "shade",
     "spread",
     "squared_distances",
+    "stretch_for",
     "sum_rows",
     "thicken",
     "transpose",

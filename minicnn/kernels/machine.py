@@ -1,4 +1,4 @@
-"""How many numbers a tile takes at once on this machine: chosen here, and nowhere else.
+"""How many numbers are taken at once on this machine: chosen here, and nowhere else.
 
 A tile's sums must stay in registers. Four pixels × 16 channels are 8 registers of 8 numbers, of the
 16 that AVX2 has; 32 channels would leave none for the factors and halve the speed. With AVX-512 it
@@ -6,7 +6,7 @@ is 32 registers of 16 numbers: four pixels × 64 channels fill half of them. Wha
 is not worth a tile of its own: each is compiled once more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from numba import config
 from numba.core.codegen import get_host_cpu_features
@@ -36,6 +36,28 @@ def tiles_for(features: str) -> tuple[int, int, int]:
     return 4, 8, 8
 
 
+def registers_for(features: str) -> tuple[int, int]:
+    """Say how many numbers a register holds, and how many registers of sums leave enough free.
+
+    A third of them, or a quarter, is for factors and for what the compiler needs.
+
+    Parameters
+    ----------
+    features : str
+        As for `tiles_for`.
+
+    Returns
+    -------
+    tuple of int
+        Numbers of float32, and registers.
+    """
+    if "+avx512f" in features:
+        return 16, 20
+    if "+avx2" in features:
+        return 8, 12
+    return 4, 20 if "+neon" in features else 12
+
+
 def _features() -> str:
     """Return what Numba compiles for: the environment may name other features than the host's."""
     named: str | None = vars(config)["CPU_FEATURES"]
@@ -50,24 +72,41 @@ def _tiles() -> tuple[int, int, int]:
 
 
 NARROW, WIDE, WIDEST = _tiles()
+# In plain Python so that both what fits and what does not is met.
+LANES_OF_A_REGISTER, SUMS = (8, 12) if vars(config)["DISABLE_JIT"] else registers_for(_features())
 
 
-def for_each_tile(make: Callable[[int], Kernel]) -> dict[int, Kernel]:
-    """Make a kernel for each width of tile: ``name[lanes]``.
+def for_each(widths: Iterable[int]) -> Callable[[Callable[[int], Kernel]], dict[int, Kernel]]:
+    """Make a kernel for each of several widths: ``name[lanes]``.
 
     The lanes are a constant of each, so that its sums stay in registers. A width that is never
     asked for is never compiled.
 
     Parameters
     ----------
+    widths : iterable of int
+
+    Returns
+    -------
+    callable
+        For a function that takes the lanes and returns one for
+        `minicnn.kernels.compilation.kernel`.
+    """
+    return lambda make: {lanes: _named(make, lanes) for lanes in sorted(set(widths))}
+
+
+def for_each_tile(make: Callable[[int], Kernel]) -> dict[int, Kernel]:
+    """Make a kernel for each width of tile, as `for_each`.
+
+    Parameters
+    ----------
     make : callable
-        Takes the lanes of a tile and returns a function for `minicnn.kernels.compilation.kernel`.
 
     Returns
     -------
     dict of int to callable
     """
-    return {lanes: _named(make, lanes) for lanes in sorted({NARROW, WIDE, WIDEST})}
+    return for_each((NARROW, WIDE, WIDEST))(make)
 
 
 def _named(make: Callable[[int], Kernel], lanes: int) -> Kernel:

@@ -1,7 +1,7 @@
 """The weight gradient through convolution, ReLU and 2×2 max-pool, for windows of few numbers.
 
 A first convolution on grey images sees nine numbers at a time. To list the winners, as
-`minicnn.kernels.pooled_gradients` does, would take longer than the multiply-adds that it saves.
+`minicnn.kernels.pooled_dweight` does, would take longer than the multiply-adds that it saves.
 """
 
 from typing import Any

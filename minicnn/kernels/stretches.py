@@ -1,133 +1,224 @@
-"""Sums of rows, each times a number: what the way back through a pool consists of."""
+"""Sums of rows, each times a number: what the way back through a pool consists of.
 
+A row is cut into vectors of equal length. Their sums stay in registers while a list of numbers, and
+of places where the rows begin, is walked. How many fit depends on the CPU: nine, as are the windows
+of a 3×3 kernel of 32 channels in vectors of 32 lanes, or three.
+"""
+
+from collections.abc import Iterable
+
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
-from minicnn.kernels.vectors import at, broadcast, load, load_first, multiply_add, store
+from minicnn.kernels.machine import LANES_OF_A_REGISTER, SUMS
+from minicnn.kernels.vectors import at, broadcast, load, multiply_add, store
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
+Three = tuple[int, int, int]
+Nine = tuple[int, int, int, int, int, int, int, int, int]
 
-# Rows of sums are filled up to a multiple of so many numbers, and read and written whole. Where
-# rows of the image are read so too, the last vector takes in what lies behind the row.
-ROW = 8
+# So many lanes may a vector have.
+STRETCHES = (1, 2, 4, 8, 16, 32)
+
+
+def stretch_for(rows: int, R: int, fitting: Iterable[int]) -> int:
+    """Choose the lanes of the vectors that some rows are cut into.
+
+    Parameters
+    ----------
+    rows : int
+    R : int
+        Numbers of a row.
+    fitting : iterable of int
+        Lanes to choose from, of `STRETCHES`.
+
+    Returns
+    -------
+    int
+        Those with which the fewest registers are walked through, and of several the most.
+    """
+
+    def registers(lanes: int) -> int:
+        vectors = rows * -(-R // lanes)
+        nines = vectors // 9 if holds_nine(lanes) else 0
+        threes = -(-(vectors - 9 * nines) // 3)
+        return (9 * nines + 3 * threes) * -(-lanes // LANES_OF_A_REGISTER)
+
+    return min(fitting, key=lambda lanes: (registers(lanes), -lanes))
+
+
+def holds_nine(lanes: int) -> bool:
+    """Tell whether the sums of nine vectors fit in the registers.
+
+    Parameters
+    ----------
+    lanes : int
+
+    Returns
+    -------
+    bool
+    """
+    return 9 * -(-lanes // LANES_OF_A_REGISTER) <= SUMS
 
 
 @piece
-def add_stretches(
+def three_from(i: int, count: int) -> Three:
+    """Return the numbers of three vectors from `i` on.
+
+    The last three may be the same vector more than once, to the same result.
+
+    Parameters
+    ----------
+    i : int
+    count : int
+        How many vectors there are.
+
+    Returns
+    -------
+    tuple of int
+    """
+    return i, min(i + 1, count - 1), min(i + 2, count - 1)
+
+
+@piece
+def nine_times(step: int, i: int) -> Nine:
+    """Return the first nine multiples of a number, each with another added.
+
+    Parameters
+    ----------
+    step, i : int
+
+    Returns
+    -------
+    tuple of int
+    """
+    j = i + 3 * step
+    k = j + 3 * step
+    return i, i + step, i + 2 * step, j, j + step, j + 2 * step, k, k + step, k + 2 * step
+
+
+@piece
+def nine_of(array: Indices, i: int, base: int) -> Nine:
+    """Return nine numbers of an array from ``array[i]`` on, each with another added.
+
+    Parameters
+    ----------
+    array : ndarray of int
+    i, base : int
+
+    Returns
+    -------
+    tuple of int
+    """
+    return (
+        base + at(array, i),
+        base + at(array, i + 1),
+        base + at(array, i + 2),
+        base + at(array, i + 3),
+        base + at(array, i + 4),
+        base + at(array, i + 5),
+        base + at(array, i + 6),
+        base + at(array, i + 7),
+        base + at(array, i + 8),
+    )
+
+
+@numba.njit(inline="always")
+def add_three(
     target: Array,
-    t: int,
+    targets: Three,
     value: Array,
     place: Indices,
     first: int,
     last: int,
     source: Array,
-    shift: int,
-    R: int,
-    Rp: int,
+    shifts: Three,
+    lanes: int,
 ) -> None:
-    """Add ``target[t + q] += Σ_i value[i] · source[place[i] + shift + q]`` for q in 0 .. Rp - 1.
+    """Add to three vectors of sums.
 
-    Three vectors of 32 lanes are twelve registers where a register holds eight numbers, which
-    leaves as many as it takes for the factors; then one of 32, then one of 8.
+    ``target[targets[v] + l] += Σ_i value[i] · source[place[i] + shifts[v] + l]``, l below `lanes`.
 
     Parameters
     ----------
     target : ndarray
-    t : int
-        Where the sums begin in the flat `target`.
+    targets : tuple of int
+        Where the sums lie in the flat `target`: apart, or in the same place.
     value : ndarray
     place : ndarray of int
     first, last : int
         The part of the list that counts.
     source : ndarray
-    shift : int
-    R : int
-        Numbers of a row; if less than Rp, nothing of `source` is read behind them.
-    Rp : int
-        The same or more, a multiple of ROW: so many sums there are.
+    shifts : tuple of int
+    lanes : int
+        A constant.
     """
-    q = 0
-    while q + 96 <= R:
-        a0, a1 = load(target, t + q, 32), load(target, t + q + 32, 32)
-        a2 = load(target, t + q + 64, 32)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            g = broadcast(value, i, 32)
-            a0 = multiply_add(g, load(source, s, 32), a0)
-            a1 = multiply_add(g, load(source, s + 32, 32), a1)
-            a2 = multiply_add(g, load(source, s + 64, 32), a2)
-        store(target, t + q, a0)
-        store(target, t + q + 32, a1)
-        store(target, t + q + 64, a2)
-        q += 96
-    while q + 32 <= R:
-        b = load(target, t + q, 32)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            b = multiply_add(broadcast(value, i, 32), load(source, s, 32), b)
-        store(target, t + q, b)
-        q += 32
-    while q + ROW <= R:
-        c = load(target, t + q, ROW)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            c = multiply_add(broadcast(value, i, ROW), load(source, s, ROW), c)
-        store(target, t + q, c)
-        q += ROW
-    if q < Rp:
-        d = load(target, t + q, ROW)
-        for i in range(first, last):
-            s = at(place, i) + shift + q
-            d = multiply_add(broadcast(value, i, ROW), load_first(source, s, R - q, ROW), d)
-        store(target, t + q, d)
+    t0, t1, t2 = targets
+    s0, s1, s2 = shifts
+    a0, a1, a2 = load(target, t0, lanes), load(target, t1, lanes), load(target, t2, lanes)
+    for i in range(first, last):
+        s, g = at(place, i), broadcast(value, i, lanes)
+        a0 = multiply_add(g, load(source, s + s0, lanes), a0)
+        a1 = multiply_add(g, load(source, s + s1, lanes), a1)
+        a2 = multiply_add(g, load(source, s + s2, lanes), a2)
+    store(target, t0, a0)
+    store(target, t1, a1)
+    store(target, t2, a2)
 
 
-@piece
-def add_rows_at_once(
+@numba.njit(inline="always")
+def add_nine(
     target: Array,
-    t: int,
+    targets: Nine,
     value: Array,
     place: Indices,
-    alive: int,
+    first: int,
+    last: int,
     source: Array,
-    row: int,
-    KH: int,
-    R: int,
+    shifts: Nine,
+    lanes: int,
 ) -> None:
-    """Add what `add_stretches` adds, for KH rows of at most ROW numbers, three of them at once.
-
-    One row by itself is one chain of multiply-adds, of which each waits for the last.
+    """Add to nine vectors of sums what `add_three` adds to three.
 
     Parameters
     ----------
     target : ndarray
-    t : int
-        Where the sums begin in the flat `target`, ROW of each row.
+    targets : tuple of int
+        Where the sums lie in the flat `target`, apart.
     value : ndarray
     place : ndarray of int
-    alive : int
-        Length of the list.
+    first, last : int
+        The part of the list that counts.
     source : ndarray
-    row : int
-        Numbers from one row of `source` to the next.
-    KH : int
-        How many rows.
-    R : int
-        Numbers of a row that are read.
+    shifts : tuple of int
+    lanes : int
+        A constant.
     """
-    for kh in range(0, KH, 3):
-        # the last three may be the same row more than once, to the same result
-        k1, k2 = min(kh + 1, KH - 1), min(kh + 2, KH - 1)
-        a, b = load(target, t + kh * ROW, ROW), load(target, t + k1 * ROW, ROW)
-        c = load(target, t + k2 * ROW, ROW)
-        for i in range(alive):
-            s = at(place, i)
-            g = broadcast(value, i, ROW)
-            a = multiply_add(g, load_first(source, s + kh * row, R, ROW), a)
-            b = multiply_add(g, load_first(source, s + k1 * row, R, ROW), b)
-            c = multiply_add(g, load_first(source, s + k2 * row, R, ROW), c)
-        store(target, t + kh * ROW, a)
-        store(target, t + k1 * ROW, b)
-        store(target, t + k2 * ROW, c)
+    t0, t1, t2, t3, t4, t5, t6, t7, t8 = targets
+    s0, s1, s2, s3, s4, s5, s6, s7, s8 = shifts
+    a0, a1, a2 = load(target, t0, lanes), load(target, t1, lanes), load(target, t2, lanes)
+    a3, a4, a5 = load(target, t3, lanes), load(target, t4, lanes), load(target, t5, lanes)
+    a6, a7, a8 = load(target, t6, lanes), load(target, t7, lanes), load(target, t8, lanes)
+    for i in range(first, last):
+        s, g = at(place, i), broadcast(value, i, lanes)
+        a0 = multiply_add(g, load(source, s + s0, lanes), a0)
+        a1 = multiply_add(g, load(source, s + s1, lanes), a1)
+        a2 = multiply_add(g, load(source, s + s2, lanes), a2)
+        a3 = multiply_add(g, load(source, s + s3, lanes), a3)
+        a4 = multiply_add(g, load(source, s + s4, lanes), a4)
+        a5 = multiply_add(g, load(source, s + s5, lanes), a5)
+        a6 = multiply_add(g, load(source, s + s6, lanes), a6)
+        a7 = multiply_add(g, load(source, s + s7, lanes), a7)
+        a8 = multiply_add(g, load(source, s + s8, lanes), a8)
+    store(target, t0, a0)
+    store(target, t1, a1)
+    store(target, t2, a2)
+    store(target, t3, a3)
+    store(target, t4, a4)
+    store(target, t5, a5)
+    store(target, t6, a6)
+    store(target, t7, a7)
+    store(target, t8, a8)

@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from minicnn import kernels, memory
 from minicnn.memory import Request
-from minicnn.shapes import FloatArray, Shape, Window
+from minicnn.shapes import FloatArray, IntArray, Shape, Window
 
 
 @lru_cache(maxsize=256)
@@ -26,8 +26,21 @@ def corners(rows: int, columns: int, down: int, right: int) -> NDArray[np.int64]
     -------
     ndarray of int64 (rows * columns,)
     """
-    table = np.arange(rows)[:, None] * down + np.arange(columns) * right
-    return np.ascontiguousarray(table.ravel(), dtype=np.int64)
+    return sums_of(np.arange(rows) * down, np.arange(columns) * right)
+
+
+def sums_of(rows: IntArray, columns: IntArray) -> NDArray[np.int64]:
+    """Return ``rows[i] + columns[j]``, row by row.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int
+
+    Returns
+    -------
+    ndarray of int64 (len(rows) * len(columns),)
+    """
+    return np.ascontiguousarray((rows[:, None] + columns).ravel(), dtype=np.int64)
 
 
 def seen_by(window: Window) -> tuple[int, int]:

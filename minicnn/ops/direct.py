@@ -4,7 +4,7 @@ import numpy as np
 
 from minicnn import kernels, memory
 from minicnn.ops import arrays
-from minicnn.ops.arrays import corners, filled, seen_by
+from minicnn.ops.arrays import corners, filled, rounded, seen_by
 from minicnn.shapes import FloatArray, Window
 
 # What the pixels of a block may take of the first-level cache while the gradient of the weights is
@@ -12,6 +12,7 @@ from minicnn.shapes import FloatArray, Window
 BLOCK_BYTES = 32 * 1024
 NUMBERS_OF_X = 32
 BLOCK_OF_PIXELS = 24  # that are spread at once: four tiles of six
+TILE = 6  # so many vectors are summed at once
 FEWEST_PIXELS = 16  # or to load and store the sums takes too long
 
 
@@ -84,11 +85,11 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     x = arrays.padded(x, window)
     C, F = x.shape[3], dy.shape[3]
     dweight.fill(0)
-    if F < kernels.NARROW <= window.KW * C:
-        _few_weight_gradient(x, dy, window, dweight)
-        return
     N, row = len(x), x[0, 0].size
     KH, KW, SH, SW, _, _, OH, OW = window
+    if _few_pay(KH, KW * C, F):
+        _few_weight_gradient(x, dy, window, dweight)
+        return
     down, right = SH * row, SW * C
     if down == OW * right:  # no gap between the rows: they are as one
         OH, OW = 1, OH * OW
@@ -109,6 +110,13 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
             gradients.reshape(len(gradients), OH * OW, gradients.shape[3]),
             dweight.reshape(-1, F),
         )
+
+
+def _few_pay(KH: int, R: int, F: int) -> bool:
+    """Return whether dweight takes fewer vectors of numbers of the window than of filters."""
+    lanes = kernels.NARROW
+    of_numbers = F * rounded(KH * -(-R // lanes), TILE)
+    return F < lanes <= R and of_numbers < rounded(KH * R, TILE)
 
 
 def _few_weight_gradient(

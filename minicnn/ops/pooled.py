@@ -18,6 +18,15 @@ Indices = NDArray[np.int64]
 # Windows of up to so many squares of three by three numbers are small: for them all pixels are
 # taken, with masks; for larger ones only the winners.
 SMALL = 3
+# Numbers of an image that stay in a first-level cache of 32 KiB, beside weights and lists.
+FIRST_LEVEL = 7 * 1024
+
+
+class Cut(NamedTuple):
+    """A window in vectors: their lanes, and where each begins, counted from the window's corner."""
+
+    lanes: int
+    starts: Indices
 
 
 class Plan(NamedTuple):
@@ -25,7 +34,8 @@ class Plan(NamedTuple):
 
     `window` is that of the convolution, without rows and columns that the pool drops. `layout` says
     how the windows lie in the padded images: numbers of an image, the windows' corners, numbers of
-    a row, KH. The rest is memory to be asked for: for y, the winners and what the forward kernels
+    a row, KH; `read` and `written` are how the gradients of the weights and of the images take a
+    window. The rest is memory to be asked for: for y, the winners and what the forward kernels
     need; for each of the gradients.
     """
 
@@ -34,6 +44,8 @@ class Plan(NamedTuple):
     small: bool
     window: Window
     layout: tuple[int, Indices, int, int]
+    read: Cut
+    written: Cut
     forward: tuple[Request, ...]
     weight_gradient: tuple[Request, ...]
     input_gradient: tuple[Request, ...]
@@ -124,27 +136,61 @@ def _plan(
     # rows and columns that the pool drops need not be there
     window = window._replace(OH=2 * pool.OH, OW=2 * pool.OW)
     N, H, W, _ = arrays.padded_shape(x.shape, window) or x.shape
-    P, R, floats, integers = pool.OH * pool.OW, KW * C, x.dtype, np.dtype(np.int64)
-    pooled, Rp = (N, pool.OH, pool.OW, F), arrays.rounded(R, kernels.ROW)
+    P, row, floats, integers = pool.OH * pool.OW, W * C, x.dtype, np.dtype(np.int64)
+    pooled = (N, pool.OH, pool.OW, F)
     filtered = backend == "winograd"
-    needs = winograd.room(C, F, floats) if filtered else (arrays.blocks(KH * R, F, floats),)
-    corners = _pooled_corners(window.OH, window.OW, window.SH * W * C, window.SW * C)
+    needs = winograd.room(C, F, floats) if filtered else (arrays.blocks(KH * KW * C, F, floats),)
+    corners = _pooled_corners(window.OH, window.OW, window.SH * row, window.SW * C)
+    read, written = _cut_to_read(KH, KW * C, row), _cut_to_write(KH, KW * C, row)
+    block = pool.OW * _rows_of_a_block(window, pool.OH, row)
     return Plan(
         filtered,
         kernels.lanes_for(F),
-        -(-KH // 3) * -(-R // 3) <= SMALL,
+        -(-KH // 3) * -(-KW * C // 3) <= SMALL,
         window,
-        (H * W * C, corners, W * C, KH),
+        (H * row, corners, row, KH),
+        read,
+        written,
         ((pooled, floats), (pooled, np.dtype(np.uint8)), *needs),
-        (((F * KH * Rp,), floats), ((P + 1,), integers), ((P + 1,), floats)),
         (
-            ((N * H * W * C + kernels.ROW,), floats),
-            ((KH * F * Rp,), floats),
+            ((F * read.starts.size * read.lanes,), floats),
+            ((block + 1,), integers),
+            ((block + 1,), floats),
+        ),
+        (
+            ((N * H * row + written.lanes,), floats),
+            ((written.starts.size, F, written.lanes), floats),
             ((5 * P,), integers),
             ((5 * P * F,), integers),
             ((5 * P * F,), floats),
         ),
     )
+
+
+def _cut_to_read(KH: int, R: int, row: int) -> Cut:
+    """Cut a window into vectors of which none reaches out of it, for what may be taken twice."""
+    lanes = kernels.stretch_for(KH, R, (size for size in kernels.STRETCHES if size <= R))
+    starts = np.minimum(np.arange(0, R, lanes), R - lanes)
+    return Cut(lanes, arrays.sums_of(np.arange(KH) * row, starts))
+
+
+def _cut_to_write(KH: int, R: int, row: int) -> Cut:
+    """Cut a window into vectors that reach out of it rather than take anything twice.
+
+    But not as far as to where the next row of the window begins.
+    """
+    fitting = (size for size in kernels.STRETCHES if KH == 1 or arrays.rounded(R, size) <= row)
+    lanes = kernels.stretch_for(KH, R, fitting)
+    return Cut(lanes, arrays.sums_of(np.arange(KH) * row, np.arange(0, R, lanes)))
+
+
+def _rows_of_a_block(window: Window, rows: int, row: int) -> int:
+    """Return how many rows of pooling windows read no more of an image than `FIRST_LEVEL`.
+
+    At least one, and no more than there are; `row` is the numbers of a row of the image.
+    """
+    read = FIRST_LEVEL // row - window.KH + window.SH  # rows of the image, but for the overlap
+    return min(rows, max(1, read // (2 * window.SH)))
 
 
 def conv2d_max_pool2d_backward(
@@ -187,14 +233,18 @@ def conv2d_max_pool2d_backward(
     if plan.small:
         _small_weight_gradient(source, plan, dy, winner, dweight, dbias)
     else:
-        room = memory.several(plan.weight_gradient)
-        x_flat = source.reshape(-1)
-        kernels.pooled_weight_gradient(x_flat, *plan.layout, dy, winner, dweight, dbias, *room)
+        room, (image, corners, _, _) = memory.several(plan.weight_gradient), plan.layout
+        (lanes, starts), rows = plan.read, dweight.reshape(len(weight), -1, len(dbias))
+        weight_gradient = kernels.pooled_weight_gradient[lanes]
+        flat = source.reshape(-1)
+        weight_gradient(flat, image, corners, starts, dy, winner, rows, dbias, *room)
     if not need_dx:
         return None, dweight, dbias
     dsource, *room = memory.several(plan.input_gradient)
+    (image, corners, _, _), (lanes, starts) = plan.layout, plan.written
     weights = np.ascontiguousarray(weight)
-    kernels.pooled_input_gradient(dy, winner, *plan.layout, weights, dsource, *room)
+    input_gradient = kernels.pooled_input_gradient[lanes]
+    input_gradient(dy, winner, image, corners, starts, weights, dsource, *room)
     dx = arrays.cropped(dsource[: source.size].reshape(source.shape), plan.window, x.shape)
     return dx, dweight, dbias
 
