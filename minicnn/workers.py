@@ -105,6 +105,9 @@ class Workers:
         list
             The results, in the order of the pieces.
         """
+        helpers = min(self.threads, len(pieces)) - 1
+        if self._others is None or helpers < 1:
+            return [function(piece) for piece in pieces]
         waiting: Iterator[tuple[int, Piece]] = iter(enumerate(pieces))
         one_at_a_time = threading.Lock()
         results: dict[int, Result] = {}
@@ -117,11 +120,9 @@ class Workers:
                     return
                 results[number] = function(cast(Piece, piece))
 
-        helpers = min(self.threads, len(pieces)) - 1
         futures: list[Future[None]] = []
         try:
-            if self._others:
-                futures = [self._others.submit(work) for _ in range(helpers)]
+            futures = [self._others.submit(work) for _ in range(helpers)]
             work()
         finally:
             with one_at_a_time:  # after an error nobody begins another piece
