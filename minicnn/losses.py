@@ -123,7 +123,7 @@ def softmax_cross_entropy_backward(
 
 def loss_and_gradient(
     logits: FloatArray, labels: NDArray[np.int64], dloss: float, label_smoothing: float
-) -> tuple[float, int, FloatArray]:
+) -> tuple[FloatArray, FloatArray]:
     """Give loss, right answers and gradient at once, for a training step; checks nothing.
 
     Parameters
@@ -139,10 +139,9 @@ def loss_and_gradient(
 
     Returns
     -------
-    loss : float
-        What `softmax_cross_entropy` gives, up to rounding.
-    correct : int
-        How many rows have their greatest logit at their label.
+    totals : ndarray (2,)
+        N times what `softmax_cross_entropy` gives, up to rounding; and how many rows have their
+        greatest logit at their label.
     dlogits : ndarray (N, classes)
         What `softmax_cross_entropy_backward` gives, up to rounding.
     """
@@ -150,8 +149,7 @@ def loss_and_gradient(
     dlogits, totals = memory.several(((logits.shape, dtype), ((2,), dtype)))
     scale, kept, spread = map(dtype.type, (dloss / N, 1 - label_smoothing, label_smoothing / K))
     kernels.cross_entropy_step(logits, labels, scale, kept, spread, dlogits, totals)
-    loss, correct = totals.tolist()
-    return loss / N, int(correct), dlogits
+    return totals, dlogits
 
 
 def _as_rows(labels: NDArray[Any], N: int, K: int, dtype: DTypeLike) -> FloatArray:

@@ -8,6 +8,7 @@ theirs from one buffer for each thread, which has grown to what a step needs aft
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -21,6 +22,8 @@ Request = tuple[Shape, DTypeLike]
 # Arrays begin at multiples of so many bytes, a line of the cache: a vector that lies across two
 # lines takes twice as long to load.
 LINE = 64
+# So many requests of a thread are kept with what was given: more than its steps make.
+MOST_KNOWN = 4096
 
 
 class _Buffer:
@@ -31,10 +34,10 @@ class _Buffer:
         self.size = 0
         self.wanted = 0
         self.active = False
-        # What was given since `workspace`, or the last time, in its order: what was asked for, the
-        # arrays, and where they end. Steps that are alike ask for the same over and over.
-        self.given: list[tuple[tuple[Request, ...], list[NDArray[Any]], int]] = []
-        self.count = 0
+        # By where they begin and what was asked for: arrays, and where they end. Steps that are
+        # alike ask for the same over and over, and get the same arrays.
+        self.known: dict[tuple[int, tuple[Request, ...]], tuple[list[NDArray[Any]], int]] = {}
+        self.given: list[NDArray[Any]] = []  # since `workspace`
 
 
 class _Thread(threading.local):
@@ -65,14 +68,14 @@ def workspace() -> Iterator[None]:
     if own.active:
         yield
         return
-    own.active, own.wanted, own.count = True, 0, 0
+    own.active, own.wanted, own.given = True, 0, []
     try:
         yield
     finally:
         own.active = False
         if own.wanted > own.size:
             own.memory, own.size = _lines(own.wanted), own.wanted
-            own.given.clear()
+            own.known.clear()
 
 
 def several(requests: tuple[Request, ...]) -> list[NDArray[Any]]:
@@ -90,27 +93,53 @@ def several(requests: tuple[Request, ...]) -> list[NDArray[Any]]:
     own = _thread.buffer
     if not own.active:
         return [_anew(request) for request in requests]
-    number = own.count
-    own.count = number + 1
-    if number < len(own.given):
-        known, arrays, end = own.given[number]
-        if known == requests:
-            own.wanted = end
-            return arrays
-        del own.given[number:]
     start = own.wanted
-    places = [start]
-    for request in requests:
-        places.append(places[-1] - (-_bytes(request) // LINE) * LINE)
-    own.wanted = places.pop()
-    if own.wanted > own.size:  # this once; the next workspace has more room
-        return [_anew(request) for request in requests]
-    arrays = [
-        np.ndarray(*request, own.memory, place)
-        for request, place in zip(requests, places, strict=True)
-    ]
-    own.given.append((requests, arrays, own.wanted))
+    known = own.known.get((start, requests))
+    if known is None:
+        places = [start]
+        for request in requests:
+            places.append(places[-1] - (-_bytes(request) // LINE) * LINE)
+        end = places.pop()
+        if end > own.size:  # this once; the next workspace has more room
+            own.wanted = end
+            return [_anew(request) for request in requests]
+        arrays = [
+            np.ndarray(*request, own.memory, place)
+            for request, place in zip(requests, places, strict=True)
+        ]
+        if len(own.known) >= MOST_KNOWN:
+            own.known.clear()
+        own.known[start, requests] = known = arrays, end
+    arrays, own.wanted = known
+    own.given += arrays
     return arrays
+
+
+@lru_cache(maxsize=64)
+def lasting_zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return zeros that are the same array for all who ask, and that nobody writes to.
+
+    Parameters
+    ----------
+    count : int
+    dtype : numpy.dtype
+
+    Returns
+    -------
+    ndarray (count,)
+    """
+    return np.zeros(count, dtype)
+
+
+def given() -> list[NDArray[Any]]:
+    """Return the arrays that this thread was given since `workspace`, in their order.
+
+    Returns
+    -------
+    list of ndarray
+        Without those for which there was no room yet.
+    """
+    return list(_thread.buffer.given)
 
 
 def _anew(request: Request) -> NDArray[Any]:

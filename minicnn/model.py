@@ -9,9 +9,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from minicnn import architecture, archive, memory, parameters, shapes
 from minicnn.classifier import Classifier
-from minicnn.layers import Chain, Layer
+from minicnn.layers import Chain, Layer, every_layer
 from minicnn.ops.pixels import scale_pixels
 from minicnn.randomness import Draws
+from minicnn.repeats import Repeats
 from minicnn.shapes import FloatArray, Shape
 from minicnn.summary import summarise
 from minicnn.workers import lasting_workers
@@ -82,6 +83,8 @@ class Sequential(Classifier):
         self.facts: dict[str, Any] = {}
         self.parameters, self.statistics, self._layout = parameters.gather(self.layers, self.dtype)
         self._chain = Chain(self.layers)
+        self._learned = [layer for layer in every_layer(self.layers) if layer.arrays()]
+        self._repeats = Repeats()
 
     def split(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
         """Show a flat vector, of parameters or of gradients, as each layer's arrays.
@@ -215,9 +218,18 @@ class Sequential(Classifier):
         y: FloatArray = np.empty((len(x), *self.output_shape), self.dtype)
         size = min(PIECE, max(PIECE // 4, -(-len(x) // 2)))
 
+        # looked up anew: whoever puts other arrays into a layer is to see what they give
+        weights = [array for layer in self._learned for array in layer.arrays()]
+
         def piece(start: int) -> None:
+            part = x[start : start + size]
             with memory.workspace():  # y keeps a copy of what is overwritten by the next piece
-                y[start : start + size] = self._chain.infer(x[start : start + size])
+                images = memory.empty(part.shape, part.dtype)
+                images[...] = part
+                inputs = (images, *weights)
+                y[start : start + size] = self._repeats.run(
+                    lambda: self._chain.infer(images), len(part), inputs, ()
+                )
 
         lasting_workers("infer", threads).map(piece, range(0, len(x), size))
         return y

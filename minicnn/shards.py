@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import kernels
+from minicnn import kernels, memory
 from minicnn.losses import loss_and_gradient
-from minicnn.memory import workspace
 from minicnn.model import Sequential
 from minicnn.randomness import Draws
+from minicnn.repeats import Repeats
 from minicnn.shapes import FloatArray, IntArray
 from minicnn.workers import Workers
 
@@ -94,6 +94,8 @@ class BatchGradient:
         self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
         self.augment, self.seed, self.label_smoothing = augment, seed, label_smoothing
         self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
+        self._rows: list[FloatArray] = []  # of the gradients
+        self._repeats = Repeats()
         self._total = np.empty_like(model.parameters)
         self._observed = np.empty((0, model.statistics.size), model.dtype)  # (shards, S)
 
@@ -115,6 +117,7 @@ class BatchGradient:
         if len(self._gradients) < min(len(shards), GROUP):
             rows = min(len(shards), GROUP)
             self._gradients = np.empty((rows, self.model.parameters.size), self.model.dtype)
+            self._rows = list(self._gradients)
         if len(self._observed) < len(shards):
             self._observed = np.empty((len(shards), self.model.statistics.size), self.model.dtype)
         loss, correct = 0.0, 0
@@ -122,7 +125,7 @@ class BatchGradient:
             group = shards[first : first + GROUP]
             shares = [len(shard) / len(batch) for shard in group]  # of the mean over the batch
             observed = self._observed[first : first + GROUP]
-            pieces = list(zip(group, shares, self._gradients, observed, strict=False))
+            pieces = list(zip(range(GROUP), group, shares, observed, strict=False))
             results = self.workers.map(lambda piece: self._shard(epoch, *piece), pieces)
             # in their order, whoever was first
             kernels.add_rows(self._gradients, len(group), first == 0, self._total)
@@ -169,22 +172,28 @@ class BatchGradient:
             yield self.images_of(shard, epoch), self.labels[shard], draws
 
     def _shard(
-        self, epoch: int, shard: IntArray, share: float, out: FloatArray, observed: FloatArray
+        self, epoch: int, row: int, shard: IntArray, share: float, observed: FloatArray
     ) -> tuple[float, int]:
-        """Run one shard forward and backward; `out` takes its part of the batch's gradient."""
-        labels = self.labels[shard]
+        """Run one shard forward and backward; a row of gradients takes its part of the batch's."""
+        out = self._rows[row]
         # errstate: the caller looks for ∞ and NaN itself
-        with workspace(), np.errstate(over="ignore", invalid="ignore"):
-            logits, caches = self.model.forward(
-                self.model.prepare(self.images_of(shard, epoch)),
-                training=True,
-                draws=Draws(self.seed, epoch, shard),
-            )
-            loss, correct, dlogits = loss_and_gradient(logits, labels, share, self.label_smoothing)
-            self.model.backward(dlogits, caches, gradients=out)
+        with memory.workspace(), np.errstate(over="ignore", invalid="ignore"):
+            x = self.model.prepare(self.images_of(shard, epoch))
+            labels = memory.empty(shard.shape, np.int64)
+            labels[...] = self.labels[shard]
+
+            def work() -> tuple[FloatArray, list[Any]]:
+                draws = Draws(self.seed, epoch, shard)
+                logits, caches = self.model.forward(x, training=True, draws=draws)
+                totals, dlogits = loss_and_gradient(logits, labels, share, self.label_smoothing)
+                self.model.backward(dlogits, caches, gradients=out)
+                return totals, caches
+
+            totals, caches = self._repeats.run(work, (row, share, len(x)), (x, labels), (out,))
             if observed.size:
                 self.model.observed(caches, observed)
-        return loss * share, correct
+            loss, correct = totals.tolist()
+        return loss / len(shard) * share, int(correct)
 
 
 def shards_of(batch: IntArray) -> list[IntArray]:

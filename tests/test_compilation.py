@@ -17,7 +17,6 @@ import numba
 import numpy as np
 import pytest
 from numba.core.codegen import get_host_cpu_features
-from numba.core.dispatcher import Dispatcher
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, reference
@@ -73,7 +72,7 @@ def files(cache, suffix):
 
 def test_without_jit_a_kernel_is_the_function_itself(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    assert not isinstance(new_kernel(), Dispatcher)
+    assert not isinstance(new_kernel(), compilation.Kernel)
     assert doubled(new_kernel()) == [0, 2, 4, 6]
 
 
@@ -356,7 +355,7 @@ def compiled_kernels():
                 ours = [
                     kernel
                     for kernel in (value.values() if isinstance(value, dict) else [value])
-                    if isinstance(kernel, Dispatcher) and kernel.__module__ == name
+                    if isinstance(kernel, compilation.Kernel) and kernel.__module__ == name
                     if compilation._VERSION in kernel.py_func.__qualname__
                 ]
                 if ours:

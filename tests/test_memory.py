@@ -53,6 +53,35 @@ def test_from_the_second_time_on_the_same_memory_is_used():
     assert not np.shares_memory(first, second)
 
 
+def test_different_steps_in_turn_get_the_same_arrays_again_each():
+    def step(size):
+        with memory.workspace():
+            memory.empty((size,), np.float32)
+            memory.empty((2,), np.float64)
+            return memory.given()
+
+    assert step(100) == []  # makes known what is needed
+    first, other = step(100), step(50)
+    for size, wanted in ((100, first), (50, other), (100, first)):
+        assert [array.shape for array in wanted] == [(size,), (2,)]
+        assert all(a is b for a, b in zip(step(size), wanted, strict=True))
+
+
+def test_so_many_requests_are_kept_and_no_more(monkeypatch):
+    monkeypatch.setattr(memory, "MOST_KNOWN", 3)
+    for _ in range(2):
+        with memory.workspace():
+            for size in range(1, 6):
+                memory.empty((size,), np.float32)
+    assert len(memory._thread.buffer.known) <= 3
+
+
+def test_lasting_zeros_are_made_once():
+    zeros = memory.lasting_zeros(3, np.dtype(np.float32))
+    assert zeros.tolist() == [0, 0, 0]
+    assert memory.lasting_zeros(3, np.dtype(np.float32)) is zeros
+
+
 def test_outside_of_a_workspace_every_array_has_its_own_memory():
     with memory.workspace():
         memory.empty((10,), np.float32)
@@ -100,7 +129,7 @@ def test_a_training_step_takes_no_new_memory_after_the_first_ones(batch):
     images = rng.integers(0, 256, (batch, 12, 12, 1), dtype=np.uint8)
     gradient_of = BatchGradient(model, images, rng.integers(0, 10, batch), Workers("test", 1))
     whole = np.arange(batch)
-    for _ in range(2):
+    for _ in range(5):  # which tape repeats a shard is known then
         gradient_of(whole)
     wanted = memory._thread.buffer.wanted  # of one shard: what is used again and again
     tracemalloc.start()

@@ -14,7 +14,7 @@ from minicnn.kernels.averages import (
     global_avg_pool,
     global_avg_pool_backward,
 )
-from minicnn.kernels.compilation import announce_compilation
+from minicnn.kernels.compilation import announce_compilation, this_thread
 from minicnn.kernels.components import join_runs
 from minicnn.kernels.dense import dense_upstream, transpose
 from minicnn.kernels.depthwise import depthwise, depthwise_weight_gradient
@@ -49,11 +49,12 @@ from minicnn.kernels.pooled_dweight import pooled_weight_gradient
 from minicnn.kernels.pooled_dx import pooled_input_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
-from minicnn.kernels.rows import look_up, pad_images
+from minicnn.kernels.rows import clear, look_up, pad_images, turn_round
 from minicnn.kernels.spread import spread
 from minicnn.kernels.stretches import STRETCHES, stretch_for
 from minicnn.kernels.strokes import blur, thicken
 from minicnn.kernels.sums import sum_rows
+from minicnn.kernels.tape import NotRecordableError, Tape, recorded
 from minicnn.kernels.tones import add_noise, erase, shade
 from minicnn.kernels.vary import AMOUNTS, STRENGTHS, WORDS, draw_changes, vary
 from minicnn.kernels.warp import WARP_LANES, warp
@@ -75,6 +76,8 @@ __all__ = [
     "WARP_LANES",
     "WIDE",
     "WORDS",
+    "NotRecordableError",
+    "Tape",
     "adam_update",
     "add_noise",
     "add_rows",
@@ -86,6 +89,7 @@ __all__ = [
     "batch_norm_input_gradient",
     "batch_norm_statistics",
     "blur",
+    "clear",
     "cross_entropy",
     "cross_entropy_step",
     "dense_upstream",
@@ -118,6 +122,7 @@ __all__ = [
     "pooled_weight_gradient",
     "random_bits",
     "random_words",
+    "recorded",
     "relu_backward",
     "relu_forward",
     "scatter_patches",
@@ -128,7 +133,9 @@ __all__ = [
     "stretch_for",
     "sum_rows",
     "thicken",
+    "this_thread",
     "transpose",
+    "turn_round",
     "vary",
     "warp",
     "winograd_forward",

@@ -1,11 +1,13 @@
 """How kernels are compiled: once, cached on disk, and announced."""
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import update_wrapper
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 from llvmlite import binding
@@ -55,6 +57,42 @@ _OPTIONS: dict[str, Any] = {
 _PIECE_OPTIONS = _OPTIONS | {"forceinline": True, "no_cpython_wrapper": True}
 
 
+class Call(NamedTuple):
+    """A call of a kernel: by whom, Numba's dispatcher, and with what."""
+
+    dispatcher: Any
+    arguments: tuple[Any, ...]
+
+
+# By thread, where its calls of kernels are listed; see `minicnn.kernels.tape`.
+recorders: dict[int, list[Call]] = {}
+this_thread = threading.get_ident
+
+
+class Kernel:
+    """A compiled kernel: Numba's dispatcher, but for listing the calls of threads that ask for it.
+
+    Parameters
+    ----------
+    dispatcher : Dispatcher
+        It compiles for the types that it meets.
+    """
+
+    def __init__(self, dispatcher: Any) -> None:
+        self.dispatcher = dispatcher
+        update_wrapper(self, dispatcher.py_func)
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the dispatcher in everything else: in other kernels' eyes too."""
+        return getattr(self.dispatcher, name)
+
+    def __call__(self, *arguments: Any) -> None:
+        """Run the kernel."""
+        self.dispatcher(*arguments)
+        if recorders and this_thread() in recorders:
+            recorders[this_thread()].append(Call(self.dispatcher, arguments))
+
+
 def kernel(function: Function) -> Function:
     """Make a kernel: compiled at its first call, cached on disk, without the GIL.
 
@@ -71,11 +109,12 @@ def kernel(function: Function) -> Function:
     callable
     """
     function.__qualname__ += f"_{_VERSION}"
+    if vars(config)["DISABLE_JIT"]:
+        return function
     compiled: Any = numba.njit(**_OPTIONS)(function)
-    if not vars(config)["DISABLE_JIT"]:  # else it is the function itself
-        # This is what ``cache=True`` does, which has no way to hand over a cache of one's own.
-        compiled._cache = _cache_for(function)
-    return cast(Function, compiled)
+    # This is what ``cache=True`` does, which has no way to hand over a cache of one's own.
+    compiled._cache = _cache_for(function)
+    return cast(Function, Kernel(compiled))
 
 
 def piece(function: Piece) -> Piece:

@@ -1,11 +1,11 @@
-"""Rows of images: looked up, copied, and padded with zeros."""
+"""Numbers looked up, copied, cleared, turned round, and padded with zeros."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
-from minicnn.kernels.vectors import fill, load, store
+from minicnn.kernels.vectors import at, fill, load, store
 
 Array = NDArray[np.float32]
 
@@ -100,6 +100,37 @@ def pad_images(x: Array, top: int, left: int, padded: Array) -> None:
     for n in range(N):
         i, o = n * H * W * C, n * height * width * C
         pad_image(x, i, H, W * C, top, left * C, padded, o, height, width * C)
+
+
+@kernel
+def clear(array: Array) -> None:
+    """Write zeros.
+
+    Parameters
+    ----------
+    array : ndarray (size,)
+        Overwritten.
+    """
+    array[:] = 0
+
+
+@kernel
+def turn_round(weight: Array, turned: Array) -> None:
+    """Compute ``turned[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``.
+
+    Parameters
+    ----------
+    weight : ndarray (KH, KW, C, F)
+    turned : ndarray (KH, KW, F, C)
+        Overwritten.
+    """
+    KH, KW, C, F = weight.shape
+    for kh in range(KH):
+        for kw in range(KW):
+            i = ((KH - 1 - kh) * KW + KW - 1 - kw) * C * F
+            for c in range(C):  # to write here and there takes less than to read here and there
+                for f in range(F):
+                    turned[kh, kw, f, c] = at(weight, i + c * F + f)
 
 
 @kernel

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import DTypeLike
 
+from minicnn import memory
 from minicnn.layers.base import Gradients, Initialiser, Layer
 from minicnn.layers.normalisation import BatchNorm
 from minicnn.shapes import FloatArray, Shape
@@ -76,7 +77,8 @@ class Affine(Layer, ABC):
         weight, bias : ndarray
         """
         weight = self._parameter("weight")
-        bias = self._parameter("bias") if self.bias else np.zeros(weight.shape[-1:], weight.dtype)
+        none = memory.lasting_zeros(weight.shape[-1], weight.dtype)
+        bias = self._parameter("bias") if self.bias else none
         return (weight, bias) if self.norm is None else self.norm.fold_into(weight, bias)
 
     def gradients_by(
@@ -106,6 +108,7 @@ class Affine(Layer, ABC):
         out = None
         if gradients is not None:
             weight = gradients["weight"]
-            out = weight, gradients.get("bias", np.empty(weight.shape[-1:], weight.dtype))
+            unused = memory.empty(weight.shape[-1:], weight.dtype)
+            out = weight, gradients.get("bias", unused)
         dx, dweight, dbias = backward(dy, cache, need_dx=need_dx, out=out)
         return dx, {"weight": dweight, "bias": dbias} if self.bias else {"weight": dweight}

@@ -102,6 +102,16 @@ class Layer:
         """
         self.parameters, self.statistics = parameters, statistics
 
+    def arrays(self) -> list[FloatArray]:
+        """Return the layer's own arrays.
+
+        Returns
+        -------
+        list of ndarray
+            Its parameters, then its statistics.
+        """
+        return [*self.parameters.values(), *self.statistics.values()]
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape that comes out for a shape that goes in.
 

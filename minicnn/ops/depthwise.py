@@ -130,7 +130,7 @@ def depthwise_conv2d_backward(
     if not need_dx:
         return None, dweight, dbias
     dx: FloatArray = memory.empty(x.shape, x.dtype)
-    _convolve(dy, plan.back, weight, np.zeros(C, x.dtype), plan.blocks, dx)
+    _convolve(dy, plan.back, weight, memory.lasting_zeros(C, x.dtype), plan.blocks, dx)
     return dx, dweight, dbias
 
 

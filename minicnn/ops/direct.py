@@ -33,8 +33,7 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     seen = _seen_from_above(window, *x.shape[1:3])
     F, C = weight.shape[3], weight.shape[2]
     if seen and spreading_pays(seen, window.OH * window.OW, F, C):
-        turned = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))  # (KH, KW, F, C)
-        y = spread(np.ascontiguousarray(x), turned, seen, window.OH, window.OW)
+        y = spread(np.ascontiguousarray(x), turn_round(weight), seen, window.OH, window.OW)
         y += bias
         return y
     N, H, W = x.shape[:3]
@@ -84,7 +83,7 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     """
     x = arrays.padded(x, window)
     C, F = x.shape[3], dy.shape[3]
-    dweight.fill(0)
+    kernels.clear(dweight.reshape(-1))
     N, row = len(x), x[0, 0].size
     KH, KW, SH, SW, _, _, OH, OW = window
     if _few_pay(KH, KW * C, F):
@@ -232,6 +231,24 @@ def _in_blocks(matrix: FloatArray, lanes: int) -> FloatArray:
     return result
 
 
+def turn_round(weight: FloatArray) -> FloatArray:
+    """Return the kernels turned by half a turn, with their channels exchanged.
+
+    Parameters
+    ----------
+    weight : ndarray (KH, KW, C, F)
+
+    Returns
+    -------
+    ndarray (KH, KW, F, C)
+        In the workspace.
+    """
+    KH, KW, C, F = weight.shape
+    turned: FloatArray = memory.empty((KH, KW, F, C), weight.dtype)
+    kernels.turn_round(np.ascontiguousarray(weight), turned)
+    return turned
+
+
 def turned_round(
     dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, Window]:
@@ -259,7 +276,7 @@ def turned_round(
     """
     KH, KW = window.KH, window.KW
     up, back = KH - 1 - window.top, KW - 1 - window.left
-    turned = np.ascontiguousarray(weight[::-1, ::-1].transpose(0, 1, 3, 2))  # (KH, KW, F, C)
-    bias = np.zeros(weight.shape[2], dy.dtype)
+    turned = turn_round(weight)
+    bias = memory.lasting_zeros(weight.shape[2], dy.dtype)
     seen = dy[:, max(0, -up) :, max(0, -back) :]
     return seen, turned, bias, Window(KH, KW, 1, 1, max(0, up), max(0, back), H, W)

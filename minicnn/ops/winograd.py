@@ -83,7 +83,8 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     """
     C, F = x.shape[3], dy.shape[3]
     lanes = kernels.lanes_for(F)
-    dtransformed = memory.zeros((16, C + 1, arrays.rounded(F, lanes)), x.dtype)
+    dtransformed = memory.empty((16, C + 1, arrays.rounded(F, lanes)), x.dtype)
+    kernels.clear(dtransformed.reshape(-1))
     images, gradients = memory.several(room(C, F, x.dtype)[1:])
     source = arrays.padded(x, _even(window))
     kernels.winograd_weight_gradient[lanes](source, dy, dtransformed, images, gradients)

@@ -1,0 +1,140 @@
+"""Kernel calls that are recorded and played: `minicnn.kernels.tape`."""
+
+import threading
+
+import numba
+import numpy as np
+import pytest
+
+from minicnn.kernels import compilation
+from minicnn.kernels.tape import NotRecordableError, Tape, recorded
+
+
+@pytest.fixture(autouse=True)
+def _compiled(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+
+def all_kinds():
+    """Return a kernel that takes arguments of every kind, and shows what it got."""
+
+    def show(a, b, pair, yes, whole, natural, single, double, out):
+        out[0] = a[0, 1]
+        out[1] = b[2]
+        out[2] = pair[0] + 10 * pair[1]
+        out[3] = 1 if yes else 0
+        out[4] = whole
+        out[5] = natural >> np.uint64(60)
+        out[6] = single
+        out[7] = double
+        out[8] = a.shape[0] + 10 * a.shape[1]
+
+    return compilation.kernel(show)
+
+
+def arguments(out):
+    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7, 8, 9], np.uint8)
+    # -3, 2⁶³, and halves and tenths that a float32 does not hold
+    return a, b, (2, 3), True, -3, np.uint64(2**63), np.float32(0.1), 0.1, out
+
+
+def test_arguments_of_every_kind_are_handed_over():
+    kernel, out = all_kinds(), np.zeros(9)
+    with recorded() as calls:
+        kernel(*arguments(out))
+    wanted = out.copy()
+    assert wanted.tolist() == [1, 9, 32, 1, -3, 8, np.float32(0.1), 0.1, 32]
+    out.fill(0)
+    Tape(calls).play()
+    np.testing.assert_array_equal(out, wanted)
+
+
+def add_one():
+    def add_one(x):
+        x[0] += 1
+
+    return compilation.kernel(add_one)
+
+
+def double():
+    def double(x):
+        x[0] *= 2
+
+    return compilation.kernel(double)
+
+
+def test_calls_are_played_in_their_order_on_what_is_there_now():
+    add, twice, x = add_one(), double(), np.zeros(1)
+    with recorded() as calls:
+        add(x)
+        twice(x)
+        add(x)
+    assert x == 3
+    tape = Tape(calls)
+    tape.play()
+    assert x == 9
+    x[0] = 100
+    tape.play()
+    assert x == 203
+
+
+def test_a_tape_keeps_its_arrays():
+    add = add_one()
+    with recorded() as calls:
+        add(np.zeros(1))
+    tape = Tape(calls)
+    del calls
+    for _ in range(100):
+        np.zeros(1)[0] = 5  # would take memory that has become free
+        tape.play()
+
+
+def test_tapes_are_the_same_where_arguments_lie_in_the_same_place():
+    add, x = add_one(), np.zeros(1)
+    tapes = []
+    for array in (x, x[:], x.copy()):
+        with recorded() as calls:
+            add(array)
+        tapes.append(Tape(calls).words.tolist())
+    assert tapes[0] == tapes[1]
+    assert tapes[0] != tapes[2]
+
+
+def test_only_calls_of_this_thread_inside_the_block_are_recorded():
+    add, x = add_one(), np.zeros(1)
+    add(x)
+    with recorded() as calls:
+        other = threading.Thread(target=add, args=(x,))
+        other.start()
+        other.join()
+        assert calls == []
+        add(x)
+    add(x)
+    assert len(calls) == 1
+
+
+def test_an_error_ends_the_recording():
+    with pytest.raises(KeyError), recorded():
+        raise KeyError
+    assert not compilation.recorders
+
+
+def test_what_cannot_be_recorded_is_refused():
+    with pytest.raises(NotRecordableError, match="no kernel was called"):
+        Tape([])
+
+    def take(x, anything):
+        x[0] += 1
+
+    kernel, x = compilation.kernel(take), np.zeros(1)
+    with recorded() as calls:
+        kernel(x, 1j)
+    with pytest.raises(NotRecordableError, match="an argument of type complex"):
+        Tape(calls)
+    kernel(x, 1)  # compiled for 64 bits, which it takes 32 bits as
+    kernel.disable_compile()
+    with recorded() as calls:
+        kernel(x, np.int32(1))
+    with pytest.raises(NotRecordableError, match="not compiled for"):
+        Tape(calls)
