@@ -14,6 +14,9 @@ says; a file of another recipe, of other images or of a recipe that has changed 
 `--split K` never opens the test images: a sixth of the training images is put aside, at random for
 each K, and stands in for them. Recipes are chosen by it.
 
+`--keep FOLDER` keeps each network, and trains none that is there: the recipe `ensemble` lets
+networks of `ten_epochs` vote, which need not be trained for both.
+
 `--figure` draws the images that were missed most often, each with its number, its label and how
 many of the seeds missed it.
 """
@@ -49,6 +52,7 @@ RECIPES_FILE = runpy.run_path(str(EXAMPLES / "recipes.py"))
 RECIPES: dict[str, Recipe] = RECIPES_FILE["RECIPES"]
 ASIDE = 1 / 6  # of the training images: 10,000 of MNIST's
 SHOWN = 24
+VOTER = "ten_epochs"  # the recipe of the networks of which `ensemble` takes several
 
 
 # ---------------------------------------------------------------- one seed
@@ -74,9 +78,36 @@ def held_out(data: ImageDataset, split: int) -> ImageDataset:
     )
 
 
-def measured(name: str, folder: str | None, split: int | None, seed: int) -> Case:
+def measured(
+    name: str, folder: str | None, split: int | None, keep: Path | None, seed: int
+) -> Case:
     """Train by a recipe and test once."""
-    return tested(RECIPES[name], load(folder, split), seed)
+    data, recipe = load(folder, split), RECIPES[name]
+    if keep:
+        voters = recipe.__globals__  # in which an ensemble looks up whom it lets vote
+        voters[VOTER] = kept(voters[VOTER], keep, data)
+        recipe = voters[VOTER] if name == VOTER else recipe
+    return tested(recipe, data, seed)
+
+
+def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
+    """Return a recipe that trains no network that a folder has; others are added to it."""
+    about = [digest_of(recipe), data.name, len(data.train_images)]
+
+    def taken_or_trained(images: Any, labels: Any, *, seed: int, **run: Any) -> Any:
+        path = folder / f"{recipe.__name__}-{seed}.npz"
+        if path.exists():
+            model = minicnn.load_model(path)
+            if model.facts.get("about") == about:
+                return model
+        started = time.perf_counter()
+        model = recipe(images, labels, seed=seed, **run)
+        model.facts |= {"about": about, "train_seconds": time.perf_counter() - started}
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save(path)
+        return model
+
+    return taken_or_trained
 
 
 def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
@@ -84,6 +115,9 @@ def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
     started = time.perf_counter()
     model = recipe(data.train_images, data.train_labels, seed=seed, threads=1, progress=False)
     seconds = time.perf_counter() - started
+    known = [each.facts.get("train_seconds") for each in RECIPES_FILE["networks_of"](model)]
+    if known and None not in known:  # some may have been trained before
+        seconds = sum(known)
     missed = np.flatnonzero(model.predict(data.test_images, threads=1) != data.test_labels)
     return {
         "seed": seed,
@@ -213,6 +247,7 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data-dir", metavar="FOLDER", help="folder with MNIST's four files; or 'sample'"
     )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where networks are kept")
     parser.add_argument("--split", type=int, metavar="K", help="put a sixth aside; no test images")
     parser.add_argument(
         "--processes", type=int, default=minicnn.usable_cores(), help="default: one a core"
@@ -236,7 +271,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     done = {case["seed"] for case in results.cases}
     jobs = [
-        (flags.recipe, flags.data_dir, flags.split, seed)
+        (flags.recipe, flags.data_dir, flags.split, flags.keep, seed)
         for seed in range(flags.seeds)
         if seed not in done
     ]

@@ -207,6 +207,16 @@ class Results:
         """Of one core."""
         return float(self.all["machine"]["peak_gflops_one_core"])
 
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Take over some of the cases that the file has, if they are of the same machine."""
+        if not self.path or not self.path.exists():
+            return
+        before = json.loads(self.path.read_text(encoding="utf-8"))
+        for name in ("cpu", "simd", "torch"):
+            if before["machine"].get(name) != self.all["machine"].get(name):
+                raise SystemExit(f"{self.path} was measured with another {name}: measure all anew")
+        self.cases.extend(filter(wanted, before["cases"]))
+
     def add(self, case: dict[str, Any]) -> None:
         self.cases.append(case)
         self.write()

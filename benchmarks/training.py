@@ -2,6 +2,7 @@
 
     python benchmarks/training.py --json benchmarks/results/training.json
     python benchmarks/training.py --quick
+    python benchmarks/training.py --only ten_epochs --json benchmarks/results/training.json
 
 PyTorch runs in a process of its own, and the two take turns, round by round, so that a machine
 whose speed drifts treats both alike; the ratio of a case is the median over the rounds of
@@ -20,6 +21,8 @@ for a batch of up to 16 images, where tests compare the losses closely.
 - weight gradient of every layer, and gradient of its input but for the first. Under a pool only the
   pixel that won each square has a gradient, and none where the ReLU cut it off: what is counted is
   the winners that are alive in a real forward pass.
+
+`--only` measures one model anew, and keeps what a file has of the others.
 
 `share_of_peak` is that work by our time, as a share of what multiply-adds alone reach on as many
 cores. Pools, ReLUs, the loss and Adam count as no work; their time counts.
@@ -195,11 +198,13 @@ def compare(
 
 
 def main(argv: list[str] | None = None) -> int:
-    flags = flag_parser("Compare training steps with PyTorch's.", rounds=10).parse_args(argv)
+    parser = flag_parser("Compare training steps with PyTorch's.", rounds=10)
+    parser.add_argument("--only", choices=MODELS, help="one model; others in --json are kept")
+    flags = parser.parse_args(argv)
     need("torch")
     plan = [
         (name, batch, threads)
-        for name in MODELS
+        for name in ([flags.only] if flags.only else MODELS)
         for batch in (128, 32, 512)
         for threads in sorted({min(2, minicnn.usable_cores()), 1}, reverse=True)
     ]
@@ -207,6 +212,8 @@ def main(argv: list[str] | None = None) -> int:
     if flags.quick:
         plan, variants = plan[:1], tuple(v for v in VARIANTS if v != "compile")
     results = Results(flags.json)
+    if flags.only:
+        results.keep(lambda case: case["model"] != flags.only)
     with OtherSide() as other:
         for name, batch, threads in plan:
             case = compare(other, name, batch, threads, variants, flags.rounds, results.peak_gflops)

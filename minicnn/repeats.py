@@ -12,10 +12,14 @@ done in Python for good:
 - recorded twice, it gives two tapes that differ: an array that NumPy made anew lies elsewhere;
 - played with other inputs, and on arrays that are filled with NaN first, the tape comes to other
   bits than the work itself.
+
+What is found of one kind of work holds in other threads and for other outputs as well: there a tape
+only has to be recorded.
 """
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
+from operator import is_
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -37,6 +41,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._known: dict[Hashable, _Repeat] = {}
+        self._repeatable: dict[Hashable, bool] = {}  # by kind
 
     def __reduce__(self) -> tuple[type["Repeats"], tuple[()]]:
         """Let a copy begin without tapes: they belong to arrays, threads and a process."""
@@ -54,7 +59,7 @@ class Repeats:
             numbers in `inputs` alone; whatever it returns is the same object each time a tape is
             played, with other numbers in its arrays.
         kind : hashable
-            Tells apart what is not to be repeated by the same tape.
+            Tells apart work that differs in more than its arrays.
         inputs : sequence of ndarray
             What the work reads. With other arrays than last time it is recorded anew.
         outputs : sequence of ndarray
@@ -65,20 +70,24 @@ class Repeats:
         object
             What `work` returns.
         """
-        key = (kernels.this_thread(), kind)
+        key = (kernels.this_thread(), kind, *map(id, outputs))
         repeat = self._known.get(key)
         if repeat is None or not repeat.is_of(inputs, outputs):
             if len(self._known) >= MOST_KINDS:
                 self._known.clear()
-            repeat = self._known[key] = _Repeat(inputs, outputs)
+                self._repeatable.clear()
+            repeat = self._known[key] = _Repeat(inputs, outputs, kind, self._repeatable)
         return cast(Result, repeat.run(work))
 
 
 class _Repeat:
-    """One kind of work of one thread, and how far it is known."""
+    """One kind of work of one thread on the same arrays, and how far it is known."""
 
-    def __init__(self, inputs: Arrays, outputs: Arrays) -> None:
+    def __init__(
+        self, inputs: Arrays, outputs: Arrays, kind: Hashable, repeatable: dict[Hashable, bool]
+    ) -> None:
         self.inputs, self.outputs = inputs, outputs
+        self.kind, self.repeatable = kind, repeatable
         self.run: Callable[[Callable[[], Any]], Any] = self._record
         self.recordings = 0
         self.tapes: list[kernels.Tape] = []
@@ -87,11 +96,14 @@ class _Repeat:
 
     def is_of(self, inputs: Arrays, outputs: Arrays) -> bool:
         """Tell whether these are the very arrays that it has met before."""
-        pairs = zip((*self.inputs, *self.outputs), (*inputs, *outputs), strict=True)
-        return all(mine is theirs for mine, theirs in pairs)
+        mine, theirs = (*self.inputs, *self.outputs), (*inputs, *outputs)
+        return len(mine) == len(theirs) and all(map(is_, mine, theirs))
 
     def _record(self, work: Callable[[], Any]) -> Any:
         """Do the work and record it; the second tape that equals the one before is to be proven."""
+        if self.repeatable.get(self.kind) is False:
+            self.run = _do
+            return work()
         before = len(memory.given())
         with kernels.recorded() as calls:
             self.result = work()
@@ -101,14 +113,21 @@ class _Repeat:
             # the one before keeps its arrays until here: what is made anew must lie elsewhere
             self.tapes = [*self.tapes[-1:], kernels.Tape(calls)]
         except kernels.NotRecordableError:
-            self.run = _do
+            self._found(False)
             return self.result
         first, last = self.tapes[0], self.tapes[-1]
-        if first is not last and np.array_equal(first.words, last.words):
+        if self.repeatable.get(self.kind):
+            self.run = self._play
+        elif first is not last and np.array_equal(first.words, last.words):
             self.run = self._prove
         elif self.recordings == MOST_RECORDINGS:
-            self.run = _do
+            self._found(False)
         return self.result
+
+    def _found(self, repeatable: bool) -> None:
+        """Note for all threads whether work of this kind can be repeated from a tape."""
+        self.repeatable[self.kind] = repeatable
+        self.run = self._play if repeatable else _do
 
     def _prove(self, work: Callable[[], Any]) -> Any:
         """Play the tape and do the work, each on arrays full of NaN: both must give the same."""
@@ -117,7 +136,7 @@ class _Repeat:
         played = self._digest()
         self._spoil()
         result = work()
-        self.run = self._play if played == self._digest() else _do
+        self._found(played == self._digest())
         return result
 
     def _play(self, work: Callable[[], Any]) -> Any:

@@ -189,7 +189,7 @@ class BatchGradient:
                 self.model.backward(dlogits, caches, gradients=out)
                 return totals, caches
 
-            totals, caches = self._repeats.run(work, (row, share, len(x)), (x, labels), (out,))
+            totals, caches = self._repeats.run(work, (share, len(x)), (x, labels), (out,))
             if observed.size:
                 self.model.observed(caches, observed)
             loss, correct = totals.tolist()

@@ -49,7 +49,7 @@ def run(monkeypatch, data, tmp_path):
     """Run the script on the small data set; give its figures."""
     monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
     monkeypatch.setattr("side_by_side.facts", lambda: {"cpu": "a CPU"})
-    networks = [SimpleNamespace(parameters=np.zeros(size)) for size in (3, 4)]
+    networks = [SimpleNamespace(parameters=np.zeros(size), facts={}) for size in (3, 4)]
     monkeypatch.setitem(accuracy.RECIPES_FILE, "networks_of", lambda model: networks)
 
     def run(recipe, *flags, seeds):
@@ -145,6 +145,44 @@ def test_the_sample_and_its_splits_are_loaded():
     data = accuracy.load("sample", None)
     assert (len(data.train_images), len(data.test_images)) == (4000, 1000)
     assert len(accuracy.load("sample", 3).test_images) == 667
+
+
+RECIPES_OF_A_FILE = """
+from minicnn import Dense, Ensemble, Flatten, Sequential
+
+trained = []
+
+def ten_epochs(images, labels, *, seed, **run):
+    trained.append(seed)
+    return Sequential([Flatten(), Dense(10)], input_shape=(28, 28, 1), seed=seed)
+
+def two(images, labels, *, seed, **run):
+    return Ensemble([ten_epochs(images, labels, seed=2 * seed + i, **run) for i in range(2)])
+"""
+
+
+def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_path):
+    path, folder = tmp_path / "recipes.py", tmp_path / "networks"
+    path.write_text(RECIPES_OF_A_FILE)
+    monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
+
+    def measured(name, seed):
+        """Measure as another process would: with the file read anew."""
+        recipes = runpy.run_path(str(path))
+        monkeypatch.setattr(accuracy, "RECIPES", recipes)
+        return accuracy.measured(name, None, None, folder, seed), recipes["trained"]
+
+    monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "the same lines")
+    first, trained = measured("ten_epochs", 3)
+    assert trained == [3]
+    assert [file.name for file in folder.iterdir()] == ["ten_epochs-3.npz"]
+    assert measured("ten_epochs", 3) == (first, [])
+    voted, trained = measured("two", 1)
+    assert trained == [2]
+    assert voted["parameters"] == 2 * first["parameters"]
+    assert voted["train_seconds"] > first["train_seconds"]
+    monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "other lines")
+    assert measured("ten_epochs", 3)[1] == [3]
 
 
 @pytest.mark.parametrize("flag", ["--seeds", "--processes"])

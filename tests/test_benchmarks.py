@@ -117,6 +117,21 @@ def test_results_are_on_disk_after_each_case(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]  # the temporary file is gone
 
 
+def test_some_cases_of_a_file_are_kept_if_they_are_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr(side_by_side, "facts", lambda: {"cpu": "one"})
+    path = tmp_path / "x.json"
+    for number in (1, 2):
+        results = Results(path)
+        results.keep(lambda case: case["case"] != 2)
+        results.add({"case": number})
+    results = Results(path)
+    results.keep(lambda case: case["case"] != 2)
+    assert results.cases == [{"case": 1}]
+    monkeypatch.setattr(side_by_side, "facts", lambda: {"cpu": "another"})
+    with pytest.raises(SystemExit, match="was measured with another cpu: measure all anew"):
+        Results(path).keep(lambda case: True)
+
+
 def test_the_machine_is_described():
     facts = machine.facts(peak=False)
     assert facts["cores"] >= facts["usable_cores"] >= 1

@@ -120,7 +120,7 @@ def test_an_error_ends_the_recording():
     assert not compilation.recorders
 
 
-def test_what_cannot_be_recorded_is_refused():
+def test_what_cannot_be_recorded_is_refused(monkeypatch):
     with pytest.raises(NotRecordableError, match="no kernel was called"):
         Tape([])
 
@@ -132,7 +132,13 @@ def test_what_cannot_be_recorded_is_refused():
         kernel(x, 1j)
     with pytest.raises(NotRecordableError, match="an argument of type complex"):
         Tape(calls)
-    kernel(x, 1)  # compiled for 64 bits, which it takes 32 bits as
+    with recorded() as calls:
+        kernel(x, 1)
+    with monkeypatch.context() as changed:
+        changed.setattr("minicnn.kernels.tape._words", lambda value: [1, 2])
+        with pytest.raises(NotRecordableError, match="takes other words than 2"):
+            Tape(calls)
+    # compiled for 64 bits, which it takes 32 bits as
     kernel.disable_compile()
     with recorded() as calls:
         kernel(x, np.int32(1))

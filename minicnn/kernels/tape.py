@@ -66,7 +66,10 @@ class Tape:
         for call, kernel in zip(calls, self._kernels, strict=True):
             self._begins.append(len(words))
             address = kernel.library.get_pointer_to_function(kernel.fndesc.llvm_func_name)
-            words += [0, address, *_words(call.arguments)]
+            own = _words(call.arguments)
+            if len(own) != len(_signature(kernel).args) - 2:  # without result and error
+                raise NotRecordableError(f"{call.dispatcher} takes other words than {len(own)}")
+            words += [0, address, *own]
         self.words: NDArray[np.int64] = np.array([*words, 0], np.uint64).view(np.int64)
         self._ready = self.words[:0]
 
@@ -86,6 +89,12 @@ def _compiled(call: Call) -> Any:
     if found is None:
         raise NotRecordableError(f"{call.dispatcher} is not compiled for {types}")
     return found
+
+
+def _signature(kernel: Any) -> Any:
+    """Return LLVM's type of a kernel: first where result and error go, then the arguments."""
+    described = kernel.fndesc
+    return kernel.target_context.call_conv.get_function_type(described.restype, described.argtypes)
 
 
 def _words(value: Any) -> list[int]:
@@ -162,9 +171,7 @@ def _player() -> Any:
 
 def _add_caller(module: ir.Module, name: str, kernel: Any) -> None:
     """Write the function that calls kernels of some types: of their words the address is first."""
-    described = kernel.fndesc
-    convention = kernel.target_context.call_conv
-    signature = convention.get_function_type(described.restype, described.argtypes)
+    signature = _signature(kernel)
     function = ir.Function(module, CALLER, name)
     builder = ir.IRBuilder(function.append_basic_block())
     words = [
