@@ -207,7 +207,7 @@ def one_epoch(images: Images, labels: IntArray, **run: Any) -> Sequential:
 
 def ten_epochs(images: Images, labels: IntArray, **run: Any) -> Sequential:
     """See every image ten times, each time varied."""
-    return train(wide_layers(), images, labels, run, **in_ten_epochs())
+    return train(plain_layers(), images, labels, run, **in_ten_epochs())
 
 
 def in_ten_epochs() -> dict[str, Any]:
@@ -259,7 +259,7 @@ def tiny(images: Images, labels: IntArray, **run: Any) -> Sequential:
 
 
 def fashion(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """Train the network of `ten_epochs` on Fashion-MNIST."""
+    """Train a wider plain network on Fashion-MNIST."""
     return train(
         wide_layers(),
         images,
