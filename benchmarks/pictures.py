@@ -76,7 +76,7 @@ def ratios(training: Figures | None, kernels: Figures | None) -> Any:
 
     panels = [
         ("Training step, float32", training_rows(training)),
-        ("Convolution, 32 images, one thread", convolution_rows(kernels)),
+        ("Convolution, one thread", convolution_rows(kernels)),
     ]
     panels = [(title, rows) for title, rows in panels if rows]
     heights = [len(rows) + 2.5 for _, rows in panels]

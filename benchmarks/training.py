@@ -219,6 +219,8 @@ def main(argv: list[str] | None = None) -> int:
             case = compare(other, name, batch, threads, variants, flags.rounds, results.peak_gflops)
             results.add(case)
             print(line(case), flush=True)
+    results.cases.sort(key=lambda case: list(MODELS).index(case["model"]))
+    results.write()
     return 0
 
 
