@@ -250,7 +250,7 @@ NETWORKS = {
     "convolutions and pools": ([Conv2D(16, 3), ReLU(), MaxPool2D(2), Conv2D(16, 3)], "_play"),
     "odd channels": ([Conv2D(3, 3), ReLU(), Conv2D(5, 5, padding=1), MaxPool2D(2)], None),
     "norms": ([*conv_norm(16), *conv_norm(16), MaxPool2D(2)], "_play"),
-    "branches": ([*conv_norm(8), Residual(conv_norm(8)), Concat([[], conv_norm(4)])], None),
+    "branches": ([*conv_norm(16), Residual(conv_norm(16)), Concat([[], conv_norm(16)])], "_play"),
     "depthwise": ([DepthwiseConv2D(3), Conv2D(8, 1), ReLU(), AvgPool2D(2)], None),
     "dropout": ([Conv2D(8, 3), ReLU(), Dropout(0.3)], "_do"),
 }

@@ -25,6 +25,7 @@ from minicnn.kernels.direct import (
 )
 from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.dropout import CHANCES, DROPOUT_LANES, keep_scaled, random_bits
+from minicnn.kernels.joining import add_arrays, copy_columns, crop_images
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import NARROW, WIDE, lanes_for
 from minicnn.kernels.matmul import matmul, multiply_row
@@ -79,6 +80,7 @@ __all__ = [
     "NotRecordableError",
     "Tape",
     "adam_update",
+    "add_arrays",
     "add_noise",
     "add_rows",
     "announce_compilation",
@@ -90,6 +92,8 @@ __all__ = [
     "batch_norm_statistics",
     "blur",
     "clear",
+    "copy_columns",
+    "crop_images",
     "cross_entropy",
     "cross_entropy_step",
     "dense_upstream",

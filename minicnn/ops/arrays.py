@@ -130,8 +130,9 @@ def filled(matrix: NDArray[Any], lanes: int) -> NDArray[Any]:
     if not missing:
         return np.ascontiguousarray(matrix)
     result = memory.empty((*matrix.shape[:-1], F + missing), matrix.dtype)
-    result[..., :F] = matrix
-    result[..., F:] = 0
+    kernels.clear(result.reshape(-1))
+    rows = np.ascontiguousarray(matrix).reshape(-1, F)
+    kernels.copy_columns(rows, 0, result.reshape(-1, F + missing), 0, F)
     return result
 
 
@@ -186,8 +187,6 @@ def cropped(dpadded: FloatArray, window: Window, shape: Shape) -> FloatArray:
     """
     if dpadded.shape == shape and window.top == 0 and window.left == 0:
         return dpadded
-    H, W = shape[1:3]
-    inside = dpadded[:, window.top : window.top + H, window.left : window.left + W]
-    dx: FloatArray = memory.zeros(shape, dpadded.dtype)  # pixels that no window sees keep 0
-    dx[:, : inside.shape[1], : inside.shape[2]] = inside
+    dx: FloatArray = memory.empty(shape, dpadded.dtype)  # 0 where no window sees a pixel
+    kernels.crop_images(dpadded, window.top, window.left, dx)
     return dx

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minicnn import memory, shapes
+from minicnn import kernels, memory, shapes
 from minicnn.shapes import FloatArray, Shape
 
 
@@ -46,7 +46,10 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, AddCache]:
     shapes.check_parts("add", a=a, b=b)
     shapes.check_sum("add", a.shape, b.shape)
     y: FloatArray = memory.empty(a.shape, a.dtype)
-    return np.add(a, b, out=y), AddCache(y.shape, y.dtype)
+    kernels.add_arrays(
+        np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1), y.reshape(-1)
+    )
+    return y, AddCache(y.shape, y.dtype)
 
 
 def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArray]:
@@ -92,7 +95,11 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
     whole = shapes.check_concat("concat", [np.shape(part) for part in parts])
     shapes.check_parts("concat", **{f"part {n}": part for n, part in enumerate(parts, start=1)})
     y: FloatArray = memory.empty(whole, parts[0].dtype)
-    np.concatenate(parts, axis=-1, out=y)
+    rows, first = y.reshape(-1, whole[-1]), 0
+    for part in parts:
+        count = part.shape[-1]
+        kernels.copy_columns(np.ascontiguousarray(part).reshape(-1, count), 0, rows, first, count)
+        first += count
     return y, ConcatCache(whole, y.dtype, tuple(part.shape[-1] for part in parts))
 
 
@@ -114,10 +121,11 @@ def concat_backward(dy: FloatArray, cache: ConcatCache) -> tuple[FloatArray, ...
         If `dy` does not fit the output.
     """
     shapes.check_gradient("concat_backward", dy, cache.shape, cache.dtype)
+    rows = np.ascontiguousarray(dy).reshape(-1, cache.shape[-1])
     dparts, first = [], 0
     for count in cache.channels:
         dpart = memory.empty((*cache.shape[:-1], count), dy.dtype)
-        dpart[...] = dy[..., first : first + count]
+        kernels.copy_columns(rows, first, dpart.reshape(-1, count), 0, count)
         dparts.append(dpart)
         first += count
     return tuple(dparts)

@@ -266,7 +266,8 @@ def _small_weight_gradient(
         total = memory.empty((Fp,), dy.dtype)
     kernels.pooled_small_weight_gradient(source, *plan.layout, dy, winner, sums, total)
     if Fp > F:
-        dweight[...], dbias[...] = sums[..., :F], total[:F]
+        kernels.copy_columns(sums.reshape(-1, Fp), 0, dweight.reshape(-1, F), 0, F)
+        kernels.copy_columns(total[None], 0, dbias[None], 0, F)
 
 
 def _pooled_corners(OH: int, OW: int, down: int, right: int) -> Indices:
