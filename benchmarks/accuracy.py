@@ -84,9 +84,9 @@ def measured(
     """Train by a recipe and test once."""
     data, recipe = load(folder, split), RECIPES[name]
     if keep:
-        voters = recipe.__globals__  # in which an ensemble looks up whom it lets vote
-        voters[VOTER] = kept(voters[VOTER], keep, data)
-        recipe = voters[VOTER] if name == VOTER else recipe
+        voter = kept(RECIPES[VOTER], keep, data)
+        recipe.__globals__[VOTER] = voter  # where an ensemble looks up whom it lets vote
+        recipe = voter if name == VOTER else recipe
     return tested(recipe, data, seed)
 
 

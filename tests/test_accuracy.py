@@ -169,7 +169,7 @@ def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_pat
     def measured(name, seed):
         """Measure as another process would: with the file read anew."""
         recipes = runpy.run_path(str(path))
-        monkeypatch.setattr(accuracy, "RECIPES", recipes)
+        monkeypatch.setattr(accuracy, "RECIPES", dict(recipes))
         return accuracy.measured(name, None, None, folder, seed), recipes["trained"]
 
     monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "the same lines")
@@ -179,6 +179,11 @@ def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_pat
     assert measured("ten_epochs", 3) == (first, [])
     voted, trained = measured("two", 1)
     assert trained == [2]
+    accuracy.measured("two", None, None, folder, 1)  # once more in the same process
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "ten_epochs-2.npz",
+        "ten_epochs-3.npz",
+    ]
     assert voted["parameters"] == 2 * first["parameters"]
     assert voted["train_seconds"] > first["train_seconds"]
     monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "other lines")
