@@ -31,6 +31,7 @@ from minicnn.shards import BatchGradient
 from minicnn.workers import Workers
 
 SECONDS = 0.2  # of each case in each round
+STEPS = 5  # until every step is like the one before
 
 
 class Case(NamedTuple):
@@ -79,12 +80,14 @@ def training_step(case: Case) -> tuple[Callable[[], object], int]:
 
 def peak_bytes(case: Case) -> int:
     """Return the most memory that training holds: model, data, optimiser, gradients, workspace."""
-    training_step(case)[0]()  # compiling takes memory too, but only once
+    step, _ = training_step(case)
+    for _ in range(STEPS):  # compiling, and what repeats a shard, take memory too, but only once
+        step()
     tracemalloc.start()
 
     def train() -> None:
         step, _ = training_step(case)
-        for _ in range(3):
+        for _ in range(STEPS):
             step()
 
     thread = threading.Thread(target=train)  # a new one has no workspace yet
