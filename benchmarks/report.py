@@ -39,12 +39,20 @@ def summary() -> str:
 
 
 def recipes_table() -> str:
-    """Return a row for each recipe and data set, and the line that names the machine."""
+    """Return a row for each recipe and data set, and a line for each machine with its recipes."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("accuracy-*.json"))]
     found = [figures for figures in found if figures["cases"]]
     if not found:
         return MISSING
-    return f"{report_tables.recipes(found)}\n\n{report_tables.machine_line(found[-1])}"
+    machines: dict[str, dict[str, None]] = {}
+    for figures in found:
+        names = machines.setdefault(report_tables.machine_line(figures), {})
+        names[f"`{figures['recipe']}`"] = None
+    lines = [
+        f"{', '.join(names)}: {line}" if len(machines) > 1 else line
+        for line, names in machines.items()
+    ]
+    return "\n\n".join([report_tables.recipes(found), *lines])
 
 
 def figures_of(name: str) -> dict[str, Any] | None:

@@ -211,7 +211,13 @@ def test_each_recipe_has_a_row(results):
     first, second, _, last = report.recipes_table().splitlines()[2:]
     assert first == ("| `a` | MNIST | 20 | **99.123%** ± 0.020 | 99.00%, 99.20% | 12,345 | 62 s |")
     assert "| 1 | **99.123%** | " in second
-    assert "A CPU" in last
+    assert last.startswith("_Measured on: A CPU")
+
+    figures = {**about, "machine": {**MACHINE, "cpu": "Another"}, "recipe": "d", "summary": summary}
+    (results / "accuracy-d.json").write_text(json.dumps(figures))
+    *_, those, _, this = report.recipes_table().splitlines()
+    assert those.startswith("`a`, `b`: _Measured on: A CPU")
+    assert this.startswith("`d`: _Measured on: Another")
 
 
 @pytest.mark.parametrize("part", [*tables.PARTS, "pictures", "recipes"])
