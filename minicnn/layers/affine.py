@@ -77,8 +77,10 @@ class Affine(Layer, ABC):
         weight, bias : ndarray
         """
         weight = self._parameter("weight")
-        none = memory.lasting_zeros(weight.shape[-1], weight.dtype)
-        bias = self._parameter("bias") if self.bias else none
+        if self.bias:
+            bias = self._parameter("bias")
+        else:
+            bias = memory.lasting_zeros(weight.shape[-1], weight.dtype)
         return (weight, bias) if self.norm is None else self.norm.fold_into(weight, bias)
 
     def gradients_by(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.ops.arrays import sums_of
 from minicnn.shapes import Shape, Window
 
 Indices = NDArray[np.int64]
@@ -100,10 +101,10 @@ def _lists(source: Shape, target: Shape, seen: tuple[Seen, Seen], KW: int) -> Ta
     row = width * C
     parts = [
         (
-            _sums(down.corners * row, right.corners * C),
-            _sums(down.targets * OW * C, right.targets * C),
-            _sums(down.taps * row, right.taps * C),
-            _sums(down.places * KW, right.places),
+            sums_of(down.corners * row, right.corners * C),
+            sums_of(down.targets * OW * C, right.targets * C),
+            sums_of(down.taps * row, right.taps * C),
+            sums_of(down.places * KW, right.places),
         )
         for down, right in product(rows, columns)
     ]
@@ -134,8 +135,3 @@ def _along_axis(size: int, targets: int, seen: Seen) -> tuple[int, int, list[_Al
         lists = pixels, corners, taps, places
         groups.append(_Alike(*(np.array(numbers, np.int64) for numbers in lists)))
     return before, length, groups
-
-
-def _sums(down: Indices, right: Indices) -> Indices:
-    """Return the sums of each number of the one and each of the other, in row order."""
-    return np.add.outer(down, right).ravel()
