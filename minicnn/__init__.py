@@ -2,8 +2,9 @@
 
 The rooms, in the order in which to read them: `shapes` (sizes and checks), `reference` (every
 operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `model`, `losses`,
-`optim`, `train`, `saving`, `voting`; beside them `data`, `gradcheck`, `metrics`, and `plots`, which
-is imported by itself because it brings matplotlib: ``from minicnn import plots``.
+`optim`, `train`, `saving`, `voting`; beside them `data`, `explanation`, `gradcheck`, `metrics`,
+and `plots`, which is imported by itself because it brings matplotlib: ``from minicnn import
+plots``.
 """
 
 from minicnn import gradcheck, initialisers, metrics, ops, reference
@@ -24,6 +25,7 @@ from minicnn.data import (
     to_mnist,
 )
 from minicnn.evaluation import Evaluation, evaluate
+from minicnn.explanation import explain
 from minicnn.health import NonFiniteError
 from minicnn.layers import (
     AvgPool2D,
@@ -85,6 +87,7 @@ __all__ = [
     "are_digits",
     "drawn_digits",
     "evaluate",
+    "explain",
     "find_digits",
     "fit",
     "gradcheck",

@@ -96,7 +96,7 @@ class TrainingState:
         self.model, self.optimiser, self.patience = model, optimiser, patience
         self.history: History = {}
         self._own = {"parameters": model.parameters, "statistics": model.statistics}
-        self._decayed = _is_weight(model)
+        self._decayed = is_weight(model)
         self.average = None if ema_decay is None else MovingAverage(self._own, ema_decay)
         self.best = None if patience is None else _copy(self._own)
 
@@ -201,8 +201,18 @@ class TrainingState:
         return {**self._own, **more}
 
 
-def _is_weight(model: Sequential) -> NDArray[np.bool_]:
-    """Return (P,): True in arrays of two axes or more; False in biases, scales and the like."""
+def is_weight(model: Sequential) -> NDArray[np.bool_]:
+    """Say which parameters a weight decay is for: those of arrays with two axes or more.
+
+    Parameters
+    ----------
+    model : Sequential
+
+    Returns
+    -------
+    ndarray of bool (P,)
+        False in biases, scales and the like.
+    """
     axes = np.empty_like(model.parameters)
     for arrays in model.split(axes):
         for array in arrays.values():

@@ -86,6 +86,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"numpy", "tqdm"},
     ),
+    "explanation": (
+        {"layers", "losses", "model", "ops", "optim", "shapes", "state", "tables"},
+        {"numpy"},
+    ),
     "voting": ({"classifier", "kernels", "shapes"}, {"numpy"}),
     "data": ({"kernels", "memory", "randomness", "shapes"}, {"numpy", "pooch", "PIL"}),
     "gradcheck": ({"tables"}, {"numpy"}),

@@ -1,0 +1,365 @@
+"""`explain`: every number is what its parts make it, and a step is the one that training takes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minicnn import (
+    SGD,
+    Adam,
+    AvgPool2D,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Ensemble,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Sequential,
+    explain,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+)
+from minicnn.explanation import Cell
+
+LABEL = 2
+# Those inside a container come before it, as the data do.
+NUMBERS = [
+    "1", "2", "3", "4", "5.0", "5.1", "5.2", "5.3.0", "5.3", "5.shortcut.0", "5",
+    "6.1.0", "6.2.0", "6", "7", "8", "9.0.0", "9.0.1", "9.1.0", "9", "10",
+]  # fmt: skip
+TOLERANCE = 2e-5  # the sum of a window in float32 against float64: some hundred roundings of 6e-8
+
+
+def filled(layers, **arguments):
+    """A model whose parameters and statistics are all random, so that none is without effect."""
+    model = Sequential(layers, (9, 8, 1), **arguments)
+    rng = np.random.default_rng(3)
+    model.parameters[:] = rng.normal(0, 0.4, model.parameters.shape)
+    model.statistics[:] = rng.uniform(0.5, 1.5, model.statistics.shape)
+    return model
+
+
+def of_all_kinds():
+    inner = [Conv2D(4, 3, padding=1, bias=False), BatchNorm(), ReLU()]
+    return filled(
+        [
+            Conv2D(4, 3, padding="same"),
+            MaxPool2D(2, padding=1),  # windows that reach out of the image
+            BatchNorm(),
+            ReLU(),
+            Residual([*inner, Residual([DepthwiseConv2D(3, padding=1)])], [Conv2D(4, 1)]),
+            Concat([[], [Conv2D(3, (1, 3), padding="same")], [ReLU()]]),
+            Dropout(0.5),
+            AvgPool2D(2, stride=1),
+            Concat([[Flatten(), Dense(5, bias=False)], [GlobalAvgPool2D()]]),
+            Dense(4),
+        ],
+        input_mean=0.2,
+        input_std=0.5,
+        class_names="abcd",
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    return of_all_kinds()
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(1).integers(0, 256, (9, 8), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trace(model, image):
+    return explain(model, image, LABEL)
+
+
+def every_step(trace):
+    return [inner for step in trace.steps for inner in step.inside()]
+
+
+def by_parameter(trace, layers):
+    """Each layer with weights of its own, their name, and what a model's `split` has of them."""
+    for outer, arrays in zip(trace.steps, layers, strict=True):
+        for step in outer.inside():
+            place = "".join(f"{part}." for part in step.number.split(".")[1:])
+            for name in step.gradients:
+                yield step, name, arrays[f"{place}{name}"]
+
+
+def made_of(cell: Cell) -> float:
+    """The result, from the parts of a cell alone."""
+    if cell.products is not None:
+        return cell.products.sum() + (cell.bias or 0.0)
+    if cell.formula.startswith("max("):
+        return max(cell.inputs.item(), 0.0)
+    return cell.inputs.max()  # the largest of them, or the only one
+
+
+# ---------------------------------------------------------------- forward
+
+
+def test_what_comes_out_is_what_the_model_says(model, image, trace):
+    np.testing.assert_allclose(trace.probabilities, model.predict_proba(image), atol=1e-6)
+    assert trace.image.shape == (9, 8, 1)
+    np.testing.assert_array_equal(trace.steps[0].x, model.prepare(image)[0])
+    assert [step.number for step in trace.steps] == [str(k + 1) for k in range(10)]
+    numbers = [step.number for step in every_step(trace)]
+    assert numbers[4:11] == ["5.0", "5.1", "5.2", "5.3.0", "5.3", "5.shortcut.0", "5"]
+    assert trace.class_names == list("abcd")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_every_number_is_made_of_its_parts(trace, number):
+    step = trace.step(number)
+    scale = max(abs(step.y).max(), 1.0)
+    for at in np.ndindex(step.y.shape):
+        cell = step[at]
+        assert cell.result == step.y[at]
+        assert abs(made_of(cell) - cell.result) <= TOLERANCE * scale
+        if cell.weights is not None:
+            np.testing.assert_allclose(cell.products, cell.inputs * cell.weights, rtol=1e-6)
+        if cell.total is not None:
+            assert cell.total == cell.products.sum()
+
+
+def test_a_window_of_a_convolution_is_cut_out_of_the_input(trace):
+    step = trace.step(1)
+    padded = np.pad(step.x, ((1, 1), (1, 1), (0, 0)))
+    for oh, ow in np.ndindex(9, 8):
+        cell = step[oh, ow, 2]
+        np.testing.assert_array_equal(cell.inputs, padded[oh : oh + 3, ow : ow + 3])
+        np.testing.assert_array_equal(cell.weights, step.layer.parameters["weight"][..., 2])
+        assert cell.bias == step.layer.parameters["bias"][2]
+        assert cell.box == (oh - 1, ow - 1, oh + 2, ow + 2)
+
+
+def test_the_winner_of_a_pool_is_where_its_gradient_goes(trace):
+    step = trace.step(2)
+    dx = np.zeros_like(step.dx)
+    for at in np.ndindex(step.y.shape):
+        cell = step[at]
+        assert step.x[cell.source] == cell.result
+        top, left, bottom, right = cell.box
+        assert top <= cell.source[0] < bottom
+        assert left <= cell.source[1] < right
+        dx[cell.source] += step.dy[at]
+    np.testing.assert_allclose(dx, step.dx, atol=1e-7)
+
+
+def test_of_equal_numbers_the_first_wins_and_padding_never_does():
+    model = Sequential([MaxPool2D(2, padding=1), Flatten(), Dense(2)], (2, 2, 1))
+    step = explain(model, np.zeros((2, 2))).step(1)
+    assert [step[at].source for at in np.ndindex(2, 2, 1)] == [
+        (0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)
+    ]  # fmt: skip
+    assert np.isneginf(step[0, 0, 0].inputs).sum() == 3
+
+
+def test_what_is_handed_on_is_found_where_it_came_from(trace):
+    for number in ("4", "7", "9.0.0"):
+        step = trace.step(number)
+        for at in np.ndindex(step.y.shape):
+            assert step.x[step[at].source] == step[at].inputs.item()
+    concat = trace.step(6)
+    assert "channel 1 of branch 2" in concat[0, 0, 8].formula
+    assert concat[0, 0, 8].source == (0, 0, 1)
+
+
+def test_a_probability_is_a_power_over_the_sum_of_all(trace):
+    for k in range(4):
+        cell = trace.softmax(k)
+        assert cell.products[k] / cell.total == pytest.approx(trace.probabilities[k], abs=1e-6)
+
+
+# ---------------------------------------------------------------- backward and update
+
+
+def test_the_gradients_are_those_of_the_model(model, image, trace):
+    logits, caches = model.forward(model.prepare(image))
+    loss, cache = softmax_cross_entropy(logits, np.array([LABEL]))
+    dx, gradient = model.backward(softmax_cross_entropy_backward(1.0, cache), caches, need_dx=True)
+    assert trace.loss == pytest.approx(loss, rel=1e-6)
+    np.testing.assert_allclose(trace.steps[0].dx, dx[0], atol=1e-5)
+    compared = 0
+    for step, name, wanted in by_parameter(trace, model.split(gradient)):
+        np.testing.assert_allclose(step.gradients[name], wanted, atol=1e-5)
+        compared += wanted.size
+    assert compared == model.parameters.size
+
+
+def test_the_gradient_of_a_weight_is_a_sum_over_the_places_where_it_was_used(model, trace):
+    checked = 0
+    for step in every_step(trace):
+        for name, gradient in step.gradients.items():
+            scale = max(abs(gradient).max(), 1e-3)
+            for at in np.ndindex(gradient.shape):
+                cell = step.gradient(name, at)
+                assert cell.result == gradient[at]
+                assert abs(cell.total - cell.result) <= TOLERANCE * scale, (step, name, at)
+                checked += 1
+    assert checked == model.parameters.size
+
+
+@pytest.mark.parametrize("optimiser", [Adam, SGD])
+def test_the_update_is_the_optimisers(model, image, optimiser):
+    optimiser = optimiser(0.002, weight_decay=0.1)
+    kept = model.parameters.copy(), model.statistics.copy()
+    trace = explain(model, image, LABEL, optimiser=optimiser, label_smoothing=0.1)
+    assert (model.parameters == kept[0]).all()
+    assert (model.statistics == kept[1]).all()
+    assert not any(array.any() for array in optimiser.state(model.parameters).values())
+    # the same step by hand
+    logits, caches = model.forward(model.prepare(image))
+    _, cache = softmax_cross_entropy(logits, np.array([LABEL]), label_smoothing=0.1)
+    _, gradient = model.backward(softmax_cross_entropy_backward(1.0, cache), caches)
+    other = of_all_kinds()
+    decayed = np.concatenate([
+        np.full(array.size, array.ndim > 1)
+        for layer in other.layers for array in layer.parameters.values()
+    ])  # fmt: skip
+    optimiser.step(other.parameters, gradient, 1.0, decayed)
+    for step, name, wanted in by_parameter(trace, other.split(other.parameters)):
+        np.testing.assert_allclose(step.updated[name], wanted, atol=1e-5)
+    for key, vector in optimiser.state(gradient).items():
+        for step, name, wanted in by_parameter(trace, other.split(vector)) if vector.ndim else ():
+            np.testing.assert_allclose(step.moments[name][key], wanted, atol=1e-5)
+    after, _ = other.forward(other.prepare(image))
+    loss, _ = softmax_cross_entropy(after, np.array([LABEL]), label_smoothing=0.1)
+    assert trace.loss_after == pytest.approx(loss, rel=1e-4)
+    assert trace.loss_after < trace.loss
+
+
+def test_an_optimiser_of_ones_own_needs_no_state(model, image):
+    class Plain:
+        def step(self, parameters, gradients, factor, decayed):
+            parameters -= 0.01 * factor * gradients
+
+    trace = explain(model, image, LABEL, optimiser=Plain())
+    step = trace.steps[-1]
+    np.testing.assert_allclose(
+        step.updated["weight"], step.layer.parameters["weight"] - 0.01 * step.gradients["weight"]
+    )
+    assert step.moments == {"weight": {}, "bias": {}}
+
+
+# ---------------------------------------------------------------- the table, JSON, and text
+
+
+def test_the_table_has_a_line_for_each_tensor(trace):
+    lines = str(trace).splitlines()
+    assert lines[0].split() == ["Layer", "Tensor", "Shape", "Minimum", "Maximum", "Mean", "Zeros"]
+    assert len(lines) - 2 == len(list(trace.tensors()))
+    assert repr(trace) == str(trace)
+    assert sum(" y " in line for line in lines) == len(every_step(trace))
+    assert repr(trace.step(2)) == "2 MaxPool2D(2, padding=1): (9, 8, 4) to (5, 5, 4)"
+
+
+def test_json_holds_what_the_table_says_and_all_numbers_if_wanted(trace):
+    short, long = json.loads(trace.to_json()), json.loads(trace.to_json(values=True))
+    assert short["label"] == LABEL
+    assert short["loss"] == trace.loss
+    assert short["optimiser"].startswith("Adam(")
+    for found, whole, tensor in zip(
+        short["tensors"], long["tensors"], trace.tensors(), strict=True
+    ):
+        assert "values" not in found
+        array = np.array(whole.pop("values"))
+        assert found == whole
+        np.testing.assert_array_equal(array.astype(tensor.array.dtype), tensor.array)
+        assert found["shape"] == list(array.shape)
+        assert found["minimum"] == tensor.array.min()
+        assert found["maximum"] == tensor.array.max()
+        assert found["mean"] == pytest.approx(tensor.array.mean(dtype=np.float64))
+        assert found["zeros"] == (tensor.array == 0).mean()
+
+
+def test_without_a_label_there_is_the_way_down_only(model, image):
+    trace = explain(model, image)
+    names = [tensor.name for tensor in trace.tensors()]
+    assert names == ["image", "x", *["y"] * len(every_step(trace)), "probabilities"]
+    assert json.loads(trace.to_json())["optimiser"] is None
+    with pytest.raises(ValueError, match="no gradients without a label"):
+        trace.step(1).gradient("weight", (0, 0, 0, 0))
+
+
+def test_a_cell_is_written_out(trace):
+    text = str(trace.step("5.0")[2, 3, 1])
+    assert "Σ inputs · weights + bias" in text.splitlines()[0]
+    assert "rows 1 to 3, columns 2 to 4 of the layer's input" in text
+    assert text.count("channel ") == 3
+    assert "the other 1 channels give" in text
+    assert "the bias is" in text
+    assert "it comes from" in str(trace.step(2)[1, 1, 0])
+    wide = str(trace.step(1).gradient("weight", (0, 0, 0, 0)))
+    assert "the other" in wide
+    assert "-0 " not in wide
+    assert "[2]" in str(trace.softmax(2))
+    assert len(str(trace.step(10).gradient("bias", 1)).splitlines()) == 4
+
+
+# ---------------------------------------------------------------- errors
+
+
+class Doubled(Layer):
+    def forward(self, x, *, training=False, draws=None):
+        return 2 * x, None
+
+    def backward(self, dy, cache, *, need_dx=True, gradients=None):
+        return (2 * dy if need_dx else None), {}
+
+
+class Constant(Doubled):
+    def backward(self, dy, cache, *, need_dx=True, gradients=None):
+        return None, {}
+
+
+def test_a_layer_of_ones_own_has_tensors_but_no_cells(image):
+    model = filled([Doubled(), Constant(), Flatten(), Dense(3)])
+    trace = explain(model, image, 0)
+    np.testing.assert_array_equal(trace.step(1).y, 2 * trace.step(1).x)
+    assert not trace.step(2).dx.any()
+    with pytest.raises(TypeError, match="not one of the library's own layers"):
+        trace.step(1)[0, 0, 0]
+
+
+def test_what_does_not_fit_is_refused(model, image, trace):
+    with pytest.raises(TypeError, match="must be a Sequential, not Ensemble"):
+        explain(Ensemble([model, of_all_kinds()]), image)
+    with pytest.raises(ValueError, match="give one image, not 2"):
+        explain(model, np.zeros((2, 9, 8)))
+    with pytest.raises(ValueError, match="images have shape"):
+        explain(model, np.zeros((8, 9)))
+    with pytest.raises(ValueError, match="need a label"):
+        explain(model, image, optimiser=Adam())
+    with pytest.raises(ValueError, match=r"label must lie in 0\.\.3"):
+        explain(model, image, 4)
+    with pytest.raises(TypeError, match="label must be an integer array, not float64"):
+        explain(model, image, 1.0)
+    with pytest.raises(KeyError, match="there is no layer 11; there are 1, 2,"):
+        trace.step(11)
+    with pytest.raises(
+        IndexError, match=r"y has shape \(9, 8, 4\), so there is no place \(9, 0, 0\)"
+    ):
+        trace.step(1)[9, 0, 0]
+    with pytest.raises(IndexError, match="no place"):
+        trace.step(1)[0, 0]
+    with pytest.raises(TypeError):
+        trace.step(1)[0.5, 0, 0]
+    with pytest.raises(IndexError, match="there is no class 4: they are 0 to 3"):
+        trace.softmax(4)
+    with pytest.raises(ValueError, match="has no 'scale' of its own, but weight, bias"):
+        trace.step(1).gradient("scale", 0)
+    with pytest.raises(ValueError, match=r"has no '0\.weight' of its own, but nothing"):
+        trace.step(5).gradient("0.weight", (0, 0, 0, 0))
+    with pytest.raises(IndexError, match="weight has shape"):
+        trace.step(1).gradient("weight", (3, 0, 0, 0))
