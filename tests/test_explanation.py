@@ -299,6 +299,7 @@ def test_a_cell_is_written_out(trace):
     assert text.count("channel ") == 3
     assert "the other 1 channels give" in text
     assert "the bias is" in text
+    assert "other" not in str(trace.step(1)[0, 0, 0])
     assert "it comes from" in str(trace.step(2)[1, 1, 0])
     wide = str(trace.step(1).gradient("weight", (0, 0, 0, 0)))
     assert "the other" in wide
@@ -308,6 +309,20 @@ def test_a_cell_is_written_out(trace):
 
 
 # ---------------------------------------------------------------- errors
+
+
+class Scaled(Layer):
+    def build(self, input_shape, rng, dtype=np.float32):
+        self.parameters = {"scale": np.ones(1, dtype)}
+
+    def parameter_shapes(self, input_shape):
+        return {"scale": (1,)}
+
+    def forward(self, x, *, training=False, draws=None):
+        return x * self.parameters["scale"], x
+
+    def backward(self, dy, cache, *, need_dx=True, gradients=None):
+        return dy * self.parameters["scale"], {"scale": np.array([(dy * cache).sum()])}
 
 
 class Doubled(Layer):
@@ -324,12 +339,14 @@ class Constant(Doubled):
 
 
 def test_a_layer_of_ones_own_has_tensors_but_no_cells(image):
-    model = filled([Doubled(), Constant(), Flatten(), Dense(3)])
+    model = filled([Doubled(), Constant(), Scaled(), Flatten(), Dense(3)])
     trace = explain(model, image, 0)
     np.testing.assert_array_equal(trace.step(1).y, 2 * trace.step(1).x)
     assert not trace.step(2).dx.any()
     with pytest.raises(TypeError, match="not one of the library's own layers"):
         trace.step(1)[0, 0, 0]
+    with pytest.raises(TypeError, match="no weights whose gradient is a sum over places"):
+        trace.step(3).gradient("scale", 0)
 
 
 def test_what_does_not_fit_is_refused(model, image, trace):

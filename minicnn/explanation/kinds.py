@@ -206,7 +206,7 @@ def gradient_cell(layer: Layer, x: FloatArray, dy: FloatArray, name: str, at: In
     name : str
         Of the parameter: ``weight`` or ``bias``.
     at : tuple of int
-        Where in it.
+        A place in it.
 
     Returns
     -------
@@ -218,16 +218,9 @@ def gradient_cell(layer: Layer, x: FloatArray, dy: FloatArray, name: str, at: In
     ------
     TypeError
         If the layer is none of these.
-    ValueError
-        If it has no such parameter.
-    IndexError
-        If that has no such place.
     """
     if not isinstance(layer, (Conv2D, DepthwiseConv2D, Dense, BatchNorm)):
         raise TypeError(f"{layer} has no weights whose gradient is a sum over places")
-    if name not in layer.parameters:
-        raise ValueError(f"{layer} has no {name}, but {', '.join(layer.parameters)}")
-    layer.parameters[name][at]  # raises where there is no such place
     upstream = np.atleast_1d(dy[..., at[-1]])
     met = np.ones_like(upstream) if name == "bias" else _met(layer, x, at)
     return _sum("Σ inputs · dy, one for each place where the weight was used", met, upstream, 0.0)

@@ -151,12 +151,10 @@ class Trace:
         for step in self._every():
             yield Tensor(step.number, step.title(), "y", step.y)
         yield Tensor("", "softmax", "probabilities", self.probabilities)
-        if self.label is None:
-            return
         for step in reversed(list(self._every())):
-            arrays = {"dy": step.dy, **{f"d{name}": d for name, d in step.gradients.items()}}
-            for name, array in {**arrays, "dx": step.dx}.items():
-                if array is not None:
+            gradients = {f"d{name}": array for name, array in step.gradients.items()}
+            for name, array in {"dy": step.dy, **gradients, "dx": step.dx}.items():
+                if array is not None:  # there is a label
                     yield Tensor(step.number, step.title(), name, array)
         for step in self._every():
             for name, array in step.updated.items():
