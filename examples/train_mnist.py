@@ -179,7 +179,7 @@ def load_data(folder: str | None) -> minicnn.ImageDataset:
     except minicnn.MnistUnavailableError as error:
         print(
             f"{error}\n\n"
-            "NOTE: training on the 5,000 digits that come with minicnn instead. For all 70,000 "
+            "NOTE: taking the 5,000 digits that come with minicnn instead. For all 70,000 "
             "digits\nconnect to the internet once, or give a folder that holds the four files: "
             "--data-dir FOLDER\n"
         )

@@ -95,7 +95,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "gradcheck": ({"tables"}, {"numpy"}),
     "metrics": ({"shapes", "tables"}, {"numpy"}),
     "plots": (
-        {"layers", "metrics", "model", "shapes", "shards"},
+        {"explanation", "layers", "metrics", "model", "shapes", "shards"},
         {"numpy", "matplotlib", "PIL"},
     ),
 }

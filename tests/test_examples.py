@@ -103,7 +103,7 @@ def test_without_mnist_the_sample_is_used_and_that_is_said(tmp_path):
     }
     done = run("--epochs", 1, "--limit", 500, **offline)
     assert done.returncode == 0, done.stderr
-    assert "NOTE: training on the 5,000 digits that come with minicnn" in done.stdout
+    assert "NOTE: taking the 5,000 digits that come with minicnn" in done.stdout
     assert "--data-dir FOLDER" in done.stdout
     assert "https://ossci-datasets.s3.amazonaws.com/mnist/" in done.stdout
     assert "MNIST sample: 500 training images" in done.stdout

@@ -17,11 +17,14 @@ from PIL import Image
 from minicnn import (
     Conv2D,
     Dense,
+    DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAvgPool2D,
     MaxPool2D,
     ReLU,
     Sequential,
+    explain,
     load_mnist_sample,
     metrics,
     plots,
@@ -343,6 +346,85 @@ def test_feature_maps_of_other_networks():
     assert check(plots.feature_maps(dropping, np.zeros((9, 8))))[1:] == [
         "Conv2D(2, 3): 2 maps of 7×6"
     ]
+
+
+# ---------------------------------------------------------------- the way of one image
+
+
+@pytest.fixture(scope="module")
+def trace():
+    layers = [
+        Conv2D(5, 3), MaxPool2D(2), DepthwiseConv2D((2, 3)), Conv2D(2, 1), ReLU(), Flatten(),
+        Dense(4),
+    ]  # fmt: skip
+    model = Sequential(layers, (11, 12, 1), class_names=["one", "two", "three", "f$o$ur"])
+    model.parameters += RNG.normal(0, 0.1, model.parameters.shape).astype(np.float32)
+    return explain(model, RNG.random((11, 12)))
+
+
+@pytest.mark.parametrize(
+    ("number", "at", "channels"), [(1, (8, 0, 4), 1), (3, (0, 2, 3), 1), (4, (2, 1, 0), 3)]
+)
+def test_window(trace, number, at, channels):
+    found = check(plots.window(trace, number, at))
+    cell = trace.step(number)[at]
+    assert found.count("window") == found.count("weights") == channels
+    total, last = float(cell.total), found[-1]
+    assert last.endswith(f"sum {total:.4g}, bias {cell.bias:.4g}: {cell.result:.4g}")
+    sums = [float(text.removeprefix("Σ = ")) for text in found if text.startswith("Σ = ")]
+    if channels == 3:
+        sums.append(float(last.split(";")[0].rpartition("= ")[2]))
+    assert sum(sums) == pytest.approx(total, abs=2e-3)
+    numbers = [f"{value + 0.0:.2g}" for value in cell.inputs[..., 0].ravel()]
+    if number == 1:
+        assert all(found.count(text) >= numbers.count(text) for text in numbers)
+
+
+def test_a_window_of_many_numbers_is_drawn_without_them():
+    model = Sequential([Conv2D(2, 9), Flatten(), Dense(2)], (10, 10, 1))
+    figure = plots.window(explain(model, np.ones((10, 10))), 1, (0, 0, 0))
+    assert len(check(figure)) == 9  # title, names, signs, the sums
+
+
+def test_winners(trace):
+    figure = plots.winners(trace, 2, 3)
+    assert check(figure)[1:] == ["before: 9×10", "after: 4×5"]
+    before, after = (np.asarray(image.get_array()) for image in figure.axes[0].images)
+    np.testing.assert_array_equal(before, trace.step(2).x[..., 3])
+    np.testing.assert_array_equal(after, trace.step(2).y[..., 3])
+    left, right, bottom, top = figure.axes[0].images[0].get_extent()
+    dots = [line.get_xydata()[0] for line in figure.axes[0].lines]
+    rows = [int((y - top) / (bottom - top) * 9) for _, y in dots]
+    columns = [int((x - left) / (right - left) * 10) for x, _ in dots]
+    np.testing.assert_array_equal(before[rows, columns], after.ravel())
+
+
+def test_decision(trace):
+    figure = plots.decision(trace)
+    found = check(figure)
+    assert {"one", "two", "three", "f$o$ur"} <= set(found)
+    sums, shares = figure.axes
+    (dots,) = (line for line in sums.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(dots.get_xdata(), trace.logits)
+    both = [[bar.get_width() for bar in bars] for bars in sums.containers]
+    bias = trace.steps[-1].layer.parameters["bias"]
+    np.testing.assert_allclose(np.sum(both, axis=0) + bias, trace.logits, atol=1e-5)
+    drawn = [bar.get_width() for bar in shares.containers[0]]
+    np.testing.assert_allclose(drawn, trace.probabilities)
+
+
+def test_what_a_figure_of_the_way_cannot_show(trace):
+    for call, message in {
+        lambda: plots.window(trace, 2, (0, 0, 0)): r"window: layer 2 is MaxPool2D\(2\), not a conv",
+        lambda: plots.winners(trace, 1, 0): r"winners: layer 1 is Conv2D\(5, 3\), not a max-pool",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(IndexError, match="there is no channel 5: they are 0 to 4"):
+        plots.winners(trace, 2, 5)
+    pooled = explain(Sequential([GlobalAvgPool2D()], (4, 4, 3)), np.zeros((4, 4, 3)))
+    with pytest.raises(ValueError, match=r"the last layer is GlobalAvgPool2D\(\), not Dense"):
+        plots.decision(pooled)
 
 
 # ---------------------------------------------------------------- what holds for all

@@ -13,7 +13,7 @@ Box = tuple[int, int, int, int]
 WIDEST = 5  # columns of windows that are written side by side
 MOST_CHANNELS = 3  # written out as windows; of the others the sum
 MOST_TERMS = 8  # of what is wider, or a row; of the others the sum
-WIDTH = 10
+WIDTH = 11
 
 
 class Cell(NamedTuple):
@@ -43,6 +43,8 @@ class Cell(NamedTuple):
     source : tuple of int, or None
         Where in the layer's input the number comes from, if it was handed on: of a max-pool the
         winner.
+    columns : tuple of str
+        What inputs, weights and products are called where they are written out.
     """
 
     formula: str
@@ -54,6 +56,7 @@ class Cell(NamedTuple):
     bias: float | None = None
     box: Box | None = None
     source: Index | None = None
+    columns: tuple[str, str, str] = ("inputs", "weights", "products")
 
     def __str__(self) -> str:
         """Write the numbers out; of many channels or terms those that weigh most."""
@@ -65,8 +68,8 @@ def _lines(cell: Cell) -> Iterator[str]:
     if cell.box:
         top, left, bottom, right = cell.box
         yield f"rows {top} to {bottom - 1}, columns {left} to {right - 1} of the layer's input"
-    arrays = {"inputs": cell.inputs, "weights": cell.weights, "products": cell.products}
-    parts = {name: array for name, array in arrays.items() if array is not None}
+    arrays = zip(cell.columns, (cell.inputs, cell.weights, cell.products), strict=True)
+    parts = {name: array for name, array in arrays if array is not None}
     if cell.inputs.ndim == 3:
         yield from _channels(parts)
     elif cell.inputs.ndim == 2 and cell.inputs.shape[1] <= WIDEST:
@@ -82,7 +85,7 @@ def _lines(cell: Cell) -> Iterator[str]:
 
 def _channels(parts: dict[str, FloatArray]) -> Iterator[str]:
     """Write the windows of a convolution (KH, KW, C), channel by channel."""
-    sums = parts["products"].sum(axis=(0, 1))
+    sums = list(parts.values())[-1].sum(axis=(0, 1))
     order = np.argsort(-abs(sums), kind="stable")
     for c in order[:MOST_CHANNELS]:
         yield f"channel {c}, which gives {number(sums[c])}:"
@@ -125,6 +128,6 @@ def number(value: float) -> str:
     Returns
     -------
     str
-        Ten characters or more.
+        Eleven characters or more.
     """
     return f"{value + 0.0:{WIDTH}.4g}"  # + 0.0 turns -0 into 0

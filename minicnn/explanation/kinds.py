@@ -186,7 +186,12 @@ def softmax_cell(logits: FloatArray, probabilities: FloatArray, k: int) -> Cell:
     powers = np.exp(logits.astype(np.float64) - logits.max())
     formula = f"e^(z[{k}] - max z) / Σ e^(z - max z)"
     return Cell(
-        formula, logits, float(probabilities[k]), products=powers, total=float(powers.sum())
+        formula,
+        logits,
+        float(probabilities[k]),
+        products=powers,
+        total=float(powers.sum()),
+        columns=("z", "", "e^(z-max)"),
     )
 
 
@@ -211,7 +216,7 @@ def gradient_cell(layer: Layer, x: FloatArray, dy: FloatArray, name: str, at: In
     Returns
     -------
     Cell
-        `inputs` are what the weight was multiplied by, `weights` the gradients of what came out,
+        `inputs` are what the weight was multiplied by, `weights` is dy, one for each place,
         and `total` is the gradient; `result` is left at 0.
 
     Raises
@@ -223,7 +228,8 @@ def gradient_cell(layer: Layer, x: FloatArray, dy: FloatArray, name: str, at: In
         raise TypeError(f"{layer} has no weights whose gradient is a sum over places")
     upstream = np.atleast_1d(dy[..., at[-1]])
     met = np.ones_like(upstream) if name == "bias" else _met(layer, x, at)
-    return _sum("Σ inputs · dy, one for each place where the weight was used", met, upstream, 0.0)
+    columns = ("x", "dy", "x · dy")
+    return _sum("Σ x · dy, over all places of dy", met, upstream, 0.0, columns=columns)
 
 
 def _met(
