@@ -341,6 +341,55 @@ def test_upstream_gradients_of_another_rank(name, op, call, shape):
         backward(op, call, ones(7))()
 
 
+# ------------------------------------------------------------ arrays to be overwritten
+
+# name, backward, a call of forward, the shape of its output, and of the weight
+OVERWRITING = {
+    "conv2d": (ops.conv2d_backward, conv2d(), (2, 3, 3, 6), WEIGHT.shape),
+    "conv2d_max_pool2d": (
+        ops.conv2d_max_pool2d_backward,
+        lambda: ops.conv2d_max_pool2d(ones(2, 6, 6, 3), ones(3, 3, 3, 6), BIAS),
+        (2, 2, 2, 6),
+        (3, 3, 3, 6),
+    ),
+    "depthwise_conv2d": (ops.depthwise_conv2d_backward, depthwise(), (2, 3, 3, 3), FILTERS.shape),
+    "dense": (ops.dense_backward, dense(), (2, 3), MATRIX.shape),
+    "batch_norm": (
+        ops.batch_norm_backward,
+        lambda: ops.batch_norm(ROWS, *ones(2, 5)),
+        (2, 5),
+        (5,),
+    ),
+}
+
+
+@pytest.mark.parametrize("op", OVERWRITING)
+def test_what_is_to_be_overwritten_must_be_what_a_kernel_can_write_into(op):
+    backward_op, call, shape, weight = OVERWRITING[op]
+    bias = weight[-1:]
+
+    def given(*out):
+        return lambda: backward_op(ones(*shape), call()[1], out=out)
+
+    name = f"{op}_backward"
+    for out in ((ones(*weight),), (ones(*weight), None), (ones(*weight).tolist(), ones(*bias))):
+        refuses(TypeError, f"{name}: out must be a tuple of 2 NumPy arrays", given(*out))
+    message = f"{name}: out has an array of shape (9,), wanted is {bias}"
+    refuses(ValueError, message, given(ones(*weight), ones(9)))
+    message = f"{name}: out is float64, but the gradient is float32"
+    refuses(TypeError, message, given(ones(*weight, dtype=f64), ones(*bias)))
+    every_other = ones(*weight[:-1], 2 * weight[-1])[..., ::2]
+    message = f"{name}: out must be in C order, as np.empty makes it"
+    refuses(ValueError, message, given(every_other, ones(*bias)))
+    refuses(ValueError, message, given(ones(*weight), ones(2 * bias[0])[::2]))
+    out = ones(*weight), ones(*bias)
+    found = given(*out)()
+    assert found[1] is out[0]
+    assert found[2] is out[1]
+    for array, wanted in zip(out, backward_op(ones(*shape), call()[1])[1:], strict=True):
+        np.testing.assert_array_equal(array, wanted)
+
+
 # ------------------------------------------------------------ what layers and models ask
 
 

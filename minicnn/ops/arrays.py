@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn import kernels, memory
+from minicnn import kernels, memory, shapes
 from minicnn.memory import Request
 from minicnn.shapes import FloatArray, IntArray, Shape, Window
 
@@ -136,21 +136,36 @@ def filled(matrix: NDArray[Any], lanes: int) -> NDArray[Any]:
     return result
 
 
-def like(weight: FloatArray, dy: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return room for the gradients of the weights and of the bias.
+def weight_gradients(
+    where: str, weight: FloatArray, dy: FloatArray, out: tuple[FloatArray, FloatArray] | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return room for the gradients of the weights and of the bias: new, or what a caller gave.
 
     Parameters
     ----------
+    where : str
+        Name of the function that asks, for the messages.
     weight : ndarray (..., F)
     dy : ndarray
         Of the dtype that is wanted.
+    out : tuple of ndarray, or None
+        ``(dweight, dbias)``.
 
     Returns
     -------
     dweight : ndarray (..., F)
     dbias : ndarray (F,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If what was given is not two arrays of these shapes and this dtype, in C order.
     """
-    return memory.empty(weight.shape, dy.dtype), memory.empty(weight.shape[-1:], dy.dtype)
+    sizes = weight.shape, weight.shape[-1:]
+    if out is None:
+        return memory.empty(sizes[0], dy.dtype), memory.empty(sizes[1], dy.dtype)
+    shapes.check_out(where, out, sizes, dy.dtype)
+    return out
 
 
 def blocks(K: int, F: int, dtype: DTypeLike) -> Request:

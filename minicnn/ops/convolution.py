@@ -181,7 +181,7 @@ def conv2d_backward(
     shapes.check_gradient("conv2d_backward", dy, (x.shape[0], window.OH, window.OW, F), x.dtype)
     if relu is not None:
         dy = relu_backward(dy, relu)
-    dweight, dbias = out or arrays.like(weight, dy)
+    dweight, dbias = arrays.weight_gradients("conv2d_backward", weight, dy, out)
     if backend == "reference":
         found = reference.conv2d_backward(dy, (x, weight, window))
         dweight[...], dbias[...] = found[1:]

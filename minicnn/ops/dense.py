@@ -138,7 +138,7 @@ def dense_backward(
     """
     x, weight, y, plan = cache
     shapes.check_gradient("dense_backward", dy, (len(x), weight.shape[1]), x.dtype)
-    dweight, dbias = out or arrays.like(weight, dy)
+    dweight, dbias = arrays.weight_gradients("dense_backward", weight, dy, out)
     dx, rows, columns, dx_transposed = memory.several(plan.backward)
     passed = dx[:0] if y is None else y
     kernels.dense_upstream(np.ascontiguousarray(dy), passed, rows, columns, dbias)

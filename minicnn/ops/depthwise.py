@@ -118,7 +118,7 @@ def depthwise_conv2d_backward(
     shape = N, plan.window.OH, plan.window.OW, C
     shapes.check_gradient("depthwise_conv2d_backward", dy, shape, x.dtype)
     dy = np.ascontiguousarray(dy)
-    dweight, dbias = out or arrays.like(weight, dy)
+    dweight, dbias = arrays.weight_gradients("depthwise_conv2d_backward", weight, dy, out)
     kernels.sum_rows(dy.reshape(-1, C), dbias)
     taps = plan.there
     kernels.depthwise_weight_gradient(

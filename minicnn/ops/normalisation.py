@@ -214,7 +214,7 @@ def batch_norm_backward(
     shapes.check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
     C = x.shape[-1]
     rows, matrix = (np.ascontiguousarray(array).reshape(-1, C) for array in (dy, x))
-    dweight, dbias = out or arrays.like(channels[0], dy)
+    dweight, dbias = arrays.weight_gradients("batch_norm_backward", channels[0], dy, out)
     kernels.batch_norm_gradients(rows, matrix, channels, relu, dweight, dbias)
     if not need_dx:
         return None, dweight, dbias

@@ -229,7 +229,7 @@ def conv2d_max_pool2d_backward(
     x, weight, plan, winner = cache
     shapes.check_gradient("conv2d_max_pool2d_backward", dy, winner.shape, x.dtype)
     source, dy = arrays.padded(x, plan.window), np.ascontiguousarray(dy)
-    dweight, dbias = out or arrays.like(weight, dy)
+    dweight, dbias = arrays.weight_gradients("conv2d_max_pool2d_backward", weight, dy, out)
     if plan.small:
         _small_weight_gradient(source, plan, dy, winner, dweight, dbias)
     else:

@@ -29,6 +29,7 @@ from minicnn.shapes.checks import (
     check_float,
     check_gradient,
     check_image_shape,
+    check_out,
     check_same_dtype,
     float_dtype,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "check_image_shape",
     "check_labels",
     "check_norm_shape",
+    "check_out",
     "check_parts",
     "check_pixel_range",
     "check_pixels",

@@ -124,6 +124,38 @@ def check_gradient(where: str, dy: object, shape: Shape, dtype: DTypeLike) -> No
         raise TypeError(f"{where}: dy is {dy.dtype} but the output is {np.dtype(dtype)}")
 
 
+def check_out(where: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) -> None:
+    """Check that arrays to be overwritten are what a kernel writes into.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that asks, for the messages.
+    out : object
+        What was given: wanted is a tuple of arrays in C order.
+    sizes : tuple of tuple of int
+        The shape of each.
+    dtype : dtype
+        Of all.
+
+    Raises
+    ------
+    TypeError
+        If it is no tuple of so many arrays, or one is of another dtype.
+    ValueError
+        If a shape differs, or one is not in C order: a kernel would write into a copy.
+    """
+    if not isinstance(out, tuple) or [type(array) for array in out] != [np.ndarray] * len(sizes):
+        raise TypeError(f"{where}: out must be a tuple of {len(sizes)} NumPy arrays")
+    for array, size in zip(out, sizes, strict=True):
+        if array.shape != size:
+            raise ValueError(f"{where}: out has an array of shape {array.shape}, wanted is {size}")
+        if array.dtype != dtype:
+            raise TypeError(f"{where}: out is {array.dtype}, but the gradient is {np.dtype(dtype)}")
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{where}: out must be in C order, as np.empty makes it")
+
+
 def check_bias(where: str, bias: FloatArray, weight: FloatArray) -> None:
     """Check that `bias` has one element for each output of `weight`.
 
