@@ -14,6 +14,8 @@ says; a file of another recipe, of other images or of a recipe that has changed 
 `--split K` never opens the test images: a sixth of the training images is put aside, at random for
 each K, and stands in for them. Recipes are chosen by it.
 
+`--epochs N` trains for as many epochs as it says, instead of the recipe's own number.
+
 `--keep FOLDER` keeps each network, and trains none that is there: the recipe `ensemble` lets
 networks of `ten_epochs` vote, which need not be trained for both.
 
@@ -35,6 +37,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +82,12 @@ def held_out(data: ImageDataset, split: int) -> ImageDataset:
 
 
 def measured(
-    name: str, folder: str | None, split: int | None, keep: Path | None, seed: int
+    name: str,
+    folder: str | None,
+    split: int | None,
+    keep: Path | None,
+    epochs: int | None,
+    seed: int,
 ) -> Case:
     """Train by a recipe and test once."""
     data, recipe = load(folder, split), RECIPES[name]
@@ -87,7 +95,7 @@ def measured(
         voter = kept(RECIPES[VOTER], keep, data)
         recipe.__globals__[VOTER] = voter  # where an ensemble looks up whom it lets vote
         recipe = voter if name == VOTER else recipe
-    return tested(recipe, data, seed)
+    return tested(partial(recipe, epochs=epochs) if epochs else recipe, data, seed)
 
 
 def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
@@ -247,14 +255,18 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data-dir", metavar="FOLDER", help="folder with MNIST's four files; or 'sample'"
     )
+    parser.add_argument("--epochs", type=int, help="default: as many as the recipe says")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where networks are kept")
     parser.add_argument("--split", type=int, metavar="K", help="put a sixth aside; no test images")
     parser.add_argument(
         "--processes", type=int, default=minicnn.usable_cores(), help="default: one a core"
     )
     flags = parser.parse_args(argv)
-    if flags.seeds < 1 or flags.processes < 1:
-        parser.error("--seeds and --processes must be at least 1")
+    epochs = 1 if flags.epochs is None else flags.epochs
+    if min(flags.seeds, flags.processes, epochs) < 1:
+        parser.error("--seeds, --epochs and --processes must be at least 1")
+    if flags.keep and flags.epochs:
+        parser.error("--keep keeps networks of the recipe as it is: leave out --epochs")
     return flags
 
 
@@ -268,10 +280,11 @@ def main(argv: list[str] | None = None) -> int:
         dataset=data.name,
         train_images=len(data.train_images),
         test_images=len(data.test_images),
+        epochs=flags.epochs,
     )
     done = {case["seed"] for case in results.cases}
     jobs = [
-        (flags.recipe, flags.data_dir, flags.split, flags.keep, seed)
+        (flags.recipe, flags.data_dir, flags.split, flags.keep, flags.epochs, seed)
         for seed in range(flags.seeds)
         if seed not in done
     ]

@@ -245,10 +245,10 @@ def recipes(found: Iterable[Figures]) -> str:
     rows = []
     for figures in found:
         own = figures["summary"]
-        error = own["standard_error"]
+        error, epochs = own["standard_error"], figures.get("epochs")
         rows.append(
             [
-                f"`{figures['recipe']}`",
+                f"`{figures['recipe']}`" + (f", {epochs} epochs" if epochs else ""),
                 figures["dataset"],
                 str(own["seeds"]),
                 f"**{own['mean']:.3%}**" + ("" if error is None else f" ± {100 * error:.3f}"),

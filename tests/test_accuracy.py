@@ -52,9 +52,9 @@ def run(monkeypatch, data, tmp_path):
     networks = [SimpleNamespace(parameters=np.zeros(size), facts={}) for size in (3, 4)]
     monkeypatch.setitem(accuracy.RECIPES_FILE, "networks_of", lambda model: networks)
 
-    def run(recipe, *flags, seeds):
+    def run(recipe, *flags, seeds, name="found.json"):
         monkeypatch.setattr(accuracy, "RECIPES", {"mine": recipe})
-        path = tmp_path / "found.json"
+        path = tmp_path / name
         words = ["--recipe", "mine", "--seeds", str(seeds), "--json", str(path), *flags]
         assert accuracy.main([*words, "--processes", "1"]) == 0
         return json.loads(path.read_text())
@@ -115,6 +115,28 @@ def test_seeds_of_another_recipe_or_other_images_are_not_mixed(run, monkeypatch,
         run(learner(), seeds=2)
 
 
+def test_another_number_of_epochs_is_a_measurement_of_its_own(run, capsys):
+    seen = []
+
+    def recipe(images, labels, *, epochs=7, **rest):
+        seen.append(epochs)
+        return learner()(images, labels, **rest)
+
+    run(recipe, seeds=1)
+    with pytest.raises(SystemExit, match=r"another epochs \(None, not 20\)"):
+        run(recipe, "--epochs", "20", seeds=1)
+    found = run(recipe, "--epochs", "20", seeds=1, name="twenty.json")
+    assert seen == [7, 20]
+    assert found["epochs"] == 20
+    for flags, message in {
+        ("--epochs", "0"): "must be at least 1",
+        ("--epochs", "2", "--keep", "folder"): "leave out --epochs",
+    }.items():
+        with pytest.raises(SystemExit):
+            accuracy.main(["--recipe", "mine", *flags])
+        assert message in capsys.readouterr().err
+
+
 def test_a_recipe_is_known_by_its_lines_and_by_those_of_what_it_calls(tmp_path):
     def digest(rate):
         path = tmp_path / f"{rate}.py"
@@ -170,7 +192,7 @@ def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_pat
         """Measure as another process would: with the file read anew."""
         recipes = runpy.run_path(str(path))
         monkeypatch.setattr(accuracy, "RECIPES", dict(recipes))
-        return accuracy.measured(name, None, None, folder, seed), recipes["trained"]
+        return accuracy.measured(name, None, None, folder, None, seed), recipes["trained"]
 
     monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "the same lines")
     first, trained = measured("ten_epochs", 3)
@@ -179,7 +201,7 @@ def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_pat
     assert measured("ten_epochs", 3) == (first, [])
     voted, trained = measured("two", 1)
     assert trained == [2]
-    accuracy.measured("two", None, None, folder, 1)  # once more in the same process
+    accuracy.measured("two", None, None, folder, None, 1)  # once more in the same process
     assert sorted(file.name for file in folder.iterdir()) == [
         "ten_epochs-2.npz",
         "ten_epochs-3.npz",

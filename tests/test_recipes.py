@@ -22,7 +22,7 @@ PARAMETERS = {
     "ensemble": 2_559_890,
     "resnet": 270_954,
     "densenet": 242_858,
-    "fashion": 511_978,
+    "fashion": 584_874,
 }
 
 
