@@ -105,6 +105,8 @@ def softmax_cross_entropy_backward(
     logarithm with respect to logits[k] is p_k, that of the rest -t_k. The sum of t is 1 up to
     rounding; written out, loss and gradient agree to the last digit.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Softmax cross-entropy".
+
     Parameters
     ----------
     dloss : float

@@ -12,7 +12,7 @@ of the 16 elements is a sum: 16 matrix products ``(tiles, C) · (C, F)``. The tr
 additions and halvings only, so on whole numbers the result is exact as long as it fits.
 
 The way back to the weights is the same read from right to left: ``dw = Gᵀ [V ⊙ (A dy Aᵀ)] G`` with
-``V = Bᵀ x B``.
+``V = Bᵀ x B``. Why all this is so: minicnn/reference/DERIVATIONS.md, "Minimal filtering".
 
 Lavin, Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016), section 4.1.
 """

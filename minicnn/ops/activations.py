@@ -78,6 +78,8 @@ def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
 
     At 0 itself the slope is anything from 0 to 1; 0 is taken, as everywhere in the field.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "ReLU".
+
     Parameters
     ----------
     dy : ndarray, as the output
@@ -135,6 +137,8 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
 
 def softmax_backward(dy: FloatArray, cache: SoftmaxCache) -> FloatArray:
     """Give the gradient of `softmax`: ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Softmax".
 
     Parameters
     ----------

@@ -77,6 +77,8 @@ def avg_pool2d_backward(dy: FloatArray, cache: AvgPool2DCache) -> FloatArray:
     Each of the KH·KW pixels of a window moves its mean by 1/(KH·KW) of its own change:
     ``dx[h, w] = Σ dy / (KH·KW)`` over the windows that hold ``(h, w)``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, C)
@@ -137,6 +139,8 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, GlobalAvgPool2DCache]:
 
 def global_avg_pool2d_backward(dy: FloatArray, cache: GlobalAvgPool2DCache) -> FloatArray:
     """Give the gradient of `global_avg_pool2d`: ``dx[n, h, w, c] = dy[n, c] / (H·W)``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
 
     Parameters
     ----------

@@ -156,6 +156,8 @@ def conv2d_backward(
     ``dbias = Σ_rows dY`` and ``dP = dY Wᵀ``; each pixel of dx then collects the elements of dP
     that are copies of it.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Convolution".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, F)

@@ -116,6 +116,8 @@ def dense_backward(
     ``dx = dy · weightᵀ``, ``dweight = xᵀ · dy``, ``dbias = Σ_n dy[n]``; dy counts as 0 where a ReLU
     made the output 0.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Dense".
+
     Parameters
     ----------
     dy : ndarray (N, out)
@@ -181,6 +183,8 @@ def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:
 
 def flatten_backward(dy: FloatArray, cache: FlattenCache) -> FloatArray:
     """Give the gradient of `flatten`: the same numbers in the shape that they had.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Flatten".
 
     Parameters
     ----------

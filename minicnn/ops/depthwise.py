@@ -93,6 +93,8 @@ def depthwise_conv2d_backward(
     ``dx[n, h, w, c] = Σ dy[n, oh, ow, c] · weight[kh, kw, c]`` over the windows that see it, and
     ``dbias[c] = Σ_{n,oh,ow} dy[n, oh, ow, c]``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Depthwise convolution".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, C)

@@ -254,8 +254,8 @@ def turned_round(
 ) -> tuple[FloatArray, FloatArray, FloatArray, Window]:
     """Return the arguments of the convolution that is the gradient of the input at stride 1.
 
-    Around dy are so many zeros that ``h + KH - 1 - kh`` is the row of the output that saw row h
-    through row kh of the kernel: KH - 1 less the padding.
+    Around dy are as many zeros as KH - 1 less the padding. Counted with them, row h of the input
+    was seen by row ``h + KH - 1 - kh`` of the output through row kh of the kernel.
 
     Parameters
     ----------

@@ -64,6 +64,8 @@ def dropout(x: FloatArray, rate: float, draws: Draws) -> tuple[FloatArray, Dropo
 def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
     """Give the gradient of `dropout`: ``dx = dy / (1 - rate)`` where x was kept, else 0.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Dropout".
+
     Parameters
     ----------
     dy : ndarray, as the output

@@ -23,6 +23,8 @@ def fold_batch_norm(
     ``(bias - mean) · s + norm_bias`` is what `batch_norm_inference` makes of what it gives with
     `weight` and `bias`, but for rounding.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Folding a batch normalisation".
+
     Parameters
     ----------
     weight : ndarray (..., F)

@@ -55,6 +55,8 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, AddCache]:
 def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArray]:
     """Give the gradients of `add`: ``da = db = dy``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
+
     Parameters
     ----------
     dy : ndarray, as the output
@@ -105,6 +107,8 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
 
 def concat_backward(dy: FloatArray, cache: ConcatCache) -> tuple[FloatArray, ...]:
     """Give the gradients of `concat`: to each part that of its channels.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
 
     Parameters
     ----------

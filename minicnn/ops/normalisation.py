@@ -191,6 +191,8 @@ def batch_norm_backward(
     ``dx = weight / √(v + ε) · (dy - dbias / M - n · dweight / M)``. With a given mean and variance
     only the first of the three terms is there. dy counts as 0 where a ReLU made the output 0.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Batch normalisation".
+
     Parameters
     ----------
     dy : ndarray, as the output

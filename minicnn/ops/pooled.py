@@ -203,8 +203,10 @@ def conv2d_max_pool2d_backward(
     """Give the gradients of `conv2d_max_pool2d`.
 
     Only a winner that the ReLU let through passes its gradient on. With (h, w) the corner of the
-    winner's window: ``dweight[:, :, :, f] += dy · x[h : h + KH, w : w + KW]`` and
-    ``dx[h : h + KH, w : w + KW] += dy · weight[:, :, :, f]``.
+    winner's window in the padded image: ``dweight[:, :, :, f] += dy · x[h : h + KH, w : w + KW]``,
+    ``dx[h : h + KH, w : w + KW] += dy · weight[:, :, :, f]`` and ``dbias[f] += dy``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Convolution with max-pooling".
 
     Parameters
     ----------

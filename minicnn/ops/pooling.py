@@ -77,6 +77,8 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
     A small change of the winner changes the output by as much, a small change of any other pixel
     not at all: ``dx[h, w] = Σ dy`` over the windows that ``(h, w)`` has won.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Max-pooling".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, C)

@@ -17,6 +17,8 @@ class SGD:
     ``p ← p - learning_rate · (g + momentum · v)``. The same as ``torch.optim.SGD``, whose
     ``weight_decay`` is another one, added to the gradient.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "SGD".
+
     Parameters
     ----------
     learning_rate : float
@@ -123,6 +125,8 @@ class Adam:
     ``p ← p - learning_rate · m̂ / (√v̂ + ε)``, ``m̂ = m / (1 - β1^t)``, ``v̂ = v / (1 - β2^t)``.
     The same as ``torch.optim.Adam``; with a weight decay, which is decoupled from the gradient,
     ``p ← p - learning_rate · weight_decay · p`` comes first, as in ``torch.optim.AdamW``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Adam".
 
     Parameters
     ----------

@@ -3,7 +3,8 @@
 These functions are never optimised. They are what the formulas say, one element at a time, with
 sums in double precision, and every faster version in the library must give their numbers. The
 letters are those of `minicnn.shapes`. Each ``name(x, ...)`` returns ``(y, cache)`` and each
-``name_backward(dy, cache)`` returns the gradients, as in the working versions in `minicnn.ops`.
+``name_backward(dy, cache)`` returns the gradients, as in the working versions in `minicnn.ops`. How
+their formulas follow from the definitions is in DERIVATIONS.md, beside this file.
 
 What the field calls convolution is cross-correlation: the kernel is not flipped.
 """

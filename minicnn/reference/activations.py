@@ -32,6 +32,8 @@ def relu(x: FloatArray) -> tuple[FloatArray, Cache]:
 def relu_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     """Give the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "ReLU".
+
     Parameters
     ----------
     dy : ndarray, as the output
@@ -80,6 +82,8 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, Cache]:
 
 def softmax_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     """Give the gradient of `softmax`: ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Softmax".
 
     Parameters
     ----------

@@ -74,6 +74,8 @@ def conv2d_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArra
     From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and
     ``dweight += dy · x``; and ``dbias[f] = Σ_{n,oh,ow} dy[n, oh, ow, f]``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Convolution".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, F)

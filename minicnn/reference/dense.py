@@ -47,6 +47,8 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
 def dense_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Give the gradients of `dense`: ``dx += dy · weight``, ``dweight += dy · x``, ``dbias += dy``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Dense".
+
     Parameters
     ----------
     dy : ndarray (N, out)
@@ -100,6 +102,8 @@ def flatten(x: FloatArray) -> tuple[FloatArray, Cache]:
 
 def flatten_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     """Give the gradient of `flatten`: the same numbers in the places they came from.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Flatten".
 
     Parameters
     ----------

@@ -74,6 +74,8 @@ def depthwise_conv2d_backward(
     From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and
     ``dweight += dy · x``; and ``dbias[c] = Σ_{n,oh,ow} dy[n, oh, ow, c]``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Depthwise convolution".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, C)

@@ -39,6 +39,8 @@ def dropout(x: FloatArray, keep: NDArray[np.bool_], rate: float) -> tuple[FloatA
 def dropout_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     """Give the gradient of `dropout`: ``dx = dy / (1 - rate)`` where x was kept, else 0.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Dropout".
+
     Parameters
     ----------
     dy : ndarray, as the output

@@ -32,6 +32,8 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, Cache]:
 def add_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray]:
     """Give the gradients of `add`: ``da = db = dy``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
+
     Parameters
     ----------
     dy : ndarray, as the output
@@ -70,6 +72,8 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, Cache]:
 
 def concat_backward(dy: FloatArray, cache: Cache) -> list[FloatArray]:
     """Give the gradients of `concat`: to each part that of its channels.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
 
     Parameters
     ----------

@@ -64,6 +64,8 @@ def softmax_cross_entropy(logits: FloatArray, targets: FloatArray) -> tuple[floa
 def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> FloatArray:
     """Give the gradient of the loss: ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Softmax cross-entropy".
+
     Parameters
     ----------
     dloss : float

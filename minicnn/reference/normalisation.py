@@ -111,6 +111,8 @@ def batch_norm_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, Float
     ``dx = weight / √(v + ε) · (dy - dbias / M - n · dweight / M)``. With a given mean and variance
     only the first of the three terms is there.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Batch normalisation".
+
     Parameters
     ----------
     dy : ndarray, as the output

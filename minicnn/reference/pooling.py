@@ -65,6 +65,8 @@ def max_pool2d(
 def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     """Give the gradient of `max_pool2d`: each ``dy`` goes to the pixel that won, and adds up there.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Max-pooling".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, C)
@@ -138,6 +140,8 @@ def avg_pool2d(
 def avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     """Give the gradient of `avg_pool2d`: each pixel of a window gets ``dy / (KH·KW)``.
 
+    Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
+
     Parameters
     ----------
     dy : ndarray (N, OH, OW, C)
@@ -200,6 +204,8 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, Cache]:
 
 def global_avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     """Give the gradient of `global_avg_pool2d`: ``dx[n, h, w, c] = dy[n, c] / (H·W)``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
 
     Parameters
     ----------
