@@ -45,6 +45,17 @@ def test_every_backward_links_to_its_derivation(name):
     assert title in OPERATIONS
 
 
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_section_comes_to_the_formulas_of_the_docstring(name):
+    docstring = inspect.getdoc(DERIVED[name])
+    summary = docstring.partition("\nParameters\n")[0]
+    formulas = re.findall(r"``(.*?)``", " ".join(summary.split()))
+    section = " ".join(SECTIONS[re.search(LINK, docstring)[1]].split())
+    for formula in formulas:
+        if re.search(" [+]?= | ← ", formula):
+            assert formula in section, formula
+
+
 def test_every_section_is_linked_to_and_no_other():
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "minicnn").rglob("*.py"))
     assert set(re.findall(LINK, "".join(sources))) == set(OPERATIONS)
@@ -93,18 +104,28 @@ def workings(section):
     return [line.strip().split(" = ") for line in "".join(blocks).splitlines()]
 
 
-def test_the_page_runs_and_works_out_by_hand_what_it_computes():
-    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
-    names = {}
-    for title, section in SECTIONS.items():
-        example, report = parser.get_doctest(section, names, title, PAGE, 0), []
-        runner.run(example, out=report.append, clear_globs=False)
-        assert not report, "".join(report)
-        names = example.globs
-        for name, *sides in workings(section):
-            assert sides
-            wanted = [eval(name, names)] * len(sides)
-            np.testing.assert_allclose([*map(worked, sides)], wanted, rtol=1e-14, atol=1e-15)
+def run(section, names):
+    """Run what stands behind ``>>>``; return the names that it leaves."""
+    example = doctest.DocTestParser().get_doctest(section, names, PAGE, PAGE, 0)
+    report = []
+    doctest.DocTestRunner().run(example, out=report.append, clear_globs=False)
+    assert not report, "".join(report)
+    return example.globs
+
+
+@pytest.fixture(scope="module")
+def pasted():
+    """The names that are there once the first section has been pasted."""
+    return run(SECTIONS["Conventions"], {})
+
+
+@pytest.mark.parametrize("title", TITLES[1:])
+def test_a_section_runs_and_works_out_by_hand_what_it_computes(pasted, title):
+    names = run(SECTIONS[title], {**pasted})
+    for name, *sides in workings(SECTIONS[title]):
+        assert sides
+        wanted = [eval(name, names)] * len(sides)
+        np.testing.assert_allclose([*map(worked, sides)], wanted, rtol=1e-14, atol=1e-15)
 
 
 def test_every_section_has_something_to_run_at_its_end():
