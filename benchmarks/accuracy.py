@@ -6,7 +6,7 @@
 
 The test images are read once for each seed, by the network as the last epoch left it: no epoch and
 no seed is picked. Each seed is a training on one thread in a process of its own, so that as many
-run at once as there are cores (`--processes`); its seconds are those of that one thread.
+run at once as there are cores (`--processes`); its seconds are those that the CPU spent on it.
 
 The file is whole after each seed. The same command goes on from there, for as many seeds as it
 says; a file of another recipe, of other images or of a recipe that has changed is refused.
@@ -108,9 +108,9 @@ def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
             model = minicnn.load_model(path)
             if model.facts.get("about") == about:
                 return model
-        started = time.perf_counter()
+        started = time.process_time()
         model = recipe(images, labels, seed=seed, **run)
-        model.facts |= {"about": about, "train_seconds": time.perf_counter() - started}
+        model.facts |= {"about": about, "train_seconds": time.process_time() - started}
         folder.mkdir(parents=True, exist_ok=True)
         model.save(path)
         return model
@@ -120,9 +120,9 @@ def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
 
 def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
     """Train on one thread, then read the test images, once."""
-    started = time.perf_counter()
+    started = time.process_time()
     model = recipe(data.train_images, data.train_labels, seed=seed, threads=1, progress=False)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     known = [each.facts.get("train_seconds") for each in RECIPES_FILE["networks_of"](model)]
     if known and None not in known:  # some may have been trained before
         seconds = sum(known)
