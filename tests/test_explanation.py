@@ -1,10 +1,13 @@
 """`explain`: every number is what its parts make it, and a step is the one that training takes."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import (
     SGD,
     Adam,
@@ -306,6 +309,16 @@ def test_a_cell_is_written_out(trace):
     assert "-0 " not in wide
     assert "[2]" in str(trace.softmax(2))
     assert len(str(trace.step(10).gradient("bias", 1)).splitlines()) == 4
+
+
+def test_the_example_of_the_readme_runs(capsys):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(trace = .*?)```", readme, re.S)[1]
+    layers = [Conv2D(3, 3), ReLU(), MaxPool2D(4), Conv2D(9, 3), Flatten(), Dense(10)]
+    model = Sequential(layers, (28, 28, 1))
+    names = {"minicnn": minicnn, "model": model, "data": minicnn.load_mnist_sample()}
+    exec(compile(code, "README.md", "exec"), names)
+    assert "Σ x · dy" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- errors
