@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accuracy import RECIPES, Case, Kept, digest_of, held_out, load, run_all, tested
+from accuracy import RECIPES, SPLITS, Case, Kept, digest_of, held_out, load, run_all, tested
 
 import minicnn
 from minicnn import Augment, optim
@@ -97,7 +97,9 @@ def sentence(row: dict[str, Any]) -> str:
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure what each feature of training is worth.")
     parser.add_argument("--recipe", choices=RECIPES, default="reference")
-    parser.add_argument("--seeds", type=int, default=5, help="0, 1, 2, ...; default: 5")
+    parser.add_argument(
+        "--seeds", type=int, choices=range(1, SPLITS + 1), default=5, help="0, 1, ...; default: 5"
+    )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
     parser.add_argument("--only", nargs="+", choices=CHANGES, metavar="ROW", help="these rows only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are kept")
