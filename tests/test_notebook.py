@@ -1,16 +1,29 @@
-"""examples/digits.ipynb: it runs from the top in a new kernel, and is stored with what it gives."""
+"""The notebooks: each runs from the top in a new kernel, and is stored with what it gives."""
 
 import base64
 import importlib.util
+import io
 import json
 import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "digits.ipynb"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOK = EXAMPLES / "digits.ipynb"
+LESSONS = sorted((EXAMPLES / "lessons").glob("*.ipynb"))
 RUNNER = Path(__file__).parent / "data" / "run_notebook.py"
+
+# Each lesson takes seconds in a kernel of its own; test_lessons.py runs their code without one.
+EACH_IN_A_KERNEL = [NOTEBOOK, *(pytest.param(path, marks=pytest.mark.slow) for path in LESSONS)]
+
+each = pytest.mark.parametrize("path", [NOTEBOOK, *LESSONS], ids=lambda path: path.stem)
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains, which takes long without"
+)
 
 
 def code_cells(path):
@@ -31,28 +44,48 @@ def written(cell):
     return "".join(texts)
 
 
-def test_every_cell_is_stored_with_what_it_gives():
-    cells = code_cells(NOTEBOOK)
+@each
+def test_every_cell_is_stored_with_what_it_gives(path):
+    cells = code_cells(path)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        source = "".join(cell["source"])
+        assert kinds(cell) or source.startswith("def "), source
+        for output in cell["outputs"]:
+            assert output["output_type"] in ("stream", "execute_result"), source
+            assert output.get("name") != "stderr", source  # a warning
+
+
+@each
+def test_what_is_stored_belongs_to_no_machine(path):
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    assert whole["metadata"]["language_info"] == {"name": "python"}
+    for cell in whole["cells"]:
+        assert cell["metadata"] == {}
+    for cell in code_cells(path):
+        text = written(cell) + "".join(cell["source"])
+        assert not re.search(r"(?<![\w.])/\w+/|[A-Z]:\\|~/|Warning|Compiling", text), text
+
+
+@each
+def test_figures_are_on_opaque_white_so_that_a_dark_theme_does_not_matter(path):
+    for cell in code_cells(path):
+        for output in cell["outputs"]:
+            if "image/png" in output.get("data", {}):
+                png = base64.b64decode("".join(output["data"]["image/png"]))
+                paper = np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+                edges = [paper[0], paper[-1], paper[:, 0], paper[:, -1]]
+                assert all((edge == 255).all() for edge in edges), "".join(cell["source"])
+
+
+def test_the_notebook_is_of_the_length_that_it_says():
+    cells = code_cells(NOTEBOOK)
     assert 10 <= len(cells) <= 16
     for cell in cells:
         source = "".join(cell["source"])
         assert kinds(cell), source
-        for output in cell["outputs"]:
-            assert output["output_type"] in ("stream", "execute_result"), source
-            assert output.get("name") != "stderr", source  # a warning
         assert ("image/png" in str(kinds(cell))) == ("plots." in source), source
     assert NOTEBOOK.stat().st_size < 1_000_000
-
-
-def test_what_is_stored_belongs_to_no_machine():
-    whole = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-    assert whole["metadata"]["language_info"] == {"name": "python"}
-    for cell in whole["cells"]:
-        assert cell["metadata"] == {}
-    for cell in code_cells(NOTEBOOK):
-        text = written(cell) + "".join(cell["source"])
-        assert not re.search(r"(?<![\w.])/\w+/|[A-Z]:\\|~/|Warning|Compiling", text), text
 
 
 @pytest.mark.parametrize(
@@ -65,11 +98,6 @@ def test_the_pictures_of_the_readme_are_the_notebooks(name, call):
     assert (NOTEBOOK.parent / "pictures" / f"{name}.png").read_bytes() == stored
 
 
-needs_jit = pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains, which takes long without"
-)
-
-
 @needs_jit
 def test_its_code_runs_as_it_stands_without_a_kernel_too(monkeypatch):
     cells = ["".join(cell["source"]) for cell in code_cells(NOTEBOOK)]
@@ -80,15 +108,17 @@ def test_its_code_runs_as_it_stands_without_a_kernel_too(monkeypatch):
 
 
 @needs_jit
-def test_it_runs_in_a_new_kernel(monkeypatch, tmp_path):
+@pytest.mark.parametrize("path", EACH_IN_A_KERNEL, ids=lambda path: path.stem)
+def test_it_runs_in_a_new_kernel(path, monkeypatch, tmp_path):
     for name in ("nbclient", "ipykernel"):
         pytest.importorskip(name, reason="needs pip install -e '.[notebook]'")
     spec = importlib.util.spec_from_file_location("run_notebook", RUNNER)
     runner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(runner)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # no one's own settings
-    before = sorted(NOTEBOOK.parent.iterdir())
-    cells = [cell for cell in runner.run(NOTEBOOK).cells if cell.cell_type == "code"]
-    for cell, stored in zip(cells, code_cells(NOTEBOOK), strict=True):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    before = sorted(path.parent.rglob("*"))
+    cells = [cell for cell in runner.run(path).cells if cell.cell_type == "code"]
+    for cell, stored in zip(cells, code_cells(path), strict=True):
         assert kinds(cell) == kinds(stored), cell.source
-    assert sorted(NOTEBOOK.parent.iterdir()) == before  # it leaves no files behind
+    assert sorted(path.parent.rglob("*")) == before  # it leaves no files behind

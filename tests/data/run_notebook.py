@@ -1,18 +1,22 @@
-"""Run examples/digits.ipynb from the top in a new kernel, and store what it gives.
+"""Run the notebooks from the top, each in a new kernel, and store what they give.
 
-The two pictures of the README are taken from it.
+The two pictures of the README are taken from examples/digits.ipynb.
 
 pip install -e '.[notebook]'
-python tests/data/run_notebook.py
+python tests/data/run_notebook.py                # all of them
+python tests/data/run_notebook.py NAME.ipynb ... # or these
 """
 
 import base64
+import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "examples" / "digits.ipynb"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DIGITS = EXAMPLES / "digits.ipynb"
+NOTEBOOKS = [DIGITS, *sorted((EXAMPLES / "lessons").glob("*.ipynb"))]
 PICTURES = {
     "confusion-matrix.png": "plots.confusion_matrix(",
     "own-digits.png": "titles=names",
@@ -43,8 +47,10 @@ def picture(notebook: nbformat.NotebookNode, call: str) -> bytes:
 
 
 if __name__ == "__main__":
-    found = run(NOTEBOOK)
-    nbformat.write(found, NOTEBOOK)
-    print(f"{NOTEBOOK.name}: {NOTEBOOK.stat().st_size:,} bytes")
-    for name, call in PICTURES.items():
-        (NOTEBOOK.parent / "pictures" / name).write_bytes(picture(found, call))
+    for path in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS:
+        found = run(path)
+        nbformat.write(found, path)
+        print(f"{path.name}: {path.stat().st_size:,} bytes")
+        if path == DIGITS:
+            for name, call in PICTURES.items():
+                (EXAMPLES / "pictures" / name).write_bytes(picture(found, call))

@@ -1,0 +1,241 @@
+"""The exercises of lessons 1 to 3: windows, convolution, pooling."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from exercises.checking import Arguments, Exercise
+from minicnn import kernels, ops, reference, shapes
+
+Array = NDArray[Any]
+
+
+def whole(rng: Generator, *shape: int, low: int = -9) -> Array:
+    """Draw whole numbers from `low` to 9, as float64: sums of them are exact."""
+    return rng.integers(low, 10, shape).astype(np.float64)
+
+
+# ---------------------------------------------------------------- 1, pixels and patches
+
+
+def sizes(rng: Generator) -> Iterator[Arguments]:
+    """Draw sizes: an image, a kernel, strides and paddings."""
+    yield {"H": 28, "KH": 3, "S": 1, "P": 0}
+    yield {"H": 28, "KH": 2, "S": 2, "P": 0}
+    yield {"H": 8, "KH": 5, "S": 1, "P": 2}
+    for _ in range(20):
+        H, KH, S, P = rng.integers((5, 1, 1, 0), (40, 6, 4, 3))
+        yield {"H": int(H), "KH": int(KH), "S": int(S), "P": int(P)}
+
+
+def gathered(x: Array, KH: int, KW: int, S: int, P: int) -> Array:
+    """Return all patches (N, OH, OW, KH, KW, C), by the library."""
+    N, H, W, C = x.shape
+    window = shapes.window("patches", (H, W), (KH, KW), S, P)
+    patches = np.empty((N, window.OH, window.OW, KH, KW, C), x.dtype)
+    kernels.gather_patches(x, window, patches)
+    return patches
+
+
+def places(rng: Generator) -> Iterator[Arguments]:
+    """Draw images with the place of a window that fits."""
+    for H, W, KH, KW, S, P in [(6, 6, 3, 3, 1, 0), (7, 5, 3, 2, 2, 0), (6, 8, 3, 3, 2, 1)]:
+        OH, OW = (H + 2 * P - KH) // S + 1, (W + 2 * P - KW) // S + 1
+        for oh, ow in [(0, 1), (1, 0), (OH - 1, OW - 1), (OH // 2, OW // 2)]:
+            image = whole(rng, H, W, low=1)
+            yield {"image": image, "oh": oh, "ow": ow, "KH": KH, "KW": KW, "S": S, "P": P}
+
+
+def one_patch(image: Array, oh: int, ow: int, KH: int, KW: int, S: int, P: int) -> Array:
+    """Return one patch of an image (H, W), by the library."""
+    patch: Array = gathered(image[None, :, :, None], KH, KW, S, P)[0, oh, ow, :, :, 0]
+    return patch
+
+
+PIXELS = {
+    "output_size": Exercise(
+        sizes,
+        lambda H, KH, S, P: shapes.output_size(H, KH, S, P, P),
+        {
+            "The window at the very start counts too: + 1.": lambda H, KH, S, P: (
+                (H + 2 * P - KH) // S
+            ),
+            "Padding is on both sides: 2 P.": lambda H, KH, S, P: (H + P - KH) // S + 1,
+            "A window that would reach over the edge does not count: round down.": (
+                lambda H, KH, S, P: -((KH - H - 2 * P) // S) + 1
+            ),
+        },
+    ),
+    "patch": Exercise(
+        places,
+        one_patch,
+        {
+            "Each step is S pixels: the corner is at oh · S.": (
+                lambda image, oh, ow, KH, KW, S, P: np.pad(image, P)[oh : oh + KH, ow : ow + KW]
+            ),
+            "The padding comes first: the corner lies P pixels higher and further left.": (
+                lambda image, oh, ow, KH, KW, S, P: np.pad(image, ((0, 9), (0, 9)))[
+                    oh * S : oh * S + KH, ow * S : ow * S + KW
+                ]
+            ),
+            "Rows come first: oh counts downwards, ow to the right.": (
+                lambda image, oh, ow, KH, KW, S, P: one_patch(image, ow, oh, KH, KW, S, P)
+            ),
+        },
+    ),
+}
+
+# ---------------------------------------------------------------- 2, convolution three ways
+
+
+def outputs(rng: Generator) -> Iterator[Arguments]:
+    """Draw images, weights and the place of one output."""
+    for N, H, W, C, KH, KW, F in [
+        (1, 5, 5, 1, 3, 3, 1),
+        (2, 6, 5, 3, 2, 3, 4),
+        (3, 4, 7, 2, 3, 1, 5),
+    ]:
+        for _ in range(3):
+            n, oh, ow, f = rng.integers((N, H - KH + 1, W - KW + 1, F))
+            yield {
+                "x": whole(rng, N, H, W, C),
+                "weight": whole(rng, KH, KW, C, F),
+                "bias": whole(rng, F),
+                "n": int(n),
+                "oh": int(oh),
+                "ow": int(ow),
+                "f": int(f),
+            }
+
+
+def one_output(x: Array, weight: Array, bias: Array, n: int, oh: int, ow: int, f: int) -> Any:
+    """Return one number of a convolution, by the seven loops."""
+    return reference.conv2d(x, weight, bias)[0][n, oh, ow, f]
+
+
+def images(rng: Generator) -> Iterator[Arguments]:
+    """Draw images and the sizes of a window."""
+    for shape, KH, KW in [((1, 4, 4, 1), 3, 3), ((2, 5, 6, 3), 2, 3), ((3, 6, 4, 2), 3, 1)]:
+        yield {"x": whole(rng, *shape), "KH": KH, "KW": KW}
+
+
+def patch_rows(x: Array, KH: int, KW: int) -> Array:
+    """Return all patches, each as a row, by the library."""
+    return gathered(x, KH, KW, 1, 0).reshape(-1, KH * KW * x.shape[3])
+
+
+CONVOLUTION = {
+    "one_number": Exercise(
+        outputs,
+        one_output,
+        {
+            "The bias of the filter is still to be added.": lambda bias, **rest: one_output(
+                bias=0 * bias, **rest
+            ),
+            "The kernel is not to be turned round: kh and kw run the same way in both.": (
+                lambda weight, **rest: one_output(weight=weight[::-1, ::-1], **rest)
+            ),
+            "Only filter f is asked for: weight[:, :, :, f].": (
+                lambda bias, **rest: (
+                    bias[rest["f"]]
+                    + sum(
+                        one_output(bias=0 * bias, **{**rest, "f": f})
+                        for f in range(rest["weight"].shape[3])
+                    )
+                )
+            ),
+            "Only one channel is taken; the sum goes over all of them.": (
+                lambda x, weight, **rest: one_output(
+                    x[:, :, :, :1], np.ascontiguousarray(weight[:, :, :1]), **rest
+                )
+            ),
+        },
+    ),
+    "im2col": Exercise(
+        images,
+        patch_rows,
+        {
+            "Each patch is to be a row, not a column.": lambda x, KH, KW: patch_rows(x, KH, KW).T,
+            "The windows go along the rows of the image: ow runs faster than oh.": (
+                lambda x, KH, KW: (
+                    gathered(x, KH, KW, 1, 0).swapaxes(1, 2).reshape(-1, KH * KW * x.shape[3])
+                )
+            ),
+            "Within a row, the channels of one pixel are neighbours: c runs fastest.": (
+                lambda x, KH, KW: np.moveaxis(gathered(x, KH, KW, 1, 0), 5, 3).reshape(
+                    -1, KH * KW * x.shape[3]
+                )
+            ),
+        },
+    ),
+}
+
+# ---------------------------------------------------------------- 3, pooling and ReLU
+
+
+def maps(rng: Generator) -> Iterator[Arguments]:
+    """Draw feature maps, all negative ones among them, and pool sizes that do not always divide."""
+    for shape, size in [((1, 4, 4, 1), 2), ((2, 6, 4, 3), 2), ((2, 7, 5, 2), 2), ((1, 8, 9, 2), 3)]:
+        yield {"x": whole(rng, *shape), "size": size}
+        yield {"x": whole(rng, *shape) - 20, "size": size}
+
+
+def maps_with_ties(rng: Generator) -> Iterator[Arguments]:
+    """Draw feature maps in which a maximum often stands twice."""
+    for shape in [(1, 4, 4, 1), (2, 6, 4, 3), (3, 4, 8, 2)]:
+        yield {"x": rng.integers(-2, 3, shape).astype(np.float64)}
+
+
+def squares(x: Array) -> Array:
+    """Return the four pixels of each 2×2 window, in row order: (N, OH, OW, C, 4)."""
+    N, H, W, C = x.shape
+    windows = x.reshape(N, H // 2, 2, W // 2, 2, C)
+    return windows.transpose(0, 1, 3, 5, 2, 4).reshape(N, H // 2, W // 2, C, 4)
+
+
+def first_winners(x: Array) -> Array:
+    """Return which of the four won, by the seven loops: they note the winner's (h, w)."""
+    _, (_, winners, _) = reference.max_pool2d(x, 2)
+    found: Array = winners[..., 0] % 2 * 2 + winners[..., 1] % 2
+    return found
+
+
+def sliding_max(x: Array, size: int) -> Array:
+    """Return the maximum of windows that overlap."""
+    return ops.max_pool2d(x, size, 1)[0]
+
+
+POOLING = {
+    "max_pool": Exercise(
+        maps,
+        lambda x, size: reference.max_pool2d(x, size)[0],
+        {
+            "A maximum that starts at 0 is wrong where all numbers are below 0.": (
+                lambda x, size: np.maximum(reference.max_pool2d(x, size)[0], 0)
+            ),
+            "The windows overlap; each should start where the one before ends.": sliding_max,
+            "That is the mean, not the maximum.": (
+                lambda x, size: reference.avg_pool2d(x, size)[0]
+            ),
+            "The maximum is taken over the channels too; each keeps its own.": (
+                lambda x, size: reference.max_pool2d(x, size)[0].max(axis=3)
+            ),
+        },
+    ),
+    "winners": Exercise(
+        maps_with_ties,
+        first_winners,
+        {
+            "Of equal numbers the first one wins.": (
+                lambda x: 3 - squares(x)[..., ::-1].argmax(axis=-1)
+            ),
+            "Row order: 1 is the pixel to the right of 0, 2 the one below.": (
+                lambda x: squares(x)[..., [0, 2, 1, 3]].argmax(axis=-1)
+            ),
+            "That is the least of the four.": lambda x: squares(x).argmin(axis=-1),
+        },
+    ),
+}

@@ -1,0 +1,215 @@
+"""The eight lessons: their code runs, and their exercises are passed by right answers alone."""
+
+import ast
+import inspect
+import json
+import re
+from pathlib import Path
+
+import exercises
+import numpy as np
+import pytest
+import solutions
+from exercises.checking import verdict
+from test_notebook import LESSONS, code_cells, needs_jit, written
+
+import minicnn
+from minicnn import Dense, Flatten, Sequential
+
+FOLDER = Path(__file__).parents[1] / "examples" / "lessons"
+EXERCISES = [
+    (number, name, exercise)
+    for number, lesson in exercises.LESSONS.items()
+    for name, exercise in lesson.items()
+]
+# Their numbers are whole, or few and printed with few digits: they are the same on every machine.
+# The others train, or measure time.
+SAME_EVERYWHERE = "1234"
+TRAINS = "678"
+
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+each_exercise = pytest.mark.parametrize(
+    ("number", "name", "exercise"), EXERCISES, ids=[name for _, name, _ in EXERCISES]
+)
+
+
+def markdown(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def without_rounding(text):
+    """Leave tiny numbers out: what is left over from rounding differs from machine to machine."""
+    return re.sub(r"\d(\.\d+)?e-\d\d", "tiny", text)
+
+
+def named(name, function):
+    """Call an answer by the name of its exercise, by which the checkers know it."""
+
+    def answer(**arguments):
+        return function(**arguments)
+
+    answer.__name__ = name
+    return answer
+
+
+# ---------------------------------------------------------------- the lessons
+
+
+def test_there_are_eight_lessons_with_two_exercises_each():
+    assert [path.name[:2] for path in LESSONS] == [
+        f"{number}_" for number in range(1, len(LESSONS) + 1)
+    ]
+    assert [len(lesson) for lesson in exercises.LESSONS.values()] == [2] * 8
+    assert len(exercises.EXERCISES) == 16
+
+
+@each_lesson
+def test_a_lesson_is_read_in_fifteen_minutes(path):
+    assert 800 <= len(markdown(path).split()) <= 1600
+    assert 8 <= len(code_cells(path)) <= 18  # four of them the exercises and their checkers
+    assert path.stat().st_size < 400_000
+
+
+@each_lesson
+def test_links_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#]+)\)", markdown(path))
+    assert targets
+    for target in targets:
+        assert target.startswith("https://") or (FOLDER / target).exists(), target
+
+
+@each_lesson
+def test_it_ends_with_two_exercises_that_are_not_solved(path):
+    names = list(exercises.LESSONS[int(path.name[0])])
+    last = code_cells(path)[-4:]
+    for name, asked, checked in zip(names, last[::2], last[1::2], strict=True):
+        assert "".join(checked["source"]) == f"check({name})"
+        assert written(checked) == f"not yet: {name} is still to be written\n"
+        function = ast.parse("".join(asked["source"])).body[0]
+        assert function.name == name
+        assert ast.get_docstring(function)
+        assert isinstance(function.body[-1], ast.Raise)
+        wanted = list(inspect.signature(getattr(solutions, name)).parameters)
+        assert [argument.arg for argument in function.args.args] == wanted
+
+
+@each_lesson
+def test_its_code_runs_without_a_kernel_too(path, monkeypatch, capsys):
+    if path.name[0] in TRAINS and needs_jit.args[0]:
+        pytest.skip(needs_jit.kwargs["reason"])
+    monkeypatch.chdir(FOLDER)
+    names = {}
+    for cell in code_cells(path):
+        exec(compile("".join(cell["source"]), path.name, "exec"), names)
+        printed = without_rounding(capsys.readouterr().out)
+        texts = [text for output in cell["outputs"] for text in output.get("text", [])]
+        stored = without_rounding("".join(texts))
+        if path.name[0] in SAME_EVERYWHERE:
+            assert printed == stored
+        assert bool(printed) == bool(stored)
+
+
+# ---------------------------------------------------------------- the exercises
+
+
+@each_exercise
+def test_the_solution_is_right(number, name, exercise, capsys):
+    exercises.check(getattr(solutions, name))
+    assert capsys.readouterr().out == f"right: {name} passes every test\n"
+
+
+@each_exercise
+def test_what_is_not_written_is_not_right(number, name, exercise, capsys):
+    def nothing_yet(**arguments):
+        raise NotImplementedError
+
+    exercises.check(named(name, nothing_yet))
+    assert capsys.readouterr().out == f"not yet: {name} is still to be written\n"
+    assert "returns nothing" in verdict(named(name, lambda **arguments: None), exercise)
+
+
+@each_exercise
+def test_mistakes_are_caught_and_named(number, name, exercise):
+    assert len(exercise.mistakes) >= 2
+    for words, mistake in exercise.mistakes.items():
+        wrong = verdict(named(name, mistake), exercise)
+        assert wrong.startswith(f"{name}("), words
+        assert "wanted is" in wrong, words
+        assert wrong.endswith(words), wrong
+
+
+@each_exercise
+def test_no_constant_is_right(number, name, exercise):
+    for arguments in exercise.cases(np.random.default_rng(1)):
+        constant = exercise.right(**arguments)
+        assert verdict(named(name, lambda constant=constant, **_: constant), exercise)
+
+
+@each_exercise
+def test_the_solution_is_right_for_other_draws_too(number, name, exercise):
+    for seed in range(2, 6):
+        drawn = exercise._replace(cases=lambda _, seed=seed: exercise.cases(rng_of(seed)))
+        assert not verdict(getattr(solutions, name), drawn)
+
+
+def rng_of(seed):
+    return np.random.default_rng(seed)
+
+
+def test_it_is_said_what_is_wrong_with_other_results():
+    dense = exercises.EXERCISES["dense_backward"]
+    for function, words in [
+        (lambda dy, x, weight: dy, "it should return dx, dweight, dbias"),
+        (lambda dy, x, weight: (dy, x), "it should return dx, dweight, dbias"),
+        (lambda dy, x, weight: (x.T, "a", dy), "dx is wrong in"),
+        (lambda dy, x, weight: (dy @ weight.T, "a", dy), "dweight should be numbers, not str"),
+        (lambda dy, x, weight: 1 / 0, "raises ZeroDivisionError: division by zero"),
+        (lambda dy, x, weight: (dy @ weight.T, x.T @ dy, dy), "dbias has shape (3, 3), wanted"),
+    ]:
+        assert words in verdict(named("dense_backward", function), dense)
+
+
+def test_an_answer_must_leave_its_arguments_alone():
+    def softmax(logits):
+        found = solutions.softmax(logits)
+        logits -= 1
+        return found
+
+    wrong = verdict(softmax, exercises.EXERCISES["softmax"])
+    assert wrong == "softmax writes into its argument logits; make a new array"
+
+
+def test_six_multiplications_are_too_many():
+    def winograd(d, g):
+        return [d[i] * g[0] + d[i + 1] * g[1] + d[i + 2] * g[2] for i in (0, 1)]
+
+    wrong = verdict(winograd, exercises.EXERCISES["winograd"])
+    assert "the numbers are right, but it takes 6 multiplications; 4 are enough" in wrong
+
+
+def test_a_function_of_another_name_is_no_answer():
+    with pytest.raises(ValueError, match="no exercise asks for pool; they ask for output_size, "):
+        exercises.check(named("pool", None))
+
+
+@needs_jit
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_training_stops_as_the_exercise_says(patience):
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((60, 4, 4), np.float32), rng.integers(0, 3, 60)
+    model = Sequential([Flatten(), Dense(3)], input_shape=(4, 4, 1))
+    history = minicnn.fit(
+        model,
+        images,
+        labels,
+        optimiser=minicnn.Adam(0.1),
+        epochs=30,
+        batch_size=14,
+        validation_split=0.3,
+        patience=patience,
+        progress=False,
+    )
+    losses = history["val_loss"]
+    assert 1 < len(losses) < 30
+    assert solutions.stopping([*losses, 0.0], patience) == (model.facts["best_epoch"], len(losses))
