@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from minicnn.plots.sheet import (
@@ -33,6 +34,7 @@ Frame = tuple[int, int, int, int]
 COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", INK)
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MANY = 12  # columns of numbers; more have smaller cells
+FEW = 30  # points of a line; more have no markers
 
 
 @own_style
@@ -122,15 +124,24 @@ def curves(
     x: str,
     y: str,
     *,
-    log: bool = False,
+    log: str = "",
 ) -> Figure:
-    """Draw lines: each is a sequence of numbers, counted from 1, or a pair (xs, ys)."""
+    """Draw lines: each is a sequence of numbers, counted from 1, or a pair (xs, ys).
+
+    `log` names the axes that are logarithmic: "x", "y" or "xy".
+    """
     sheet = Sheet(7, 3.2, arranged=True)
     axes = sheet.subplots()
     for (name, line), colour, style in zip(lines.items(), COLOURS, STYLES, strict=False):
         xs, ys = line if isinstance(line, tuple) else (np.arange(1, len(line) + 1), line)
-        axes.plot(xs, ys, label=name, color=colour, linestyle=style)
-    axes.set(xlabel=x, ylabel=y, yscale="log" if log else "linear")
+        marker = "o" if len(xs) <= FEW else ""
+        axes.plot(xs, ys, label=name, color=colour, linestyle=style, marker=marker, markersize=4)
+    for axis in log:
+        axes.set(**{f"{axis}scale": "log"})
+        scale = axes.xaxis if axis == "x" else axes.yaxis
+        scale.set_major_formatter(LogFormatter())
+        scale.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))  # 0.2, not 2 × 10⁻¹
+    axes.set(xlabel=x, ylabel=y)
     axes.grid()
     sheet.legend(loc="outside upper center", ncols=min(3, len(lines)))
     return sheet
