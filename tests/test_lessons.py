@@ -38,6 +38,11 @@ def markdown(path):
     return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
 
 
+def shortened(code):
+    """Train for one epoch wherever it says more, and time for a moment; the rest stays as it is."""
+    return re.sub(r"epochs=\d+", "epochs=1", code).replace("perf_counter() + 0.3", "perf_counter()")
+
+
 def without_rounding(text):
     """Leave tiny numbers out: what is left over from rounding differs from machine to machine."""
     return re.sub(r"\d(\.\d+)?e-\d\d", "tiny", text)
@@ -101,7 +106,7 @@ def test_its_code_runs_without_a_kernel_too(path, monkeypatch, capsys):
     monkeypatch.chdir(FOLDER)
     names = {}
     for cell in code_cells(path):
-        exec(compile("".join(cell["source"]), path.name, "exec"), names)
+        exec(compile(shortened("".join(cell["source"])), path.name, "exec"), names)
         printed = without_rounding(capsys.readouterr().out)
         texts = [text for output in cell["outputs"] for text in output.get("text", [])]
         stored = without_rounding("".join(texts))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from minicnn.plots.sheet import (
@@ -139,8 +139,9 @@ def curves(
     for axis in log:
         axes.set(**{f"{axis}scale": "log"})
         scale = axes.xaxis if axis == "x" else axes.yaxis
-        scale.set_major_formatter(LogFormatter())
-        scale.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))  # 0.2, not 2 × 10⁻¹
+        scale.set_minor_locator(LogLocator(subs=(2, 5)))
+        scale.set_major_formatter("{x:g}")
+        scale.set_minor_formatter("{x:g}")
     axes.set(xlabel=x, ylabel=y)
     axes.grid()
     sheet.legend(loc="outside upper center", ncols=min(3, len(lines)))
@@ -159,9 +160,11 @@ def bars(
     sheet = Sheet(7, 0.8 + 0.3 * len(values), arranged=True)
     axes = sheet.subplots()
     drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7)
-    axes.bar_label(drawn, fmt=lambda value: f"{value:.3g}", padding=3)
+    paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axes.bar_label(drawn, fmt=lambda value: f"{value:.3g}", padding=3, bbox=paper)
     axes.invert_yaxis()
     axes.set(xlabel=x, xscale="log" if log else "linear")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.12)
     if limit:
         name, value = limit
