@@ -108,14 +108,15 @@ def test_its_code_runs_without_a_kernel_too(path, monkeypatch, capsys):
     monkeypatch.chdir(FOLDER)
     monkeypatch.setattr(sys, "path", sys.path[:])  # a lesson adds to it
     names = {}
-    for cell in code_cells(path):
-        exec(compile(shortened("".join(cell["source"])), path.name, "exec"), names)
-        printed = without_rounding(capsys.readouterr().out)
-        texts = [text for output in cell["outputs"] for text in output.get("text", [])]
-        stored = without_rounding("".join(texts))
-        if path.name[0] in SAME_EVERYWHERE:
-            assert printed == stored
-        assert bool(printed) == bool(stored)
+    with np.printoptions():  # what a lesson sets is forgotten again
+        for cell in code_cells(path):
+            exec(compile(shortened("".join(cell["source"])), path.name, "exec"), names)
+            printed = without_rounding(capsys.readouterr().out)
+            texts = [text for output in cell["outputs"] for text in output.get("text", [])]
+            stored = without_rounding("".join(texts))
+            if path.name[0] in SAME_EVERYWHERE:
+                assert printed == stored
+            assert bool(printed) == bool(stored)
 
 
 # ---------------------------------------------------------------- the exercises

@@ -77,7 +77,7 @@ def _difference(found: Any, wanted: Any, results: tuple[str, ...]) -> str:
         return "it returns nothing"
     if not results:
         return _array_difference("the result", found, wanted)
-    if not isinstance(found, tuple) or len(found) != len(results):
+    if not isinstance(found, (tuple, list)) or len(found) != len(results):
         return f"it should return {', '.join(results)}"
     for name, *pair in zip(results, found, wanted, strict=True):
         wrong = _array_difference(name, *pair)
