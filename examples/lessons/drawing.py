@@ -175,14 +175,17 @@ def bars(
 
 @own_style
 def valley(loss: Callable[[Array, Array], Array], paths: Mapping[str, Array]) -> Figure:
-    """Draw paths (steps, 2) of two weights over the height lines of a loss, side by side."""
-    sheet = Sheet(8, 2.6, arranged=True)
+    """Draw paths (steps, 2) of two weights over the height lines of a loss, one below the other."""
+    sheet = Sheet(7, 2.2 * len(paths), arranged=True)
     across, along = np.meshgrid(np.linspace(-11, 11, 200), np.linspace(-2.5, 2.5, 200))
     heights = loss(across, along)
-    for axes, (name, path) in zip(sheet.subplots(1, len(paths)), paths.items(), strict=True):
+    for axes, (name, path) in zip(
+        sheet.subplots(len(paths), 1, sharex=True), paths.items(), strict=True
+    ):
         axes.contour(across, along, heights, levels=12, colors="#BBBBBB", linewidths=0.7)
         axes.plot(*path.T, color=BLUE, marker="o", markersize=2.5, linewidth=1)
         axes.plot(*path[0], color=VERMILION, marker="s")
         axes.plot(0, 0, color=VERMILION, marker="*", markersize=10)
-        axes.set(title=name, xlabel="w1", ylabel="w2", xlim=(-11, 11), ylim=(-2.5, 2.5))
+        axes.set(title=name, ylabel="w2", xlim=(-11, 11), ylim=(-2.5, 2.5), aspect="equal")
+    axes.set(xlabel="w1")
     return sheet
