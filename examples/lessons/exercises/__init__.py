@@ -5,7 +5,8 @@ check(output_size)  # prints that it is right, or what is not yet right
 """
 
 from exercises.checking import Function, verdict
-from exercises.learning import BACKPROPAGATION, LOSS, OPTIMISERS, TRAINING
+from exercises.gradients import BACKPROPAGATION, LOSS
+from exercises.learning import OPTIMISERS, TRAINING
 from exercises.speed import SPEED
 from exercises.windows import CONVOLUTION, PIXELS, POOLING
 
