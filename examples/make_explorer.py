@@ -1,0 +1,340 @@
+"""Make a page that shows how a saved network reads a digit, down to each number.
+
+    python examples/train_mnist.py --save model.npz
+    python examples/make_explorer.py --model model.npz --out explorer.html
+
+The page is one file: the network's weights, some test images and all of its program are in it. It
+opens from disk in a browser, on a desk or a phone, and asks nothing of the network. Its parts are
+in ``examples/explorer/``; they are put together here.
+
+The test images are the first three of each class: of the digits that come with the library, or
+with ``--data-dir`` of MNIST, or of other data in its files.
+"""
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import minicnn
+from minicnn import (
+    AvgPool2D,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    MaxPool2D,
+    ModelFileError,
+    ReLU,
+    Residual,
+    Sequential,
+    shapes,
+)
+from minicnn.archive import check_writable, replacing
+from minicnn.shapes import Shape
+
+PARTS = Path(__file__).parent / "explorer"
+# In the order in which they stand in the page; each uses what stands before it.
+SCRIPTS = (
+    "layers.js", "network.js", "fields.js", "resize.js", "ink.js", "digit.js", "pad.js",
+    "numbers.js", "maps.js", "cards.js", "panel.js", "explain.js", "main.js",
+)  # fmt: skip
+IMAGES_OF_A_CLASS = 3
+
+Step = dict[str, Any]  # what JSON can hold
+
+
+class ExplorerError(ValueError):
+    """A model or data that the page cannot show; the message says what is wanted."""
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Steps:
+    """A network as the page computes it: steps in order, each from the outputs of earlier ones.
+
+    A layer is one step. A container is the steps of its branches, and one in which they meet.
+
+    Attributes
+    ----------
+    steps : list of dict
+        ``layer``, ``text``, ``place`` (such as 3, or 5.2 for what is inside the fifth), ``inputs``
+        (numbers of earlier steps), ``shape`` (of the output), ``arrays`` (by name, where each
+        begins among the weights, and its shape) and what else the kind of layer needs.
+    """
+
+    def __init__(self, model: Sequential) -> None:
+        self.steps: list[Step] = []
+        self._arrays: list[NDArray[np.float32]] = []
+        self._length = 0
+        shape = model.input_shape
+        self._add("Input", "Input", "", [], shape)
+        source = self._add_chain(model.layers, 0, shape, "", "")
+        self._add("Softmax", "Softmax", "", [source], model.output_shape)
+
+    def weights(self) -> bytes:
+        """Return all weights and statistics, one after the other, as little-endian float32."""
+        return b"".join(array.astype("<f4").tobytes() for array in self._arrays)
+
+    def _add_chain(
+        self, layers: Sequence[Layer], source: int, shape: Shape, place: str, branch: str
+    ) -> int:
+        """Add layers in a row; return the step that gives what comes out of the last one."""
+        for position, layer in enumerate(layers, 1):
+            source = self._add_layer(layer, source, shape, f"{place}{position}", branch)
+            shape = layer.output_shape(shape)
+        return source
+
+    def _add_layer(self, layer: Layer, source: int, shape: Shape, place: str, branch: str) -> int:
+        kind, out = type(layer), layer.output_shape(shape)
+        if kind in (Residual, Concat):
+            assert isinstance(layer, (Residual, Concat))
+            return self._add_container(layer, source, shape, place)
+        if kind not in (
+            AvgPool2D, BatchNorm, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten,
+            GlobalAvgPool2D, MaxPool2D, ReLU,
+        ):  # fmt: skip
+            raise ExplorerError(
+                f"layer {place} is {layer}: the explorer knows only the library's own layers, not "
+                f"{kind.__name__}"
+            )
+        more: Step = {"branch": branch} if branch else {}
+        if isinstance(layer, (Conv2D, DepthwiseConv2D)):
+            size = shapes.window(
+                kind.__name__, shape[:2], layer.kernel_size, layer.stride, layer.padding
+            )
+            more["window"] = size._asdict()
+        if isinstance(layer, (MaxPool2D, AvgPool2D)):
+            size = shapes.pool_window(
+                kind.__name__, shape[:2], layer.pool_size, layer.stride, layer.padding
+            )
+            more["window"] = size._asdict()
+        if isinstance(layer, BatchNorm):
+            more["epsilon"] = layer.epsilon
+        if isinstance(layer, Dropout):
+            more["rate"] = layer.rate
+        arrays = {**layer.parameters, **layer.statistics}
+        more["arrays"] = {name: self._keep(array, place) for name, array in arrays.items()}
+        return self._add(kind.__name__, repr(layer), place, [source], out, **more)
+
+    def _add_container(
+        self, layer: Residual | Concat, source: int, shape: Shape, place: str
+    ) -> int:
+        """Add the branches, then the step in which they meet."""
+        if isinstance(layer, Residual):
+            branches = {"branch": layer.layers, "shortcut": layer.shortcut or []}
+        else:
+            branches = {f"branch {n}": layers for n, layers in enumerate(layer.branches, 1)}
+        ends = [
+            self._add_chain(layers, source, shape, f"{place}.{number}.", name)
+            for number, (name, layers) in enumerate(branches.items(), 1)
+        ]
+        kind = type(layer).__name__
+        out = layer.output_shape(shape)
+        return self._add(kind, kind, place, ends, out, names=list(branches))
+
+    def _add(
+        self, kind: str, text: str, place: str, inputs: list[int], shape: Shape, **more: Any
+    ) -> int:
+        self.steps.append(
+            {"layer": kind, "text": text, "place": place, "inputs": inputs, "shape": list(shape)}
+            | more
+        )
+        return len(self.steps) - 1
+
+    def _keep(self, array: NDArray[Any], place: str) -> dict[str, Any]:
+        with np.errstate(over="ignore"):
+            single = array.astype(np.float32)
+        if not np.isfinite(single).all():
+            raise ExplorerError(f"layer {place} holds a number that is too large for float32")
+        self._arrays.append(single)
+        begin, self._length = self._length, self._length + array.size
+        return {"begin": begin, "shape": list(array.shape)}
+
+
+def class_names(model: Sequential) -> list[str]:
+    """Return the names of the classes: numbers, where the model has none."""
+    return list(model.class_names or map(str, range(model.output_shape[0])))
+
+
+def describe(model: Sequential) -> dict[str, Any]:
+    """Return the network as the page reads it.
+
+    Parameters
+    ----------
+    model : Sequential
+
+    Returns
+    -------
+    dict
+        What JSON can hold.
+
+    Raises
+    ------
+    ExplorerError
+        If it does not take images of 28×28 with one channel, does not end in one number for each
+        class, has a layer that the page does not know, or a weight beyond float32.
+    """
+    if model.input_shape != (28, 28, 1):
+        raise ExplorerError(
+            f"the model takes images of {'×'.join(map(str, model.input_shape))}; the explorer "
+            f"shows networks for 28×28×1, one channel"
+        )
+    if len(model.output_shape) != 1:
+        raise ExplorerError(
+            f"the model ends in {'×'.join(map(str, model.output_shape))} numbers; the explorer "
+            f"shows classifiers, which end in one for each class: put Flatten and Dense behind"
+        )
+    network = Steps(model)
+    return {
+        "steps": network.steps,
+        "inputMean": model.input_mean,
+        "inputStd": model.input_std,
+        "classNames": class_names(model),
+        "parameters": model.parameters.size,
+        "weights": base64.b64encode(network.weights()).decode(),
+    }
+
+
+# ---------------------------------------------------------------- the test images
+
+
+def some_images(folder: Path | None, model: Sequential) -> dict[str, Any]:
+    """Choose the first three test images of each class.
+
+    Parameters
+    ----------
+    folder : Path, or None
+        Of the files of MNIST or others like them; the library's own digits where it is None, or
+        no image where the model's classes are not the ten digits.
+    model : Sequential
+
+    Returns
+    -------
+    dict
+        ``images`` in base64, 28·28 bytes each; ``labels``.
+
+    Raises
+    ------
+    ExplorerError
+        If the images or labels are not such as the model knows.
+    OSError, ValueError
+        As `minicnn.load_mnist`.
+    """
+    if folder is None:
+        if class_names(model) != list("0123456789"):
+            return {"images": "", "labels": []}
+        data = minicnn.load_mnist_sample()
+    else:
+        data = minicnn.load_mnist(folder, download=False)
+    classes = model.output_shape[0]
+    if data.test_images.shape[1:] != (28, 28) or data.test_labels.max() >= classes:
+        raise ExplorerError(
+            f"the test images of {data.name} are {data.test_images.shape[1:]} with labels up to "
+            f"{data.test_labels.max()}; the model takes (28, 28) and labels below {classes}"
+        )
+    chosen = [np.flatnonzero(data.test_labels == label)[:IMAGES_OF_A_CLASS]
+              for label in range(classes)]  # fmt: skip
+    index = np.concatenate(chosen)
+    return {
+        "images": base64.b64encode(data.test_images[index].tobytes()).decode(),
+        "labels": data.test_labels[index].tolist(),
+    }
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page(model: Sequential, folder: Path | None = None) -> str:
+    """Put the page together.
+
+    Parameters
+    ----------
+    model : Sequential
+    folder : Path, optional
+        As in `some_images`.
+
+    Returns
+    -------
+    str
+        HTML; the same for the same model and images.
+
+    Raises
+    ------
+    ExplorerError, OSError, ValueError
+        As `describe` and `some_images`.
+    """
+    content = {"network": describe(model), "pictures": some_images(folder, model)}
+    style, *scripts = [
+        (PARTS / name).read_text(encoding="utf-8") for name in ("style.css", *SCRIPTS)
+    ]
+    # Inside a script only these would end it, or change how it is read.
+    data = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    program = "\n".join(scripts).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    html = (PARTS / "page.html").read_text(encoding="utf-8")
+    for mark, text in (("STYLE", style), ("DATA", data), ("PROGRAM", program)):
+        before, after = html.split(f"@@{mark}@@")
+        html = before + text + after
+    return html
+
+
+# ---------------------------------------------------------------- the program
+
+
+def parse_flags(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Make a page that shows how a saved network reads a digit."
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FILE.npz",
+        help="a saved model, as `train_mnist.py --save` writes it",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("explorer.html"),
+        metavar="FILE.html",
+        help="the page (default: explorer.html)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with the four MNIST files, or others in their format, whose test images are "
+        "in the page (default: the digits that come with the library)",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the page; return the exit status: 0, or 2 with a message where it cannot be made."""
+    flags = parse_flags(argv)
+    try:
+        check_writable(flags.out)
+        content = page(minicnn.load_model(flags.model), flags.data_dir).encode()
+        with replacing(flags.out) as file:
+            file.write(content)
+    except (OSError, ModelFileError, ValueError) as error:
+        print(f"make_explorer.py: error: {error}", file=sys.stderr)
+        return 2
+    print(f"{flags.out}: {len(content) / 1e6:.2f} MB; open it in a browser")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
