@@ -27,16 +27,18 @@ function fitToField(darkness) {
 
 /** Cut away the empty rows and columns around the ink. */
 function cropped(picture) {
-  let top = picture.H, bottom = 0, left = picture.W, right = 0;
-  picture.data.forEach((value, i) => {
-    if (value === 0) return;
-    const h = Math.floor(i / picture.W), w = i % picture.W;
-    top = Math.min(top, h);
-    bottom = Math.max(bottom, h + 1);
-    left = Math.min(left, w);
-    right = Math.max(right, w + 1);
-  });
-  return top < bottom ? part(picture, top, bottom, left, right) : picture;
+  const { H, W, data } = picture;
+  let top = H, bottom = 0, left = W, right = 0;
+  for (let h = 0; h < H; h++) {
+    for (let w = 0; w < W; w++) {
+      if (data[h * W + w] === 0) continue;
+      top = Math.min(top, h);
+      bottom = h + 1;
+      left = Math.min(left, w);
+      right = Math.max(right, w + 1);
+    }
+  }
+  return part(picture, top, bottom, left, right);
 }
 
 /** Scale: by averaging where the picture becomes smaller, by `how` where it becomes larger. */
@@ -45,16 +47,17 @@ function scaledBy(picture, scale, how) {
   return resized(picture, H, W, scale > 1 ? how : "box");
 }
 
-/** A margin around a picture, filled by a function of the nearest pixel inside. */
+/** A margin around a picture, of paper or of the pixels next to it. @param {"paper"|"edge"} fill */
 function padded({ H, W, data }, margin, fill) {
   const PH = H + 2 * margin, PW = W + 2 * margin, wide = new Float32Array(PH * PW);
   for (let h = 0; h < PH; h++) {
-    for (let w = 0; w < PW; w++) {
-      const a = Math.min(Math.max(h - margin, 0), H - 1);
-      const b = Math.min(Math.max(w - margin, 0), W - 1);
-      const isInside = a === h - margin && b === w - margin;
-      wide[h * PW + w] = isInside ? data[a * W + b] : fill(data[a * W + b]);
-    }
+    const inside = Math.min(Math.max(h - margin, 0), H - 1); // the row next to it
+    if (fill === "paper" && inside !== h - margin) continue;
+    const row = h * PW;
+    wide.set(data.subarray(inside * W, (inside + 1) * W), row + margin);
+    if (fill === "paper") continue;
+    wide.fill(data[inside * W], row, row + margin);
+    wide.fill(data[(inside + 1) * W - 1], row + margin + W, row + PW);
   }
   return { H: PH, W: PW, data: wide };
 }
@@ -71,24 +74,27 @@ function changeOfWidth(crop) {
 /** The digit 160 pixels long, with smooth edges; half of its ink is fully dark. */
 function fine(crop, margin) {
   const scale = (BOX * FINE) / Math.max(crop.H, crop.W);
-  const smooth = scaledBy(padded(crop, 2 + Math.ceil(margin / scale), () => 0), scale, "cubic");
-  const half = 0.5 * largest(smooth.data);
-  const dark = Math.fround(median(smooth.data.filter((value) => value > half)));
-  smooth.data = smooth.data.map((value) => Math.min(Math.max(value / dark, 0), 1));
+  const smooth = scaledBy(padded(crop, 2 + Math.ceil(margin / scale), "paper"), scale, "cubic");
+  const { data } = smooth;
+  const half = 0.5 * largest(data);
+  const dark = Math.fround(median(data.filter((value) => value > half)));
+  for (let i = 0; i < data.length; i++) data[i] = Math.min(Math.max(data[i] / dark, 0), 1);
   return smooth;
 }
 
 function largest(numbers) {
-  return numbers.reduce((a, b) => Math.max(a, b), 0);
+  let most = 0;
+  for (let i = 0; i < numbers.length; i++) most = Math.max(most, numbers[i]);
+  return most;
 }
 
 /** The mean width of the strokes in pixels: distances to the edge run from 0 to half of it. */
 function strokeWidth({ H, W, data }) {
   const squared = squaredDistances(data.map((value) => (value > 0.5 ? 1 : 0)), H, W);
   let sum = 0, count = 0;
-  for (const d2 of squared) {
-    if (d2 === 0) continue;
-    sum += Math.sqrt(d2) - 0.5; // the edge lies half a pixel before the first pixel outside
+  for (let i = 0; i < squared.length; i++) {
+    if (squared[i] === 0) continue;
+    sum += Math.sqrt(squared[i]) - 0.5; // the edge lies half a pixel before the first one outside
     count++;
   }
   return (4 * sum) / count;
@@ -128,14 +134,14 @@ function redrawn(crop, change) {
     ? widened(fine(crop, Math.ceil(radius)), radius)
     : negative(widened(negative(fine(crop, 0)), radius)); // less ink is more paper
   drawn.data = drawn.data.map((value) => (value > 0.25 ? value : 0));
-  return drawn.data.some((value) => value > 0) ? cropped(drawn) : crop;
+  return largest(drawn.data) > 0 ? cropped(drawn) : crop;
 }
 
 /** Give each pixel the largest value within a radius: the ink of a pen that much wider.
     The disc is taken row by row, from its tips to its middle: each row is wider than the last. */
 function widened(picture, radius) {
   const reach = Math.floor(radius), { H, W } = picture;
-  const wide = padded(picture, reach, (edge) => edge);
+  const wide = padded(picture, reach, "edge");
   const rows = wide.data.slice(); // the largest of each pixel and `half` on either side of it
   const out = picture.data.slice();
   for (let dy = reach, half = 0; dy >= 0; dy--) {

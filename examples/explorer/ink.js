@@ -52,23 +52,25 @@ function isEven(grey) {
 
 /** How far each pixel is from the paper, 0 to 255; ink is on the side with more contrast. */
 function shadesOf(grey) {
-  const paper = median(borderOf(grey));
+  const { H, W } = grey;
+  const border = borderOf(grey), paper = median(border);
   const counts = countsOf(grey.data);
   let darker = 0, brighter = 0;
   counts.forEach((count, level) => {
     if (level < paper) darker += count * (level - paper) ** 2;
     else brighter += count * (level - paper) ** 2;
   });
-  const table = Uint8Array.from({ length: 256 }, (_, level) => {
+  const shadeAt = (level) => {
     const share = darker >= brighter
       ? (paper - level) / Math.max(paper, 1)
       : (level - paper) / Math.max(255 - paper, 1);
     return roundHalfEven(Math.min(Math.max(share, 0), 1) * 255);
-  });
-  const shades = { H: grey.H, W: grey.W, data: grey.data.map((level) => table[level]) };
-  const ground = Math.trunc(median(borderOf(shades)));
-  shades.data = shades.data.map((shade) => Math.max(shade - ground, 0));
-  return shades;
+  };
+  const ground = Math.trunc(median(border.map(shadeAt)));
+  const table = Uint8Array.from({ length: 256 }, (_, level) => Math.max(shadeAt(level) - ground, 0));
+  const data = new Uint8Array(H * W);
+  for (let i = 0; i < data.length; i++) data[i] = table[grey.data[i]];
+  return { H, W, data };
 }
 
 /** The n-th largest shade. */
@@ -164,7 +166,9 @@ function findDigit(grey) {
   if (printed < 0.7 * peak) sure = Math.max(sure, (printed + peak) / 2);
   const faint = Math.min(Math.max(0.15 * sure, 1.1 * printed), sure);
   // Soft edges hang together with darker ink; grain of paper does not.
-  const pieces = piecesOf(data.map((shade) => (shade > faint ? 1 : 0)), H, W)
+  const mask = new Uint8Array(H * W);
+  for (let i = 0; i < mask.length; i++) mask[i] = data[i] > faint ? 1 : 0;
+  const pieces = piecesOf(mask, H, W)
     .filter((piece) => piece.pixels.some((pixel) => data[pixel] > sure));
   const frame = sheetInside(pieces, H, W);
   if (frame) return findDigit(part(grey, ...frame));

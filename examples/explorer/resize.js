@@ -34,32 +34,36 @@ function weightsOf(oldSize, newSize, filter) {
 
 /** Scale a picture to H × W. @param {"box"|"linear"|"cubic"} how */
 function resized(picture, H, W, how) {
-  let { data } = picture;
-  if (W !== picture.W) {
-    const across = weightsOf(picture.W, W, FILTERS[how]);
-    const wide = new Float32Array(picture.H * W);
-    for (let h = 0; h < picture.H; h++) {
-      across.forEach(({ first, weights }, w) => {
-        let sum = 0;
-        for (let k = 0; k < weights.length; k++) sum += data[h * picture.W + first + k] * weights[k];
-        wide[h * W + w] = sum;
-      });
+  const wide = W === picture.W ? picture : resizedRows(picture, W, FILTERS[how]);
+  return H === picture.H ? wide : resizedColumns(wide, H, FILTERS[how]);
+}
+
+function resizedRows(picture, W, filter) {
+  const { H, data } = picture;
+  const made = weightsOf(picture.W, W, filter), out = new Float32Array(H * W);
+  for (let w = 0; w < W; w++) {
+    const { first, weights } = made[w];
+    for (let h = 0; h < H; h++) {
+      let sum = 0;
+      for (let k = 0; k < weights.length; k++) sum += data[h * picture.W + first + k] * weights[k];
+      out[h * W + w] = sum;
     }
-    data = wide;
   }
-  if (H !== picture.H) {
-    const down = weightsOf(picture.H, H, FILTERS[how]);
-    const high = new Float32Array(H * W);
-    down.forEach(({ first, weights }, h) => {
-      for (let w = 0; w < W; w++) {
-        let sum = 0;
-        for (let k = 0; k < weights.length; k++) sum += data[(first + k) * W + w] * weights[k];
-        high[h * W + w] = sum;
-      }
-    });
-    data = high;
+  return { H, W, data: out };
+}
+
+function resizedColumns(picture, H, filter) {
+  const { W, data } = picture;
+  const made = weightsOf(picture.H, H, filter), out = new Float32Array(H * W);
+  for (let h = 0; h < H; h++) {
+    const { first, weights } = made[h];
+    for (let w = 0; w < W; w++) {
+      let sum = 0;
+      for (let k = 0; k < weights.length; k++) sum += data[(first + k) * W + w] * weights[k];
+      out[h * W + w] = sum;
+    }
   }
-  return { H, W, data };
+  return { H, W, data: out };
 }
 
 /** Round to the nearest whole number, and a half to the even one, as Python and NumPy do. */
