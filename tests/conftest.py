@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import minicnn
+
 # derandomize: every run, on every machine, draws the same examples. No deadline: the first example
 # may have to compile a kernel.
 settings.register_profile("minicnn", deadline=None, derandomize=True, database=None)
@@ -40,3 +42,47 @@ def normals():
 def dtype(request):
     """Each dtype that the library computes in."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def every_layer():
+    """``model = every_layer(dtype)``: one with each layer of the library, and odd windows.
+
+    Its weights are those that it begins with, its biases and statistics random.
+    """
+
+    def make(dtype=np.float32):
+        layers = [
+            minicnn.Conv2D(6, (5, 3), stride=(2, 1), padding="same"),
+            minicnn.BatchNorm(epsilon=1e-3),
+            minicnn.ReLU(),
+            minicnn.Residual(
+                [
+                    minicnn.DepthwiseConv2D(3, padding=1),
+                    minicnn.Concat([[], [minicnn.Conv2D(2, 1), minicnn.ReLU()]]),
+                ],
+                [minicnn.Conv2D(8, 1, bias=False)],
+            ),
+            minicnn.MaxPool2D(3, stride=2, padding=1),
+            minicnn.Residual([minicnn.BatchNorm()]),
+            minicnn.AvgPool2D((2, 3), padding=(0, 1)),
+            minicnn.Dropout(0.25),
+            minicnn.Concat(
+                [
+                    [minicnn.GlobalAvgPool2D()],
+                    [minicnn.Flatten(), minicnn.Dense(20, bias=False), minicnn.BatchNorm()],
+                ]
+            ),
+            minicnn.Dense(10),
+        ]
+        model = minicnn.Sequential(
+            layers, (28, 28, 1), seed=1, input_mean=0.1307, input_std=0.3081, dtype=dtype
+        )
+        rng = np.random.default_rng(0)
+        for layer in model.layers:
+            for name, array in {**layer.parameters, **layer.statistics}.items():
+                if not name.endswith("weight"):
+                    array[...] = rng.uniform(0.5, 1.5, array.shape)  # variances too
+        return model
+
+    return make

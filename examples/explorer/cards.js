@@ -86,8 +86,10 @@ class Bars {
   }
 
   mark(marks) {
+    const isAll = marks.some(({ region }) => isWhole(region, this.step.y));
+    this.root.classList.toggle("near", isAll);
     this.rows.forEach(({ row }, c) => {
-      const mark = marks.find(({ region }) => region.c0 <= c && c < region.c1);
+      const mark = !isAll && marks.find(({ region }) => region.c0 <= c && c < region.c1);
       row.classList.toggle("own", mark?.kind === "own");
       row.classList.toggle("near", mark?.kind === "near");
     });
@@ -104,7 +106,7 @@ class Card {
     this.step = step;
     this.network = network;
     const { H, W, C } = step.y;
-    const pick = (h, w, c) => onPick({ step: step.number, h, w, c });
+    const pick = (h, w, c, keeps) => onPick({ step: step.number, h, w, c }, keeps);
     const shape = step.isRow ? `${C}` : `${H}×${W}×${C}`;
     const title = step.layer === "Residual" ? "Residual: sum"
       : step.layer === "Concat" ? "Concat: side by side" : step.text;
@@ -116,19 +118,21 @@ class Card {
       this.view = new MapSheet(step, `${step.layer}, ${maps}`, pick, (cell) => this.point(cell));
     }
     this.readout = element("output", { className: "readout" });
-    this.range = element("span", { className: "range" });
-    const legend = element("span", { className: "legend" });
+    this.least = element("span", { className: "range" });
+    this.most = element("span", { className: "range" });
+    const legend = element("span", { className: "legend-part" },
+      this.least, element("span", { className: "legend" }), this.most);
     this.root = element("article", { className: "card", id: `step-${step.number}` },
       element("div", { className: "card-head" },
         element("h3", {},
-          element("span", { className: "place" }, step.place),
+          step.place ? element("span", { className: "place" }, step.place) : null,
           element("code", {}, title),
           step.branch ? element("span", { className: "branch" }, step.branch) : null),
         element("span", { className: "shape", title: "shape of the output" }, shape)),
       element("p", { className: "note" }, noteOf(step, network)),
       this.view.root,
       element("div", { className: "card-foot" },
-        this.view instanceof MapSheet ? legend : null, this.range, this.readout));
+        this.view instanceof MapSheet ? legend : null, this.readout));
     this.root.classList.toggle("inside", Boolean(step.branch));
   }
 
@@ -141,9 +145,8 @@ class Card {
   draw(isBlank) {
     this.isBlank = isBlank;
     const scale = this.view.draw(isBlank);
-    if (this.view instanceof MapSheet) {
-      this.range.textContent = isBlank ? "" : `−${long(scale)} … ${long(scale)}`;
-    }
+    this.least.textContent = short(isBlank ? 0 : -scale);
+    this.most.textContent = short(isBlank ? 0 : scale);
     if (this.pointed) this.point(this.pointed);
   }
 

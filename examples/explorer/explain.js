@@ -106,7 +106,7 @@ function partsOfSum(parts, head, beat) {
     bar.style.left = `${value < 0 ? 50 - width : 50}%`;
     bar.style.background = cssColours(Math.sign(value) * 0.68, 1).background;
     const row = element("div", { className: "part" }, name,
-      middle ? element("span", { className: "small quiet" }, middle) : null,
+      element("span", { className: "small quiet" }, middle ?? ""),
       element("span", { className: "rail" }, bar), element("b", {}, short(value)));
     row.classList.toggle("chosen", Boolean(mark));
     table.append(onBeat(beat + i, row));

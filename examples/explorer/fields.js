@@ -12,6 +12,11 @@ function wholeRegion({ H, W, C }) {
   return { h0: 0, h1: H, w0: 0, w1: W, c0: 0, c1: C };
 }
 
+function isWhole(region, { H, W, C }) {
+  const { h0, h1, w0, w1, c0, c1 } = region;
+  return C > 1 && (h1 - h0) * (w1 - w0) * (c1 - c0) === H * W * C;
+}
+
 /** The smallest box around two regions; either may be missing. */
 function around(a, b) {
   if (!a || !b) return a ?? b;

@@ -97,7 +97,7 @@ function showAnswer() {
   byId("clear").disabled = pad.isEmpty;
   if (!state.image) {
     byId("status").textContent = picture ? `Nothing is seen on ${name}.` : "Nothing is drawn yet.";
-    byId("answer").textContent = "–";
+    byId("answer").replaceChildren(element("strong", {}, "none"));
     return;
   }
   byId("status").textContent = test ? `A test image, as it is: ${name}.`
@@ -108,7 +108,7 @@ function showAnswer() {
     .sort((a, b) => b.share - a.share);
   const [first] = order;
   byId("answer").replaceChildren(
-    element("strong", {}, network.classNames[first.c]), ` ${percent(first.share)}`);
+    element("strong", {}, network.classNames[first.c]), `with ${percent(first.share)}`);
 }
 
 /** Work a cell out; null closes the panel. */
@@ -192,7 +192,7 @@ function listen() {
     if (window.innerWidth !== width) layOut();
     width = window.innerWidth;
   });
-  setTheme(dark.matches ? "dark" : "light");
+  setTheme(document.documentElement.dataset.theme);
 }
 
 showTests();

@@ -7,7 +7,7 @@ class MapSheet {
   /**
    * @param {object} step of the network
    * @param {string} label for those who do not see it
-   * @param {(h, w, c) => void} onPick
+   * @param {(h, w, c, keepsHistory) => void} onPick
    * @param {(?{ h, w, c }) => void} onPoint the cell below the pointer or the cursor, or none
    */
   constructor(step, label, onPick, onPoint) {
@@ -91,6 +91,8 @@ class MapSheet {
   /** Show boxes around regions. @param {{ region: object, kind: string }[]} marks */
   mark(marks) {
     this.marks = marks;
+    this.own = marks.find(({ kind }) => kind === "own")?.region;
+    if (this.own) this.cursor = { h: this.own.h0, w: this.own.w0, c: this.own.c0 };
     this.drawMarks();
   }
 
@@ -101,6 +103,10 @@ class MapSheet {
     for (const { region, kind } of this.marks) {
       pen.strokeStyle = style.getPropertyValue(`--${kind}`);
       pen.lineWidth = kind === "far" ? 1 : 2;
+      if (isWhole(region, this.step.y)) {
+        pen.strokeRect(1, 1, this.canvas.width * this.zoom - 2, this.canvas.height * this.zoom - 2);
+        continue;
+      }
       for (let c = region.c0; c < region.c1; c++) {
         const [top, left] = this.originOf(c);
         pen.strokeRect(
@@ -162,10 +168,10 @@ class MapSheet {
       if (h < 0 || h >= H) [h, c] = [(h + H) % H, c + Math.sign(h) * this.columns];
       if (w < 0 || w >= W) [w, c] = [(w + W) % W, c + Math.sign(w)];
     } else return false;
-    if (c >= 0 && c < C) {
-      this.cursor = { h, w, c };
-      this.onPoint(this.cursor);
-    }
+    if (c < 0 || c >= C) return true;
+    if (this.own) this.onPick(h, w, c, false); // it is shown in the panel: go on there
+    this.cursor = { h, w, c };
+    this.onPoint(this.cursor);
     return true;
   }
 }

@@ -28,7 +28,7 @@ function signed(text) {
 const SCALES = {
   light: [[13, 54, 110], [33, 102, 172], [120, 171, 214], [244, 244, 241], [247, 178, 103],
     [209, 98, 16], [120, 45, 4]],
-  dark: [[205, 232, 255], [96, 176, 245], [34, 92, 150], [27, 30, 36], [146, 80, 16],
+  dark: [[205, 232, 255], [96, 176, 245], [34, 92, 150], [14, 16, 20], [146, 80, 16],
     [247, 152, 51], [255, 233, 196]],
 };
 const SHADES = 256; // on either side of 0
@@ -54,12 +54,21 @@ function shadeOf(x, scale) {
   return Math.round((share + 1) * SHADES);
 }
 
-/** A number's colour and that of text on it, for CSS. */
+/** A number's colour, and black or white for text on it, whichever differs more, for CSS. */
 function cssColours(x, scale) {
   const pixel = COLOURS[theme][shadeOf(x, scale)];
-  const [r, g, b] = [pixel & 255, (pixel >> 8) & 255, (pixel >> 16) & 255];
-  const isBright = 0.299 * r + 0.587 * g + 0.114 * b > 135;
-  return { background: `rgb(${r} ${g} ${b})`, color: isBright ? "#111" : "#fff" };
+  const rgb = [pixel & 255, (pixel >> 8) & 255, (pixel >> 16) & 255];
+  return {
+    background: `rgb(${rgb.join(" ")})`,
+    color: luminance(rgb) > 0.179 ? "#000" : "#fff", // there both have a contrast of 4.6
+  };
+}
+
+/** How bright a colour is, 0 to 1 (WCAG 2.2, relative luminance). */
+function luminance(rgb) {
+  const [r, g, b] = rgb.map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
 /** The largest number of a tensor or list, without its sign. */

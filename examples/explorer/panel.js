@@ -67,9 +67,19 @@ class Panel {
     document.getElementById("panel-formula").textContent = explanation.formula;
     this.running = explanation.running ?? [];
     this.body.replaceChildren(...explanation.content);
+    this.fitGrids();
     this.beats = Math.max(0, ...[...this.body.querySelectorAll("[data-beat]")]
       .map(({ dataset }) => Number(dataset.beat)));
     this.showBeat(this.beats);
+  }
+
+  /** Let cells be as large as three grids in a row allow; where that is too small, wrap. */
+  fitGrids() {
+    const cells = this.body.querySelector(".cells");
+    if (!cells) return;
+    const columns = cells.style.gridTemplateColumns.match(/[0-9]+/)[0];
+    const size = Math.floor((this.body.clientWidth - 54) / (3 * columns));
+    this.body.style.setProperty("--cell", `${size < 30 ? 40 : Math.min(size, 48)}px`);
   }
 
   // -------------------------------------------------------------- beats

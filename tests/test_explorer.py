@@ -1,0 +1,415 @@
+"""The explorer's page in a real browser: headless Chromium, driven by Playwright.
+
+Where either is missing these tests are skipped; with MINICNN_BROWSER_TESTS=required they fail.
+"""
+
+import os
+import re
+import shutil
+import sys
+
+import make_explorer
+import numpy as np
+import pytest
+import recipes
+from PIL import Image
+
+import minicnn
+from minicnn import Adam, Augment
+
+REQUIRED = os.environ.get("MINICNN_BROWSER_TESTS") == "required"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="the reference CNN takes hours without JIT"
+)
+
+# Strokes in pixels of the pad's 280×280.
+DIGITS = {
+    7: [[(70, 60), (205, 60), (125, 225)]],
+    1: [[(145, 50), (138, 230)]],
+    4: [[(95, 55), (80, 150), (200, 150)], [(175, 60), (165, 235)]],
+}
+
+
+def missing(what):
+    if REQUIRED:
+        pytest.fail(f"MINICNN_BROWSER_TESTS=required, but {what}")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright is not installed: pip install 'minicnn[browser]'")
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        missing(f"there is no browser: none of {', '.join(NAMES)}")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """The reference network after it has seen the embedded sample three times."""
+    data = minicnn.load_mnist_sample()
+    model = recipes.reference_cnn(0)
+    minicnn.fit(
+        model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
+        optimiser=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
+        augment=Augment.digits(), progress=False,
+    )  # fmt: skip
+    return model
+
+
+@pytest.fixture(scope="module")
+def pages(reader, every_layer, tmp_path_factory):
+    """The explorers of both networks, as files."""
+    folder = tmp_path_factory.mktemp("explorer")
+    found = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
+    for name, model in found.items():
+        (folder / f"{name}.html").write_text(make_explorer.page(model), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def open_page(browser, pages):
+    """``page = open_page(name)``; afterwards: no error, no word to the console, no request."""
+    contexts, told = [], []
+
+    def opened(name="reader", **options):
+        options = {"viewport": {"width": 1400, "height": 900}, **options}
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: told.append(f"error: {error}"))
+
+        def asked(request):
+            if not request.url.startswith(("file:", "data:", "blob:")):
+                told.append(f"request: {request.url}")
+
+        context.on("request", asked)
+        page.goto((pages / f"{name}.html").as_uri())
+        settle(page)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert told == []
+
+
+def settle(page):
+    """Wait until two frames have been drawn: what was changed before is then shown."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame("
+                  "() => requestAnimationFrame(done)))")  # fmt: skip
+
+
+def draw(page, strokes):
+    box = page.locator("#pad").bounding_box()
+    scale = box["width"] / 280
+    for stroke in strokes:
+        points = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=6)
+        page.mouse.up()
+    settle(page)
+
+
+def probabilities(page, images):
+    """What the page's network says of images (N, 28, 28)."""
+    return np.array(page.evaluate(
+        "images => images.map(image => [...explorer.network.run(Uint8Array.from(image))])",
+        images.reshape(len(images), -1).tolist(),
+    ))  # fmt: skip
+
+
+def seen(page):
+    """What the network sees, or None."""
+    image = page.evaluate("explorer.state.image && [...explorer.state.image]")
+    return None if image is None else np.array(image, np.uint8).reshape(28, 28)
+
+
+def assert_as_to_mnist(image, picture):
+    """A level of 255 may be another where a sum ends at a half: NumPy adds in another order."""
+    assert np.abs(image.astype(int) - minicnn.to_mnist(picture)).max() <= 1
+
+
+# ---------------------------------------------------------------- the numbers
+
+
+@pytest.mark.parametrize("name", ["reader", "every layer", "float64"])
+def test_probabilities_are_pythons(open_page, pages, reader, every_layer, name):
+    model = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
+    images = minicnn.load_mnist_sample().test_images[:100]
+    expected = model[name].predict_proba(images)
+    assert np.ptp(expected, axis=0).max() > 0.05  # they differ from image to image
+    found = probabilities(open_page(name), images)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_every_panel_ends_in_the_number_of_its_cell(open_page):
+    """For two cells of every step of both networks, in the corner and inside."""
+    for name in ("reader", "every layer"):
+        page = open_page(name)
+        rows = page.evaluate("""() => explorer.network.steps.flatMap(({ y, layer }, step) =>
+            [[0, 0, 0], [y.H - 1, y.W >> 1, y.C - 1]].map(([h, w, c]) => {
+                explorer.choose({ step, h, w, c });
+                const { sum } = document.querySelector("#panel [data-sum]").dataset;
+                return [layer, Number(sum), y.data[(h * y.W + w) * y.C + c]];
+            }))""")
+        assert {layer for layer, _, _ in rows} >= {"Input", "Conv2D", "Dense", "Softmax"}
+        for layer, found, expected in rows:
+            assert found == pytest.approx(expected, rel=1e-5, abs=1e-6), layer
+
+
+def test_a_window_holds_the_numbers_of_the_step_before(open_page):
+    page = open_page()
+    page.evaluate("explorer.choose({ step: 5, h: 4, w: 5, c: 9 })")
+    for grid, count in (("window", 9), ("weights", 9), ("products", 9)):
+        cells = page.locator(f"#panel .grid:has(figcaption:text-is('{grid}')) .cell")
+        assert cells.count() == count
+    first = page.locator("#panel .grid .cell").first
+    step, h, w, c = map(int, first.get_attribute("data-goto").split())
+    assert (step, h, w) == (4, 4, 5)
+    value = page.evaluate("([h, w, c]) => at(explorer.network.steps[4].y, h, w, c)", [h, w, c])
+    assert first.inner_text() == f"{value:.2f}"
+    first.click()
+    assert page.evaluate("explorer.state.cell") == {"step": 4, "h": h, "w": w, "c": c}
+    page.keyboard.press("Backspace")
+    assert page.evaluate("explorer.state.cell.step") == 5
+
+
+def test_receptive_fields(open_page):
+    """By the windows: 3×3, then 4×4 behind a pool, 8×8 behind a convolution, 10×10 behind it."""
+    page = open_page()
+    for step, box in ((1, (2, 5, 3, 6)), (2, (4, 8, 6, 10)), (5, (4, 12, 6, 14)),
+                      (6, (8, 18, 12, 22)), (14, (0, 26, 0, 26))):  # fmt: skip
+        cell = {"step": step, "h": 0, "w": 0, "c": 1} if step == 14 else {
+            "step": step, "h": 2, "w": 3, "c": 1}  # fmt: skip
+        region = page.evaluate("cell => receptiveFields(explorer.network, cell).get(0)", cell)
+        assert tuple(region[key] for key in ("h0", "h1", "w0", "w1")) == box, step
+
+
+# ---------------------------------------------------------------- drawing
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_drawn_digit_is_read(open_page, digit):
+    page = open_page()
+    page.keyboard.press("c")
+    draw(page, DIGITS[digit])
+    assert page.locator("#answer strong").inner_text() == str(digit)
+    times = page.evaluate("explorer.state.timing")
+    sys.stdout.write(f"milliseconds of the last frame (pytest -s shows them): {times}\n")
+
+
+SMALL, DOT, ACROSS = [[(10, 10), (30, 12), (15, 60)]], [[(140, 140)]], [[(30, 1), (279, 250)]]
+
+
+@pytest.mark.parametrize("strokes", [*DIGITS.values(), SMALL, DOT, ACROSS])
+def test_drawings_are_centred_as_to_mnist_does(open_page, strokes):
+    page = open_page()
+    draw(page, strokes)
+    grey = np.array(page.evaluate("[...explorer.pad.grey().data]"), np.uint8).reshape(280, 280)
+    assert_as_to_mnist(seen(page), grey)
+
+
+def test_nothing_drawn_is_no_digit(open_page):
+    page = open_page()
+    page.keyboard.press("c")
+    settle(page)
+    assert page.locator("#status").inner_text() == "Nothing is drawn yet."
+    assert page.locator("#answer strong").inner_text() == "none"
+    assert set(page.locator("#answers .value").all_inner_texts()) == {""}
+    page.evaluate("explorer.choose({ step: 3, h: 0, w: 0, c: 0 })")
+    assert "Nothing is drawn yet" in page.locator("#panel-body").inner_text()
+
+
+def test_undo_goes_back_stroke_by_stroke(open_page):
+    page = open_page()
+    before = seen(page)
+    draw(page, DIGITS[4])
+    page.keyboard.press("c")
+    page.keyboard.press("u")
+    settle(page)
+    assert page.locator("#answer strong").inner_text() == "4"
+    page.keyboard.press("u")
+    page.locator("#undo").click()
+    settle(page)
+    np.testing.assert_array_equal(seen(page), before)
+    assert page.locator("#undo").is_enabled()  # the test image with which the page began
+
+
+def test_a_finger_draws_and_does_not_scroll(open_page):
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page.locator("#clear").click()
+    box = page.locator("#pad").bounding_box()
+    send = page.context.new_cdp_session(page).send
+    points = [(0.5, 0.15 + 0.07 * step) for step in range(11)]
+    for kind, (x, y) in zip(["touchStart", *["touchMove"] * 10], points, strict=True):
+        place = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}
+        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [place]})
+    send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    settle(page)
+    assert page.locator("#answer strong").inner_text() == "1"
+    assert page.evaluate("window.scrollY") == 0
+    assert page.evaluate("explorer.pad.drawing.strokes.length") == 1
+
+
+# ---------------------------------------------------------------- test images and pictures
+
+
+def test_a_test_image_is_taken_as_it_is(open_page, reader):
+    page = open_page()
+    sample = minicnn.load_mnist_sample()
+    for _ in range(2):  # the second of its class
+        page.keyboard.press("3")
+    settle(page)
+    np.testing.assert_array_equal(seen(page), sample.test_images[13])
+    found = page.evaluate("[...explorer.network.probabilities]")
+    np.testing.assert_allclose(found, reader.predict_proba(sample.test_images[13]), atol=1e-4)
+    page.locator("#tests button").nth(29).click()
+    settle(page)
+    np.testing.assert_array_equal(seen(page), sample.test_images[29])
+
+
+def pictures():
+    """A 7, dark on grey paper; and light, on nothing."""
+    ink = np.zeros((120, 100), np.uint8)
+    ink[20:32, 20:80] = 255
+    for row in range(32, 105):
+        ink[row, 75 - (row - 32) // 2 :][:12] = 255
+    dark = Image.fromarray(np.where(ink > 0, 40, 210).astype(np.uint8))
+    white = np.full_like(ink, 255)
+    clear = Image.fromarray(np.stack([white, white, white, ink], axis=-1))
+    return {"dark.png": dark, "clear.png": clear}
+
+
+@pytest.mark.parametrize("name", pictures())
+def test_a_picture_is_centred_as_to_mnist_does(open_page, tmp_path, name):
+    pictures()[name].save(tmp_path / name)
+    page = open_page()
+    page.locator("#file").set_input_files(tmp_path / name)
+    page.get_by_text(f"{name}, cut out and centred.").wait_for()
+    assert_as_to_mnist(seen(page), tmp_path / name)
+    assert page.locator("#answer strong").inner_text() == "7"
+
+
+def test_what_is_no_picture_or_blank_is_said(open_page, tmp_path):
+    (tmp_path / "words.png").write_text("not a picture")
+    Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
+    page = open_page()
+    page.locator("#file").set_input_files(tmp_path / "words.png")
+    page.get_by_text("words.png is not a picture that this browser can read.").wait_for()
+    assert seen(page) is not None  # what was there stays
+    page.locator("#file").set_input_files(tmp_path / "blank.png")
+    page.get_by_text("Nothing is seen on blank.png.").wait_for()
+    assert seen(page) is None
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_a_click_on_a_map_works_out_its_cell(open_page):
+    page = open_page()
+    sheet = page.locator("#step-2 .sheet")
+    sheet.click(position={"x": 2.5 * 4, "y": 1.5 * 4})  # cells are 4 pixels wide
+    assert page.evaluate("explorer.state.cell") == {"step": 2, "h": 1, "w": 2, "c": 0}
+    assert page.locator("#panel-title").inner_text() == "Map 0, row 1, column 2"
+    page.locator("#panel-close").click()
+    assert page.evaluate("explorer.state.cell") is None
+
+
+def test_all_can_be_done_by_keys(open_page):
+    page = open_page()
+    page.locator("#step-2 .sheet").focus()
+    for key in ("ArrowRight", "ArrowDown", "PageDown", "Enter"):
+        page.keyboard.press(key)
+    assert page.evaluate("explorer.state.cell") == {"step": 2, "h": 1, "w": 1, "c": 1}
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")  # over the edge, into the map before
+    assert page.evaluate("explorer.state.cell") == {"step": 2, "h": 1, "w": 12, "c": 0}
+    assert "map 0, row 1, column 12" in page.locator("#step-2 .readout").inner_text()
+    page.keyboard.press("Escape")
+    assert not page.locator("#panel-cell").is_visible()
+    page.keyboard.press("?")
+    assert page.locator("#help-box").is_visible()
+    page.keyboard.press("Escape")
+    before = page.evaluate("document.documentElement.dataset.theme")
+    page.keyboard.press("d")
+    assert {before, page.evaluate("document.documentElement.dataset.theme")} == {"dark", "light"}
+
+
+def test_slow_motion_and_still_pictures(open_page):
+    page = open_page()
+    page.keyboard.press("s")
+    page.evaluate("explorer.choose({ step: 1, h: 9, w: 9, c: 0 })")
+    assert page.locator("#panel .waits").count() > 5  # the products come one by one
+    assert page.locator("#panel .running").inner_text() == "sum so far: 0"
+    still = open_page(reduced_motion="reduce")
+    still.evaluate("explorer.choose({ step: 1, h: 9, w: 9, c: 0 })")
+    assert still.locator("#panel .waits").count() == 0
+
+
+def test_slide_moves_over_the_map(open_page):
+    page = open_page()
+    page.evaluate("explorer.choose({ step: 2, h: 0, w: 12, c: 3 })")
+    page.keyboard.press("p")
+    page.wait_for_function("explorer.state.cell.h === 1")  # behind the end of a row
+    page.keyboard.press("p")
+    stopped = page.evaluate("explorer.state.cell")
+    assert (stopped["step"], stopped["c"]) == (2, 3)
+
+
+@pytest.mark.parametrize("width", [360, 800, 1400])
+@pytest.mark.parametrize("name", ["reader", "every layer"])
+def test_the_page_is_never_wider_than_the_window(open_page, name, width):
+    page = open_page(name, viewport={"width": width, "height": 740})
+    page.evaluate("explorer.choose({ step: 1, h: 4, w: 4, c: 0 })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#panel-title").is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(open_page, scheme):
+    """The contrast of text with what is behind it is 4.5 or more (WCAG 2.2, 1.4.3)."""
+    page = open_page(color_scheme=scheme)
+    page.evaluate("explorer.choose({ step: 5, h: 4, w: 5, c: 9 })")
+    found = page.evaluate("""() => {
+        const solid = (node) => {
+            for (; node; node = node.parentElement) {
+                const colour = getComputedStyle(node).backgroundColor;
+                if (!/, 0\\)$/.test(colour)) return colour;
+            }
+        };
+        const isText = (node) => node.nodeType === 3 && node.data.trim();
+        return [...document.querySelectorAll("body *")]
+            .filter(({ childNodes }) => [...childNodes].some(isText))
+            .filter((n) => n.offsetParent && !n.disabled && !n.closest(".waits"))
+            .map((n) => [n.className || n.tagName, getComputedStyle(n).color, solid(n)]);
+    }""")
+    assert len(found) > 100
+    for name, *colours in found:
+        assert contrast(*map(luminance, colours)) >= 4.5, (name, colours)
+
+
+def luminance(colour):
+    parts = np.array([float(part) for part in re.findall(r"[\d.]+", colour)[:3]]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(a, b):
+    return (max(a, b) + 0.05) / (min(a, b) + 0.05)

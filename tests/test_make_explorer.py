@@ -1,0 +1,229 @@
+"""examples/make_explorer.py: a model in, one page out. What the page does: test_explorer.py."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import make_explorer
+import numpy as np
+import pytest
+import recipes
+
+import minicnn
+from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential
+from minicnn.architecture import LAYERS
+
+
+class Reader(HTMLParser):
+    """Collects what begins in a page, and what is written in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.texts = [], {}
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        name = self.tags[-1][1].get("id", self.tags[-1][0]) if self.tags else ""
+        self.texts[name] = self.texts.get(name, "") + data
+
+
+def read(page):
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def content(page):
+    return json.loads(read(page).texts["data"])
+
+
+def classifier(*layers, shape=(28, 28, 1), **options):
+    return Sequential([*layers, Flatten(), Dense(3)], shape, **options)
+
+
+def test_the_page_knows_every_layer_of_the_library(every_layer):
+    steps = content(make_explorer.page(every_layer()))["network"]["steps"]
+    assert {step["layer"] for step in steps} == {*LAYERS, "Input", "Softmax"}
+    program = (make_explorer.PARTS / "layers.js").read_text(encoding="utf-8")
+    table = program[program.index("const FORWARD") :]
+    assert set(re.findall(r"^  (\w+):", table, re.M)) == {*LAYERS, "Softmax"}
+
+
+def test_every_step_takes_earlier_ones_and_says_what_it_gives(every_layer):
+    model = every_layer()
+    steps = make_explorer.describe(model)["steps"]
+    assert all(source < number for number, step in enumerate(steps) for source in step["inputs"])
+    by_place = {step["place"]: step for step in steps}
+    shape = model.input_shape
+    for position, layer in enumerate(model.layers, 1):
+        shape = layer.output_shape(shape)
+        assert by_place[str(position)]["shape"] == list(shape)
+    assert by_place["4.2.1"]["branch"] == "shortcut"
+    assert by_place["4.1.2.2.1"]["text"] == "Conv2D(2, 1)"
+    meeting = by_place["4"]
+    assert [steps[source]["place"] for source in meeting["inputs"]] == ["4.1.2", "4.2.1"]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_weights_are_the_models(every_layer, kind):
+    model = every_layer(kind)
+    network = make_explorer.describe(model)
+    weights = np.frombuffer(base64.b64decode(network["weights"]), "<f4")
+    (step,) = [step for step in network["steps"] if step["place"] == "10"]
+    for name, array in model.layers[-1].parameters.items():
+        begin = step["arrays"][name]["begin"]
+        assert step["arrays"][name]["shape"] == list(array.shape)
+        np.testing.assert_array_equal(
+            weights[begin : begin + array.size], array.ravel().astype(np.float32)
+        )
+    assert len(weights) == model.parameters.size + model.statistics.size
+
+
+def test_the_same_model_makes_the_same_page(every_layer, tmp_path):
+    model = every_layer()
+    model.save(tmp_path / "model.npz")
+    first = make_explorer.page(model)
+    assert first == make_explorer.page(minicnn.load_model(tmp_path / "model.npz"))
+    model.layers[-1].parameters["bias"][0] += 1
+    assert first != make_explorer.page(model)
+
+
+def test_nothing_in_the_page_is_fetched(every_layer):
+    page = make_explorer.page(every_layer())
+    links = [
+        value
+        for _, attributes in read(page).tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "action", "data")
+    ]
+    assert links == ["data:,"]  # the icon, so that no other is asked for
+    assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttpRequest|import\(|WebSocket", page)
+
+
+def test_the_page_of_the_reference_network_is_below_two_megabytes():
+    page = make_explorer.page(recipes.reference_cnn(0)).encode()
+    assert 1_000_000 < len(page) < 2_000_000
+
+
+def test_names_of_classes_cannot_break_out_of_the_page():
+    names = ["</script><img src=x>", "<!--", "\u2028'\"&amp;"]
+    page = make_explorer.page(classifier(class_names=names))
+    tags = [tag for tag, _ in read(page).tags]
+    assert "img" not in tags
+    assert tags.count("script") == 3
+    assert content(page)["network"]["classNames"] == names
+
+
+# Test images
+
+
+def test_the_test_images_are_the_first_three_of_each_class():
+    pictures = content(make_explorer.page(recipes.reference_cnn(0)))["pictures"]
+    assert pictures["labels"] == [label for label in range(10) for _ in range(3)]
+    images = np.frombuffer(base64.b64decode(pictures["images"]), np.uint8).reshape(-1, 28, 28)
+    sample = minicnn.load_mnist_sample()
+    np.testing.assert_array_equal(images[[3, 4, 5]], sample.test_images[[1, 11, 21]])
+
+
+def test_a_model_of_other_classes_gets_no_digits():
+    assert content(make_explorer.page(classifier()))["pictures"] == {"images": "", "labels": []}
+
+
+def write_data(folder, images, labels):
+    """Write the four files, with the same images in the training and the test part."""
+    for part in ("train", "t10k"):
+        for array, name in ((images, "images-idx3"), (labels, "labels-idx1")):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            (folder / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
+
+
+def test_test_images_from_a_folder(tmp_path):
+    images = np.arange(5, dtype=np.uint8)[:, None, None] + np.zeros((5, 28, 28), np.uint8)
+    write_data(tmp_path, images, np.array([2, 0, 0, 0, 0], np.uint8))
+    pictures = make_explorer.some_images(tmp_path, classifier(class_names=["a", "b", "c"]))
+    assert pictures["labels"] == [0, 0, 0, 2]
+    assert list(base64.b64decode(pictures["images"])[:: 28 * 28]) == [1, 2, 3, 0]
+
+
+@pytest.mark.parametrize(("size", "label"), [(28, 3), (20, 2)])
+def test_test_images_that_the_model_does_not_know(tmp_path, size, label):
+    images = np.zeros((2, size, size), np.uint8)
+    write_data(tmp_path, images, np.array([0, label], np.uint8))
+    with pytest.raises(make_explorer.ExplorerError, match=rf"labels up to {label}.*below 3"):
+        make_explorer.some_images(tmp_path, classifier())
+
+
+# Models that it does not show
+
+
+class Own(ReLU):
+    """A layer that is not the library's."""
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: classifier(shape=(28, 28, 3)), "takes images of 28×28×3.*shows.*28×28×1"),
+        (lambda: classifier(shape=(20, 28, 1)), "takes images of 20×28×1"),
+        (lambda: Sequential([Conv2D(2, 3)], (28, 28, 1)), "ends in 26×26×2 numbers"),
+        (lambda: classifier(Conv2D(2, 3), Own()), r"layer 2 is Own\(\).*not Own"),
+        (
+            lambda: classifier(minicnn.Residual([minicnn.Residual([Own()])])),
+            r"layer 1.1.1.1.1 is Own",
+        ),
+    ],
+)
+def test_a_model_that_the_page_cannot_show(model, message):
+    with pytest.raises(make_explorer.ExplorerError, match=message):
+        make_explorer.describe(model())
+
+
+def test_weights_beyond_float32():
+    model = classifier(dtype=np.float64)
+    model.layers[-1].parameters["bias"][1] = 1e300
+    with pytest.raises(make_explorer.ExplorerError, match=r"layer 2 holds a number .* too large"):
+        make_explorer.describe(model)
+
+
+# The program
+
+
+def test_the_program_writes_the_page(every_layer, tmp_path, capsys):
+    every_layer().save(tmp_path / "model.npz")
+    out = tmp_path / "page.html"
+    flags = ["--model", str(tmp_path / "model.npz"), "--out", str(out)]
+    assert make_explorer.main(flags) == 0
+    assert out.read_text(encoding="utf-8") == make_explorer.page(every_layer())
+    assert re.fullmatch(
+        r".*page\.html: 0\.\d\d MB; open it in a browser\n", capsys.readouterr().out
+    )
+
+
+def test_errors_are_one_line_and_leave_what_was_there(every_layer, tmp_path, capsys):
+    model, out = tmp_path / "model.npz", tmp_path / "page.html"
+    every_layer().save(model)
+    (tmp_path / "damaged.npz").write_bytes(model.read_bytes()[:2000])
+    classifier(shape=(28, 28, 2)).save(tmp_path / "two.npz")
+    out.write_text("before")
+    cases = [
+        ([tmp_path / "none.npz", out], "there is no such file"),
+        ([tmp_path / "damaged.npz", out], "cut off or damaged"),
+        ([tmp_path / "two.npz", out], "28×28×2"),
+        ([model, tmp_path / "nowhere" / "page.html"], "there is no folder"),
+        ([model, tmp_path], "it is a folder"),
+        ([model, out, "--data-dir", tmp_path], "t10k-images"),
+    ]
+    for (path, target, *more), message in cases:
+        flags = ["--model", path, "--out", target, *more]
+        assert make_explorer.main(list(map(str, flags))) == 2
+        printed, error = capsys.readouterr()
+        assert printed == ""
+        assert error.startswith("make_explorer.py: error: ")
+        assert message in error
+    assert out.read_text() == "before"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model.npz", "damaged.npz", "two.npz", "page.html",
+    }  # fmt: skip
