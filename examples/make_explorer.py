@@ -50,6 +50,10 @@ SCRIPTS = (
     "layers.js", "network.js", "fields.js", "resize.js", "ink.js", "digit.js", "pad.js",
     "numbers.js", "maps.js", "cards.js", "panel.js", "explain.js", "main.js",
 )  # fmt: skip
+KNOWN = (
+    AvgPool2D, BatchNorm, Concat, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten,
+    GlobalAvgPool2D, MaxPool2D, ReLU, Residual,
+)  # fmt: skip
 IMAGES_OF_A_CLASS = 3
 
 Step = dict[str, Any]  # what JSON can hold
@@ -99,17 +103,13 @@ class Steps:
 
     def _add_layer(self, layer: Layer, source: int, shape: Shape, place: str, branch: str) -> int:
         kind, out = type(layer), layer.output_shape(shape)
-        if kind in (Residual, Concat):
-            assert isinstance(layer, (Residual, Concat))
-            return self._add_container(layer, source, shape, place)
-        if kind not in (
-            AvgPool2D, BatchNorm, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten,
-            GlobalAvgPool2D, MaxPool2D, ReLU,
-        ):  # fmt: skip
+        if kind not in KNOWN:
             raise ExplorerError(
-                f"layer {place} is {layer}: the explorer knows only the library's own layers, not "
-                f"{kind.__name__}"
+                f"layer {place} is {layer}: the explorer does not know {kind.__name__}, only "
+                f"{', '.join(known.__name__ for known in KNOWN)}"
             )
+        if isinstance(layer, (Residual, Concat)):
+            return self._add_container(layer, source, shape, place)
         more: Step = {"branch": branch} if branch else {}
         if isinstance(layer, (Conv2D, DepthwiseConv2D)):
             size = shapes.window(

@@ -146,6 +146,15 @@ def assert_as_to_mnist(image, picture):
     assert np.abs(image.astype(int) - minicnn.to_mnist(picture)).max() <= 1
 
 
+def test_a_missing_browser_is_a_reason_to_skip_or_to_fail(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "REQUIRED", False)
+    with pytest.raises(pytest.skip.Exception, match="no browser"):
+        missing("there is no browser")
+    monkeypatch.setattr(sys.modules[__name__], "REQUIRED", True)
+    with pytest.raises(pytest.fail.Exception, match=r"=required, but there is no browser"):
+        missing("there is no browser")
+
+
 # ---------------------------------------------------------------- the numbers
 
 
@@ -319,6 +328,19 @@ def test_what_is_no_picture_or_blank_is_said(open_page, tmp_path):
     assert seen(page) is None
 
 
+def test_uneven_paper_is_said(open_page, tmp_path):
+    """What minicnn.to_mnist does with photos the page does not do, so it says so."""
+    picture = np.array(pictures()["dark.png"].resize((300, 360)))
+    picture[picture > 200] -= (
+        np.random.default_rng(0).integers(0, 20, (picture > 200).sum()).astype(np.uint8)
+    )
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    page = open_page()
+    page.locator("#file").set_input_files(tmp_path / "photo.png")
+    page.get_by_text("photo.png, cut out and centred; its paper is uneven").wait_for()
+    assert page.locator("#answer strong").inner_text() == "7"
+
+
 # ---------------------------------------------------------------- the page
 
 
@@ -350,6 +372,14 @@ def test_all_can_be_done_by_keys(open_page):
     before = page.evaluate("document.documentElement.dataset.theme")
     page.keyboard.press("d")
     assert {before, page.evaluate("document.documentElement.dataset.theme")} == {"dark", "light"}
+
+
+def test_a_cell_behind_the_panel_comes_into_sight(open_page):
+    page = open_page(viewport={"width": 360, "height": 740}, reduced_motion="reduce")
+    page.evaluate("explorer.choose({ step: 7, h: 4, w: 4, c: 63 })")
+    settle(page)
+    sheet, panel = (page.locator(name).bounding_box() for name in ("#step-7 .sheet", "#panel"))
+    assert 0 < sheet["y"] + sheet["height"] < panel["y"]
 
 
 def test_slow_motion_and_still_pictures(open_page):

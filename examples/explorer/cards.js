@@ -8,9 +8,10 @@ function noteOf(step, network) {
   const inputs = network.inputsOf(step);
   const x = inputs[0];
   const size = step.window && `${step.window.KH}×${step.window.KW}`;
+  const before = x.C === 1 ? "the map before" : `the ${x.C} maps before`;
   const where = step.isRow ? "number" : "map";
   return {
-    Conv2D: () => `Each of ${C} filters slides over the ${count(x.C, "map")} before and answers ` +
+    Conv2D: () => `Each of ${C} filters slides over ${before} and answers ` +
       `each ${size} window with one number: the sum of its products with the filter's weights.`,
     DepthwiseConv2D: () => `Each of the ${C} maps has a ${size} filter of its own, which sees no ` +
       `other map.`,
@@ -23,18 +24,18 @@ function noteOf(step, network) {
     ReLU: () => `What is below 0 becomes 0; the rest stays.`,
     Dropout: () => `In training ${percent(step.rate)} of the numbers are dropped at random. In ` +
       `use, as here, all pass unchanged.`,
-    Flatten: () => `The ${count(x.C, "map")} of ${x.H}×${x.W} as one row of ${C} numbers: row by ` +
+    Flatten: () => `${capital(before)}, ${x.H}×${x.W} each, as one row of ${C} numbers: row by ` +
       `row, column by column, map by map.`,
     Residual: () => `The branch and its shortcut are added, number by number.`,
     Concat: () => `The ${inputs.length} branches side by side: ` +
-      `${inputs.map((part) => part.C).join(" + ")} = ${count(C, where)}` +
+      `${inputs.map((part) => part.C).join(" + ")} = ${C} ${where}s` +
       `${step.isRow ? "" : ` of ${H}×${W}`}.`,
     Softmax: () => `The last numbers become shares of 1: exp of each, divided by the sum of all.`,
   }[step.layer]();
 }
 
-function count(n, word) {
-  return `${n} ${word}${n === 1 ? "" : "s"}`;
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 /** Where a cell is, in words. */
@@ -67,6 +68,10 @@ class Bars {
   }
 
   layOut() {}
+
+  depthOf({ c }) {
+    return this.rows[c].row.offsetTop - this.root.offsetTop;
+  }
 
   draw(isBlank) {
     const { data } = this.step.y;

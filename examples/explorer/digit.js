@@ -25,6 +25,13 @@ function fitToField(darkness) {
   return placed(boxed(change === 0 ? crop : redrawn(crop, change)));
 }
 
+/** The middle one of some numbers, or the mean of the two in the middle. */
+function median(numbers) {
+  const sorted = Float64Array.from(numbers).sort();
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
 /** Cut away the empty rows and columns around the ink. */
 function cropped(picture) {
   const { H, W, data } = picture;

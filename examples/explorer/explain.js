@@ -73,6 +73,7 @@ function result(text, sum, beat) {
  */
 function grid(title, rows, columns, look) {
   const cells = element("div", { className: "cells" });
+  cells.dataset.columns = columns;
   cells.style.gridTemplateColumns = `repeat(${columns}, var(--cell))`;
   for (let r = 0; r < rows; r++) {
     for (let k = 0; k < columns; k++) {
@@ -122,10 +123,6 @@ function partsOfSum(parts, head, beat) {
 function runningSums(values) {
   let sum = 0;
   return ["sum so far: 0", ...values.map((value) => `sum so far: ${long((sum += value))}`)];
-}
-
-function sumOf(values) {
-  return values.reduce((a, b) => a + b, 0);
 }
 
 // ---------------------------------------------------------------- each kind of step

@@ -17,59 +17,67 @@ function part({ W, data }, top, bottom, left, right) {
   return { H: bottom - top, W: right - left, data: cut };
 }
 
-/** How often each of the 256 levels occurs. */
-function countsOf(levels) {
+/** How often each of the 256 levels occurs in one or more lists. */
+function countsOf(...lists) {
   const counts = new Float64Array(256);
-  for (const level of levels) counts[level]++;
+  for (const levels of lists) {
+    for (let i = 0; i < levels.length; i++) counts[levels[i]]++;
+  }
   return counts;
 }
 
-/** The pixels along the four edges, and how many rows and columns of them there are. */
-function borderOf(picture) {
+/** How often each level occurs along the four edges. */
+function borderCounts(picture) {
   const { H, W } = picture;
-  const k = Math.max(1, Math.floor(Math.min(H, W) / 32));
-  const inside = Math.max(H - k, k);
+  const k = Math.max(1, Math.floor(Math.min(H, W) / 32)), inside = Math.max(H - k, k);
   const strips = [
     part(picture, 0, k, 0, W), part(picture, H - k, H, 0, W),
     part(picture, k, inside, 0, k), part(picture, k, inside, W - k, W),
   ];
-  return strips.flatMap((strip) => [...strip.data]);
+  return countsOf(...strips.map(({ data }) => data));
 }
 
-/** The middle one of some numbers, or the mean of the two in the middle. */
-function median(numbers) {
-  const sorted = Float64Array.from(numbers).sort();
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+/** The level in the middle, or the mean of the two in the middle. */
+function medianLevel(counts) {
+  const total = sumOf(counts);
+  const levelAt = (index) => {
+    let level = 0;
+    for (let seen = counts[0]; seen <= index; seen += counts[level]) level++;
+    return level;
+  };
+  return (levelAt((total - 1) >> 1) + levelAt(total >> 1)) / 2;
 }
 
 /** Whether the paper has one colour, unlike that of a photo. */
 function isEven(grey) {
-  const border = borderOf(grey), paper = median(border);
-  const level = Math.max(grey.H, grey.W) > 128 ? 0 : NOISE;
-  return border.filter((g) => Math.abs(g - paper) <= level).length >= 0.4 * border.length;
+  const counts = borderCounts(grey), paper = medianLevel(counts);
+  const noise = Math.max(grey.H, grey.W) > 128 ? 0 : NOISE;
+  const near = counts.filter((_, level) => Math.abs(level - paper) <= noise);
+  return sumOf(near) >= 0.4 * sumOf(counts);
 }
 
 /** How far each pixel is from the paper, 0 to 255; ink is on the side with more contrast. */
 function shadesOf(grey) {
   const { H, W } = grey;
-  const border = borderOf(grey), paper = median(border);
-  const counts = countsOf(grey.data);
+  const edge = borderCounts(grey), paper = medianLevel(edge);
   let darker = 0, brighter = 0;
-  counts.forEach((count, level) => {
+  countsOf(grey.data).forEach((count, level) => {
     if (level < paper) darker += count * (level - paper) ** 2;
     else brighter += count * (level - paper) ** 2;
   });
-  const shadeAt = (level) => {
+  const table = Uint8Array.from({ length: 256 }, (_, level) => {
     const share = darker >= brighter
       ? (paper - level) / Math.max(paper, 1)
       : (level - paper) / Math.max(255 - paper, 1);
     return roundHalfEven(Math.min(Math.max(share, 0), 1) * 255);
-  };
-  const ground = Math.trunc(median(border.map(shadeAt)));
-  const table = Uint8Array.from({ length: 256 }, (_, level) => Math.max(shadeAt(level) - ground, 0));
+  });
+  const edgeShades = new Float64Array(256); // how often each shade occurs along the edges
+  table.forEach((shade, level) => {
+    edgeShades[shade] += edge[level];
+  });
+  const ground = Math.trunc(medianLevel(edgeShades));
   const data = new Uint8Array(H * W);
-  for (let i = 0; i < data.length; i++) data[i] = table[grey.data[i]];
+  for (let i = 0; i < data.length; i++) data[i] = Math.max(table[grey.data[i]] - ground, 0);
   return { H, W, data };
 }
 
@@ -181,7 +189,7 @@ function findDigit(grey) {
 
 /** Where "ink" covers most of the picture it is paper in a frame: its box; else null. */
 function sheetInside(pieces, H, W) {
-  const area = pieces.reduce((sum, piece) => sum + piece.pixels.length, 0);
+  const area = sumOf(pieces.map(({ pixels }) => pixels.length));
   if (area <= 0.6 * H * W) return null;
   const box = [
     Math.min(...pieces.map((piece) => piece.top)), Math.max(...pieces.map((piece) => piece.bottom)),

@@ -28,7 +28,11 @@ byId("facts").textContent = `${network.steps.length - 2} layers, ` +
 
 function showTests() {
   byId("tests-part").hidden = tests.length === 0;
-  tests.forEach(({ label, image }, number) => {
+  const rank = (number) => // the first of each class, then the second of each
+    tests.slice(0, number).filter(({ label }) => label === tests[number].label).length;
+  const order = [...tests.keys()].sort((a, b) => rank(a) - rank(b));
+  order.forEach((number) => {
+    const { label, image } = tests[number];
     const name = network.classNames[label];
     const button = element("button", { type: "button", title: `Test image: ${name}` });
     const canvas = element("canvas", { width: FIELD, height: FIELD });
@@ -126,6 +130,18 @@ function choose(cell, keepsHistory = true) {
   answers.mark(marksOf(network.steps.length - 1));
   seen.mark(marksOf(0).map(({ region }) => ({ region, kind: "near" })));
   panel.show(cell, state.image, keepsHistory);
+  if (cell?.step && !panel.sliding) reveal(cell);
+}
+
+/** Scroll to a cell that is out of sight, or below the panel where that lies at the bottom. */
+function reveal(cell) {
+  const { view } = cards[cell.step - 1];
+  const place = view.root.getBoundingClientRect().top + view.depthOf(cell);
+  const isOver = getComputedStyle(panel.root).position === "fixed";
+  const bottom = isOver ? panel.root.getBoundingClientRect().top : window.innerHeight;
+  if (place > 40 && place < bottom - 40) return;
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  window.scrollBy({ top: place - bottom / 2, behavior: isStill ? "auto" : "smooth" });
 }
 
 // ---------------------------------------------------------------- layout, theme, keys
@@ -133,6 +149,7 @@ function choose(cell, keepsHistory = true) {
 function layOut() {
   seen.layOut(byId("seen").clientWidth);
   for (const card of cards) card.layOut();
+  if (panel.cell) panel.layOut();
   changed();
 }
 

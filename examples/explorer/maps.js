@@ -86,6 +86,11 @@ class MapSheet {
     return scale;
   }
 
+  /** How far below the upper edge of the sheet a cell is, in CSS pixels. */
+  depthOf({ h, c }) {
+    return (this.originOf(c)[0] + h) * this.zoom;
+  }
+
   // -------------------------------------------------------------- boxes
 
   /** Show boxes around regions. @param {{ region: object, kind: string }[]} marks */

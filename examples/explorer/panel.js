@@ -41,8 +41,15 @@ class Panel {
     document.getElementById("panel-cell").hidden = !cell;
     this.root.classList.toggle("is-open", Boolean(cell));
     if (!cell) return this.stop();
+    this.layOut();
     this.update(image);
     return this.play();
+  }
+
+  /** Measure what there is room for, where the panel or the window has changed. */
+  layOut() {
+    this.width = this.body.clientWidth;
+    this.seen.layOut(document.getElementById("panel-seen").clientWidth);
   }
 
   /** Work the same cell out for another image, without animation. */
@@ -60,7 +67,6 @@ class Panel {
     const region = receptiveFields(network, cell).get(0);
     document.getElementById("panel-field").textContent = `Receptive field: ` +
       `${region.h1 - region.h0}×${region.w1 - region.w0} pixels of the input`;
-    this.seen.layOut(document.getElementById("panel-seen").clientWidth || 112);
     this.seen.draw(image);
     this.seen.mark([{ region, kind: "near" }]);
     const explanation = image ? explain(network, cell, image, this.choice) : nothingYet();
@@ -77,8 +83,8 @@ class Panel {
   fitGrids() {
     const cells = this.body.querySelector(".cells");
     if (!cells) return;
-    const columns = cells.style.gridTemplateColumns.match(/[0-9]+/)[0];
-    const size = Math.floor((this.body.clientWidth - 54) / (3 * columns));
+    const { columns } = cells.dataset;
+    const size = Math.floor((this.width - 54) / (3 * columns));
     this.body.style.setProperty("--cell", `${size < 30 ? 40 : Math.min(size, 48)}px`);
   }
 
@@ -129,10 +135,12 @@ class Panel {
     if (target.dataset.goto) {
       const [step, h, w, c] = target.dataset.goto.split(" ").map(Number);
       this.onPick({ step, h, w, c });
+      this.root.focus({ preventScroll: true }); // the button is gone
     } else {
       this.choice = Number(target.dataset.choice);
       this.update(this.image);
       this.play();
+      this.body.querySelector(`[data-choice="${this.choice}"]`).focus({ preventScroll: true });
     }
   }
 
@@ -157,10 +165,6 @@ class Panel {
     const next = (h * W + w + 1) % (H * W);
     return { step, h: Math.floor(next / W), w: next % W, c };
   }
-}
-
-function capital(text) {
-  return text[0].toUpperCase() + text.slice(1);
 }
 
 /** What the panel says where there is no image. */

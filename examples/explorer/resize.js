@@ -27,7 +27,7 @@ function weightsOf(oldSize, newSize, filter) {
     const last = Math.min(Math.trunc(centre + reach + 0.5), oldSize);
     const weights = [];
     for (let j = first; j < last; j++) weights.push(filter.at((j - centre + 0.5) * (1 / widened)));
-    const sum = weights.reduce((a, b) => a + b, 0);
+    const sum = sumOf(weights);
     return { first, weights: weights.map((weight) => (sum ? weight / sum : weight)) };
   });
 }
@@ -64,6 +64,10 @@ function resizedColumns(picture, H, filter) {
     }
   }
   return { H, W, data: out };
+}
+
+function sumOf(numbers) {
+  return numbers.reduce((a, b) => a + b, 0);
 }
 
 /** Round to the nearest whole number, and a half to the even one, as Python and NumPy do. */
