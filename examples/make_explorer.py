@@ -48,7 +48,7 @@ PARTS = Path(__file__).parent / "explorer"
 # In the order in which they stand in the page; each uses what stands before it.
 SCRIPTS = (
     "layers.js", "network.js", "fields.js", "resize.js", "ink.js", "digit.js", "pad.js",
-    "numbers.js", "maps.js", "cards.js", "panel.js", "explain.js", "main.js",
+    "numbers.js", "maps.js", "cards.js", "panel.js", "parts.js", "explain.js", "main.js",
 )  # fmt: skip
 KNOWN = (
     AvgPool2D, BatchNorm, Concat, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten,

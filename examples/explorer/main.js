@@ -101,6 +101,7 @@ function showAnswer() {
   byId("clear").disabled = pad.isEmpty;
   if (!state.image) {
     byId("status").textContent = picture ? `Nothing is seen on ${name}.` : "Nothing is drawn yet.";
+    byId("answer").classList.add("is-long");
     byId("answer").replaceChildren(element("strong", {}, "none"));
     return;
   }
@@ -111,6 +112,7 @@ function showAnswer() {
   const order = Array.from(network.probabilities, (share, c) => ({ share, c }))
     .sort((a, b) => b.share - a.share);
   const [first] = order;
+  byId("answer").classList.toggle("is-long", network.classNames[first.c].length > 3);
   byId("answer").replaceChildren(
     element("strong", {}, network.classNames[first.c]), `with ${percent(first.share)}`);
 }

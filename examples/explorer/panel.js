@@ -69,6 +69,8 @@ class Panel {
       `${region.h1 - region.h0}×${region.w1 - region.w0} pixels of the input`;
     this.seen.draw(image);
     this.seen.mark([{ region, kind: "near" }]);
+    document.getElementById("panel-value").textContent =
+      image ? long(at(step.y, cell.h, cell.w, cell.c)) : "none";
     const explanation = image ? explain(network, cell, image, this.choice) : nothingYet();
     document.getElementById("panel-formula").textContent = explanation.formula;
     this.running = explanation.running ?? [];
