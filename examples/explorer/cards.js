@@ -150,8 +150,8 @@ class Card {
   draw(isBlank) {
     this.isBlank = isBlank;
     const scale = this.view.draw(isBlank);
-    this.least.textContent = short(isBlank ? 0 : -scale);
-    this.most.textContent = short(isBlank ? 0 : scale);
+    this.least.textContent = isBlank ? "" : short(-scale);
+    this.most.textContent = isBlank ? "" : short(scale);
     if (this.pointed) this.point(this.pointed);
   }
 

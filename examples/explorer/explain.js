@@ -75,10 +75,12 @@ function explainConvolution({ step, cell, source, choice }) {
     element("div", { className: "grids" },
       grid("window", KH, KW, (kh, kw) => ({
         value: valueAt(kh, kw, chosen), scale: scales[0], isOutside: isOutside(kh, kw),
-        goto: [source, row + kh, column + kw, chosen],
+        goto: [source, row + kh, column + kw, chosen], with: beatAt(kh, kw),
       })),
       sign("×"),
-      grid("weights", KH, KW, (kh, kw) => ({ value: weightAt(kh, kw, chosen), scale: scales[1] })),
+      grid("weights", KH, KW, (kh, kw) => ({
+        value: weightAt(kh, kw, chosen), scale: scales[1], with: beatAt(kh, kw),
+      })),
       sign("="),
       grid("products", KH, KW, (kh, kw) => ({
         value: products[kh * KW + kw], scale: scales[2], beat: beatAt(kh, kw),

@@ -1,7 +1,7 @@
 /* The panel in which one number is worked out, and its animation.
 
    What explain.js builds is shown beat by beat: an element with data-beat = n waits until beat n
-   has come. A running sum is text that differs from beat to beat. */
+   has come, one with data-with = n stands out in that beat. A running sum is text that differs from beat to beat. */
 
 const SLOW_BEAT = 700; // milliseconds
 const WHOLE = 1500; // milliseconds in which all beats come where motion is not slow
@@ -69,7 +69,7 @@ class Panel {
       `${region.h1 - region.h0}×${region.w1 - region.w0} pixels of the input`;
     this.seen.draw(image);
     this.seen.mark([{ region, kind: "near" }]);
-    document.getElementById("panel-value").textContent =
+    document.querySelector("#panel-value b").textContent =
       image ? long(at(step.y, cell.h, cell.w, cell.c)) : "none";
     const explanation = image ? explain(network, cell, image, this.choice) : nothingYet();
     document.getElementById("panel-formula").textContent = explanation.formula;
@@ -117,6 +117,10 @@ class Panel {
       part.classList.toggle("waits", own > beat);
       part.classList.toggle("now", own === beat && !isLast);
     }
+    for (const part of this.body.querySelectorAll("[data-with]")) {
+      part.classList.toggle("now", Number(part.dataset.with) === beat && !isLast);
+    }
+    document.getElementById("panel-value").classList.toggle("waits", !isLast);
     const sum = this.body.querySelector(".running");
     if (sum && this.running.length) {
       sum.textContent = this.running[Math.min(beat, this.running.length - 1)];

@@ -37,7 +37,8 @@ function result(text, sum, beat) {
  * @param {number} rows
  * @param {number} columns
  * @param {(r, k) => { value: number, scale: number, goto?: [object, number, number, number],
- *     beat?: number, isOutside?: boolean, isBest?: boolean }} look
+ *     beat?: number, isOutside?: boolean, isBest?: boolean, with?: number }} look beat: the one
+ *     that it waits for; with: the one in which it stands out
  */
 function grid(title, rows, columns, look) {
   const cells = element("div", { className: "cells" });
@@ -45,12 +46,13 @@ function grid(title, rows, columns, look) {
   cells.style.gridTemplateColumns = `repeat(${columns}, var(--cell))`;
   for (let r = 0; r < rows; r++) {
     for (let k = 0; k < columns; k++) {
-      const { value, scale, goto: place, beat, isOutside, isBest } = look(r, k);
+      const { value, scale, goto: place, beat, with: other, isOutside, isBest } = look(r, k);
       const text = isOutside ? "" : short(value);
       const made = place && !isOutside
         ? link(...place, text) : element("span", { title: isOutside ? "padding" : `${value}` }, text);
       made.className = `cell${isOutside ? " outside" : ""}${isBest ? " best" : ""}`;
       if (!isOutside) Object.assign(made.style, cssColours(value, scale));
+      if (other !== undefined) made.dataset.with = other;
       cells.append(beat === undefined ? made : onBeat(beat, made));
     }
   }
