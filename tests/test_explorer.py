@@ -306,11 +306,26 @@ def pictures():
     return {"dark.png": dark, "clear.png": clear}
 
 
-@pytest.mark.parametrize("name", pictures())
-def test_a_picture_is_centred_as_to_mnist_does(open_page, tmp_path, name):
+def choose_file(page, path):
+    page.locator("#file").set_input_files(path)
+
+
+def drop(page, path):
+    page.evaluate(
+        """([name, bytes]) => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([Uint8Array.from(bytes)], name));
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+        }""",
+        [path.name, list(path.read_bytes())],
+    )
+
+
+@pytest.mark.parametrize(("name", "give"), [("dark.png", choose_file), ("clear.png", drop)])
+def test_a_picture_is_centred_as_to_mnist_does(open_page, tmp_path, name, give):
     pictures()[name].save(tmp_path / name)
     page = open_page()
-    page.locator("#file").set_input_files(tmp_path / name)
+    give(page, tmp_path / name)
     page.get_by_text(f"{name}, cut out and centred.").wait_for()
     assert_as_to_mnist(seen(page), tmp_path / name)
     assert page.locator("#answer strong").inner_text() == "7"

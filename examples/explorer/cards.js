@@ -34,6 +34,7 @@ function noteOf(step, network) {
   }[step.layer]();
 }
 
+/** A text with a capital at its beginning. */
 function capital(text) {
   return text[0].toUpperCase() + text.slice(1);
 }

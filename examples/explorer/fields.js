@@ -12,6 +12,7 @@ function wholeRegion({ H, W, C }) {
   return { h0: 0, h1: H, w0: 0, w1: W, c0: 0, c1: C };
 }
 
+/** Whether a region is all of a tensor that has more than one channel. */
 function isWhole(region, { H, W, C }) {
   const { h0, h1, w0, w1, c0, c1 } = region;
   return C > 1 && (h1 - h0) * (w1 - w0) * (c1 - c0) === H * W * C;
