@@ -18,23 +18,27 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from recipes import FEW, RECIPES, networks_of
 
 import minicnn
-from minicnn import Augment, Conv2D, Sequential, metrics
+from minicnn import Augment, Conv2D, Sequential, health, metrics
 from minicnn.archive import check_writable, replacing
 from minicnn.classifier import Classifier
 from minicnn.optim import SCHEDULES
+from minicnn.shapes import IntArray
+from minicnn.state import TrainingState
 
 # Flags that say how to train, so not where a trained model is tested.
 ONLY_TRAINING = (
     "recipe", "limit", "epochs", "batch_size", "lr", "schedule", "augment", "validation",
-    "patience", "seed", "resume", "save",
+    "patience", "seed", "resume", "health", "save",
 )  # fmt: skip
 
 
@@ -124,6 +128,12 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         help="go on with a training that was stopped; data and training flags must be the same "
         "(after each epoch, --save NAME.npz keeps a checkpoint in NAME.checkpoint.npz)",
     )
+    training.add_argument(
+        "--health",
+        action="store_true",
+        help="report after each epoch what each layer does: scale of its numbers, dead ReLUs, size "
+        "of a step beside the weights; with a warning where something is unusual",
+    )
     parser.add_argument(
         "--model",
         type=Path,
@@ -201,6 +211,7 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
         "threads": flags.threads,
         "checkpoint": new_checkpoint(flags),
         "resume": flags.resume,
+        "after_epoch": health_of(images, labels) if flags.health else None,
         **settings_of(flags, len(images)),
     }
     print(
@@ -242,6 +253,20 @@ def settings_of(flags: argparse.Namespace, images: int) -> dict[str, Any]:
     return {"validation_split": watched} | {
         name: value for name, value in changed.items() if value is not None
     }
+
+
+def health_of(images: NDArray[Any], labels: IntArray) -> Callable[[TrainingState], None]:
+    """Return what prints, after an epoch, how the network does on 128 of the training images."""
+    some = np.random.default_rng(0).permutation(len(images))[:128]
+
+    def show(state: TrainingState) -> None:
+        smoothing = state.model.facts["label_smoothing"]
+        found = health.examine(
+            state.model, images[some], labels[some], state=state, label_smoothing=smoothing
+        )
+        print(f"\n{found}\n", flush=True)
+
+    return show
 
 
 def checkpoint_of(save: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -77,6 +78,8 @@ class TrainingState:
     history : dict of str to list of float
         One number for each epoch.
     average : MovingAverage, or None
+    factor : float
+        What multiplied the learning rate in the last step; 1 before the first.
     best : dict of str to ndarray, or None
         The best parameters so far, or their averages, and the statistics that were running then.
 
@@ -95,6 +98,7 @@ class TrainingState:
     ) -> None:
         self.model, self.optimiser, self.patience = model, optimiser, patience
         self.history: History = {}
+        self.factor = 1.0
         self._own = {"parameters": model.parameters, "statistics": model.statistics}
         self._decayed = is_weight(model)
         self.average = None if ema_decay is None else MovingAverage(self._own, ema_decay)
@@ -136,11 +140,27 @@ class TrainingState:
         factor : float
             Multiplies the learning rate.
         """
-        model = self.model
+        model, self.factor = self.model, factor
         self.optimiser.step(model.parameters, found.gradient, factor, self._decayed)
         follow(model.layers, model.statistics, found.observed)
         if self.average:
             self.average.update()
+
+    def further_step(self, gradient: FloatArray) -> FloatArray:
+        """Say what one more step would change, without taking it: all is done on copies.
+
+        Parameters
+        ----------
+        gradient : ndarray (P,)
+
+        Returns
+        -------
+        ndarray (P,)
+            New parameters less old ones, with the learning rate of the last step.
+        """
+        parameters = self.model.parameters.copy()
+        deepcopy(self.optimiser).step(parameters, gradient, self.factor, self._decayed)
+        return parameters - self.model.parameters
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -40,6 +40,7 @@ def fit(
     threads: int | None = None,
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
+    after_epoch: Callable[[TrainingState], object] | None = None,
     progress: bool = True,
 ) -> History:
     """Train a model in place; its `facts` become how that was done, and the history.
@@ -90,8 +91,13 @@ def fit(
         A file that gets all that the training has come to, after each epoch: a training that is
         stopped, even by the loss of power, can go on from there.
     resume : bool
-        Go on from `checkpoint`, in which all settings must be the same; only `threads` and
-        `progress` may change. The weights come to be those of a training that was never stopped.
+        Go on from `checkpoint`, in which all settings must be the same; only `threads`,
+        `after_epoch` and `progress` may change. The weights come to be those of a training that
+        was never stopped.
+    after_epoch : callable, optional
+        Called with the `minicnn.state.TrainingState` after each epoch, once its checkpoint is
+        written; its model has the weights that the next epoch starts from, not their average. It is
+        there to look, as `minicnn.health.examine` does: what it changes is trained on with.
     progress : bool
         A bar on a terminal, and one line for each epoch.
 
@@ -162,6 +168,8 @@ def fit(
             if keeper:
                 keeper.save()
             say(" - ".join([line, *(f"{name}: {value:.4f}" for name, value in row.items())]))
+            if after_epoch:
+                after_epoch(state)
     state.finish()
     if state.best is not None:
         model.facts["best_epoch"] = state.best_epoch + 1

@@ -55,7 +55,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "saving": ({"architecture", "archive", "model", "parameters"}, {"numpy"}),
-    "health": ({"layers", "losses", "model", "randomness", "shapes"}, {"numpy"}),
     "shards": (
         {"kernels", "losses", "memory", "model", "randomness", "repeats", "shapes", "workers"},
         {"numpy"},
@@ -65,6 +64,21 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "tqdm"},
     ),
     "state": ({"model", "optim", "parameters", "shapes", "shards"}, {"numpy"}),
+    "health": (
+        {
+            "evaluation",
+            "layers",
+            "losses",
+            "model",
+            "randomness",
+            "shapes",
+            "shards",
+            "state",
+            "tables",
+            "workers",
+        },
+        {"numpy"},
+    ),
     "checkpoints": ({"archive", "model", "optim", "shapes", "state"}, {"numpy"}),
     "settings": (
         {"checkpoints", "optim", "randomness", "shapes", "shards", "state"},

@@ -79,6 +79,32 @@ def test_training_prints_its_story_and_writes_its_results(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json"]
 
 
+def test_health_is_reported_after_each_epoch_and_changes_nothing(folder, tmp_path):
+    flags = ["--data-dir", folder, "--epochs", 2, "--batch-size", 50, "--results"]
+    watched = run(*flags, tmp_path / "watched.json", "--health")
+    assert watched.returncode == 0, watched.stderr
+    lines = watched.stdout.splitlines()
+    (first, second) = (n for n, line in enumerate(lines) if line.startswith("Epoch "))
+    for story in (lines[first:second], lines[second:]):
+        assert sum("Update/weight" in line for line in story) == 1
+        assert any(line.startswith(" 8  ReLU()") and " of 64 " in line for line in story)
+        assert sum(" on 128 images; gradient and update" in line for line in story) == 1
+        assert "Nothing unusual." in story
+    assert run(*flags, tmp_path / "plain.json").returncode == 0
+    plain, found = (json.loads((tmp_path / f"{name}.json").read_text()) for name in
+                    ("plain", "watched"))  # fmt: skip
+    assert found["weights_sha256"] == plain["weights_sha256"]
+    assert found["history"] == plain["history"]
+
+
+@pytest.mark.parametrize("recipe", ["ensemble", "resnet"])
+def test_health_is_reported_of_every_network_of_a_recipe(folder, recipe):
+    flags = ["--recipe", recipe, "--epochs", 1, "--limit", 64, "--health"]
+    done = run("--data-dir", folder, *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Update/weight") == (5 if recipe == "ensemble" else 1)
+
+
 def test_the_weights_depend_on_the_seed_and_not_on_the_threads(folder, tmp_path):
     def sha256(seed, threads):
         path = tmp_path / "r.json"

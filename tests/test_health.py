@@ -1,0 +1,347 @@
+"""The examination of a network: what its layers do, and what is unusual about it."""
+
+import copy
+import os
+from itertools import pairwise
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from minicnn import (
+    SGD,
+    Adam,
+    Augment,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Sequential,
+    fit,
+    load_mnist_sample,
+)
+from minicnn.health import examine
+from minicnn.health.advice import DEAD, SCALES, UPDATES
+from minicnn.state import TrainingState
+
+needs_jit = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains for minutes without JIT"
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Real digits, thinned to 8×8 so that plain Python can train on them too."""
+    data = load_mnist_sample()
+    return data.train_images[:40, 2:26:3, 2:26:3].copy(), data.train_labels[:40]
+
+
+def small_model(*, std=1.0, dtype=np.float32):
+    layers = [Conv2D(4, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(12), ReLU(), Dense(10)]
+    return Sequential(layers, input_shape=(8, 8, 1), input_std=std, dtype=dtype)
+
+
+def branched_model():
+    layers = [
+        Conv2D(3, 3, bias=False),
+        BatchNorm(),
+        Concat([[], [Residual([Conv2D(3, 3, padding=1), ReLU()], shortcut=[Dropout(0.3)])]]),
+        Flatten(),
+        Dense(10),
+    ]
+    return Sequential(layers, input_shape=(8, 8, 1))
+
+
+def layer(report, position, inside=""):
+    (found,) = (
+        each for each in report.layers if (each.position, each.inside) == (position, inside)
+    )
+    return found
+
+
+def the_warning(report, start):
+    (found,) = (warning for warning in report.warnings if warning.startswith(start))
+    return found
+
+
+# ---------------------------------------------------------------- the numbers
+
+
+def test_the_numbers_are_those_of_the_layers_and_of_the_gradient(digits):
+    images, labels = digits[0][:20], digits[1][:20]
+    model = small_model(dtype=np.float64)
+    report = examine(model, images, labels)
+    x = model.prepare(images)
+    assert (report.images, report.factor) == (20, None)
+    assert layer(report, 0).name == "the input"
+    assert layer(report, 0).mean == pytest.approx(x.mean())
+    for position, part in enumerate(model.layers, start=1):
+        x, _ = part.forward(x, training=True)
+        found = layer(report, position)
+        assert found.layer == repr(part)
+        assert found.name == f"layer {position} ({part})"
+        assert found.mean == pytest.approx(x.mean(), rel=1e-9)
+        assert found.std == pytest.approx(x.std(), rel=1e-9)
+        assert found.zeros == (x == 0).mean()
+        assert found.units == x.shape[-1]
+        silent = (x == 0).all(axis=tuple(range(x.ndim - 1))).sum()
+        assert found.dead == (silent if isinstance(part, ReLU) else None)
+        assert not found.constant
+
+    _, caches = model.forward(model.prepare(images), training=True)
+    shares = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    assert report.loss == pytest.approx(-np.log(shares[np.arange(20), labels]).mean(), rel=1e-9)
+    shares[np.arange(20), labels] -= 1
+    _, gradient = model.backward(shares / 20, caches)
+    weight, bias = model.split(gradient)[0].values()
+    found = layer(report, 1).parameters
+    assert found["weight"].gradient == pytest.approx(sqrt((weight**2).mean()), rel=1e-9)
+    assert found["bias"].gradient == pytest.approx(sqrt((bias**2).mean()), rel=1e-9)
+    own = model.layers[0].parameters["weight"]
+    assert found["weight"].scale == pytest.approx(sqrt((own**2).mean()), rel=1e-9)
+    assert (found["weight"].axes, found["bias"].axes) == (4, 1)
+    assert layer(report, 1).weight is found["weight"]
+    assert layer(report, 2).weight is None
+
+
+@pytest.mark.parametrize("optimiser", [SGD(0.3, 0.9), Adam(0.01, weight_decay=0.1)])
+def test_the_update_is_that_of_the_step_that_would_come(digits, optimiser):
+    images, labels = digits[0][:20], digits[1][:20]
+    model = small_model(dtype=np.float64)
+    before = []
+
+    def look(state):
+        report = examine(model, images, labels, state=state)
+        before.append((report, model.parameters.copy()))
+
+    options = {"batch_size": 20, "validation_split": 0, "progress": False, "after_epoch": look}
+    fit(model, images, labels, optimiser=optimiser, epochs=3, **options)
+    assert len(before) == 3
+    for (report, old), (_, new) in pairwise(before):  # one step an epoch
+        assert report.factor == 1
+        for position, (own, moved) in enumerate(
+            zip(model.split(old), model.split(new - old), strict=True), start=1
+        ):
+            for name, parameter in layer(report, position).parameters.items():
+                ratio = np.linalg.norm(moved[name]) / np.linalg.norm(own[name])
+                assert parameter.update == pytest.approx(ratio, rel=1e-9)
+
+
+def test_the_update_is_as_large_as_the_schedule_makes_it(digits):
+    found = []
+    options = {"epochs": 2, "validation_split": 0, "batch_size": 40, "progress": False}
+    fit(
+        small_model(), *digits, optimiser=SGD(0.1), schedule=lambda progress: 1 - progress,
+        after_epoch=lambda state: found.append(examine(state.model, *digits, state=state)),
+        **options,
+    )  # fmt: skip
+    assert [report.factor for report in found] == [1, 0.5]
+    assert "at 0.5 × the learning rate" in str(found[1])
+    weight = layer(found[1], 7).weight
+    assert weight.update == pytest.approx(0.05 * weight.gradient / weight.scale, rel=1e-3)
+
+
+def test_inside_containers_it_is_training_that_is_seen(digits):
+    model, digits = branched_model(), (digits[0][:20], digits[1][:20])
+    report = examine(model, *digits, seed=3)
+    places = [(each.position, each.inside) for each in report.layers]
+    assert places == [
+        (0, ""), (1, ""), (2, ""), (3, ""), (3, "1.0"), (3, "1.0.0"), (3, "1.0.1"),
+        (3, "1.0.shortcut.0"), (4, ""), (5, ""),
+    ]  # fmt: skip
+    assert layer(report, 2).std == pytest.approx(1, rel=1e-3)  # normalised, in shards
+    dropped = layer(report, 3, "1.0.shortcut.0")
+    assert dropped.name == "1.0.shortcut.0 inside layer 3 (Dropout(0.3))"
+    assert 0.26 < dropped.zeros < 0.34  # of 2,160 numbers, none of which is 0 before
+    assert layer(report, 3).parameters == {}
+    assert set(layer(report, 3, "1.0.0").parameters) == {"weight", "bias"}
+    assert layer(report, 3, "1.0.0").weight.gradient > 0
+    assert examine(model, *digits, seed=3) == report
+    assert examine(model, *digits, seed=4).loss != report.loss
+    assert examine(model, *digits, label_smoothing=0.2).loss != report.loss
+    lines = str(report).splitlines()
+    assert lines[5].split()[:2] == ["3", "Concat"]
+    assert lines[7].split()[:2] == ["1.0.0", "Conv2D(3,"]
+    assert lines[7].index("1.0.0") > lines[5].index("Concat")
+    assert lines[-1] == "Nothing unusual."
+
+
+def test_wrong_arguments_are_named(digits):
+    model = small_model()
+    with pytest.raises(ValueError, match=r"examine: .*labels"):
+        examine(model, digits[0], digits[1][:5])
+    with pytest.raises(ValueError, match=r"examine: label_smoothing must lie in 0 \.\. 1"):
+        examine(model, *digits, label_smoothing=1.5)
+    with pytest.raises(ValueError, match="examine: state is that of another model's training"):
+        examine(model, *digits, state=TrainingState(small_model(), SGD(0.1), None))
+
+
+# ---------------------------------------------------------------- in training
+
+
+def train(digits, path=None, *, model=branched_model, **options):
+    made = model()
+    chosen = {
+        "epochs": 3, "batch_size": 10, "validation_split": 0.2, "patience": 2, "ema_decay": 0.8,
+        "augment": Augment(shift=1.0), "optimiser": Adam(0.01, weight_decay=0.1), "seed": 2,
+        "checkpoint": path, "progress": False, **options,
+    }  # fmt: skip
+    history = fit(made, *digits, **chosen)
+    return made, history
+
+
+def looking(digits, reports):
+    return lambda state: reports.append(examine(state.model, *digits, state=state))
+
+
+@needs_jit
+@pytest.mark.parametrize("threads", [1, 2])
+def test_to_look_changes_no_bit_of_the_training(digits, threads, tmp_path):
+    reports = []
+    plain, history = train(digits, tmp_path / "a.npz", threads=threads)
+    looked_at, same = train(
+        digits, tmp_path / "b.npz", threads=threads, after_epoch=looking(digits, reports)
+    )
+    assert len(reports) == len(history["loss"])
+    assert same == history
+    assert looked_at.parameters.tobytes() == plain.parameters.tobytes()
+    assert looked_at.statistics.tobytes() == plain.statistics.tobytes()
+    assert looked_at.facts == plain.facts
+    with np.load(tmp_path / "a.npz") as wanted, np.load(tmp_path / "b.npz") as found:
+        assert wanted.files == found.files
+        assert all((wanted[name] == found[name]).all() for name in wanted.files)
+
+
+@needs_jit
+def test_whoever_goes_on_may_look_or_not(digits, tmp_path):
+    def stop(state):
+        if state.epochs == 2:
+            raise KeyboardInterrupt  # its checkpoint is written before it is looked at
+
+    path, reports = tmp_path / "c.npz", []
+    wanted, history = train(digits)
+    with pytest.raises(KeyboardInterrupt):
+        train(digits, path, after_epoch=stop)
+    found, same = train(digits, path, resume=True, after_epoch=looking(digits, reports))
+    assert len(reports) == len(same["loss"]) - 2
+    assert same == history
+    assert found.parameters.tobytes() == wanted.parameters.tobytes()
+
+
+@needs_jit
+def test_the_weights_looked_at_are_those_that_are_trained(digits):
+    seen = []
+    model, _ = train(
+        digits, patience=None, after_epoch=lambda state: seen.append(state.model.parameters.copy())
+    )
+    alone, _ = train(digits, patience=None, ema_decay=None)
+    np.testing.assert_array_equal(seen[-1], alone.parameters)
+    assert (seen[-1] != model.parameters).any()  # in the end it has the average
+
+
+# ---------------------------------------------------------------- what is unusual
+
+
+def test_a_fresh_network_and_its_first_step_are_nothing_unusual(digits):
+    model = small_model()
+    report = examine(model, *digits, state=TrainingState(model, Adam(0.001), None))
+    assert report.warnings == ()
+    assert str(report).endswith("Nothing unusual.")
+
+
+def test_dead_units_are_counted_and_named(digits):
+    model = small_model()
+    bias = model.layers[4].parameters["bias"]
+    bias[:] = 100
+    for count in (0, 4, 5, 11):
+        bias[:count] = -100
+        report = examine(model, *digits)
+        assert layer(report, 6).dead == count
+        told = [w for w in report.warnings if w.startswith(f"layer 6 (ReLU()): {count} of 12 ")]
+        assert len(told) == (count >= DEAD * 12)  # some are no trouble
+    assert "11 of 12 units are 0 for all 40 images. What answers nothing learns" in told[0]
+    assert f"WARNING: {told[0]}" in str(report)
+
+
+def test_weights_of_zero_are_named_as_the_first_that_tells_nothing_apart(digits):
+    model = small_model()
+    model.parameters[...] = 0
+    report = examine(model, *digits, state=TrainingState(model, SGD(0.1), None))
+    first = report.warnings[0]
+    assert first.startswith(f"layer 1 ({model.layers[0]}) is the same for all 40 images")
+    gradient = the_warning(report, "No gradient at all reaches the weight of layer 1")
+    assert " and 2 more: " in gradient  # five arrays: all but the last bias
+    assert layer(report, 1).weight.update == 0
+    model.layers[4].parameters["bias"][...] = 1  # now the last weight gets a gradient
+    report = examine(model, *digits, state=TrainingState(model, Adam(0.1), None))
+    assert layer(report, 7).weight.update == np.inf
+    found = the_warning(report, "One step changes weights by more than 10%")
+    assert "that of layer 7 (Dense(10)), now 0. The usual" in found
+
+
+def test_images_that_are_all_alike_are_the_input_s_fault(digits):
+    alike = np.repeat(digits[0][:1], 40, axis=0)
+    report = examine(small_model(), alike, digits[1])
+    assert report.warnings[0].startswith("the input is the same for all 40 images")
+    assert "Are all images alike?" in report.warnings[0]
+    alone = examine(small_model(), alike[:1], digits[1][:1])  # is always alike
+    assert not [warning for warning in alone.warnings if "is the same for" in warning]
+
+
+def test_the_first_layer_out_of_scale_is_named(digits):
+    unscaled = small_model(std=1 / 255)
+    unscaled.input_std = 1 / 2550
+    found = the_warning(examine(unscaled, *digits), "the input has a standard deviation of")
+    assert "look at input_std" in found
+    for power, word in ((2000, "large"), (1e-3, "small")):
+        model = small_model()
+        model.layers[0].parameters["weight"][...] *= power
+        found = the_warning(examine(model, *digits), "layer 1 (Conv2D(4, 3)) has a standard dev")
+        assert f"first weights too {word}?" in found
+    low, high = SCALES
+    assert low * high == 1
+
+
+def test_steps_too_large_and_too_small_are_named(digits):
+    def examined(rate, factor=1.0):
+        model = small_model()
+        state = TrainingState(model, SGD(rate), None)
+        state.factor = factor
+        return examine(model, *digits, state=state)
+
+    low, high = UPDATES
+    update = layer(examined(1.0), 1).weight.update
+    far = examined(2 * high / update)
+    assert f"layer 1 (Conv2D(4, 3)) by {2 * high:.0%}" in the_warning(far, "One step changes")
+    assert not [w for w in examined(0.1 * high / update).warnings if w.startswith("One step")]
+    slow = the_warning(examined(0.01 * low / update), "Even at the full learning rate one step")
+    assert "layer 1 (Conv2D(4, 3))" in slow
+    # a schedule that makes steps small is meant to, and 0 is no step to judge
+    assert examined(0.02, factor=1e-5).warnings == ()
+    assert examined(0.02, factor=0.0).warnings == ()
+
+
+def test_infinity_and_nan_are_traced_to_where_they_begin(digits):
+    model = small_model()
+    model.layers[4].parameters["weight"][0, 0] = np.nan
+    report = examine(model, *digits)
+    assert report.warnings[0].startswith("the weight of layer 5 (Dense(12)) holds infinity or NaN")
+    assert "nan" in str(report)
+
+
+def test_a_further_step_leaves_optimiser_and_weights_as_they_are(digits):
+    model = small_model()
+    optimiser = Adam(0.01)
+    gradient = np.ones_like(model.parameters)
+    optimiser.step(model.parameters, gradient)
+    kept = copy.deepcopy(optimiser.state(model.parameters)), model.parameters.copy()
+    change = TrainingState(model, optimiser, None).further_step(gradient)
+    assert change == pytest.approx(-0.01, rel=1e-4)
+    np.testing.assert_array_equal(model.parameters, kept[1])
+    for name, array in optimiser.state(model.parameters).items():
+        np.testing.assert_array_equal(array, kept[0][name])
