@@ -87,7 +87,7 @@ def test_health_is_reported_after_each_epoch_and_changes_nothing(folder, tmp_pat
     (first, second) = (n for n, line in enumerate(lines) if line.startswith("Epoch "))
     for story in (lines[first:second], lines[second:]):
         assert sum("Update/weight" in line for line in story) == 1
-        assert any(line.startswith(" 8  ReLU()") and " of 64 " in line for line in story)
+        assert any(line.startswith(" 8  ReLU()") and line.endswith(" of 64") for line in story)
         assert sum(" on 128 images; gradient and update" in line for line in story) == 1
         assert "Nothing unusual." in story
     assert run(*flags, tmp_path / "plain.json").returncode == 0
