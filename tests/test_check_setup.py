@@ -1,0 +1,257 @@
+"""The checks before training: all is well where it is, and planted faults are found."""
+
+import os
+
+import check_setup
+import numpy as np
+import pytest
+from test_examples import write_idx
+
+from minicnn import (
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    ImageDataset,
+    Layer,
+    MaxPool2D,
+    ReLU,
+    Residual,
+    Sequential,
+    fit,
+    load_mnist_sample,
+)
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains networks, for hours without JIT"
+)
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Real digits, thinned to 8×8."""
+    found = load_mnist_sample()
+    return ImageDataset(
+        "small digits",
+        found.train_images[:200, 2:26:3, 2:26:3].copy(), found.train_labels[:200],
+        found.test_images[:50, 2:26:3, 2:26:3].copy(), found.test_labels[:50],
+    )  # fmt: skip
+
+
+def small_model(dense=Dense, relu=ReLU):
+    layers = [Conv2D(8, 3), ReLU(), MaxPool2D(2), Flatten(), dense(24), relu(), Dropout(0.5)]
+    return Sequential([*layers, Dense(10)], input_shape=(8, 8, 1))
+
+
+def verdicts_of(model, data):
+    return [verdict.ok for verdict in check_setup.check(model, data)]
+
+
+# ---------------------------------------------------------------- layers of one's own
+
+
+class RightDense(Dense):
+    """Nothing is wrong with it."""
+
+
+class WrongDense(Dense):
+    """The gradient of its weight is 0.1 % too large."""
+
+    def backward(self, dy, cache, *, need_dx=True, gradients=None):
+        dx, found = super().backward(dy, cache, need_dx=need_dx, gradients=gradients)
+        found["weight"] *= 1.001
+        return dx, found
+
+
+class WrongReLU(Layer):
+    """It lets the gradient through where nothing came through."""
+
+    def forward(self, x, *, training=False, draws=None):
+        return np.maximum(x, 0), None
+
+    def backward(self, dy, cache, *, need_dx=True, gradients=None):
+        return dy.copy(), {}
+
+
+class WrongResidual(Residual):
+    """It forgets the shortcut on the way back."""
+
+    def part(self, dy, cache):
+        return dy, np.zeros_like(dy)
+
+
+# ---------------------------------------------------------------- what is well
+
+
+def test_all_is_well_and_the_network_stays_as_it_is(data, capsys):
+    model = small_model(RightDense)
+    before = model.parameters.copy()
+    assert verdicts_of(model, data) == [True] * 4
+    np.testing.assert_array_equal(model.parameters, before)
+    assert model.layers[6].rate == 0.5
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["7", "20", "5", "#" * check_setup.BAR] in rows
+    assert "expected ln(10) = 2.303" in out
+    assert "OK: 20 images are known by heart" in out
+    assert "OK: 6 gradients are right" in out
+    assert out.count("OK: ") == 4
+
+
+def test_a_trained_network_is_checked_with_first_weights(data, capsys):
+    model = small_model()
+    fit(model, data.train_images, data.train_labels, epochs=2, progress=False)
+    trained = model.parameters.copy()
+    model.parameters *= 30  # would be wrong as first weights
+    assert check_setup.check_first_loss(model, data).ok
+    np.testing.assert_array_equal(model.parameters, 30 * trained)
+
+
+def test_containers_and_batch_norm_are_checked_inside(data, capsys):
+    layers = [
+        Conv2D(4, 3, bias=False), BatchNorm(), ReLU(),
+        Residual([Conv2D(4, 3, padding=1), ReLU()]), Flatten(), Dense(10),
+    ]  # fmt: skip
+    assert check_setup.check_backward(Sequential(layers, input_shape=(8, 8, 1))).ok
+    assert "0.weight" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- planted faults
+
+
+def test_a_wrong_gradient_of_a_layer_of_one_s_own_is_found_and_named(data, capsys):
+    verdict = check_setup.check_backward(small_model(WrongDense))
+    assert not verdict.ok
+    assert "1 of 6 gradients are wrong" in verdict.words
+    assert "5 WrongDense(24), whose dweight is wrong by itself" in verdict.words
+    verdict = check_setup.check_backward(small_model(relu=WrongReLU))
+    assert "4 of 6 gradients are wrong" in verdict.words  # of all that stand before it
+    assert "6 WrongReLU(), whose dx is wrong by itself" in verdict.words
+
+
+def test_a_wrong_container_is_found_by_what_stands_before_it(data, capsys):
+    layers = [Conv2D(4, 3), WrongResidual([Conv2D(4, 3, padding=1)]), Flatten(), Dense(10)]
+    verdict = check_setup.check_backward(Sequential(layers, input_shape=(8, 8, 1)))
+    assert "2 of 6 gradients are wrong" in verdict.words
+    assert "1 Conv2D(4, 3), and of what stands right behind it" in verdict.words
+
+
+def test_first_weights_too_large_are_found(data, capsys):
+    model = small_model()
+    model.layers[7].parameters["weight"][...] *= 10
+    verdict = check_setup.check_first_loss(model, data)
+    assert not verdict.ok
+    assert "Are first weights or inputs too large?" in verdict.words
+    unscaled = small_model()
+    unscaled.input_std = 1 / 255
+    assert not check_setup.check_first_loss(unscaled, data).ok
+
+
+def test_weights_of_zero_pass_for_a_guess_but_learn_nothing(data, capsys):
+    model = small_model()
+    model.parameters[...] = 0
+    assert check_setup.check_first_loss(model, data).ok
+    verdict = check_setup.check_by_heart(model, data)
+    assert not verdict.ok
+    assert "not learned by heart in 300 steps" in verdict.words
+    assert verdicts_of(model, data) == [True, True, False, True]  # the rest does not hide it
+
+
+def test_labels_of_other_images_are_not_found_as_the_script_says(data, capsys):
+    shuffled = np.random.default_rng(0).permutation(data.train_labels)
+    assert check_setup.check_by_heart(small_model(), data._replace(train_labels=shuffled)).ok
+    assert "Whether labels belong to their images no such check can tell" in check_setup.__doc__
+
+
+def without(data, label, most=0):
+    """The data with at most so many training images of a class."""
+    own = np.flatnonzero(data.train_labels == label)[most:]
+    images, labels = (np.delete(array, own, axis=0) for array in data[1:3])
+    return data._replace(train_images=images, train_labels=labels)
+
+
+def with_images(data, **images):
+    return data._replace(**images)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: without(d, 4), "no training images of class 4"),
+        (lambda d: without(d, 4, 8), "few training images of class 4: 8, where 19 would be"),
+        (
+            lambda d: d._replace(test_labels=np.minimum(d.test_labels, 7)),
+            "no test images of class 8, 9",
+        ),
+        (
+            lambda d: d._replace(train_labels=d.train_labels + 1),
+            "training labels go up to 10, but there are 10 outputs",
+        ),
+        (
+            lambda d: d._replace(test_images=np.vstack([d.test_images[3:], d.train_images[:3]])),
+            "3 test images are among the training images",
+        ),
+        (
+            lambda d: d._replace(train_images=np.where(np.arange(200) < 2, 0, d.train_images.T).T),
+            "2 training images are of one shade all over",
+        ),
+        (
+            lambda d: d._replace(test_images=d.test_images // 255),
+            "the test images use only 2 of 256 shades: are pixels scaled already?",
+        ),
+    ],
+)  # fmt: skip
+def test_faults_of_the_data_are_found(data, change, words, capsys):
+    verdict = check_setup.check_data(change(data), 10)
+    assert not verdict.ok
+    assert words in verdict.words
+
+
+def test_what_cannot_be_run_is_wrong_and_the_other_checks_go_on(data, capsys):
+    verdicts = check_setup.check(small_model(), data._replace(train_labels=data.train_labels + 1))
+    assert [verdict.ok for verdict in verdicts] == [False, False, False, True]
+    assert "WRONG: " in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- the command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small data set of real digits in MNIST's four files."""
+    folder, found = tmp_path_factory.mktemp("mnist"), load_mnist_sample()
+    write_idx(folder / "train-images-idx3-ubyte.gz", found.train_images[:300])
+    write_idx(folder / "train-labels-idx1-ubyte.gz", found.train_labels[:300])
+    write_idx(folder / "t10k-images-idx3-ubyte.gz", found.test_images[:100])
+    write_idx(folder / "t10k-labels-idx1-ubyte.gz", found.test_labels[:100])
+    return folder
+
+
+def test_the_command_says_what_is_wrong_and_ends_with_1(folder, tmp_path, capsys):
+    assert check_setup.main(["--data-dir", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "all is well"
+    small_model().save(tmp_path / "model.npz")
+    data = ["--data-dir", str(folder), "--model", str(tmp_path / "model.npz")]
+    assert check_setup.main(data) == 1  # its images are 8×8
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "wrong: 2, 3"
+    assert "(8, 8, 1)" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--recipe", "none"], "argument --recipe: invalid choice: 'none'"),
+        (["--model", "a.npz", "--recipe", "tiny"], "not allowed with argument"),
+        (["--data-dir", "no-such-folder"], "no-such-folder lacks train-images-idx3-ubyte"),
+        (["--model", "no-such.npz"], "no-such.npz"),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line_and_exit_code_2(folder, flags, message, capsys):
+    try:
+        code = check_setup.main(["--data-dir", str(folder), *flags])
+    except SystemExit as end:  # argparse
+        code = end.code
+    assert code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
