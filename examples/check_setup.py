@@ -138,9 +138,8 @@ def histogram(training: Array | Any, test: Array | Any) -> str:
 
 def faults_of_classes(name: str, counts: Any, classes: int) -> str | None:
     if counts[classes:].any():
-        return (
-            f"{name} labels go up to {np.flatnonzero(counts)[-1]}, but there are {classes} outputs"
-        )
+        last = np.flatnonzero(counts)[-1]
+        return f"{name} labels go up to {last}, but there are {classes} outputs"
     counts = counts[:classes]
     missing = np.flatnonzero(counts == 0)
     if len(missing):
@@ -205,7 +204,7 @@ def check_by_heart(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
     while losses[-1] >= LOSS_BY_HEART and len(losses) <= STEPS:
         losses += minicnn.fit(
             fresh, data.train_images[few], data.train_labels[few], optimiser=optimiser,
-            epochs=STEPS_AT_ONCE, batch_size=BY_HEART, validation_split=0, progress=False,
+            epochs=STEPS_AT_ONCE, batch_size=len(few), validation_split=0, progress=False,
         )["loss"]  # fmt: skip
     losses = losses[1:]
     shown = [step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step < len(losses)]

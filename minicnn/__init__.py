@@ -2,12 +2,12 @@
 
 The rooms, in the order in which to read them: `shapes` (sizes and checks), `reference` (every
 operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `model`, `losses`,
-`optim`, `train`, `saving`, `voting`; beside them `data`, `explanation`, `gradcheck`, `metrics`,
-and `plots`, which is imported by itself because it brings matplotlib: ``from minicnn import
-plots``.
+`optim`, `train`, `saving`, `voting`; beside them `data`, `explanation`, `gradcheck`, `health`,
+`metrics`, and `plots`, which is imported by itself because it brings matplotlib: ``from minicnn
+import plots``.
 """
 
-from minicnn import gradcheck, initialisers, metrics, ops, reference
+from minicnn import gradcheck, health, initialisers, metrics, ops, reference
 from minicnn.archive import ModelFileError
 from minicnn.data import (
     Augment,
@@ -91,6 +91,7 @@ __all__ = [
     "find_digits",
     "fit",
     "gradcheck",
+    "health",
     "initialisers",
     "load_mnist",
     "load_mnist_sample",

@@ -136,6 +136,10 @@ def fit(
         patience=patience,
         seed=seed,
     )
+    if after_epoch is not None and not callable(after_epoch):
+        raise TypeError(
+            f"fit: after_epoch must be a function that takes a TrainingState, not {after_epoch!r}"
+        )
     workers = Workers("fit", threads)
     training, validation = settings.split(len(images))
     facts = {

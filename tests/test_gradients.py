@@ -269,6 +269,10 @@ def test_an_argument_too_large_for_every_element_is_tried_along_directions(rng):
     assert [check.argument for check in checks if not check.passed] == ["weight"]
     assert len(checks[1].element) == 1
     assert checks[1].element[0] < gradcheck.DIRECTIONS
+    assert [len(check.element) for check in checks] == [2, 1, 1]  # bias has one axis
+    along = check_gradients("dense", ops.dense, backward, arguments, rng, max_elements=0)
+    assert [len(check.element) for check in along] == [1, 1, 1]
+    assert all(check.passed for check in along)
 
 
 # ------------------------------------------------------------ the tester, tested

@@ -181,6 +181,11 @@ def test_wrong_arguments_are_named(digits):
         examine(model, *digits, state=TrainingState(small_model(), SGD(0.1), None))
 
 
+def test_what_fit_cannot_call_is_told_before_the_first_epoch(digits):
+    with pytest.raises(TypeError, match=r"fit: after_epoch must be a function .*, not True"):
+        fit(small_model(), *digits, after_epoch=True, progress=False)
+
+
 # ---------------------------------------------------------------- in training
 
 
