@@ -5,8 +5,10 @@ import pytest
 
 from minicnn import Sequential, ops
 from minicnn.layers import (
+    BatchNorm,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     FusedConvPool,
     FusedConvReLU,
@@ -88,3 +90,37 @@ def test_fused_layers_are_layers_of_a_model_as_others_are():
     wanted, their_caches = two.forward(x)
     equal([y], [wanted])
     equal(one.backward(y, caches, need_dx=True), two.backward(y, their_caches, need_dx=True))
+
+
+def test_a_subclass_is_asked_itself():
+    """It may do something else than the layer that it comes from."""
+
+    def marked(kind):
+        class Marked(kind):
+            def forward(self, x, **options):
+                y, cache = super().forward(x, **options)
+                return y + 1, cache
+
+        return Marked
+
+    rng = np.random.default_rng(0)
+    rows = [
+        [marked(Conv2D)(2, 3), ReLU(), MaxPool2D(2)],
+        [Conv2D(2, 3), marked(ReLU)(), MaxPool2D(2)],
+        [Conv2D(2, 3), marked(MaxPool2D)(2)],
+        [Conv2D(2, 3), marked(ReLU)()],
+        [marked(Conv2D)(2, 3), ReLU()],
+        [Flatten(), marked(Dense)(3), ReLU()],
+        [marked(BatchNorm)(), ReLU()],
+        [Conv2D(2, 3), marked(BatchNorm)()],
+        [marked(Conv2D)(2, 3), BatchNorm()],
+        [marked(Dropout)(0.5), Flatten()],
+    ]
+    for layers in rows:
+        model = Sequential(layers, (6, 6, 1))
+        x = rng.standard_normal((2, 6, 6, 1)).astype(np.float32)
+        alone = x
+        for layer in layers:
+            alone, _ = layer.forward(alone)
+        for found in (model.forward(x)[0], model.infer(x)):
+            np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5, err_msg=str(layers))

@@ -1,9 +1,12 @@
-"""Layers that need not be there in use."""
+"""Layers that need not be there in use; only the library's own, as in `minicnn.layers.fused`."""
 
 from collections.abc import Sequence
 
 from minicnn.layers.affine import Affine
 from minicnn.layers.base import Layer
+from minicnn.layers.convolution import Conv2D
+from minicnn.layers.dense import Dense
+from minicnn.layers.depthwise import DepthwiseConv2D
 from minicnn.layers.dropout import Dropout
 from minicnn.layers.normalisation import BatchNorm
 
@@ -28,8 +31,13 @@ def fold(layers: Sequence[Layer]) -> list[Layer]:
     found: list[Layer] = []
     for layer in layers:
         before = found[-1] if found else None
-        if isinstance(layer, BatchNorm) and isinstance(before, Affine) and before.norm is None:
+        if (
+            type(layer) is BatchNorm
+            and isinstance(before, Affine)
+            and type(before) in (Conv2D, Dense, DepthwiseConv2D)
+            and before.norm is None
+        ):
             found[-1] = before.with_norm(layer)
-        elif not isinstance(layer, Dropout):
+        elif type(layer) is not Dropout:
             found.append(layer)
     return found

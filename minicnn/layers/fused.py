@@ -1,4 +1,7 @@
-"""Layers that are computed as one."""
+"""Layers that are computed as one.
+
+Only the library's own: a subclass may do something else than the layer that it comes from.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -209,23 +212,23 @@ def fuse(layers: Sequence[Layer]) -> list[Step]:
 
 def _conv_pool(layers: Sequence[Layer], first: int) -> Step | None:
     conv, *rest = layers[first : first + 3]
-    if not isinstance(conv, Conv2D) or conv.backend not in FUSIBLE:
+    if type(conv) is not Conv2D or conv.backend not in FUSIBLE:
         return None
-    relu = len(rest) == 2 and isinstance(rest[0], ReLU)
+    relu = len(rest) == 2 and type(rest[0]) is ReLU
     pool = rest[-1] if relu else (rest[0] if rest else None)
-    if not isinstance(pool, MaxPool2D) or not pool.is_two_by_two():
+    if type(pool) is not MaxPool2D or not pool.is_two_by_two():
         return None
     return Step(FusedConvPool(conv, relu), first, 3 if relu else 2)
 
 
 def _with_relu(layers: Sequence[Layer], first: int) -> Step | None:
     layer, *rest = layers[first : first + 2]
-    if not rest or not isinstance(rest[0], ReLU):
+    if not rest or type(rest[0]) is not ReLU:
         return None
-    if isinstance(layer, Conv2D) and layer.backend in FUSIBLE:
+    if type(layer) is Conv2D and layer.backend in FUSIBLE:
         return Step(FusedConvReLU(layer), first, 2)
-    if isinstance(layer, BatchNorm):
+    if type(layer) is BatchNorm:
         step = FusedNormReLU(layer.momentum, layer.epsilon)
         step.adopt(layer.parameters, layer.statistics)
         return Step(step, first, 2)
-    return Step(FusedDenseReLU(layer), first, 2) if isinstance(layer, Dense) else None
+    return Step(FusedDenseReLU(layer), first, 2) if type(layer) is Dense else None
