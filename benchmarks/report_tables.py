@@ -293,6 +293,23 @@ def story(figures: Figures) -> str:
     return table(header, rows)
 
 
+def explorer(figures: Figures) -> str:
+    header = ["network", "page", "frame, median", "centring", "network", "drawing"]
+    header += ["nine of ten frames below", "frames below 16 ms"]
+    rows = [
+        [
+            f"`{case['network']}`",
+            f"{case['page_bytes'] / 1e6:.2f} MB",
+            f"**{case['all_ms']:.1f} ms**",
+            *(f"{case[f'{part}_ms']:.1f} ms" for part in ("centring", "network", "drawing")),
+            f"{case['all_ms_90']:.1f} ms",
+            f"{case['in_time']:.1%}",
+        ]
+        for case in figures["cases"]
+    ]
+    return table(header, rows)
+
+
 PARTS = {
     "speed": ("training", speed),
     "inference": ("inference", inference),
@@ -304,4 +321,5 @@ PARTS = {
     "augmentation": ("augmentation", augmentation),
     "lines": ("lines", lines),
     "ablation": ("ablation", ablation),
+    "explorer": ("explorer", explorer),
 }

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 
+import explorer
 import make_explorer
 import numpy as np
 import pytest
@@ -458,3 +459,14 @@ def luminance(colour):
 
 def contrast(a, b):
     return (max(a, b) + 0.05) / (min(a, b) + 0.05)
+
+
+def test_the_frames_are_timed(browser):
+    found = explorer.measure(browser, "reference", rounds=1)
+    assert found["frames"] == 72
+    assert 0 < found["page_bytes"] < 2_000_000
+    parts = [found[f"{part}_ms"] for part in ("centring", "network", "drawing")]
+    assert all(part >= 0 for part in parts)
+    assert found["all_ms"] <= found["all_ms_90"]
+    assert 0 <= found["in_time"] <= 1
+    assert explorer.line(found).startswith("reference: 1.")

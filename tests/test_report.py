@@ -124,6 +124,15 @@ FIGURES = {
         ],
         "cases": [{}],
     },
+    "explorer": {
+        "cases": [
+            {
+                "network": "tiny", "page_bytes": 1_250_000, "frames": 72, "all_ms": 6.5,
+                "centring_ms": 4.0, "network_ms": 1.5, "drawing_ms": 1.0, "all_ms_90": 9.0,
+                "in_time": 0.875,
+            }
+        ],
+    },
     "story": {
         "cases": [
             {"step": "loops", "ms": 45_000.0, "times_faster": 1.0, "gflops": 0.003},
@@ -163,6 +172,9 @@ ROWS = {
         "| the base | 5 | 99.000% |  |",
         "| less | 5 | 98.000% | -1.000 ± 0.250 |",
         "| more | 1 | 99.500% | +0.500 |",
+    ],
+    "explorer": [
+        "| `tiny` | 1.25 MB | **6.5 ms** | 4.0 ms | 1.5 ms | 1.0 ms | 9.0 ms | 87.5% |"
     ],
     "story": [
         "| loops | 45,000 ms | 1.00 | 0.00300 |  |",
