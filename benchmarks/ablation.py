@@ -4,9 +4,9 @@
 
 The base is a recipe, `reference` unless told otherwise, in few epochs so that all rows together
 take an hour and not a day; each row changes one thing in it. Every seed has its own split of the
-training images (a sixth is put aside, and read once at the end), its own first weights and its own
-order of the images, all of them the same in every row: what counts is the difference to the base,
-seed by seed. No network reads the test images.
+training images (a sixth is put aside, as `accuracy.py --split` does, and read once at the end), its
+own first weights and its own order of the images, all of them the same in every row: what counts is
+the difference to the base, seed by seed. No network reads the test images.
 
 A row's seed is on disk as soon as it is trained, and the same command goes on from there.
 """
@@ -117,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         recipe=flags.recipe,
         recipe_sha256=digest_of(RECIPES[flags.recipe]),
         epochs=flags.epochs,
+        put_aside="a sixth, in order",  # figures of a random sixth are not mixed with these
     )
     done = {(case["change"], case["seed"]) for case in results.cases}
     jobs = [
