@@ -132,12 +132,12 @@ function drawStrokes(pen, strokes, size) {
     const points = stroke.map(([x, y]) => [x * scale, y * scale]);
     pen.beginPath();
     pen.moveTo(...points[0]);
-    pen.lineTo(...points[0]); // a dot is a stroke too
+    pen.lineTo(points[0][0] + 0.01, points[0][1]); // so a dot is a stroke: it needs a length
     for (let i = 1; i < points.length - 1; i++) { // smooth: curves through the middles
       const [[x, y], [nextX, nextY]] = [points[i], points[i + 1]];
       pen.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
     }
-    pen.lineTo(...points.at(-1));
+    if (points.length > 1) pen.lineTo(...points.at(-1));
     pen.stroke();
   }
 }
