@@ -39,9 +39,9 @@ from minicnn import (
     ReLU,
     Residual,
     Sequential,
-    shapes,
 )
 from minicnn.archive import check_writable, replacing
+from minicnn.explanation.kinds import window_of
 from minicnn.shapes import Shape
 
 PARTS = Path(__file__).parent / "explorer"
@@ -111,16 +111,8 @@ class Steps:
         if isinstance(layer, (Residual, Concat)):
             return self._add_container(layer, source, shape, place)
         more: Step = {"branch": branch} if branch else {}
-        if isinstance(layer, (Conv2D, DepthwiseConv2D)):
-            size = shapes.window(
-                kind.__name__, shape[:2], layer.kernel_size, layer.stride, layer.padding
-            )
-            more["window"] = size._asdict()
-        if isinstance(layer, (MaxPool2D, AvgPool2D)):
-            size = shapes.pool_window(
-                kind.__name__, shape[:2], layer.pool_size, layer.stride, layer.padding
-            )
-            more["window"] = size._asdict()
+        if isinstance(layer, (Conv2D, DepthwiseConv2D, MaxPool2D, AvgPool2D)):
+            more["window"] = window_of(layer, shape)._asdict()
         if isinstance(layer, BatchNorm):
             more["epsilon"] = layer.epsilon
         if isinstance(layer, Dropout):

@@ -19,7 +19,6 @@ import minicnn
 from minicnn import Adam, Augment
 
 REQUIRED = os.environ.get("MINICNN_BROWSER_TESTS") == "required"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic",
     "--disable-component-update", "--disable-sync", "--no-first-run",
@@ -49,9 +48,9 @@ def browser():
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("Playwright is not installed: pip install 'minicnn[browser]'")
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = next(filter(None, map(shutil.which, explorer.BROWSERS)), None)
     if path is None:
-        missing(f"there is no browser: none of {', '.join(NAMES)}")
+        missing(f"there is no browser: none of {', '.join(explorer.BROWSERS)}")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield chromium
