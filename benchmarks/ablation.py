@@ -19,7 +19,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accuracy import RECIPES, SPLITS, Case, Kept, digest_of, held_out, load, run_all, tested
+from accuracy import (
+    RECIPES,
+    RECIPES_FILE,
+    SPLITS,
+    Case,
+    Kept,
+    digest_of,
+    held_out,
+    load,
+    run_all,
+    tested,
+)
 
 import minicnn
 from minicnn import Augment, optim
@@ -27,8 +38,8 @@ from minicnn import Augment, optim
 EPOCHS = 3
 BASE = "the recipe as it is"
 VIEWS = "views"
-# What a row changes: arguments of the recipe, or of `minicnn.fit`; or how far an image is shifted
-# in each direction where it is read from five places.
+# What a row changes: arguments of the recipe, or of `minicnn.fit`; or how a trained model looks at
+# the images.
 CHANGES: dict[str, dict[str, Any]] = {
     BASE: {},
     "without batch norm": {"batch_norm": False},
@@ -40,7 +51,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "without weight decay": {"weight_decay": 0.0},
     "a moving average of the weights": {"ema_decay": 0.99},
     "dropout": {"dropout": 0.3},
-    "each image read five times": {VIEWS: 1.0},
+    "nine views of each image": {VIEWS: RECIPES_FILE["in_views"]},
 }
 
 
@@ -49,9 +60,9 @@ def measured(name: str, change: str, epochs: int, folder: str | None, seed: int)
 
     def recipe(*images_and_labels: Any, **run: Any) -> Any:
         changes = dict(CHANGES[change])
-        shift = changes.pop(VIEWS, 0.0)
+        look = changes.pop(VIEWS, None)
         model = RECIPES[name](*images_and_labels, epochs=epochs, **changes, **run)
-        return minicnn.MultiView(model, shift=shift) if shift else model
+        return look(model) if look else model
 
     case = tested(recipe, held_out(load(folder, None), split=seed), seed)
     return {"change": change, **case, "missed": len(case["missed"])}

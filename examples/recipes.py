@@ -227,11 +227,20 @@ def in_ten_epochs() -> dict[str, Any]:
     }
 
 
-def ensemble(images: Images, labels: IntArray, *, seed: int = 0, **run: Any) -> Ensemble:
-    """Let five networks of `ten_epochs` vote, which differ in nothing but their seeds."""
-    return Ensemble(
-        [ten_epochs(images, labels, seed=5 * seed + number, **run) for number in range(5)]
-    )
+def nine_views(images: Images, labels: IntArray, **run: Any) -> MultiView:
+    """Train the network of `ten_epochs`, and let it look at each image nine times."""
+    return in_views(ten_epochs(images, labels, **run))
+
+
+def in_views(model: Classifier) -> MultiView:
+    """Let a model look at an image as it is, and moved as far as `moved_a_little` has taught it."""
+    return MultiView(model, shift=1.0, rotation=8.0, zoom=0.08)
+
+
+def ensemble(images: Images, labels: IntArray, *, seed: int = 0, **run: Any) -> MultiView:
+    """Let five networks of `nine_views` vote, which differ in nothing but their seeds."""
+    networks = [ten_epochs(images, labels, seed=5 * seed + number, **run) for number in range(5)]
+    return in_views(Ensemble(networks))
 
 
 def tiny(images: Images, labels: IntArray, **run: Any) -> Sequential:
@@ -353,5 +362,15 @@ def densenet(images: Images, labels: IntArray, **run: Any) -> Sequential:
 
 RECIPES: dict[str, Callable[..., Classifier]] = {
     recipe.__name__: recipe
-    for recipe in (reference, one_epoch, ten_epochs, tiny, ensemble, resnet, densenet, fashion)
+    for recipe in (
+        reference,
+        one_epoch,
+        ten_epochs,
+        nine_views,
+        ensemble,
+        tiny,
+        resnet,
+        densenet,
+        fashion,
+    )
 }

@@ -169,8 +169,11 @@ def check_flags(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> N
             parser.error(f"--model tests a trained model: leave out --{name.replace('_', '-')}")
     if flags.patience and flags.validation == 0:
         parser.error("--patience watches images put aside: give a --validation above 0")
-    if flags.save and flags.recipe == "ensemble":
-        parser.error("--save keeps one network, and the recipe ensemble trains five: leave it out")
+    if flags.save and flags.recipe in ("nine_views", "ensemble"):
+        parser.error(
+            f"--save keeps one network, that reads an image once: give it --recipe ten_epochs, "
+            f"which trains what {flags.recipe} is made of"
+        )
     if flags.resume and not flags.save:
         parser.error("--resume needs --save, which says where the checkpoint is")
     if flags.resume and not checkpoint_of(flags.save).exists():

@@ -82,13 +82,13 @@ def test_a_training_takes_the_change_and_a_split_of_its_own(monkeypatch):
     }  # fmt: skip
 
 
-def test_an_image_may_be_read_from_several_places(monkeypatch):
+def test_a_model_may_look_at_an_image_several_times(monkeypatch):
     model = minicnn.Sequential([Flatten(), Dense(10)], (28, 28, 1))
     monkeypatch.setitem(ablation.RECIPES, "reference", lambda images, labels, epochs: model)
     monkeypatch.setattr(
         ablation, "tested", lambda recipe, data, seed: {"missed": [], "model": recipe(0, 0)}
     )
-    views = ablation.measured("reference", "each image read five times", 1, "sample", seed=0)
+    views = ablation.measured("reference", "nine views of each image", 1, "sample", seed=0)
     assert isinstance(views["model"], minicnn.MultiView)
     assert views["model"].model is model
     assert ablation.measured("reference", ablation.BASE, 1, "sample", seed=0)["model"] is model

@@ -18,6 +18,7 @@ PARAMETERS = {
     "reference": 225_258,
     "one_epoch": 206_154,
     "ten_epochs": 511_978,
+    "nine_views": 511_978,
     "tiny": 4_860,
     "ensemble": 2_559_890,
     "resnet": 270_954,
@@ -131,7 +132,7 @@ def test_flags_go_before_the_recipe():
     }  # fmt: skip
 
 
-def test_networks_that_vote_are_trained_and_tested_but_not_saved(monkeypatch, capsys):
+def test_networks_that_vote_are_trained_and_tested(monkeypatch, capsys):
     def two(images, labels, **run):
         return minicnn.Ensemble([recipes.reference_cnn(seed) for seed in (0, 1)])
 
@@ -141,9 +142,23 @@ def test_networks_that_vote_are_trained_and_tested_but_not_saved(monkeypatch, ca
     monkeypatch.setattr(train_mnist, "load_data", lambda folder: few)
     assert train_mnist.main(["--recipe", "ensemble"]) == 0
     assert "and 1 more like it, which vote" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nine_views", "ensemble"])
+def test_what_is_more_than_a_network_that_reads_once_is_not_saved(name, capsys):
     with pytest.raises(SystemExit):
-        train_mnist.parse_flags(["--recipe", "ensemble", "--save", "model.npz"])
-    assert "--save keeps one network, and the recipe ensemble" in capsys.readouterr().err
+        train_mnist.parse_flags(["--recipe", name, "--save", "model.npz"])
+    assert f"ten_epochs, which trains what {name} is made of" in capsys.readouterr().err
+
+
+def test_nine_views_are_those_of_the_network_of_ten_epochs(fitted):
+    data = load_mnist_sample()
+    images, labels = data.train_images[:4], data.train_labels[:4]
+    model = recipes.nine_views(images, labels, seed=2)
+    alone = recipes.ten_epochs(images, labels, seed=2)
+    views = minicnn.MultiView(alone, shift=1.0, rotation=8.0, zoom=0.08)
+    np.testing.assert_array_equal(model.predict_proba(images), views.predict_proba(images))
+    assert (model.predict_proba(images) != alone.predict_proba(images)).any()
 
 
 def test_a_recipe_is_not_for_a_trained_model(capsys):
