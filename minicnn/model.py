@@ -1,8 +1,9 @@
 """`Sequential`: layers in a row, their shapes, and all parameters in one flat vector."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -28,6 +29,8 @@ class Sequential(Classifier):
     ``Conv2D(32, 3)``. The input scaling belongs to the model, so that training and use cannot
     differ: a uint8 image is divided by 255, a float image must be in 0..1 already, and both then
     become ``(image - input_mean) / input_std``.
+
+    ``copy.deepcopy(model)`` is a model of its own, with the same weights.
 
     Parameters
     ----------
@@ -81,10 +84,23 @@ class Sequential(Classifier):
         names = shapes.class_names("Sequential", class_names, self.output_shape[-1])
         self.class_names = None if class_names is None else tuple(names)
         self.facts: dict[str, Any] = {}
+        self._gather()
+
+    def _gather(self) -> None:
+        """Make the layers' arrays views of two vectors, and what is made of the layers anew."""
         self.parameters, self.statistics, self._layout = parameters.gather(self.layers, self.dtype)
         self._chain = Chain(self.layers)
         self._learned = [layer for layer in every_layer(self.layers) if layer.arrays()]
         self._repeats = Repeats()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a deep copy or what a pickle holds, in which no array is a view any more."""
+        self.__dict__.update(state)
+        self._gather()
+
+    def __copy__(self) -> Self:
+        """Return a deep copy: each layer belongs to one model only."""
+        return deepcopy(self)
 
     def split(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
         """Show a flat vector, of parameters or of gradients, as each layer's arrays.

@@ -1,10 +1,14 @@
 """Layers in a row: shapes, the flat vector, images in and answers out."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from minicnn import (
     AvgPool2D,
+    BatchNorm,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -13,7 +17,9 @@ from minicnn import (
     Layer,
     MaxPool2D,
     ReLU,
+    Residual,
     Sequential,
+    fit,
     initialisers,
 )
 from minicnn.randomness import keyed_generator
@@ -293,3 +299,32 @@ def test_colour_images_keep_their_channels():
 def test_images_that_are_none_are_refused(images, error, message):
     with pytest.raises(error, match=message):
         small_model().predict(images)
+
+
+# ---------------------------------------------------------------- copies
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deep copy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_learns_as_the_model_would_and_leaves_it_alone(how, images):
+    inside = [Conv2D(4, 3, padding=1), BatchNorm(), ReLU()]
+    layers = [Conv2D(4, 3), MaxPool2D(2), ReLU(), Residual(inside), Flatten(), Dense(10)]
+    model = Sequential(layers, input_shape=(8, 8, 1))
+    model.statistics[...] = 0.5
+    twin = COPIES[how](model)
+    answers = model.predict_proba(images)
+    np.testing.assert_array_equal(twin.predict_proba(images), answers)
+
+    labels = np.arange(5)
+    fit(twin, images, labels, epochs=2, batch_size=2, validation_split=0, progress=False)
+    assert (twin.predict_proba(images) != answers).all()
+    np.testing.assert_array_equal(model.predict_proba(images), answers)
+    fit(model, images, labels, epochs=2, batch_size=2, validation_split=0, progress=False)
+    np.testing.assert_array_equal(model.parameters, twin.parameters)
+    np.testing.assert_array_equal(model.predict_proba(images), twin.predict_proba(images))

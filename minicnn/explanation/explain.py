@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from minicnn import shapes
 from minicnn.explanation.step import Step, backward, forward
 from minicnn.explanation.trace import Trace
-from minicnn.layers import every_layer
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.model import Sequential
 from minicnn.ops import softmax
@@ -70,7 +69,7 @@ def explain(
         raise ValueError(f"explain: give one image, not {len(batch)}: images[0], say")
     if label is None and (optimiser is not None or label_smoothing):
         raise ValueError("explain: optimiser and label_smoothing need a label to learn from")
-    twin = _twin(model)
+    twin = deepcopy(model)
     steps = forward(twin.layers, twin.prepare(batch))
     classes = model.output_shape[-1]
     names = shapes.class_names("explain", model.class_names, classes)
@@ -79,24 +78,8 @@ def explain(
     if label is not None:
         labels = np.asarray(label)[None]
         shapes.check_labels("explain", labels, 1, classes, "label")
-        _learn(trace, _twin(model), labels, deepcopy(optimiser) or Adam(), label_smoothing)
+        _learn(trace, deepcopy(model), labels, deepcopy(optimiser) or Adam(), label_smoothing)
     return trace
-
-
-def _twin(model: Sequential) -> Sequential:
-    """Return a model of its own, with the same weights and statistics."""
-    layers = deepcopy(model.layers)
-    for layer in every_layer(layers):
-        layer.parameters, layer.statistics = {}, {}  # a new model makes its own
-    twin = Sequential(
-        layers,
-        model.input_shape,
-        input_mean=model.input_mean,
-        input_std=model.input_std,
-        dtype=model.dtype,
-    )
-    twin.parameters[:], twin.statistics[:] = model.parameters, model.statistics
-    return twin
 
 
 def _learn(
