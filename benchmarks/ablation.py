@@ -16,6 +16,7 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,15 @@ CHANGES: dict[str, dict[str, Any]] = {
     BASE: {},
     "without batch norm": {"batch_norm": False},
     "without augmentation": {"augment": None},
+    "less augmentation": {"augment": RECIPES_FILE["moved_a_little"]()},
+    "a quarter of the images untouched": {
+        "augment": replace(RECIPES_FILE["other_hands"](), untouched=0.25)
+    },
     "augmentation of all kinds": {"augment": Augment.digits()},
     "a constant rate": {"schedule": optim.constant},
     "a cosine": {"schedule": optim.cosine},
+    "a warm-up, then a cosine": {"schedule": optim.SCHEDULES["cosine-warm-up"]},
+    "one cycle": {"schedule": optim.one_cycle},
     "without label smoothing": {"label_smoothing": 0.0},
     "without weight decay": {"weight_decay": 0.0},
     "a moving average of the weights": {"ema_decay": 0.99},
