@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from recipes import FEW, RECIPES, networks_of
 
 import minicnn
-from minicnn import Augment, Conv2D, Sequential, health, metrics
+from minicnn import Augment, Conv2D, MultiView, Sequential, health, metrics
 from minicnn.archive import check_writable, replacing
 from minicnn.classifier import Classifier
 from minicnn.optim import SCHEDULES
@@ -229,6 +229,8 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
     print(f"\n{first.summary()}")
     if others:
         print(f"\nand {len(others)} more like it, which vote")
+    if isinstance(model, MultiView):
+        print(f"\neach image is looked at {model.views} times, moved a little")
     print(f"\ntrained for {train_seconds:.1f} s on {flags.threads} threads")
     # after a stop the seconds are those since then
     first.facts |= {

@@ -81,6 +81,11 @@ class MultiView(Classifier):
     zoom : float
         0.1 looks at images a tenth larger, and as much smaller.
 
+    Attributes
+    ----------
+    views : int
+        How often each image is looked at.
+
     Raises
     ------
     TypeError, ValueError
@@ -109,6 +114,7 @@ class MultiView(Classifier):
             self._maps += [_where_from(turn=-turn), _where_from(turn=turn)]
         if larger > 1:
             self._maps += [_where_from(zoom=larger), _where_from(zoom=1 / larger)]
+        self.views = len(self._maps)
 
     def prepare(self, images: NDArray[Any]) -> NDArray[Any]:
         return _checked("MultiView", images, self)

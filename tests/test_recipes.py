@@ -134,14 +134,16 @@ def test_flags_go_before_the_recipe():
 
 def test_networks_that_vote_are_trained_and_tested(monkeypatch, capsys):
     def two(images, labels, **run):
-        return minicnn.Ensemble([recipes.reference_cnn(seed) for seed in (0, 1)])
+        return recipes.in_views(minicnn.Ensemble([recipes.reference_cnn(seed) for seed in (0, 1)]))
 
     data = load_mnist_sample()
     few = data._replace(test_images=data.test_images[:8], test_labels=data.test_labels[:8])
     monkeypatch.setitem(train_mnist.RECIPES, "ensemble", two)
     monkeypatch.setattr(train_mnist, "load_data", lambda folder: few)
     assert train_mnist.main(["--recipe", "ensemble"]) == 0
-    assert "and 1 more like it, which vote" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "and 1 more like it, which vote" in out
+    assert "each image is looked at 9 times" in out
 
 
 @pytest.mark.parametrize("name", ["nine_views", "ensemble"])
