@@ -96,6 +96,8 @@ def check_data(where: str, model: Classifier, images: NDArray[Any], labels: IntA
     TypeError, ValueError
         If they do not.
     """
+    if not isinstance(model, Classifier):
+        raise TypeError(f"{where}: give a model such as Sequential, not {model!r}")
     shapes.check_pixels(where, images)
     if len(model.output_shape) != 1:
         raise ValueError(

@@ -13,7 +13,7 @@ from minicnn import kernels
 from minicnn.checkpoints import Checkpoint, fingerprint
 from minicnn.evaluation import check_data, measure
 from minicnn.health import NonFiniteError, find_non_finite
-from minicnn.model import Sequential
+from minicnn.model import Sequential, check_sequential
 from minicnn.optim import Adam, Schedule, constant
 from minicnn.settings import Settings
 from minicnn.shapes import IntArray
@@ -123,6 +123,7 @@ def fit(
     ----------
     Goodfellow, Bengio, Courville, "Deep learning" (2016), section 8.1.3 (mini-batches).
     """
+    check_sequential("fit", model)
     check_data("fit", model, images, labels)
     settings = Settings(
         optimiser=Adam() if optimiser is None else optimiser,

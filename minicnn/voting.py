@@ -45,6 +45,10 @@ class Ensemble(Classifier):
                 )
         self.input_shape, self.output_shape, self.class_names = _interface(self.models[0])
 
+    def __repr__(self) -> str:
+        """Return the call that makes it."""
+        return f"Ensemble({self.models!r})"
+
     def prepare(self, images: NDArray[Any]) -> NDArray[Any]:
         return _checked("Ensemble", images, self)
 
@@ -102,19 +106,25 @@ class MultiView(Classifier):
     ) -> None:
         _check_model("MultiView", model)
         self.model = model
-        shift = shapes.number_in("MultiView", "shift", shift)
-        turn = np.radians(shapes.number_in("MultiView", "rotation", rotation, high=180))
-        larger = 1 + shapes.number_in("MultiView", "zoom", zoom)
+        self.shift = shapes.number_in("MultiView", "shift", shift)
+        self.rotation = shapes.number_in("MultiView", "rotation", rotation, high=180)
+        self.zoom = shapes.number_in("MultiView", "zoom", zoom)
+        turn, larger = np.radians(self.rotation), 1 + self.zoom
         self.input_shape, self.output_shape, self.class_names = _interface(model)
         self._maps = [_where_from()]
-        if shift:
-            self._maps += [_where_from(down=far) for far in (-shift, shift)]
-            self._maps += [_where_from(right=far) for far in (-shift, shift)]
+        if self.shift:
+            self._maps += [_where_from(down=far) for far in (-self.shift, self.shift)]
+            self._maps += [_where_from(right=far) for far in (-self.shift, self.shift)]
         if turn:
             self._maps += [_where_from(turn=-turn), _where_from(turn=turn)]
         if larger > 1:
             self._maps += [_where_from(zoom=larger), _where_from(zoom=1 / larger)]
         self.views = len(self._maps)
+
+    def __repr__(self) -> str:
+        """Return the call that makes it."""
+        how = f"shift={self.shift}, rotation={self.rotation}, zoom={self.zoom}"
+        return f"MultiView({self.model!r}, {how})"
 
     def prepare(self, images: NDArray[Any]) -> NDArray[Any]:
         return _checked("MultiView", images, self)

@@ -588,6 +588,15 @@ def test_data_that_do_not_fit_are_refused(digits, call):
         call(small_model(), images, labels, threads=0)
 
 
+def test_what_is_no_model_is_refused(digits):
+    with pytest.raises(TypeError, match="fit: model must be a Sequential, not str"):
+        fit("model.npz", *digits)
+    with pytest.raises(
+        TypeError, match=r"evaluate: give a model such as Sequential, not 'model\.npz"
+    ):
+        evaluate("model.npz", *digits)
+
+
 def test_a_batch_larger_than_the_set_is_refused(digits):
     with pytest.raises(ValueError, match="batch_size 128 is larger than the training set of 72"):
         fit(small_model(), *digits)

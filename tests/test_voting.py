@@ -13,6 +13,8 @@ from minicnn import (
     ReLU,
     Sequential,
     evaluate,
+    fit,
+    health,
     load_mnist_sample,
 )
 from minicnn.classifier import Classifier
@@ -199,3 +201,23 @@ def test_images_that_do_not_fit_are_refused(vote):
         voting.predict(np.full((2, 8, 8), 7.0))
     with pytest.raises(TypeError, match=f"{name}: images must be"):
         voting.predict(np.zeros((2, 8, 8), int))
+
+
+@pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), MultiView])
+def test_what_votes_is_not_trained_itself(vote, digits):
+    model, hint = vote(small_model()), ": give it each network by itself"
+    for function in (fit, health.examine):
+        with pytest.raises(
+            TypeError, match=rf"must be a Sequential, not {type(model).__name__}{hint}"
+        ):
+            function(model, *digits)
+
+
+def test_models_show_the_calls_that_make_them():
+    model = Sequential([Flatten(), Dense(3)], (8, 8, 1))
+    made = "Sequential([Flatten(), Dense(3)], (8, 8, 1))"
+    assert repr(model) == made
+    assert repr(Ensemble([model, model])) == f"Ensemble([{made}, {made}])"
+    views = MultiView(model, rotation=8.0)
+    assert repr(views) == f"MultiView({made}, shift=1.0, rotation=8.0, zoom=0.0)"
+    assert views.views == 7

@@ -11,7 +11,7 @@ from minicnn import shapes
 from minicnn.explanation.step import Step, backward, forward
 from minicnn.explanation.trace import Trace
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
-from minicnn.model import Sequential
+from minicnn.model import Sequential, check_sequential
 from minicnn.ops import softmax
 from minicnn.optim import Adam
 from minicnn.shapes import FloatArray
@@ -62,8 +62,7 @@ def explain(
     Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors", Nature 323
     (1986): the same three parts, forward, backward and update.
     """
-    if not isinstance(model, Sequential):
-        raise TypeError(f"explain: model must be a Sequential, not {type(model).__name__}")
+    check_sequential("explain", model)
     batch, _ = shapes.as_batch("explain", image, model.input_shape)
     if len(batch) != 1:
         raise ValueError(f"explain: give one image, not {len(batch)}: images[0], say")
