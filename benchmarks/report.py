@@ -47,7 +47,7 @@ def recipes_table() -> str:
     machines: dict[str, dict[str, None]] = {}
     for figures in found:
         names = machines.setdefault(report_tables.machine_line(figures), {})
-        names[f"`{figures['recipe']}`"] = None
+        names[report_tables.recipe_name(figures)] = None
     lines = [
         f"{', '.join(names)}: {line}" if len(machines) > 1 else line
         for line, names in machines.items()

@@ -240,15 +240,20 @@ def lines(figures: Figures) -> str:
     return table(header, rows)
 
 
+def recipe_name(figures: Figures) -> str:
+    epochs = figures.get("epochs")
+    return f"`{figures['recipe']}`" + (f" ({epochs} epochs)" if epochs else "")
+
+
 def recipes(found: Iterable[Figures]) -> str:
     """Return a row for each recipe that was measured, from the figures of each."""
     rows = []
     for figures in found:
         own = figures["summary"]
-        error, epochs = own["standard_error"], figures.get("epochs")
+        error = own["standard_error"]
         rows.append(
             [
-                f"`{figures['recipe']}`" + (f", {epochs} epochs" if epochs else ""),
+                recipe_name(figures),
                 figures["dataset"],
                 str(own["seeds"]),
                 f"**{own['mean']:.3%}**" + ("" if error is None else f" ± {100 * error:.3f}"),

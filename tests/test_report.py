@@ -225,11 +225,12 @@ def test_each_recipe_has_a_row(results):
     assert "| 1 | **99.123%** | " in second
     assert last.startswith("_Measured on: A CPU")
 
-    figures = {**about, "machine": {**MACHINE, "cpu": "Another"}, "recipe": "d", "summary": summary}
+    machine = {**MACHINE, "cpu": "Another"}
+    figures = {**about, "machine": machine, "recipe": "d", "epochs": 20, "summary": summary}
     (results / "accuracy-d.json").write_text(json.dumps(figures))
     *_, those, _, this = report.recipes_table().splitlines()
     assert those.startswith("`a`, `b`: _Measured on: A CPU")
-    assert this.startswith("`d`: _Measured on: Another")
+    assert this.startswith("`d` (20 epochs): _Measured on: Another")
 
 
 @pytest.mark.parametrize("part", [*tables.PARTS, "pictures", "recipes"])
