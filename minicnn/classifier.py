@@ -109,3 +109,25 @@ class Classifier(ABC):
         """
         classes: IntArray = self.predict_proba(images, threads=threads).argmax(axis=-1)
         return classes
+
+
+def check_model(where: str, model: object, kind: type) -> None:
+    """Check that a model is of a kind.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function that asks, for the message.
+    model : object
+    kind : type
+        `Classifier`; or `Sequential`, where several that vote will not do.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if not isinstance(model, kind):
+        hint = ": give it each network by itself" if isinstance(model, Classifier) else ""
+        given = type(model).__name__
+        raise TypeError(f"{where}: model must be a {kind.__name__}, not {given}{hint}")

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minicnn import kernels, shapes
-from minicnn.classifier import Classifier
+from minicnn.classifier import Classifier, check_model
 from minicnn.losses import softmax_cross_entropy
 from minicnn.shapes import IntArray
 
@@ -96,8 +96,7 @@ def check_data(where: str, model: Classifier, images: NDArray[Any], labels: IntA
     TypeError, ValueError
         If they do not.
     """
-    if not isinstance(model, Classifier):
-        raise TypeError(f"{where}: give a model such as Sequential, not {model!r}")
+    check_model(where, model, Classifier)
     shapes.check_pixels(where, images)
     if len(model.output_shape) != 1:
         raise ValueError(

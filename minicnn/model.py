@@ -283,22 +283,3 @@ class Sequential(Classifier):
         """
         about = {"model": architecture.describe(self), "facts": self.facts}
         archive.write(path, "model", about, parameters.arrays_of(self.layers))
-
-
-def check_sequential(where: str, model: object) -> None:
-    """Check that a model is a network, and not several that vote.
-
-    Parameters
-    ----------
-    where : str
-        Name of the function that asks, for the message.
-    model : object
-
-    Raises
-    ------
-    TypeError
-        If it is anything else.
-    """
-    if not isinstance(model, Sequential):
-        hint = ": give it each network by itself" if isinstance(model, Classifier) else ""
-        raise TypeError(f"{where}: model must be a Sequential, not {type(model).__name__}{hint}")

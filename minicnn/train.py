@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from minicnn import kernels
 from minicnn.checkpoints import Checkpoint, fingerprint
+from minicnn.classifier import check_model
 from minicnn.evaluation import check_data, measure
 from minicnn.health import NonFiniteError, find_non_finite
-from minicnn.model import Sequential, check_sequential
+from minicnn.model import Sequential
 from minicnn.optim import Adam, Schedule, constant
 from minicnn.settings import Settings
 from minicnn.shapes import IntArray
@@ -123,7 +124,7 @@ def fit(
     ----------
     Goodfellow, Bengio, Courville, "Deep learning" (2016), section 8.1.3 (mini-batches).
     """
-    check_sequential("fit", model)
+    check_model("fit", model, Sequential)
     check_data("fit", model, images, labels)
     settings = Settings(
         optimiser=Adam() if optimiser is None else optimiser,

@@ -66,6 +66,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "state": ({"model", "optim", "parameters", "shapes", "shards"}, {"numpy"}),
     "health": (
         {
+            "classifier",
             "evaluation",
             "layers",
             "losses",
@@ -87,6 +88,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "train": (
         {
             "checkpoints",
+            "classifier",
             "evaluation",
             "health",
             "kernels",
@@ -101,7 +103,17 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "tqdm"},
     ),
     "explanation": (
-        {"layers", "losses", "model", "ops", "optim", "shapes", "state", "tables"},
+        {
+            "classifier",
+            "layers",
+            "losses",
+            "model",
+            "ops",
+            "optim",
+            "shapes",
+            "state",
+            "tables",
+        },
         {"numpy"},
     ),
     "voting": ({"classifier", "kernels", "shapes"}, {"numpy"}),

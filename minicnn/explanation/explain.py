@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn import shapes
+from minicnn.classifier import check_model
 from minicnn.explanation.step import Step, backward, forward
 from minicnn.explanation.trace import Trace
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
-from minicnn.model import Sequential, check_sequential
+from minicnn.model import Sequential
 from minicnn.ops import softmax
 from minicnn.optim import Adam
 from minicnn.shapes import FloatArray
@@ -62,7 +63,7 @@ def explain(
     Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors", Nature 323
     (1986): the same three parts, forward, backward and update.
     """
-    check_sequential("explain", model)
+    check_model("explain", model, Sequential)
     batch, _ = shapes.as_batch("explain", image, model.input_shape)
     if len(batch) != 1:
         raise ValueError(f"explain: give one image, not {len(batch)}: images[0], say")

@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn import shapes
+from minicnn.classifier import check_model
 from minicnn.evaluation import check_data
 from minicnn.health.activations import Place, Tally, run
 from minicnn.health.advice import warnings_of
 from minicnn.health.non_finite import find_non_finite
 from minicnn.health.report import HealthReport, LayerHealth, ParameterHealth
 from minicnn.layers import Container, ReLU
-from minicnn.model import Sequential, check_sequential
+from minicnn.model import Sequential
 from minicnn.randomness import Draws
 from minicnn.shapes import FloatArray, IntArray
 from minicnn.shards import BatchGradient, shards_of
@@ -66,7 +67,7 @@ def examine(
     (2016); Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (AISTATS 2010), section 4 (scale of activations and gradients, by layer).
     """
-    check_sequential("examine", model)
+    check_model("examine", model, Sequential)
     check_data("examine", model, images, labels)
     smoothing = shapes.number_in("examine", "label_smoothing", label_smoothing, high=1)
     if state is not None and state.model is not model:
