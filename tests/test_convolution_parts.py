@@ -60,4 +60,14 @@ def test_gradients_of_nothing_but_padding_are_no_matter(integers, dtype):
 
 def test_the_parts_of_a_transform_do_not_lie_a_power_of_two_apart():
     (weights, _), (images, _), (products, _) = winograd.room(64, 128, np.float32)
-    assert weights[1] % 2 == images[1] % 2 == products[1] % 2 == 1
+    assert weights[1] // kernels.NARROW % 2 == images[1] % 2 == products[1] % 2 == 1
+
+
+@pytest.mark.parametrize(
+    ("F", "lanes"),
+    [(1, 8), (8, 8), (9, 16), (16, 16), (24, 16), (32, 32), (40, 32), (48, 16), (64, 32)],
+)
+def test_as_few_channels_as_can_be_are_left_over(monkeypatch, F, lanes):
+    for name, width in ("NARROW", 8), ("WIDE", 16), ("WIDEST", 32):
+        monkeypatch.setattr(kernels, name, width)
+    assert winograd.lanes_of(F) == lanes

@@ -27,7 +27,7 @@ from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.dropout import CHANCES, DROPOUT_LANES, keep_scaled, random_bits
 from minicnn.kernels.joining import add_arrays, copy_columns, crop_images
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
-from minicnn.kernels.machine import NARROW, WIDE, lanes_for
+from minicnn.kernels.machine import NARROW, WIDE, WIDEST, lanes_for
 from minicnn.kernels.matmul import matmul, multiply_row
 from minicnn.kernels.normalisation import (
     CHANNEL_ROWS,
@@ -50,7 +50,7 @@ from minicnn.kernels.pooled_dweight import pooled_weight_gradient
 from minicnn.kernels.pooled_dx import pooled_input_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
-from minicnn.kernels.rows import clear, look_up, pad_images, turn_round
+from minicnn.kernels.rows import clear, exchange_channels, look_up, pad_images, turn_round
 from minicnn.kernels.spread import spread
 from minicnn.kernels.stretches import STRETCHES, stretch_for
 from minicnn.kernels.strokes import blur, thicken
@@ -60,7 +60,7 @@ from minicnn.kernels.tones import add_noise, erase, shade
 from minicnn.kernels.vary import AMOUNTS, STRENGTHS, WORDS, draw_changes, vary
 from minicnn.kernels.warp import WARP_LANES, warp
 from minicnn.kernels.winograd import winograd_forward, winograd_pooled_forward
-from minicnn.kernels.winograd_gradients import winograd_weight_gradient
+from minicnn.kernels.winograd_gradients import winograd_input_gradient, winograd_weight_gradient
 from minicnn.kernels.winograd_weights import winograd_weights, winograd_weights_gradient
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "VARIANCE",
     "WARP_LANES",
     "WIDE",
+    "WIDEST",
     "WORDS",
     "NotRecordableError",
     "Tape",
@@ -104,6 +105,7 @@ __all__ = [
     "direct_weight_gradient",
     "draw_changes",
     "erase",
+    "exchange_channels",
     "fold_batch_norm",
     "gather_patches",
     "global_avg_pool",
@@ -143,6 +145,7 @@ __all__ = [
     "vary",
     "warp",
     "winograd_forward",
+    "winograd_input_gradient",
     "winograd_pooled_forward",
     "winograd_weight_gradient",
     "winograd_weights",

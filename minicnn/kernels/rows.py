@@ -134,6 +134,26 @@ def turn_round(weight: Array, turned: Array) -> None:
 
 
 @kernel
+def exchange_channels(weight: Array, exchanged: Array) -> None:
+    """Compute ``exchanged[kh, kw, f, c] = weight[kh, kw, c, f]``; rows behind the last f are 0.
+
+    Parameters
+    ----------
+    weight : ndarray (KH, KW, C, F)
+    exchanged : ndarray (KH, KW, Fp, C)
+        Overwritten.
+    """
+    KH, KW, C, F = weight.shape
+    Fp = exchanged.shape[2]
+    for k in range(KH * KW):
+        for first in range(0, F, NARROW):  # so many lines are written to, and stay in the cache
+            for c in range(C):
+                for f in range(first, min(F, first + NARROW)):
+                    exchanged[k // KW, k % KW, f, c] = at(weight, (k * C + c) * F + f)
+        clear_row(exchanged, (k * Fp + F) * C, (Fp - F) * C)
+
+
+@kernel
 def look_up(levels: Array, pixels: NDArray[np.uint8], x: Array) -> None:
     """Compute ``x[i] = levels[pixels[i]]``.
 

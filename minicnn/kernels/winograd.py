@@ -11,29 +11,23 @@ they are ``Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A``, where ⊙ multiplies element by
 of the 16 elements is a sum: 16 matrix products ``(tiles, C) · (C, F)``. The transformations are
 additions and halvings only, so on whole numbers the result is exact as long as it fits.
 
-The way back to the weights is the same read from right to left: ``dw = Gᵀ [V ⊙ (A dy Aᵀ)] G`` with
-``V = Bᵀ x B``. Why all this is so: minicnn/reference/DERIVATIONS.md, "Minimal filtering".
+The way back is the same read from right to left (`minicnn.kernels.winograd_gradients`). Why all
+this is so: minicnn/reference/DERIVATIONS.md, "Minimal filtering".
 
 Lavin, Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016), section 4.1.
 """
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.pooled import store_strongest
-from minicnn.kernels.six import six_from, six_sums, store_six
 from minicnn.kernels.tiles import Four, load_some, store_some
-from minicnn.kernels.vectors import (
-    add,
-    fill,
-    load,
-    subtract,
-)
+from minicnn.kernels.vectors import add, load, subtract
+from minicnn.kernels.winograd_products import multiply
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -114,52 +108,6 @@ def _combined(x: Array, i: int, j: int, sign: int, left: int) -> Vector:
     return add(a, b) if sign > 0 else subtract(a, b)
 
 
-@numba.njit(inline="always")
-def _multiply(images: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
-    """Compute ``products[e, t, f] = Σ_c images[e, t, c] · weight[e, c, f]`` for all 16 elements e.
-
-    The loop nest is e, f, t, c: six tiles and one vector of channels are a tile of the product.
-
-    Parameters
-    ----------
-    images : ndarray (16, B, C)
-    weight : ndarray (16, blocks·C + 1, lanes)
-    count : int
-        Tiles that are in use, at most B.
-    products : ndarray (16, B, blocks·lanes)
-        Overwritten.
-    lanes : int
-        A constant.
-    """
-    _, B, C = images.shape
-    Fp, plane = products.shape[2], weight.shape[1] * lanes
-    z = fill(images, 0, lanes)
-    for e in range(16):
-        for f in range(0, Fp, lanes):
-            w = e * plane + f * C
-            for t in range(0, count, 6):
-                i0, i1, i2, i3, i4, i5 = six_from(t, count)
-                b = e * B
-                rows = (
-                    (b + i0) * C,
-                    (b + i1) * C,
-                    (b + i2) * C,
-                    (b + i3) * C,
-                    (b + i4) * C,
-                    (b + i5) * C,
-                )
-                sums = six_sums(images, rows, C, 1, weight, w, lanes, (z, z, z, z, z, z), lanes)
-                places = (
-                    (b + i0) * Fp,
-                    (b + i1) * Fp,
-                    (b + i2) * Fp,
-                    (b + i3) * Fp,
-                    (b + i4) * Fp,
-                    (b + i5) * Fp,
-                )
-                store_six(products, places, f, lanes, sums, lanes)
-
-
 @piece
 def _two_sums(m: Array, i: int, step: int) -> tuple[Vector, Vector]:
     """Return ``Aᵀ m`` of the four numbers from `i` on."""
@@ -204,14 +152,14 @@ def winograd_forward(lanes: int) -> Kernel:
         ----------
         x : ndarray (N, H, W, C)
             With at least two more rows and columns than the output, itself rounded up to even.
-        weight : ndarray (16, blocks·C + 1, lanes)
+        weight : ndarray (16, C·Fp + NARROW)
             From `winograd_weights`.
         bias : ndarray (F,)
         y : ndarray (N, OH, OW, F)
             Overwritten.
         images : ndarray (16, B, C)
             Room for a block of tiles.
-        products : ndarray (16, B, blocks·lanes)
+        products : ndarray (16, B, Fp)
             Room for a block of tiles.
         """
         N, OH, OW, F = y.shape
@@ -221,7 +169,7 @@ def winograd_forward(lanes: int) -> Kernel:
         for first in range(0, N * TH * TW, block):
             count = min(block, N * TH * TW - first)
             transform_images(x, TH, TW, first, count, images)
-            _multiply(images, weight, count, products, lanes)
+            multiply(images, weight, count, products, lanes)
             for t in range(count):
                 n, place = divmod(first + t, TH * TW)
                 th, tw = divmod(place, TW)
@@ -264,7 +212,7 @@ def winograd_pooled_forward(lanes: int) -> Kernel:
         ----------
         x : ndarray (N, H, W, C)
             With at least two more rows and columns than the part of the output that the pool takes.
-        weight : ndarray (16, blocks·C + 1, lanes)
+        weight : ndarray (16, C·Fp + NARROW)
             From `winograd_weights`.
         bias : ndarray (F,)
         relu : bool
@@ -274,7 +222,7 @@ def winograd_pooled_forward(lanes: int) -> Kernel:
             Overwritten.
         images : ndarray (16, B, C)
             Room for a block of tiles.
-        products : ndarray (16, B, blocks·lanes)
+        products : ndarray (16, B, Fp)
             Room for a block of tiles.
         """
         N, PH, PW, F = y.shape
@@ -283,7 +231,7 @@ def winograd_pooled_forward(lanes: int) -> Kernel:
         for first in range(0, N * PH * PW, block):
             count = min(block, N * PH * PW - first)
             transform_images(x, PH, PW, first, count, images)
-            _multiply(images, weight, count, products, lanes)
+            multiply(images, weight, count, products, lanes)
             for t in range(count):
                 for f in range(0, F, NARROW):
                     b = load_some(bias, f, F - f)

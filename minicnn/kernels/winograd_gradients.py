@@ -1,21 +1,25 @@
-"""Winograd's minimal filtering read from right to left: the gradient of the weights.
+"""Winograd's minimal filtering read from right to left: the gradients.
 
-With the matrices of `minicnn.kernels.winograd`: ``dw = Gᵀ [(Bᵀ x B) ⊙ (A dy Aᵀ)] G``, where the
-part in brackets is summed over all tiles: again 16 matrix products, ``(C, tiles) · (tiles, F)``.
+With the matrices of `minicnn.kernels.winograd`, and ``dm = A dy Aᵀ``:
+
+- ``dw = Gᵀ [(Bᵀ x B) ⊙ dm] G``, where the part in brackets is summed over all tiles: again 16
+  matrix products, ``(C, tiles) · (tiles, F)``;
+- ``dx = B [(G w Gᵀ) ⊙ dm] Bᵀ``, where the part in brackets is summed over F: 16 matrix products
+  ``(tiles, F) · (F, C)``; the squares of neighbouring tiles, which overlap, add up.
 """
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
-from minicnn.kernels.six import load_six, six_from, six_sums, store_six
-from minicnn.kernels.tiles import Four, load_some
-from minicnn.kernels.vectors import add, fill, store, subtract
+from minicnn.kernels.rows import clear_row
+from minicnn.kernels.tiles import Four, load_some, store_some
+from minicnn.kernels.vectors import add, fill, load, store, subtract
 from minicnn.kernels.winograd import transform_images
+from minicnn.kernels.winograd_products import correlate, multiply
 
 Array = NDArray[np.float32]
 Vector = Any
@@ -66,43 +70,6 @@ def _store_spread(out: Array, i: int, step: int, a: Vector, b: Vector) -> None:
     store(out, i + 3 * step, z3)
 
 
-@numba.njit(inline="always")
-def _correlate(images: Array, gradients: Array, count: int, dweight: Array, lanes: int) -> None:
-    """Add ``dweight[e, c, f] += Σ_t images[e, t, c] · gradients[e, t, f]`` for all 16 elements e.
-
-    Parameters
-    ----------
-    images : ndarray (16, B, C)
-    gradients : ndarray (16, B, Fp)
-    count : int
-        Tiles that are in use, at most B.
-    dweight : ndarray (16, C + 1, Fp)
-        Updated.
-    lanes : int
-        A constant.
-    """
-    _, B, C = images.shape
-    Fp = gradients.shape[2]
-    for e in range(16):
-        base, first = e * B * C, e * B * Fp
-        for c in range(0, C, 6):
-            c0, c1, c2, c3, c4, c5 = six_from(c, C)
-            numbers = (base + c0, base + c1, base + c2, base + c3, base + c4, base + c5)
-            k = e * dweight.shape[1]
-            places = (
-                (k + c0) * Fp,
-                (k + c1) * Fp,
-                (k + c2) * Fp,
-                (k + c3) * Fp,
-                (k + c4) * Fp,
-                (k + c5) * Fp,
-            )
-            for f in range(0, Fp, lanes):
-                sums = load_six(dweight, places, f, lanes, lanes)
-                sums = six_sums(images, numbers, count, C, gradients, first + f, Fp, sums, lanes)
-                store_six(dweight, places, f, lanes, sums, lanes)
-
-
 @for_each_tile
 def winograd_weight_gradient(lanes: int) -> Kernel:
     """Make the gradient of the weights for tiles of so many lanes."""
@@ -136,6 +103,96 @@ def winograd_weight_gradient(lanes: int) -> Kernel:
             count = min(block, N * TH * TW - first)
             transform_images(x, TH, TW, first, count, images)
             _transform_gradients(dy, first, count, gradients)
-            _correlate(images, gradients, count, dtransformed, lanes)
+            correlate(images, gradients, count, dtransformed, lanes)
 
     return winograd_weight_gradient
+
+
+@piece
+def _returned(v0: Vector, v1: Vector, v2: Vector, v3: Vector, zero: Vector) -> Four:
+    """Return ``B v``."""
+    return v0, add(subtract(v1, v2), v3), subtract(add(v1, v2), v0), subtract(zero, v3)
+
+
+@piece
+def _add_square(
+    products: Array, i: int, plane: int, dx: Array, o: int, row: int, C: int, left: int
+) -> None:
+    """Add ``B m Bᵀ`` of the 16 numbers from `i` on to 4×4 pixels of dx, for `left` channels."""
+    a = _column(products, i, 4 * plane)  # the first column of B m
+    b = _column(products, i + plane, 4 * plane)
+    d = _column(products, i + 2 * plane, 4 * plane)
+    e = _column(products, i + 3 * plane, 4 * plane)
+    _add_row(dx, o, C, left, a[0], b[0], d[0], e[0])
+    _add_row(dx, o + row, C, left, a[1], b[1], d[1], e[1])
+    _add_row(dx, o + 2 * row, C, left, a[2], b[2], d[2], e[2])
+    _add_row(dx, o + 3 * row, C, left, a[3], b[3], d[3], e[3])
+
+
+@piece
+def _column(products: Array, i: int, step: int) -> Four:
+    m0, m1 = load(products, i, NARROW), load(products, i + step, NARROW)
+    m2, m3 = load(products, i + 2 * step, NARROW), load(products, i + 3 * step, NARROW)
+    return _returned(m0, m1, m2, m3, fill(products, 0, NARROW))
+
+
+@piece
+def _add_row(
+    dx: Array, o: int, C: int, left: int, v0: Vector, v1: Vector, v2: Vector, v3: Vector
+) -> None:
+    x0, x1, x2, x3 = _returned(v0, v1, v2, v3, fill(dx, 0, NARROW))
+    _add_some(dx, o, x0, left)
+    _add_some(dx, o + C, x1, left)
+    _add_some(dx, o + 2 * C, x2, left)
+    _add_some(dx, o + 3 * C, x3, left)
+
+
+@piece
+def _add_some(dx: Array, o: int, v: Vector, left: int) -> None:
+    store_some(dx, o, add(load_some(dx, o, left), v), left)
+
+
+@for_each_tile
+def winograd_input_gradient(lanes: int) -> Kernel:
+    """Make the gradient of the images for tiles of so many lanes."""
+
+    def winograd_input_gradient(
+        dy: Array, weight: Array, dx: Array, gradients: Array, products: Array
+    ) -> None:
+        """Compute dx: of each tile ``B [Σ_f (G w Gᵀ) ⊙ (A dy Aᵀ)] Bᵀ``, added to its 4×4 pixels.
+
+        Parameters
+        ----------
+        dy : ndarray (N, OH, OW, F)
+        weight : ndarray (16, Fp·Cp + NARROW)
+            From `winograd_weights`, of the weights with their channels exchanged.
+        dx : ndarray (N, H, W, C)
+            Overwritten. Of the shape of `winograd_forward`'s x.
+        gradients : ndarray (16, B, Fp)
+            Room for a block of tiles.
+        products : ndarray (16, B, Cp)
+            Room for a block of tiles.
+        """
+        N, OH, OW, _ = dy.shape
+        _, H, W, C = dx.shape
+        _, B, Cp = products.shape
+        block = B - B % 6
+        TH, TW = (OH + 1) // 2, (OW + 1) // 2
+        whole: Any = np.int64(NARROW)  # as in `transform_images`
+        clear_row(dx, 0, dx.size)
+        for first in range(0, N * TH * TW, block):
+            count = min(block, N * TH * TW - first)
+            _transform_gradients(dy, first, count, gradients)
+            multiply(gradients, weight, count, products, lanes)
+            for t in range(count):
+                n, place = divmod(first + t, TH * TW)
+                th, tw = divmod(place, TW)
+                corner = ((n * H + 2 * th) * W + 2 * tw) * C
+                for c in range(0, C, NARROW):
+                    i, o = t * Cp + c, corner + c
+                    if C - c >= NARROW:  # no masks
+                        _add_square(products, i, B * Cp, dx, o, W * C, C, whole)
+                    else:
+                        _add_square(products, i, B * Cp, dx, o, W * C, C, C - c)
+
+    return winograd_input_gradient

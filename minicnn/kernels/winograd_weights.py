@@ -18,26 +18,30 @@ Vector = Any
 
 
 @kernel
-def winograd_weights(weight: Array, transformed: Array) -> None:
+def winograd_weights(weight: Array, lanes: int, transformed: Array) -> None:
     """Compute ``G w Gᵀ`` for each pair of channels.
 
     Parameters
     ----------
     weight : ndarray (3, 3, C, F)
-    transformed : ndarray (16, blocks·C + 1, lanes)
-        Overwritten, but for the last row of each: blocks of channels, filled up with zeros.
+    lanes : int
+        Channels of a block.
+    transformed : ndarray (16, C·Fp + NARROW)
+        Overwritten, but for the last numbers of each element: blocks of channels as
+        `minicnn.kernels.winograd_products` takes them, filled up with zeros.
     """
     _, _, C, F = weight.shape
-    _, rows, lanes = transformed.shape
+    plane = transformed.shape[1]  # from one of the sixteen to the next
+    Fp = (plane - NARROW) // C
     s = C * F  # from one of the nine weights to the next
-    plane = rows * lanes  # from one of the sixteen to the next
     for c in range(C):
-        for f in range(0, rows // C * lanes, NARROW):
+        for f in range(0, Fp, NARROW):
             i, left = c * F + f, max(0, F - f)
             a = _filter(weight, i, 3 * s, left)  # the first column, (4,)
             b = _filter(weight, i + s, 3 * s, left)
             d = _filter(weight, i + 2 * s, 3 * s, left)
-            place = (f // lanes * C + c) * lanes + f % lanes
+            block = lanes if f < Fp - Fp % lanes else NARROW
+            place = (f - f % block) * C + c * block + f % block
             _store_filtered(transformed, place, plane, a[0], b[0], d[0])
             _store_filtered(transformed, place + 4 * plane, plane, a[1], b[1], d[1])
             _store_filtered(transformed, place + 8 * plane, plane, a[2], b[2], d[2])

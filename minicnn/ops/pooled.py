@@ -110,7 +110,7 @@ def conv2d_max_pool2d(
     weights, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
     y, winner, blocks, *room = memory.several(plan.forward)
     if plan.winograd:
-        kernels.winograd_weights(weights, blocks)
+        kernels.winograd_weights(weights, plan.lanes, blocks)
         forward = kernels.winograd_pooled_forward[plan.lanes]
         forward(source, blocks, bias, relu, y, winner, *room)
     else:
@@ -145,7 +145,7 @@ def _plan(
     block = pool.OW * _rows_of_a_block(window, pool.OH, row)
     return Plan(
         filtered,
-        kernels.lanes_for(F),
+        winograd.lanes_of(F) if filtered else kernels.lanes_for(F),
         -(-KH // 3) * -(-KW * C // 3) <= SMALL,
         window,
         (H * row, corners, row, KH),

@@ -5,13 +5,13 @@ from numpy.typing import DTypeLike
 
 from minicnn import kernels, memory
 from minicnn.memory import Request
-from minicnn.ops import arrays, direct
+from minicnn.ops import arrays
 from minicnn.shapes import FloatArray, Window
 
 # As many tiles as this are under way at once: each transformed weight that is loaded serves them
-# all. There is room for one more, which is not used, and for one more row of the weights: with an
-# odd number the sixteen parts of the transforms do not lie a power of two apart, where they would
-# drive each other out of the cache.
+# all. There is room for one more, which is not used, and for one more vector of the weights: with
+# an odd number the sixteen parts of the transforms do not lie a power of two apart, where they
+# would drive each other out of the cache.
 BLOCK = 48
 # Of fewer channels the transforms take longer than the multiplications that they save.
 FEWEST_CHANNELS = 16
@@ -62,11 +62,11 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     ndarray (N, OH, OW, F)
     """
     C, F = weight.shape[2:]
-    shape = (len(x), window.OH, window.OW, F)
+    lanes, shape = lanes_of(F), (len(x), window.OH, window.OW, F)
     y, transformed, images, products = memory.several(((shape, x.dtype), *room(C, F, x.dtype)))
-    kernels.winograd_weights(np.ascontiguousarray(weight), transformed)
+    kernels.winograd_weights(np.ascontiguousarray(weight), lanes, transformed)
     source, bias = arrays.padded(x, _even(window)), np.ascontiguousarray(bias)
-    kernels.winograd_forward[transformed.shape[2]](source, transformed, bias, y, images, products)
+    kernels.winograd_forward[lanes](source, transformed, bias, y, images, products)
     return y
 
 
@@ -82,19 +82,18 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
         Overwritten.
     """
     C, F = x.shape[3], dy.shape[3]
-    lanes = kernels.lanes_for(F)
-    dtransformed = memory.empty((16, C + 1, arrays.rounded(F, lanes)), x.dtype)
+    dtransformed = memory.empty((16, C + 1, arrays.rounded(F, kernels.NARROW)), x.dtype)
     kernels.clear(dtransformed.reshape(-1))
     images, gradients = memory.several(room(C, F, x.dtype)[1:])
-    source = arrays.padded(x, _even(window))
-    kernels.winograd_weight_gradient[lanes](source, dy, dtransformed, images, gradients)
+    source, kernel = arrays.padded(x, _even(window)), kernels.winograd_weight_gradient[lanes_of(F)]
+    kernel(source, dy, dtransformed, images, gradients)
     kernels.winograd_weights_gradient(dtransformed, dweight)
 
 
 def input_gradient(
     dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int
 ) -> FloatArray:
-    """Return dx ``(N, H, W, C)``: itself a convolution, of dy with the kernels turned round.
+    """Return dx ``(N, H, W, C)``.
 
     Parameters
     ----------
@@ -108,7 +107,39 @@ def input_gradient(
     -------
     ndarray (N, H, W, C)
     """
-    return conv2d(*direct.turned_round(dy, weight, window, H, W))
+    C, F = weight.shape[2:]
+    Fp, window, shape = arrays.rounded(F, kernels.NARROW), _even(window), (len(dy), H, W, C)
+    exchanged, dsource, transformed, gradients, products = memory.several(
+        (
+            ((3, 3, Fp, C), dy.dtype),
+            (arrays.padded_shape(shape, window) or shape, dy.dtype),
+            *room(Fp, C, dy.dtype),
+        )
+    )
+    kernels.exchange_channels(np.ascontiguousarray(weight), exchanged)
+    kernels.winograd_weights(exchanged, lanes_of(C), transformed)
+    kernel = kernels.winograd_input_gradient[lanes_of(C)]
+    kernel(dy, transformed, dsource, gradients, products)
+    return arrays.cropped(dsource, window, shape)
+
+
+def lanes_of(F: int) -> int:
+    """Return the lanes of a block of channels; what is left over takes blocks of NARROW.
+
+    Parameters
+    ----------
+    F : int
+        Output channels.
+
+    Returns
+    -------
+    int
+        Those with which the fewest are left over, and of several the most.
+    """
+    wide = (kernels.WIDEST, kernels.WIDE)
+    Fp = arrays.rounded(F, kernels.NARROW)
+    lanes = min(wide, key=lambda lanes: Fp % lanes)  # the first of equals
+    return lanes if lanes <= Fp else kernels.NARROW
 
 
 def room(C: int, F: int, dtype: DTypeLike) -> tuple[Request, Request, Request]:
@@ -123,14 +154,13 @@ def room(C: int, F: int, dtype: DTypeLike) -> tuple[Request, Request, Request]:
     Returns
     -------
     transformed, images, products : request
-        For arrays (16, blocks·C + 1, lanes), (16, B, C) and (16, B, blocks·lanes).
+        For arrays (16, C·Fp + NARROW), (16, B, C) and (16, B, Fp).
     """
-    lanes, B = kernels.lanes_for(F), BLOCK + 1
-    blocks = -(-F // lanes)
+    B, Fp = BLOCK + 1, arrays.rounded(F, kernels.NARROW)
     return (
-        ((16, blocks * C + 1, lanes), dtype),
+        ((16, C * Fp + kernels.NARROW), dtype),
         ((16, B, C), dtype),
-        ((16, B, blocks * lanes), dtype),
+        ((16, B, Fp), dtype),
     )
 
 
