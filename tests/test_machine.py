@@ -67,3 +67,21 @@ def test_what_the_environment_names_counts(monkeypatch):
     assert machine._features() == ""
     settings["CPU_FEATURES"] = "+avx512f"
     assert machine._features() == "+avx512f"
+
+
+@pytest.mark.parametrize(
+    ("files", "size"),
+    [
+        ({"level": "1", "type": "Data", "size": "48K"}, 48),
+        ({"level": "1", "type": "Instruction", "size": "64K"}, 32),
+        ({"level": "2", "type": "Data", "size": "1024K"}, 32),
+        ({"level": "1", "type": "Data", "size": "48M"}, 32),
+        ({"level": "1", "type": "Data"}, 32),
+    ],
+)
+def test_the_first_level_cache_is_as_linux_says_or_small(tmp_path, files, size):
+    (tmp_path / "index0").mkdir()
+    for name, content in files.items():
+        (tmp_path / "index0" / name).write_text(f"{content}\n")
+    assert machine.first_level_cache(str(tmp_path)) == size * 1024
+    assert machine.first_level_cache(str(tmp_path / "none")) == 32 * 1024

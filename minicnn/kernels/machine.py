@@ -7,6 +7,7 @@ is not worth a tile of its own: each is compiled once more.
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from numba import config
 from numba.core.codegen import get_host_cpu_features
@@ -14,6 +15,8 @@ from numba.core.codegen import get_host_cpu_features
 from minicnn.kernels.compilation import kernel
 
 Kernel = Callable[..., None]
+
+CACHE_FILES = ("level", "type", "size")  # "1", "Data" and "48K"
 
 
 def tiles_for(features: str) -> tuple[int, int, int]:
@@ -58,6 +61,29 @@ def registers_for(features: str) -> tuple[int, int]:
     return 4, 20 if "+neon" in features else 12
 
 
+def first_level_cache(folder: str = "/sys/devices/system/cpu/cpu0/cache") -> int:
+    """Return the bytes of a core's first-level cache for data.
+
+    Parameters
+    ----------
+    folder : str
+        Where Linux describes the caches.
+
+    Returns
+    -------
+    int
+        32 KiB where the system says nothing: no CPU with vectors has less.
+    """
+    for cache in sorted(Path(folder).glob("index*")):
+        try:
+            level, kind, size = ((cache / name).read_text().strip() for name in CACHE_FILES)
+        except OSError:
+            continue
+        if (level, kind) == ("1", "Data") and size.endswith("K"):
+            return int(size[:-1]) * 1024
+    return 32 * 1024
+
+
 def _features() -> str:
     """Return what Numba compiles for: the environment may name other features than the host's."""
     named: str | None = vars(config)["CPU_FEATURES"]
@@ -74,6 +100,7 @@ def _tiles() -> tuple[int, int, int]:
 NARROW, WIDE, WIDEST = _tiles()
 # In plain Python so that both what fits and what does not is met.
 LANES_OF_A_REGISTER, SUMS = (8, 12) if vars(config)["DISABLE_JIT"] else registers_for(_features())
+FIRST_LEVEL_CACHE = first_level_cache()
 
 
 def for_each(widths: Iterable[int]) -> Callable[[Callable[[int], Kernel]], dict[int, Kernel]]:

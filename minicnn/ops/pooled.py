@@ -18,8 +18,8 @@ Indices = NDArray[np.int64]
 # Windows of up to so many squares of three by three numbers are small: for them all pixels are
 # taken, with masks; for larger ones only the winners.
 SMALL = 3
-# Numbers of an image that stay in a first-level cache of 32 KiB, beside weights and lists.
-FIRST_LEVEL = 7 * 1024
+# Bytes of an image that stay in the first-level cache, beside weights and lists.
+FIRST_LEVEL = kernels.FIRST_LEVEL_CACHE - 4 * 1024
 
 
 class Cut(NamedTuple):
@@ -142,7 +142,7 @@ def _plan(
     needs = winograd.room(C, F, floats) if filtered else (arrays.blocks(KH * KW * C, F, floats),)
     corners = _pooled_corners(window.OH, window.OW, window.SH * row, window.SW * C)
     read, written = _cut_to_read(KH, KW * C, row), _cut_to_write(KH, KW * C, row)
-    block = pool.OW * _rows_of_a_block(window, pool.OH, row)
+    block = pool.OW * _rows_of_a_block(window, pool.OH, row * floats.itemsize)
     return Plan(
         filtered,
         winograd.lanes_of(F) if filtered else kernels.lanes_for(F),
@@ -187,7 +187,7 @@ def _cut_to_write(KH: int, R: int, row: int) -> Cut:
 def _rows_of_a_block(window: Window, rows: int, row: int) -> int:
     """Return how many rows of pooling windows read no more of an image than `FIRST_LEVEL`.
 
-    At least one, and no more than there are; `row` is the numbers of a row of the image.
+    At least one, and no more than there are; `row` is the bytes of a row of the image.
     """
     read = FIRST_LEVEL // row - window.KH + window.SH  # rows of the image, but for the overlap
     return min(rows, max(1, read // (2 * window.SH)))
