@@ -33,12 +33,13 @@ def test_registers(features, registers):
     assert machine.registers_for(features) == registers
 
 
-def test_few_channels_take_a_narrow_tile(monkeypatch):
+def test_a_tile_leaves_few_lanes_empty(monkeypatch):
     monkeypatch.setattr(machine, "NARROW", 16)
     monkeypatch.setattr(machine, "WIDE", 32)
     monkeypatch.setattr(machine, "WIDEST", 64)
     found = [machine.lanes_for(F) for F in (1, 16, 17, 32, 33, 64, 500)]
     assert found == [16, 16, 32, 32, 64, 64, 64]
+    assert [machine.lanes_for(F) for F in (65, 96, 97, 128, 160)] == [32, 32, 64, 64, 32]
 
 
 def test_there_is_a_kernel_for_each_width_of_tile(monkeypatch):

@@ -144,7 +144,10 @@ def _named(make: Callable[[int], Kernel], lanes: int) -> Kernel:
 
 
 def lanes_for(F: int) -> int:
-    """Return the lanes of the tile that fits so many channels: the smallest that takes them all.
+    """Return the lanes of the tile that fits so many channels.
+
+    The smallest that takes them all; where none does, the one that leaves fewer lanes empty, and
+    of equals the larger.
 
     Parameters
     ----------
@@ -156,4 +159,6 @@ def lanes_for(F: int) -> int:
     int
         `NARROW`, `WIDE` or `WIDEST`.
     """
-    return NARROW if F <= NARROW else WIDE if F <= WIDE else WIDEST
+    if F <= WIDE:
+        return NARROW if F <= NARROW else WIDE
+    return WIDEST if -F % WIDEST <= -F % WIDE else WIDE
