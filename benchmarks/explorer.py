@@ -26,7 +26,7 @@ from side_by_side import Results, flag_parser
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 RECIPES = runpy.run_path(str(EXAMPLES / "recipes.py"))
-NETWORKS = {"reference": "reference_layers", "ten_epochs": "wide_layers"}
+NETWORKS = {"reference": "reference_layers", "ten_epochs": "plain_layers"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 

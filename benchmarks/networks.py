@@ -32,9 +32,9 @@ MODELS: dict[str, list[Spec]] = {
         FLATTEN, ("dense", 128), RELU, ("dense", 10),
     ],
     "ten_epochs": [  # of examples/recipes.py
-        ("conv", 48, 3, 0), RELU, ("conv", 48, 3, 0), POOL, NORM, RELU,
-        ("conv", 96, 3, 0), RELU, ("conv", 96, 3, 0), POOL, NORM, RELU,
-        ("conv", 192, 3, 0), NORM, RELU, FLATTEN, ("dense", 256), NORM, RELU, ("dense", 10),
+        ("conv", 32, 3, 0), RELU, ("conv", 32, 3, 0), POOL, NORM, RELU,
+        ("conv", 64, 3, 0), RELU, ("conv", 64, 3, 0), POOL, NORM, RELU,
+        ("conv", 128, 3, 0), NORM, RELU, FLATTEN, ("dense", 128), NORM, RELU, ("dense", 10),
     ],
 }  # fmt: skip
 IMAGE = (28, 28, 1)

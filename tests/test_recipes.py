@@ -17,10 +17,10 @@ needs_jit = pytest.mark.skipif(
 PARAMETERS = {
     "reference": 225_258,
     "one_epoch": 206_154,
-    "ten_epochs": 511_978,
-    "nine_views": 511_978,
+    "ten_epochs": 206_154,
+    "nine_views": 206_154,
     "tiny": 4_860,
-    "ensemble": 2_559_890,
+    "ensemble": 1_030_770,
     "resnet": 270_954,
     "densenet": 242_858,
     "fashion": 584_874,
