@@ -128,6 +128,6 @@ def check_model(where: str, model: object, kind: type) -> None:
         If it is anything else.
     """
     if not isinstance(model, kind):
+        wanted = "Classifier such as Sequential" if kind is Classifier else kind.__name__
         hint = ": give it each network by itself" if isinstance(model, Classifier) else ""
-        given = type(model).__name__
-        raise TypeError(f"{where}: model must be a {kind.__name__}, not {given}{hint}")
+        raise TypeError(f"{where}: model must be a {wanted}, not {type(model).__name__}{hint}")

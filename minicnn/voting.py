@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn import kernels, shapes
-from minicnn.classifier import Classifier
+from minicnn.classifier import Classifier, check_model
 from minicnn.shapes import FloatArray
 
 
@@ -37,7 +37,7 @@ class Ensemble(Classifier):
         if not self.models:
             raise ValueError("Ensemble: give at least one model")
         for number, model in enumerate(self.models, start=1):
-            _check_model("Ensemble", model)
+            check_model("Ensemble", model, Classifier)
             if _interface(model) != _interface(self.models[0]):
                 raise ValueError(
                     f"Ensemble: the models must agree in input, outputs and class names, but "
@@ -104,7 +104,7 @@ class MultiView(Classifier):
     def __init__(
         self, model: Classifier, *, shift: float = 1.0, rotation: float = 0.0, zoom: float = 0.0
     ) -> None:
-        _check_model("MultiView", model)
+        check_model("MultiView", model, Classifier)
         self.model = model
         self.shift = shapes.number_in("MultiView", "shift", shift)
         self.rotation = shapes.number_in("MultiView", "rotation", rotation, high=180)
@@ -149,11 +149,6 @@ class MultiView(Classifier):
 
 def _interface(model: Classifier) -> tuple[shapes.Shape, shapes.Shape, tuple[str, ...] | None]:
     return model.input_shape, model.output_shape, model.class_names
-
-
-def _check_model(where: str, model: object) -> None:
-    if not isinstance(model, Classifier):
-        raise TypeError(f"{where}: give models such as Sequential, not {model!r}")
 
 
 def _checked(where: str, images: NDArray[Any], model: Classifier) -> NDArray[Any]:

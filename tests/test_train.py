@@ -591,7 +591,9 @@ def test_data_that_do_not_fit_are_refused(digits, call):
 def test_what_is_no_model_is_refused(digits):
     with pytest.raises(TypeError, match="fit: model must be a Sequential, not str"):
         fit("model.npz", *digits)
-    with pytest.raises(TypeError, match="evaluate: model must be a Classifier, not str"):
+    with pytest.raises(
+        TypeError, match="evaluate: model must be a Classifier such as Sequential, not str"
+    ):
         evaluate("model.npz", *digits)
 
 
