@@ -20,8 +20,8 @@ look better than it is.
 
 `--epochs N` trains for as many epochs as it says, instead of the recipe's own number.
 
-`--keep FOLDER` keeps each network, and trains none that is there: the recipe `ensemble` lets
-networks of `ten_epochs` vote, which need not be trained for both.
+`--keep FOLDER` keeps each network of `ten_epochs` and `vgg`, and trains none that is there: what
+`nine_views` and `ensemble` take need not be trained for both.
 
 `--figure` draws the images that were missed most often, each with its number, its label and how
 many of the seeds missed it.
@@ -58,7 +58,7 @@ RECIPES_FILE = runpy.run_path(str(EXAMPLES / "recipes.py"))
 RECIPES: dict[str, Recipe] = RECIPES_FILE["RECIPES"]
 SPLITS = 6  # each of 10,000 of MNIST's training images
 SHOWN = 24
-VOTER = "ten_epochs"  # the recipe of the networks of which `ensemble` takes several
+VOTERS = set(RECIPES_FILE["MADE_OF"].values())  # whose networks another recipe takes
 
 
 # ---------------------------------------------------------------- one seed
@@ -95,9 +95,9 @@ def measured(
     """Train by a recipe and test once."""
     data, recipe = load(folder, split), RECIPES[name]
     if keep:
-        voter = kept(RECIPES[VOTER], keep, data)
-        recipe.__globals__[VOTER] = voter  # where an ensemble looks up whom it lets vote
-        recipe = voter if name == VOTER else recipe
+        voters = {voter: kept(RECIPES[voter], keep, data) for voter in VOTERS}
+        recipe.__globals__.update(voters)  # where an ensemble looks up whom it lets vote
+        recipe = voters.get(name, recipe)
     return tested(partial(recipe, epochs=epochs) if epochs else recipe, data, seed)
 
 

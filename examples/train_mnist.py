@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from recipes import FEW, RECIPES, networks_of
+from recipes import FEW, MADE_OF, RECIPES, networks_of
 
 import minicnn
 from minicnn import Augment, Conv2D, MultiView, Sequential, health, metrics
@@ -169,10 +169,10 @@ def check_flags(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> N
             parser.error(f"--model tests a trained model: leave out --{name.replace('_', '-')}")
     if flags.patience and flags.validation == 0:
         parser.error("--patience watches images put aside: give a --validation above 0")
-    if flags.save and flags.recipe in ("nine_views", "ensemble"):
+    if flags.save and flags.recipe in MADE_OF:
         parser.error(
-            f"--save keeps one network, that reads an image once: give it --recipe ten_epochs, "
-            f"which trains what {flags.recipe} is made of"
+            f"--save keeps one network, that reads an image once: give it --recipe "
+            f"{MADE_OF[flags.recipe]}, which trains what {flags.recipe} is made of"
         )
     if flags.resume and not flags.save:
         parser.error("--resume needs --save, which says where the checkpoint is")

@@ -19,8 +19,9 @@ PARAMETERS = {
     "one_epoch": 206_154,
     "ten_epochs": 206_154,
     "nine_views": 206_154,
+    "vgg": 326_122,
     "tiny": 4_860,
-    "ensemble": 1_030_770,
+    "ensemble": 1_630_610,
     "resnet": 270_954,
     "densenet": 242_858,
     "fashion": 584_874,
@@ -146,11 +147,22 @@ def test_networks_that_vote_are_trained_and_tested(monkeypatch, capsys):
     assert "each image is looked at 9 times" in out
 
 
-@pytest.mark.parametrize("name", ["nine_views", "ensemble"])
+@pytest.mark.parametrize("name", recipes.MADE_OF)
 def test_what_is_more_than_a_network_that_reads_once_is_not_saved(name, capsys):
     with pytest.raises(SystemExit):
         train_mnist.parse_flags(["--recipe", name, "--save", "model.npz"])
-    assert f"ten_epochs, which trains what {name} is made of" in capsys.readouterr().err
+    wanted = f"{recipes.MADE_OF[name]}, which trains what {name} is made of"
+    assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_what_is_made_of_networks_of_another_recipe_says_so(name, fitted):
+    data = load_mnist_sample()
+    images, labels = data.train_images[:4], data.train_labels[:4]
+    model = recipes.RECIPES[name](images, labels)
+    assert (name in recipes.MADE_OF) != isinstance(model, minicnn.Sequential)
+    network = recipes.RECIPES[recipes.MADE_OF.get(name, name)](images, labels)
+    assert repr(recipes.networks_of(model)[0]) == repr(network)
 
 
 def test_nine_views_are_those_of_the_network_of_ten_epochs(fitted):
