@@ -11,6 +11,7 @@ from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, ops
 from minicnn.kernels import stretches
 from minicnn.layers import FusedConvPool, fuse
 from minicnn.ops import pooled
+from minicnn.shapes import Window
 
 # x (N, H, W, C), kernel (KH, KW, F), stride, padding: a row of the window is KW·C numbers, which
 # the kernels take in vectors of 1 to 32, nine or three vectors at a time.
@@ -109,16 +110,16 @@ def test_vectors_that_take_few_registers_are_chosen(monkeypatch):
     assert found == [32, 16, 32, 16]
 
 
-def test_a_block_of_windows_fits_in_the_cache(integers):
-    def block(rows, columns, C):
-        draw = integers(0, np.float32)
-        x, weight, bias = draw(1, rows, columns, C), draw(3, 3, C, 2), draw(2)
-        _, cache = ops.conv2d_max_pool2d(x, weight, bias)
-        return cache.plan.weight_gradient[1][0]
-
-    assert block(13, 13, 32) == (25 + 1,)  # all windows
-    assert block(26, 26, 32) == (3 * 12 + 1,)  # eight rows of 832 numbers
-    assert block(8, 6, 2000) == (2 + 1,)  # one row of windows at least
+def test_a_block_of_windows_fits_in_the_cache(integers, monkeypatch):
+    monkeypatch.setattr(pooled, "FIRST_LEVEL", 28 * 1024)
+    window = Window(3, 3, 1, 1, 0, 0, 24, 24)
+    assert pooled._rows_of_a_block(window, 5, 13 * 32 * 4) == 5  # all windows
+    assert pooled._rows_of_a_block(window, 12, 26 * 32 * 4) == 3  # eight rows of 3328 bytes
+    assert pooled._rows_of_a_block(window, 12, 26 * 32 * 8) == 1  # of float64
+    draw = integers(0, np.float32)
+    x, weight, bias = draw(1, 8, 6, 2000), draw(3, 3, 2000, 2), draw(2)
+    _, cache = ops.conv2d_max_pool2d(x, weight, bias)
+    assert cache.plan.weight_gradient[1][0] == (2 + 1,)  # one row of windows at least
 
 
 def test_more_channels_than_a_list_can_count(integers, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
-from minicnn.kernels.machine import Kernel, for_each
+from minicnn.kernels.machine import FIRST_LEVEL_CACHE, Kernel, for_each
 from minicnn.kernels.pooled import DEAD
 from minicnn.kernels.stretches import (
     STRETCHES,
@@ -26,12 +26,14 @@ Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 Lists = tuple[Array, Indices, Indices]
 
+# Bytes of weights that stay in the first-level cache, beside lists and sums.
+FIRST_LEVEL = FIRST_LEVEL_CACHE * 7 // 8
+
 
 @for_each(STRETCHES)
 def pooled_input_gradient(lanes: int) -> Kernel:
     """Make the gradient of the images for vectors of so many lanes."""
-    # nine vectors of weights of all channels would not stay in the first-level cache if wider
-    nine = lanes <= 16 and holds_nine(lanes)
+    holds = holds_nine(lanes)
 
     def pooled_input_gradient(
         dy: Array,
@@ -76,6 +78,8 @@ def pooled_input_gradient(lanes: int) -> Kernel:
         N, _, _, F = dy.shape
         KH, V = weight.shape[0], starts.size
         R, J = weight.size // (KH * F), V // KH
+        # nine vectors of weights of all channels should stay in the first-level cache
+        nine = holds and 9 * F * lanes * weight.itemsize <= FIRST_LEVEL
         for kh in range(KH):
             for q in range(J * lanes):
                 j, lane = kh * J + q // lanes, q % lanes
