@@ -94,11 +94,17 @@ def measured(
 ) -> Case:
     """Train by a recipe and test once."""
     data, recipe = load(folder, split), RECIPES[name]
-    if keep:
-        voters = {voter: kept(RECIPES[voter], keep, data) for voter in VOTERS}
-        recipe.__globals__.update(voters)  # where an ensemble looks up whom it lets vote
-        recipe = voters.get(name, recipe)
-    return tested(partial(recipe, epochs=epochs) if epochs else recipe, data, seed)
+    if epochs:
+        recipe = partial(recipe, epochs=epochs)
+    if not keep:
+        return tested(recipe, data, seed)
+    voters = {voter: kept(RECIPES[voter], keep, data) for voter in VOTERS}
+    names = recipe.__globals__  # where an ensemble looks up whom it lets vote
+    names.update(voters)
+    try:
+        return tested(voters.get(name, recipe), data, seed)
+    finally:  # or the next digest would be taken of these
+        names.update({voter: RECIPES[voter] for voter in VOTERS})
 
 
 def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:

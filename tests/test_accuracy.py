@@ -184,6 +184,14 @@ def two(images, labels, *, seed, **run):
 """
 
 
+ANOTHER = """
+def another(images, labels, *, seed, **run):
+    'Train as ten_epochs does.'
+    trained.append(seed)
+    return Sequential([Flatten(), Dense(10)], input_shape=(28, 28, 1), seed=seed)
+"""
+
+
 def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_path):
     path, folder = tmp_path / "recipes.py", tmp_path / "networks"
     path.write_text(RECIPES_OF_A_FILE)
@@ -212,6 +220,18 @@ def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_pat
     assert voted["train_seconds"] > first["train_seconds"]
     monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "other lines")
     assert measured("ten_epochs", 3)[1] == [3]
+
+
+def test_a_recipe_that_names_another_is_known_again(monkeypatch, data, tmp_path):
+    path, folder = tmp_path / "recipes.py", tmp_path / "networks"
+    path.write_text(f"{RECIPES_OF_A_FILE}\n{ANOTHER}")
+    recipes = runpy.run_path(str(path))
+    monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
+    monkeypatch.setattr(accuracy, "RECIPES", dict(recipes))
+    monkeypatch.setattr(accuracy, "VOTERS", {"ten_epochs", "another"})
+    first = accuracy.measured("another", None, None, folder, None, 1)
+    assert accuracy.measured("another", None, None, folder, None, 1) == first
+    assert recipes["trained"] == [1]
 
 
 @pytest.mark.parametrize("flag", ["--seeds", "--processes"])
