@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW
-from minicnn.kernels.vectors import at, fill, load, store
+from minicnn.kernels.vectors import fill, load, store
 
 Array = NDArray[np.float32]
 
@@ -114,6 +114,19 @@ def clear(array: Array) -> None:
     array[:] = 0
 
 
+@piece
+def _exchange(weight: Array, i: int, C: int, F: int, out: Array, o: int) -> None:
+    """Write the matrix (C, F) at ``weight[i]`` to ``out[o]`` and on as (F, C).
+
+    To write here and there takes less than to read here and there; of as few rows at a time as
+    NARROW, the lines that are written to stay in the cache.
+    """
+    for first in range(0, F, NARROW):
+        for c in range(C):
+            for f in range(first, min(F, first + NARROW)):
+                store(out, o + f * C + c, load(weight, i + c * F + f, 1))
+
+
 @kernel
 def turn_round(weight: Array, turned: Array) -> None:
     """Compute ``turned[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``.
@@ -128,9 +141,7 @@ def turn_round(weight: Array, turned: Array) -> None:
     for kh in range(KH):
         for kw in range(KW):
             i = ((KH - 1 - kh) * KW + KW - 1 - kw) * C * F
-            for c in range(C):  # to write here and there takes less than to read here and there
-                for f in range(F):
-                    turned[kh, kw, f, c] = at(weight, i + c * F + f)
+            _exchange(weight, i, C, F, turned, (kh * KW + kw) * F * C)
 
 
 @kernel
@@ -146,10 +157,7 @@ def exchange_channels(weight: Array, exchanged: Array) -> None:
     KH, KW, C, F = weight.shape
     Fp = exchanged.shape[2]
     for k in range(KH * KW):
-        for first in range(0, F, NARROW):  # so many lines are written to, and stay in the cache
-            for c in range(C):
-                for f in range(first, min(F, first + NARROW)):
-                    exchanged[k // KW, k % KW, f, c] = at(weight, (k * C + c) * F + f)
+        _exchange(weight, k * C * F, C, F, exchanged, k * Fp * C)
         clear_row(exchanged, (k * Fp + F) * C, (Fp - F) * C)
 
 
