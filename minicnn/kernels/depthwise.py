@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel, piece
 from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
-from minicnn.kernels.six import load_six, six_from, store_six
+from minicnn.kernels.six import load_six, six_from, six_of, six_times, store_six
 from minicnn.kernels.tiles import cut_in_blocks, load_some, store_some
 from minicnn.kernels.vectors import at, load, multiply_add
 
@@ -80,24 +80,19 @@ def depthwise(lanes: int) -> Kernel:
                 for group in range(len(groups)):
                     last = at(groups, 4 * group + 1)
                     for p in range(at(groups, 4 * group), last, 6):
-                        i0, i1, i2, i3, i4, i5 = six_from(p, last)
-                        k0, k1 = base + at(corners, i0), base + at(corners, i1)
-                        k2, k3 = base + at(corners, i2), base + at(corners, i3)
-                        k4, k5 = base + at(corners, i4), base + at(corners, i5)
+                        six = six_from(p, last)
+                        pixels = six_of(corners, six, base)
                         a0, a1, a2, a3, a4, a5 = s, s, s, s, s, s
                         for t in range(at(groups, 4 * group + 2), at(groups, 4 * group + 3)):
                             i = at(taps, t)
                             w = load(blocks, b + (1 + at(places, t)) * lanes, lanes)
-                            six = (k0 + i, k1 + i, k2 + i, k3 + i, k4 + i, k5 + i)
-                            v0, v1, v2, v3, v4, v5 = load_six(x, six, c, C - c, lanes)
+                            numbers = six_times(pixels, 1, i)
+                            v0, v1, v2, v3, v4, v5 = load_six(x, numbers, c, C - c, lanes)
                             a0, a1 = multiply_add(v0, w, a0), multiply_add(v1, w, a1)
                             a2, a3 = multiply_add(v2, w, a2), multiply_add(v3, w, a3)
                             a4, a5 = multiply_add(v4, w, a4), multiply_add(v5, w, a5)
-                        k0, k1 = o + at(targets, i0), o + at(targets, i1)
-                        k2, k3 = o + at(targets, i2), o + at(targets, i3)
-                        k4, k5 = o + at(targets, i4), o + at(targets, i5)
                         sums = (a0, a1, a2, a3, a4, a5)
-                        store_six(y, (k0, k1, k2, k3, k4, k5), c, C - c, sums, lanes)
+                        store_six(y, six_of(targets, six, o), c, C - c, sums, lanes)
 
     return depthwise
 

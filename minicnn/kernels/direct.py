@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.rows import pad_image
-from minicnn.kernels.six import load_six, six_from, six_sums, store_six
+from minicnn.kernels.six import load_six, six_from, six_of, six_sums, six_times, store_six
 from minicnn.kernels.tiles import cut_in_blocks
-from minicnn.kernels.vectors import at, broadcast, load, multiply_add
+from minicnn.kernels.vectors import broadcast, load, multiply_add
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -79,18 +79,12 @@ def direct_forward(lanes: int) -> Kernel:
             for f in range(0, F, lanes):
                 s = load(blocks, f * rows, lanes)
                 for p in range(0, P, 6):
-                    i0, i1, i2, i3, i4, i5 = six_from(p, P)
-                    c0, c1, c2 = at(corners, i0), at(corners, i1), at(corners, i2)
-                    c3, c4, c5 = at(corners, i3), at(corners, i4), at(corners, i5)
-                    sums = (s, s, s, s, s, s)
+                    six, sums = six_from(p, P), (s, s, s, s, s, s)
                     for kh in range(KH):
-                        b = base + kh * row
-                        pixels = (b + c0, b + c1, b + c2, b + c3, b + c4, b + c5)
+                        pixels = six_of(corners, six, base + kh * row)
                         w = f * rows + (1 + kh * R) * lanes
                         sums = six_sums(source, pixels, R, 1, blocks, w, lanes, sums, lanes)
-                    i0, i1, i2 = (first + i0) * F, (first + i1) * F, (first + i2) * F
-                    i3, i4, i5 = (first + i3) * F, (first + i4) * F, (first + i5) * F
-                    store_six(y, (i0, i1, i2, i3, i4, i5), f, F - f, sums, lanes)
+                    store_six(y, six_times(six, F, first * F), f, F - f, sums, lanes)
 
     return direct_forward
 
@@ -146,16 +140,12 @@ def direct_weight_gradient(lanes: int) -> Kernel:
                     first = (n * P + oh * OW + ow) * step
                     height, width = min(rows, OH - oh), min(columns, OW - ow)
                     for k in range(0, K, 6):
-                        k0, k1, k2, k3, k4, k5 = six_from(k, K)
-                        i0, i1 = corner + at(window, k0), corner + at(window, k1)
-                        i2, i3 = corner + at(window, k2), corner + at(window, k3)
-                        i4, i5 = corner + at(window, k4), corner + at(window, k5)
-                        places = (k0 * F, k1 * F, k2 * F, k3 * F, k4 * F, k5 * F)
+                        six = six_from(k, K)
+                        places = six_times(six, F, 0)
                         for f in range(0, F, lanes):
                             sums = load_six(dweight, places, f, F - f, lanes)
                             for h in range(height):
-                                d = h * down
-                                numbers = (i0 + d, i1 + d, i2 + d, i3 + d, i4 + d, i5 + d)
+                                numbers = six_of(window, six, corner + h * down)
                                 g = first + h * OW * step + f
                                 sums = six_sums(x, numbers, width, right, dy, g, step, sums, lanes)
                             store_six(dweight, places, f, F - f, sums, lanes)
@@ -201,19 +191,10 @@ def direct_few_weight_gradient(
     for n in range(N):
         for f in range(F):
             for j in range(0, J, 6):
-                j0, j1, j2, j3, j4, j5 = six_from(j, J)
-                b = f * J
-                places = (
-                    (b + j0) * NARROW,
-                    (b + j1) * NARROW,
-                    (b + j2) * NARROW,
-                    (b + j3) * NARROW,
-                    (b + j4) * NARROW,
-                    (b + j5) * NARROW,
-                )
+                six = six_from(j, J)
+                places = six_times(six, NARROW, f * J * NARROW)
                 a0, a1, a2, a3, a4, a5 = load_six(dweight, places, 0, NARROW, NARROW)
-                v0, v1, v2 = at(vectors, j0), at(vectors, j1), at(vectors, j2)
-                v3, v4, v5 = at(vectors, j3), at(vectors, j4), at(vectors, j5)
+                v0, v1, v2, v3, v4, v5 = six_of(vectors, six, 0)
                 g = n * P * F + f
                 for oh in range(OH):
                     i = n * image + oh * down

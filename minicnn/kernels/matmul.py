@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
 from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
-from minicnn.kernels.six import load_six, positive_six, six_from, six_sums, store_six
+from minicnn.kernels.six import load_six, positive_six, six_from, six_sums, six_times, store_six
 from minicnn.kernels.tiles import load_some, load_up_to, store_some
 from minicnn.kernels.vectors import (
     at,
@@ -86,16 +86,8 @@ def matmul(lanes: int) -> Kernel:
             terms = min(block, K - k)
             first = k * column
             for i in range(0, M, 6):
-                i0, i1, i2, i3, i4, i5 = six_from(i, M)
-                rows = (
-                    i0 * row + first,
-                    i1 * row + first,
-                    i2 * row + first,
-                    i3 * row + first,
-                    i4 * row + first,
-                    i5 * row + first,
-                )
-                places = (i0 * N, i1 * N, i2 * N, i3 * N, i4 * N, i5 * N)
+                six = six_from(i, M)
+                rows, places = six_times(six, row, first), six_times(six, N, 0)
                 for j in range(0, N, lanes):
                     left = N - j
                     if k == 0 and start.size > 0:

@@ -6,10 +6,13 @@ four rows of `minicnn.kernels.tiles`; where there are few, more of the last tile
 """
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.tiles import Array, Vector, load_four, store_four
 from minicnn.kernels.vectors import (
+    at,
     beats,
     broadcast,
     fill,
@@ -21,6 +24,7 @@ from minicnn.kernels.vectors import (
     store_first,
 )
 
+Indices = NDArray[np.int64]
 Six = tuple[Vector, Vector, Vector, Vector, Vector, Vector]
 SixPlaces = tuple[int, int, int, int, int, int]
 
@@ -49,6 +53,56 @@ def six_from(i: int, count: int) -> SixPlaces:
         min(i + 3, last),
         min(i + 4, last),
         min(i + 5, last),
+    )
+
+
+@piece
+def six_times(six: SixPlaces, step: int, base: int) -> SixPlaces:
+    """Return six numbers times another, a third added: where six rows begin.
+
+    Parameters
+    ----------
+    six : tuple of int
+    step, base : int
+
+    Returns
+    -------
+    tuple of int
+    """
+    i0, i1, i2, i3, i4, i5 = six
+    return (
+        base + i0 * step,
+        base + i1 * step,
+        base + i2 * step,
+        base + i3 * step,
+        base + i4 * step,
+        base + i5 * step,
+    )
+
+
+@piece
+def six_of(array: Indices, six: SixPlaces, base: int) -> SixPlaces:
+    """Return six numbers of an array, each with another added.
+
+    Parameters
+    ----------
+    array : ndarray of int
+    six : tuple of int
+        Where they stand in it.
+    base : int
+
+    Returns
+    -------
+    tuple of int
+    """
+    i0, i1, i2, i3, i4, i5 = six
+    return (
+        base + at(array, i0),
+        base + at(array, i1),
+        base + at(array, i2),
+        base + at(array, i3),
+        base + at(array, i4),
+        base + at(array, i5),
     )
 
 
@@ -183,3 +237,50 @@ def six_sums(
         i += step
         w += down
     return a0, a1, a2, a3, a4, a5
+
+
+@numba.njit(inline="always")
+def multiply_rows(
+    x: Array,
+    i: int,
+    K: int,
+    count: int,
+    weight: Array,
+    w: int,
+    y: Array,
+    j: int,
+    M: int,
+    lanes: int,
+) -> None:
+    """Multiply rows with a block of columns: six rows and the block are a tile.
+
+    ``y[j + t·M + l] = Σ_k x[i + t·K + k] · weight[w + k·lanes + l]``, t below `count`, l below
+    `lanes`.
+
+    Parameters
+    ----------
+    x : ndarray
+    i : int
+        Where the first row begins in the flat `x`.
+    K : int
+        Numbers of a row.
+    count : int
+        How many rows there are.
+    weight : ndarray
+    w : int
+        Where the block begins in the flat `weight`.
+    y : ndarray
+        Overwritten where the block lies.
+    j : int
+        Where it begins in the first row of the flat `y`.
+    M : int
+        Numbers of a row of `y`.
+    lanes : int
+        A constant.
+    """
+    z = fill(x, 0, lanes)
+    for t in range(0, count, 6):
+        six = six_from(t, count)
+        sums = (z, z, z, z, z, z)
+        sums = six_sums(x, six_times(six, K, i), K, 1, weight, w, lanes, sums, lanes)
+        store_six(y, six_times(six, M, j), 0, lanes, sums, lanes)

@@ -6,15 +6,14 @@ channels of an image, since the columns of the product are all numbers of the wi
 with the zeros that would lie between the pixels of dy at a stride above 1.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
 from minicnn.kernels.rows import clear_row, copy_row
-from minicnn.kernels.six import six_from, six_sums, store_six
-from minicnn.kernels.vectors import add, fill, load, store
+from minicnn.kernels.six import multiply_rows
+from minicnn.kernels.vectors import add, load, store
 
 Array = NDArray[np.float32]
 
@@ -61,7 +60,7 @@ def spread(lanes: int) -> Kernel:
         sent : ndarray (B, blocks·lanes)
             Room for what a block of pixels sends; B is a multiple of six.
         """
-        N, P, _ = dy.shape
+        N, P, F = dy.shape
         height, row = image.shape
         _, H, width = dx.shape
         B, M = sent.shape
@@ -69,7 +68,9 @@ def spread(lanes: int) -> Kernel:
             clear_row(image, 0, height * row)
             for first in range(0, P, B):
                 count = min(B, P - first)
-                _send(dy, n * P + first, count, weight, sent, lanes)
+                i = (n * P + first) * F
+                for m in range(0, M, lanes):
+                    multiply_rows(dy, i, F, count, weight, m * F, sent, m, M, lanes)
                 for p in range(count):
                     oh, ow = divmod(first + p, OW)
                     i, s = oh * down + ow * right, p * M
@@ -81,27 +82,6 @@ def spread(lanes: int) -> Kernel:
                 copy_row(image, inside + h * row, width, dx, (n * H + h) * width)
 
     return spread
-
-
-@numba.njit(inline="always")
-def _send(dy: Array, first: int, count: int, weight: Array, sent: Array, lanes: int) -> None:
-    """Compute ``sent[p, m] = Σ_f dy[first + p, f] · weight[m, f]``."""
-    M = sent.shape[1]
-    F = dy.shape[2]
-    z = fill(dy, 0, lanes)
-    for m in range(0, M, lanes):
-        for p in range(0, count, 6):
-            i0, i1, i2, i3, i4, i5 = six_from(p, count)
-            places = (
-                (first + i0) * F,
-                (first + i1) * F,
-                (first + i2) * F,
-                (first + i3) * F,
-                (first + i4) * F,
-                (first + i5) * F,
-            )
-            sums = six_sums(dy, places, F, 1, weight, m * F, lanes, (z, z, z, z, z, z), lanes)
-            store_six(sent, (i0 * M, i1 * M, i2 * M, i3 * M, i4 * M, i5 * M), m, lanes, sums, lanes)
 
 
 @piece

@@ -4,15 +4,12 @@ Channels are taken in blocks of as many as a tile has lanes; what is left over, 
 `NARROW`.
 """
 
-from typing import Any
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.machine import NARROW
-from minicnn.kernels.six import load_six, six_from, six_sums, store_six
-from minicnn.kernels.vectors import fill
+from minicnn.kernels.six import load_six, multiply_rows, six_from, six_sums, six_times, store_six
 
 Array = NDArray[np.float32]
 
@@ -36,43 +33,15 @@ def multiply(tiles: Array, weight: Array, count: int, products: Array, lanes: in
     lanes : int
         A constant.
     """
+    _, B, C = tiles.shape
     Fp = products.shape[2]
     whole = Fp - Fp % lanes
     for e in range(16):
+        i, j, w = e * B * C, e * B * Fp, e * weight.shape[1]
         for f in range(0, whole, lanes):
-            _multiply_block(tiles, weight, e, f, count, products, lanes)
+            multiply_rows(tiles, i, C, count, weight, w + f * C, products, j + f, Fp, lanes)
         for f in range(whole, Fp, NARROW):
-            _multiply_block(tiles, weight, e, f, count, products, NARROW)
-
-
-@numba.njit(inline="always")
-def _multiply_block(
-    tiles: Array, weight: Array, e: int, f: int, count: int, products: Array, lanes: int
-) -> None:
-    _, B, C = tiles.shape
-    Fp = products.shape[2]
-    b, w = e * B, e * weight.shape[1] + f * C
-    z: Any = fill(tiles, 0, lanes)
-    for t in range(0, count, 6):
-        i0, i1, i2, i3, i4, i5 = six_from(t, count)
-        rows = (
-            (b + i0) * C,
-            (b + i1) * C,
-            (b + i2) * C,
-            (b + i3) * C,
-            (b + i4) * C,
-            (b + i5) * C,
-        )
-        sums = six_sums(tiles, rows, C, 1, weight, w, lanes, (z, z, z, z, z, z), lanes)
-        places = (
-            (b + i0) * Fp,
-            (b + i1) * Fp,
-            (b + i2) * Fp,
-            (b + i3) * Fp,
-            (b + i4) * Fp,
-            (b + i5) * Fp,
-        )
-        store_six(products, places, f, lanes, sums, lanes)
+            multiply_rows(tiles, i, C, count, weight, w + f * C, products, j + f, Fp, NARROW)
 
 
 @numba.njit(inline="always")
@@ -113,17 +82,9 @@ def _correlate_block(
 ) -> None:
     _, B, C = images.shape
     Fp = gradients.shape[2]
-    b, k, first = e * B * C, e * dweight.shape[1], e * B * Fp + f
-    c0, c1, c2, c3, c4, c5 = six_from(c, C)
-    numbers = (b + c0, b + c1, b + c2, b + c3, b + c4, b + c5)
-    places = (
-        (k + c0) * Fp,
-        (k + c1) * Fp,
-        (k + c2) * Fp,
-        (k + c3) * Fp,
-        (k + c4) * Fp,
-        (k + c5) * Fp,
-    )
+    six = six_from(c, C)
+    places = six_times(six, Fp, e * dweight.shape[1] * Fp)
     sums = load_six(dweight, places, f, lanes, lanes)
+    numbers, first = six_times(six, 1, e * B * C), e * B * Fp + f
     sums = six_sums(images, numbers, count, C, gradients, first, Fp, sums, lanes)
     store_six(dweight, places, f, lanes, sums, lanes)
