@@ -20,7 +20,7 @@ look better than it is.
 
 `--epochs N` trains for as many epochs as it says, instead of the recipe's own number.
 
-`--keep FOLDER` keeps each network of `ten_epochs` and `vgg`, and trains none that is there: what
+`--keep FOLDER` keeps each network of `ten_epochs`, and trains none that is there: what
 `nine_views` and `ensemble` take need not be trained for both.
 
 `--figure` draws the images that were missed most often, each with its number, its label and how

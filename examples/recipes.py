@@ -217,32 +217,10 @@ def in_views(model: Classifier) -> MultiView:
     return MultiView(model, shift=1.0, rotation=8.0, zoom=0.08)
 
 
-def vgg(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """Train a small VGG network as `ten_epochs` trains a plain one.
-
-    Padded convolutions, each with its norm; but the first is pooled at once, where they are large.
-    """
-
-    def normed(filters: int, padding: int = 1) -> list[Layer]:
-        return [Conv2D(filters, 3, padding=padding, bias=False), BatchNorm(), ReLU()]
-
-    layers = [
-        *pooled(32),  # 28×28×1 -> 13×13×32
-        *normed(64),  # -> 13×13×64
-        *normed(64),
-        *pooled(64),  # -> 5×5×64
-        *normed(128),  # -> 5×5×128
-        *normed(128, padding=0),  # -> 3×3×128
-        Flatten(),
-        Dense(10),
-    ]
-    return train(layers, images, labels, run, **in_ten_epochs())
-
-
 def ensemble(images: Images, labels: IntArray, *, seed: int = 0, **run: Any) -> MultiView:
-    """Let five networks of `vgg` vote, which differ in nothing but their seeds."""
+    """Let five networks of `ten_epochs` vote, which differ in nothing but their seeds."""
     return in_views(
-        Ensemble([vgg(images, labels, seed=5 * seed + number, **run) for number in range(5)])
+        Ensemble([ten_epochs(images, labels, seed=5 * seed + number, **run) for number in range(5)])
     )
 
 
@@ -370,7 +348,6 @@ RECIPES: dict[str, Callable[..., Classifier]] = {
         one_epoch,
         ten_epochs,
         nine_views,
-        vgg,
         ensemble,
         tiny,
         resnet,
@@ -379,4 +356,4 @@ RECIPES: dict[str, Callable[..., Classifier]] = {
     )
 }
 # Where a model is more than a network that reads an image once: the recipe of such a network.
-MADE_OF = {"nine_views": "ten_epochs", "ensemble": "vgg"}
+MADE_OF = {"nine_views": "ten_epochs", "ensemble": "ten_epochs"}
