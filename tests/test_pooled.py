@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, ops
+from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, kernels, ops
 from minicnn.kernels import stretches
 from minicnn.layers import FusedConvPool, fuse
 from minicnn.ops import pooled
@@ -111,7 +111,7 @@ def test_vectors_that_take_few_registers_are_chosen(monkeypatch):
 
 
 def test_a_block_of_windows_fits_in_the_cache(integers, monkeypatch):
-    monkeypatch.setattr(pooled, "FIRST_LEVEL", 28 * 1024)
+    monkeypatch.setattr(kernels, "FIRST_LEVEL", 28 * 1024)
     window = Window(3, 3, 1, 1, 0, 0, 24, 24)
     assert pooled._rows_of_a_block(window, 5, 13 * 32 * 4) == 5  # all windows
     assert pooled._rows_of_a_block(window, 12, 26 * 32 * 4) == 3  # eight rows of 3328 bytes

@@ -27,7 +27,7 @@ from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.dropout import CHANCES, DROPOUT_LANES, keep_scaled, random_bits
 from minicnn.kernels.joining import add_arrays, copy_columns, crop_images
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
-from minicnn.kernels.machine import FIRST_LEVEL_CACHE, NARROW, WIDE, WIDEST, lanes_for
+from minicnn.kernels.machine import FIRST_LEVEL, NARROW, WIDE, WIDEST, lanes_for
 from minicnn.kernels.matmul import matmul, multiply_row
 from minicnn.kernels.normalisation import (
     CHANNEL_ROWS,
@@ -68,7 +68,7 @@ __all__ = [
     "CHANCES",
     "CHANNEL_ROWS",
     "DROPOUT_LANES",
-    "FIRST_LEVEL_CACHE",
+    "FIRST_LEVEL",
     "MEAN",
     "NARROW",
     "RELU_LANES",

@@ -100,7 +100,8 @@ def _tiles() -> tuple[int, int, int]:
 NARROW, WIDE, WIDEST = _tiles()
 # In plain Python so that both what fits and what does not is met.
 LANES_OF_A_REGISTER, SUMS = (8, 12) if vars(config)["DISABLE_JIT"] else registers_for(_features())
-FIRST_LEVEL_CACHE = first_level_cache()
+# Bytes that an array may take of a core's first-level cache, beside lists and sums.
+FIRST_LEVEL = first_level_cache() * 7 // 8
 
 
 def for_each(widths: Iterable[int]) -> Callable[[Callable[[int], Kernel]], dict[int, Kernel]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
-from minicnn.kernels.machine import FIRST_LEVEL_CACHE, Kernel, for_each
+from minicnn.kernels.machine import FIRST_LEVEL, Kernel, for_each
 from minicnn.kernels.pooled import DEAD
 from minicnn.kernels.stretches import (
     STRETCHES,
@@ -25,9 +25,6 @@ Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 Lists = tuple[Array, Indices, Indices]
-
-# Bytes of weights that stay in the first-level cache, beside lists and sums.
-FIRST_LEVEL = FIRST_LEVEL_CACHE * 7 // 8
 
 
 @for_each(STRETCHES)

@@ -18,8 +18,6 @@ Indices = NDArray[np.int64]
 # Windows of up to so many squares of three by three numbers are small: for them all pixels are
 # taken, with masks; for larger ones only the winners.
 SMALL = 3
-# Bytes of an image that stay in the first-level cache, beside weights and lists.
-FIRST_LEVEL = kernels.FIRST_LEVEL_CACHE - 4 * 1024
 
 
 class Cut(NamedTuple):
@@ -185,11 +183,12 @@ def _cut_to_write(KH: int, R: int, row: int) -> Cut:
 
 
 def _rows_of_a_block(window: Window, rows: int, row: int) -> int:
-    """Return how many rows of pooling windows read no more of an image than `FIRST_LEVEL`.
+    """Return how many rows of pooling windows may be read from the first-level cache.
 
     At least one, and no more than there are; `row` is the bytes of a row of the image.
     """
-    read = FIRST_LEVEL // row - window.KH + window.SH  # rows of the image, but for the overlap
+    read = kernels.FIRST_LEVEL // row  # rows of the image
+    read -= window.KH - window.SH  # blocks overlap in these
     return min(rows, max(1, read // (2 * window.SH)))
 
 
