@@ -1,7 +1,5 @@
 """Convolution, ReLU and 2×2 pool as one op equal the three one after another, with ``==``."""
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,26 +86,27 @@ def test_vectors_cover_a_window(monkeypatch, registers, KH, R):
     row = R + 2
     window = [kh * row + q for kh in range(KH) for q in range(R)]
 
-    lanes, starts = pooled._cut_to_read(KH, R, row)
+    lanes, starts, _ = pooled._cut_to_read(KH, R, row)
     assert sorted({start + lane for start in starts for lane in range(lanes)}) == window
 
-    lanes, starts = pooled._cut_to_write(KH, R, row)
+    lanes, starts, _ = pooled._cut_to_write(KH, R, row, 4)
     covered = sorted(start + lane for start in starts for lane in range(lanes))
     assert len(set(covered)) == len(covered)
     assert set(covered) >= set(window)
 
 
 def test_vectors_that_take_few_registers_are_chosen(monkeypatch):
+    def chosen(R):
+        return stretches.stretch_for(3, R, stretches.STRETCHES, stretches.holds_nine)
+
     monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 16)
     monkeypatch.setattr(stretches, "SUMS", 20)
     assert [stretches.holds_nine(lanes) for lanes in (8, 16, 32)] == [True, True, True]
-    found = [stretches.stretch_for(3, R, stretches.STRETCHES) for R in (30, 48, 96, 144)]
-    assert found == [32, 16, 32, 16]
+    assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 16, 32, 16]
     monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 8)
     monkeypatch.setattr(stretches, "SUMS", 12)
     assert [stretches.holds_nine(lanes) for lanes in (8, 16, 32)] == [True, False, False]
-    found = [stretches.stretch_for(3, R, stretches.STRETCHES) for R in (30, 48, 96, 144)]
-    assert found == [32, 16, 32, 16]
+    assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 8, 32, 8]
 
 
 def test_a_block_of_windows_fits_in_the_cache(integers, monkeypatch):
@@ -122,15 +121,23 @@ def test_a_block_of_windows_fits_in_the_cache(integers, monkeypatch):
     assert cache.plan.weight_gradient[1][0] == (2 + 1,)  # one row of windows at least
 
 
-def test_more_channels_than_a_list_can_count(integers, monkeypatch):
-    # 4095 is the most that the lists of winners count to; here it is 3
-    from minicnn.kernels import pooled_dx
+def test_nine_vectors_are_taken_where_their_weights_stay_in_the_cache(monkeypatch):
+    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 16)
+    monkeypatch.setattr(stretches, "SUMS", 20)
+    monkeypatch.setattr(kernels, "FIRST_LEVEL", 42 * 1024)
+    cuts = {
+        F: pooled._cut_to_write(3, 3 * C, 26 * C, 4 * F) for C, F in ((32, 32), (64, 64), (96, 96))
+    }
+    assert {F: (cut.lanes, cut.nine) for F, cut in cuts.items()} == {
+        32: (32, True),
+        64: (16, True),  # 36 KiB; of 32 lanes 72
+        96: (32, False),
+    }
 
-    if os.environ.get("NUMBA_DISABLE_JIT") != "1":
-        pytest.skip("compiled, the limit is a constant")
-    monkeypatch.setattr(pooled_dx, "BITS", 2)
-    monkeypatch.setattr(pooled_dx, "MOST", 3)
-    equals_the_three(integers(2, np.float64), (1, 4, 4, 10), (3, 3, 8), 1, 0, True)
+
+@pytest.mark.parametrize("F", [1, 63, 64, 65, 130])
+def test_any_number_of_channels_is_looked_through(integers, F):
+    equals_the_three(integers(2, np.float64), (2, 6, 4, 3), (3, 3, F), 1, 0, True)
 
 
 @st.composite

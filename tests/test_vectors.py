@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from minicnn.kernels import vectors_python
+from minicnn.kernels import masks_python, vectors_python
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="there is no compiled half to compare"
@@ -80,8 +80,8 @@ def test_arithmetic(array):
     with np.errstate(invalid="ignore"):
         wanted = [
             vectors_python.multiply_add(a, b, c),
-            vectors_python.select(vectors_python.beats(a, c), a, b),
-            vectors_python.select(vectors_python.beats(c, a), c, b),
+            masks_python.select(masks_python.beats(a, c), a, b),
+            masks_python.select(masks_python.beats(c, a), c, b),
         ]
     np.testing.assert_array_equal(run(arithmetic, array, np.zeros((3, LANES), a.dtype)), wanted)
 
@@ -114,7 +114,7 @@ def test_bytes_that_match(array, number):
 
     numbers = np.full(16, number, np.uint8)
     numbers[4] = 3
-    mask = vectors_python.matches(numbers, 2, 3, LANES)
+    mask = masks_python.matches(numbers, 2, 3, LANES)
     assert mask.tolist() == (numbers[2:10] == 3).tolist()
     wanted = np.where(mask, 1, vectors_python.load(array, 8, LANES))
     out = np.zeros(LANES, array.dtype)
@@ -123,7 +123,7 @@ def test_bytes_that_match(array, number):
 
 def test_nan_beats_everything_and_nothing_beats_its_equal():
     nan, one, two = (np.full(LANES, value) for value in (np.nan, 1.0, 2.0))
-    beats = vectors_python.beats
+    beats = masks_python.beats
     assert beats(nan, two).all()
     assert beats(two, one).all()
     assert not beats(one, one).any()
@@ -167,7 +167,7 @@ def test_vectors_of_whole_numbers(array, unsigned, count):
 
     numbers = np.array([9, 7, 7, 0, 7, 1, 7, 7, 7, 7] + [5] * 14, unsigned)
     a = vectors_python.load_first(numbers, 2, count, LANES)
-    mask = vectors_python.equals(a, vectors_python.fill(numbers, 7, LANES))
+    mask = masks_python.equals(a, vectors_python.fill(numbers, 7, LANES))
     assert mask.tolist() == [True, False, True, False, True, True, True, True][:count] + (
         [False] * (LANES - count)
     )
@@ -190,10 +190,32 @@ def test_masks_are_kept_as_bits(array, lanes):
 
     bits, wanted = np.full(6, 9, np.uint8), np.full(6, 9, np.uint8)
     threes = vectors_python.fill(array, 3, lanes)
-    mask = vectors_python.exceeds(vectors_python.load(array, 0, lanes), threes)
+    mask = masks_python.exceeds(vectors_python.load(array, 0, lanes), threes)
     assert mask.tolist() == [bool(number > 3) for number in array.ravel()[:lanes]]
-    vectors_python.store_mask(wanted, 1, mask)
-    assert vectors_python.load_mask(wanted, 1, lanes).tolist() == mask.tolist()
+    masks_python.store_mask(wanted, 1, mask)
+    assert masks_python.load_mask(wanted, 1, lanes).tolist() == mask.tolist()
     out = run(above_three, array, bits, np.full(lanes, 9, array.dtype))
     assert bits.tolist() == wanted.tolist()
     np.testing.assert_array_equal(out, np.where(mask, 3, 0))
+
+
+@pytest.mark.parametrize("lanes", [8, 64])
+@pytest.mark.parametrize("number", [0, 3, 255])
+def test_the_bits_of_a_mask_are_walked_from_the_lowest(lanes, number):
+    from minicnn.kernels.vectors import bits_of, lowest, matches, without_lowest
+
+    def places(numbers, number, out):
+        bits, count = bits_of(matches(numbers, 1, number, lanes)), 0
+        while bits:
+            out[count] = lowest(bits)
+            bits, count = without_lowest(bits), count + 1
+
+    numbers = np.random.default_rng(0).choice(np.array([0, 3, 255], np.uint8), lanes + 1)
+    numbers[lanes] = number  # the highest bit, which is the sign of a number
+    wanted = np.flatnonzero(numbers[1:] == number).tolist()
+    assert run(places, numbers, number, np.full(lanes, -1))[: len(wanted)].tolist() == wanted
+    bits, found = masks_python.bits_of(masks_python.matches(numbers, 1, number, lanes)), []
+    while bits:
+        found.append(masks_python.lowest(bits))
+        bits = masks_python.without_lowest(bits)
+    assert found == wanted

@@ -52,7 +52,7 @@ from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
 from minicnn.kernels.rows import clear, exchange_channels, look_up, pad_images, turn_round
 from minicnn.kernels.spread import spread
-from minicnn.kernels.stretches import STRETCHES, stretch_for
+from minicnn.kernels.stretches import STRETCHES, holds_nine, stretch_for
 from minicnn.kernels.strokes import blur, thicken
 from minicnn.kernels.sums import sum_rows
 from minicnn.kernels.tape import NotRecordableError, Tape, recorded
@@ -111,6 +111,7 @@ __all__ = [
     "gather_patches",
     "global_avg_pool",
     "global_avg_pool_backward",
+    "holds_nine",
     "join_runs",
     "keep_scaled",
     "lanes_for",

@@ -7,6 +7,7 @@ A window is KH rows of R = KW·C numbers, each cut into vectors (`minicnn.kernel
 all. Where they begin, counted from the window's corner, is in `starts`.
 """
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,11 +19,15 @@ from minicnn.kernels.stretches import (
     add_nine,
     add_three,
     holds_nine,
+    load_nine,
+    load_three,
     nine_of,
     nine_times,
+    store_nine,
+    store_three,
     three_from,
 )
-from minicnn.kernels.vectors import at
+from minicnn.kernels.vectors import at, broadcast
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -32,7 +37,7 @@ Indices = NDArray[np.int64]
 @for_each(STRETCHES)
 def pooled_weight_gradient(lanes: int) -> Kernel:
     """Make the gradient of the weights for vectors of so many lanes."""
-    nine = holds_nine(lanes)
+    holds = holds_nine(lanes)
 
     def pooled_weight_gradient(
         x: Array,
@@ -86,17 +91,12 @@ def pooled_weight_gradient(lanes: int) -> Kernel:
                 for f in range(F):
                     alive = _list_alive(dy, winner, n, p, end, f, image, corners, place, value)
                     j, t = 0, f * V * lanes
-                    if nine:
+                    if holds:
                         while j + 9 <= V:
-                            nine_sums = nine_times(lanes, t + j * lanes)
-                            shifts = nine_of(starts, j, 0)
-                            add_nine(sums, nine_sums, value, place, 0, alive, x, shifts, lanes)
+                            _sum_nine(value, place, alive, x, starts, j, sums, t, lanes)
                             j += 9
                     while j < V:
-                        j0, j1, j2 = three_from(j, V)
-                        three_sums = (t + j0 * lanes, t + j1 * lanes, t + j2 * lanes)
-                        three = (at(starts, j0), at(starts, j1), at(starts, j2))
-                        add_three(sums, three_sums, value, place, 0, alive, x, three, lanes)
+                        _sum_three(value, place, alive, x, starts, j, sums, t, lanes)
                         j += 3
         KH, R, _ = dweight.shape
         J = V // KH  # vectors of a row
@@ -109,6 +109,50 @@ def pooled_weight_gradient(lanes: int) -> Kernel:
                         dweight[kh, q, f] = at(sums, s + q)
 
     return pooled_weight_gradient
+
+
+@numba.njit(inline="always")
+def _sum_nine(
+    value: Array,
+    place: Indices,
+    alive: int,
+    x: Array,
+    starts: Indices,
+    j: int,
+    sums: Array,
+    t: int,
+    lanes: int,
+) -> None:
+    """Add what a list of winners gives to vectors j to j + 8 of a channel's weights."""
+    places, shifts = nine_times(lanes, t + j * lanes), nine_of(starts, j, 0)
+    nine = load_nine(sums, places, lanes)
+    for i in range(alive):
+        s, g = at(place, i), broadcast(value, i, lanes)
+        nine = add_nine(nine, g, x, s, shifts, lanes)
+    store_nine(sums, places, nine)
+
+
+@numba.njit(inline="always")
+def _sum_three(
+    value: Array,
+    place: Indices,
+    alive: int,
+    x: Array,
+    starts: Indices,
+    j: int,
+    sums: Array,
+    t: int,
+    lanes: int,
+) -> None:
+    """Add what a list of winners gives to vectors j to j + 2 of a channel's weights."""
+    j0, j1, j2 = three_from(j, starts.size)
+    places = (t + j0 * lanes, t + j1 * lanes, t + j2 * lanes)
+    shifts = (at(starts, j0), at(starts, j1), at(starts, j2))
+    three = load_three(sums, places, lanes)
+    for i in range(alive):
+        s, g = at(place, i), broadcast(value, i, lanes)
+        three = add_three(three, g, x, s, shifts, lanes)
+    store_three(sums, places, three)
 
 
 @piece

@@ -1,11 +1,12 @@
 """Sums of rows, each times a number: what the way back through a pool consists of.
 
-A row is cut into vectors of equal length. Their sums stay in registers while a list of numbers, and
-of places where the rows begin, is walked. How many fit depends on the CPU: nine, as are the windows
-of a 3×3 kernel of 32 channels in vectors of 32 lanes, or three.
+A row is cut into vectors of equal length. Their sums stay in registers while numbers, and the rows
+that go with them, come by. How many fit depends on the CPU: nine, as are the windows of a 3×3
+kernel of 32 channels in vectors of 32 lanes, or three.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numba
 import numpy as np
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
 from minicnn.kernels.machine import LANES_OF_A_REGISTER, SUMS
-from minicnn.kernels.vectors import at, broadcast, load, multiply_add, store
+from minicnn.kernels.vectors import at, load, multiply_add, store
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
+Vector = Any
+Vectors = tuple[Vector, ...]
 Three = tuple[int, int, int]
 Nine = tuple[int, int, int, int, int, int, int, int, int]
 
@@ -24,7 +27,7 @@ Nine = tuple[int, int, int, int, int, int, int, int, int]
 STRETCHES = (1, 2, 4, 8, 16, 32)
 
 
-def stretch_for(rows: int, R: int, fitting: Iterable[int]) -> int:
+def stretch_for(rows: int, R: int, fitting: Iterable[int], nine: Callable[[int], bool]) -> int:
     """Choose the lanes of the vectors that some rows are cut into.
 
     Parameters
@@ -34,20 +37,24 @@ def stretch_for(rows: int, R: int, fitting: Iterable[int]) -> int:
         Numbers of a row.
     fitting : iterable of int
         Lanes to choose from, of `STRETCHES`.
+    nine : callable
+        Says of so many lanes whether nine vectors are summed at once.
 
     Returns
     -------
     int
-        Those with which the fewest registers are walked through, and of several the most.
+        Those with which the fewest registers are summed, of several those with which the numbers
+        come by the fewest times, and of these the most.
     """
 
-    def registers(lanes: int) -> int:
+    def cost(lanes: int) -> tuple[int, int, int]:
         vectors = rows * -(-R // lanes)
-        nines = vectors // 9 if holds_nine(lanes) else 0
+        nines = vectors // 9 if nine(lanes) else 0
         threes = -(-(vectors - 9 * nines) // 3)
-        return (9 * nines + 3 * threes) * -(-lanes // LANES_OF_A_REGISTER)
+        registers = (9 * nines + 3 * threes) * -(-lanes // LANES_OF_A_REGISTER)
+        return registers, nines + threes, -lanes
 
-    return min(fitting, key=lambda lanes: (registers(lanes), -lanes))
+    return min(fitting, key=cost)
 
 
 def holds_nine(lanes: int) -> bool:
@@ -127,98 +134,153 @@ def nine_of(array: Indices, i: int, base: int) -> Nine:
 
 
 @numba.njit(inline="always")
-def add_three(
-    target: Array,
-    targets: Three,
-    value: Array,
-    place: Indices,
-    first: int,
-    last: int,
-    source: Array,
-    shifts: Three,
-    lanes: int,
-) -> None:
-    """Add to three vectors of sums.
-
-    ``target[targets[v] + l] += Σ_i value[i] · source[place[i] + shifts[v] + l]``, l below `lanes`.
+def load_three(array: Array, places: Three, lanes: int) -> Vectors:
+    """Return the vectors at three places of an array.
 
     Parameters
     ----------
-    target : ndarray
-    targets : tuple of int
-        Where the sums lie in the flat `target`: apart, or in the same place.
-    value : ndarray
-    place : ndarray of int
-    first, last : int
-        The part of the list that counts.
-    source : ndarray
-    shifts : tuple of int
+    array : ndarray
+    places : tuple of int
+        Where they begin in the flat `array`.
     lanes : int
         A constant.
+
+    Returns
+    -------
+    tuple of vector
     """
-    t0, t1, t2 = targets
-    s0, s1, s2 = shifts
-    a0, a1, a2 = load(target, t0, lanes), load(target, t1, lanes), load(target, t2, lanes)
-    for i in range(first, last):
-        s, g = at(place, i), broadcast(value, i, lanes)
-        a0 = multiply_add(g, load(source, s + s0, lanes), a0)
-        a1 = multiply_add(g, load(source, s + s1, lanes), a1)
-        a2 = multiply_add(g, load(source, s + s2, lanes), a2)
-    store(target, t0, a0)
-    store(target, t1, a1)
-    store(target, t2, a2)
+    p0, p1, p2 = places
+    return load(array, p0, lanes), load(array, p1, lanes), load(array, p2, lanes)
+
+
+@numba.njit(inline="always")
+def load_nine(array: Array, places: Nine, lanes: int) -> Vectors:
+    """Return the vectors at nine places of an array, as `load_three`.
+
+    Parameters
+    ----------
+    array : ndarray
+    places : tuple of int
+    lanes : int
+        A constant.
+
+    Returns
+    -------
+    tuple of vector
+    """
+    p0, p1, p2, p3, p4, p5, p6, p7, p8 = places
+    return (
+        load(array, p0, lanes),
+        load(array, p1, lanes),
+        load(array, p2, lanes),
+        load(array, p3, lanes),
+        load(array, p4, lanes),
+        load(array, p5, lanes),
+        load(array, p6, lanes),
+        load(array, p7, lanes),
+        load(array, p8, lanes),
+    )
+
+
+@numba.njit(inline="always")
+def add_three(
+    sums: Vectors, number: Vector, array: Array, i: int, places: Three, lanes: int
+) -> Vectors:
+    """Add the vectors at three places of an array, each times a number, to three sums.
+
+    ``sums[v] + number · array[i + places[v] : … + lanes]``.
+
+    Parameters
+    ----------
+    sums : tuple of vector
+    number : vector
+        The number in each lane.
+    array : ndarray
+    i : int
+        From where in the flat `array` the places count.
+    places : tuple of int
+    lanes : int
+        A constant.
+
+    Returns
+    -------
+    tuple of vector
+    """
+    a0, a1, a2 = sums
+    p0, p1, p2 = places
+    return (
+        multiply_add(number, load(array, i + p0, lanes), a0),
+        multiply_add(number, load(array, i + p1, lanes), a1),
+        multiply_add(number, load(array, i + p2, lanes), a2),
+    )
 
 
 @numba.njit(inline="always")
 def add_nine(
-    target: Array,
-    targets: Nine,
-    value: Array,
-    place: Indices,
-    first: int,
-    last: int,
-    source: Array,
-    shifts: Nine,
-    lanes: int,
-) -> None:
-    """Add to nine vectors of sums what `add_three` adds to three.
+    sums: Vectors, number: Vector, array: Array, i: int, places: Nine, lanes: int
+) -> Vectors:
+    """Add the vectors at nine places of an array, each times a number, to nine sums.
 
     Parameters
     ----------
-    target : ndarray
-    targets : tuple of int
-        Where the sums lie in the flat `target`, apart.
-    value : ndarray
-    place : ndarray of int
-    first, last : int
-        The part of the list that counts.
-    source : ndarray
-    shifts : tuple of int
-    lanes : int
-        A constant.
+    sums, number, array, i, places, lanes
+        As of `add_three`.
+
+    Returns
+    -------
+    tuple of vector
     """
-    t0, t1, t2, t3, t4, t5, t6, t7, t8 = targets
-    s0, s1, s2, s3, s4, s5, s6, s7, s8 = shifts
-    a0, a1, a2 = load(target, t0, lanes), load(target, t1, lanes), load(target, t2, lanes)
-    a3, a4, a5 = load(target, t3, lanes), load(target, t4, lanes), load(target, t5, lanes)
-    a6, a7, a8 = load(target, t6, lanes), load(target, t7, lanes), load(target, t8, lanes)
-    for i in range(first, last):
-        s, g = at(place, i), broadcast(value, i, lanes)
-        a0 = multiply_add(g, load(source, s + s0, lanes), a0)
-        a1 = multiply_add(g, load(source, s + s1, lanes), a1)
-        a2 = multiply_add(g, load(source, s + s2, lanes), a2)
-        a3 = multiply_add(g, load(source, s + s3, lanes), a3)
-        a4 = multiply_add(g, load(source, s + s4, lanes), a4)
-        a5 = multiply_add(g, load(source, s + s5, lanes), a5)
-        a6 = multiply_add(g, load(source, s + s6, lanes), a6)
-        a7 = multiply_add(g, load(source, s + s7, lanes), a7)
-        a8 = multiply_add(g, load(source, s + s8, lanes), a8)
-    store(target, t0, a0)
-    store(target, t1, a1)
-    store(target, t2, a2)
-    store(target, t3, a3)
-    store(target, t4, a4)
-    store(target, t5, a5)
-    store(target, t6, a6)
-    store(target, t7, a7)
-    store(target, t8, a8)
+    a0, a1, a2, a3, a4, a5, a6, a7, a8 = sums
+    p0, p1, p2, p3, p4, p5, p6, p7, p8 = places
+    return (
+        multiply_add(number, load(array, i + p0, lanes), a0),
+        multiply_add(number, load(array, i + p1, lanes), a1),
+        multiply_add(number, load(array, i + p2, lanes), a2),
+        multiply_add(number, load(array, i + p3, lanes), a3),
+        multiply_add(number, load(array, i + p4, lanes), a4),
+        multiply_add(number, load(array, i + p5, lanes), a5),
+        multiply_add(number, load(array, i + p6, lanes), a6),
+        multiply_add(number, load(array, i + p7, lanes), a7),
+        multiply_add(number, load(array, i + p8, lanes), a8),
+    )
+
+
+@numba.njit(inline="always")
+def store_three(array: Array, places: Three, vectors: Vectors) -> None:
+    """Write three vectors to as many places of an array.
+
+    Parameters
+    ----------
+    array : ndarray
+    places : tuple of int
+        Where they begin in the flat `array`: apart, or in the same place.
+    vectors : tuple of vector
+    """
+    p0, p1, p2 = places
+    a0, a1, a2 = vectors
+    store(array, p0, a0)
+    store(array, p1, a1)
+    store(array, p2, a2)
+
+
+@numba.njit(inline="always")
+def store_nine(array: Array, places: Nine, vectors: Vectors) -> None:
+    """Write nine vectors to as many places of an array, as `store_three`.
+
+    Parameters
+    ----------
+    array : ndarray
+    places : tuple of int
+    vectors : tuple of vector
+    """
+    p0, p1, p2, p3, p4, p5, p6, p7, p8 = places
+    a0, a1, a2, a3, a4, a5, a6, a7, a8 = vectors
+    store(array, p0, a0)
+    store(array, p1, a1)
+    store(array, p2, a2)
+    store(array, p3, a3)
+    store(array, p4, a4)
+    store(array, p5, a5)
+    store(array, p6, a6)
+    store(array, p7, a7)
+    store(array, p8, a8)

@@ -17,21 +17,24 @@ Emit = Callable[[Any, ir.IRBuilder, Any, Any], Any]
 INT32 = ir.IntType(32)
 
 
-def _instruction(code: Callable[..., tuple[Any, Emit]]) -> Any:
-    """Make an intrinsic, to which Numba hands constants such as the number of lanes as such."""
+def instruction(code: Callable[..., tuple[Any, Emit]]) -> Any:
+    """Make an intrinsic, to which Numba hands constants such as the number of lanes as such.
+
+    Parameters
+    ----------
+    code : callable
+        From Numba's typing context and the types of the arguments to a signature, and what writes
+        the instructions.
+
+    Returns
+    -------
+    intrinsic
+    """
     return intrinsic(prefer_literal=True)(code)
 
 
 class _Vector(types.Type):
-    """Numba's type of a vector: so many lanes of one dtype.
-
-    Parameters
-    ----------
-    dtype : numba type
-        float32, float64 or an unsigned integer; boolean for a mask.
-    lanes : int
-        A power of two.
-    """
+    """Numba's type of a vector: so many lanes of one dtype; made by `vector_of`."""
 
     def __init__(self, dtype: Any, lanes: int) -> None:
         self.dtype, self.lanes = dtype, lanes
@@ -59,24 +62,68 @@ class _VectorModel(models.PrimitiveModel):
         models.PrimitiveModel.__init__(self, manager, vector, vector.llvm)
 
 
-def _address(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
+def vector_of(dtype: Any, lanes: int) -> _Vector:
+    """Return Numba's type of a vector.
+
+    Parameters
+    ----------
+    dtype : numba type
+        float32, float64 or an unsigned integer; boolean for a mask.
+    lanes : int
+        A power of two.
+
+    Returns
+    -------
+    numba type
+    """
+    return _Vector(dtype, lanes)
+
+
+def address_of(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
+    """Write the instructions that work out where ``array[i]`` lies.
+
+    Parameters
+    ----------
+    context : numba target context
+    builder : llvmlite.ir.IRBuilder
+    array_type : numba type
+    array, i : LLVM value
+
+    Returns
+    -------
+    LLVM value
+        A pointer.
+    """
     # not through a proxy of the array, which would be written to the stack for each vector
     place = context.data_model_manager[array_type].get_field_position("data")
     return builder.gep(builder.extract_value(array, place), [i])
 
 
 def _element(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
-    return builder.load(_address(context, builder, array_type, array, i))
+    return builder.load(address_of(context, builder, array_type, array, i))
 
 
-def _in_each_lane(builder: ir.IRBuilder, number: Any, vector: _Vector) -> Any:
+def in_each_lane(builder: ir.IRBuilder, number: Any, vector: _Vector) -> Any:
+    """Write the instructions that put a number into each lane of a vector.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+    number : LLVM value
+    vector : numba type
+        From `vector_of`.
+
+    Returns
+    -------
+    LLVM value
+    """
     undefined = ir.Constant(vector.llvm, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(INT32, 0))
     zeros = ir.Constant(ir.VectorType(INT32, vector.lanes), [0] * vector.lanes)
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-@_instruction
+@instruction
 def at(typing: Any, array: Any, i: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         return _element(context, builder, signature.args[0], *values)
@@ -84,35 +131,35 @@ def at(typing: Any, array: Any, i: Any) -> tuple[Any, Emit]:
     return array.dtype(array, types.intp), emit
 
 
-@_instruction
+@instruction
 def load(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
     vector = _Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *values[:2])
+        address = address_of(context, builder, signature.args[0], *values[:2])
         pointer = builder.bitcast(address, vector.llvm.as_pointer())
         return builder.load(pointer, align=vector.dtype.bitwidth // 8)
 
     return vector(array, types.intp, lanes), emit
 
 
-@_instruction
+@instruction
 def broadcast(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
     vector = _Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         number = _element(context, builder, signature.args[0], *values[:2])
-        return _in_each_lane(builder, number, vector)
+        return in_each_lane(builder, number, vector)
 
     return vector(array, types.intp, lanes), emit
 
 
-@_instruction
+@instruction
 def fill(typing: Any, array: Any, number: Any, lanes: Any) -> tuple[Any, Emit]:
     vector = _Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _in_each_lane(builder, values[1], vector)
+        return in_each_lane(builder, values[1], vector)
 
     return vector(array, array.dtype, lanes), emit
 
@@ -127,12 +174,12 @@ def _first_lanes(builder: ir.IRBuilder, count: Any, lanes: int) -> Any:
     return builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), counts)
 
 
-@_instruction
+@instruction
 def load_first(typing: Any, array: Any, i: Any, count: Any, lanes: Any) -> tuple[Any, Emit]:
     vector = _Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *values[:2])
+        address = address_of(context, builder, signature.args[0], *values[:2])
         pointer = builder.bitcast(address, vector.llvm.as_pointer())
         mask = _first_lanes(builder, values[2], vector.lanes)
         function = cgutils.get_or_insert_function(
@@ -147,11 +194,11 @@ def load_first(typing: Any, array: Any, i: Any, count: Any, lanes: Any) -> tuple
     return vector(array, types.intp, types.intp, lanes), emit
 
 
-@_instruction
+@instruction
 def store(typing: Any, array: Any, i: Any, v: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         vector = _converted(builder, values[2], array.dtype, v.lanes)
-        address = _address(context, builder, signature.args[0], *values[:2])
+        address = address_of(context, builder, signature.args[0], *values[:2])
         pointer = builder.bitcast(address, vector.type.as_pointer())
         builder.store(vector, pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
@@ -159,13 +206,13 @@ def store(typing: Any, array: Any, i: Any, v: Any) -> tuple[Any, Emit]:
     return types.void(array, types.intp, v), emit
 
 
-@_instruction
+@instruction
 def store_first(typing: Any, array: Any, i: Any, v: Any, count: Any) -> tuple[Any, Emit]:
     stored = _Vector(array.dtype, v.lanes)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         vector = _converted(builder, values[2], array.dtype, v.lanes)
-        address = _address(context, builder, signature.args[0], *values[:2])
+        address = address_of(context, builder, signature.args[0], *values[:2])
         pointer = builder.bitcast(address, vector.type.as_pointer())
         mask = _first_lanes(builder, values[3], v.lanes)
         function = cgutils.get_or_insert_function(
@@ -187,7 +234,7 @@ def _converted(builder: ir.IRBuilder, vector: Any, dtype: Any, lanes: int) -> An
     return builder.fptoui(vector, ir.VectorType(ir.IntType(dtype.bitwidth), lanes))
 
 
-@_instruction
+@instruction
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         # fmuladd, not fma: where the CPU has no such instruction the latter calls a library
@@ -201,95 +248,18 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Emit]:
     return a(a, a, a), emit
 
 
-def _arithmetic(instruction: str) -> Any:
+def _arithmetic(name: str) -> Any:
     """Make an intrinsic of two vectors that is one instruction of LLVM's builder."""
 
     def code(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-            return getattr(builder, instruction)(*values)
+            return getattr(builder, name)(*values)
 
         return a(a, a), emit
 
-    return _instruction(code)
+    return instruction(code)
 
 
 add = _arithmetic("fadd")
 subtract = _arithmetic("fsub")
 divide = _arithmetic("fdiv")
-
-
-@_instruction
-def matches(typing: Any, array: Any, i: Any, number: Any, lanes: Any) -> tuple[Any, Emit]:
-    mask = _Vector(types.boolean, lanes.literal_value)
-    bytes_ = ir.VectorType(ir.IntType(8), mask.lanes)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *values[:2])
-        pointer = builder.bitcast(address, bytes_.as_pointer())
-        wanted = ir.Constant(bytes_, [number.literal_value] * mask.lanes)
-        return builder.icmp_unsigned("==", builder.load(pointer, align=1), wanted)
-
-    return mask(array, types.intp, number, lanes), emit
-
-
-@_instruction
-def equals(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    mask = _Vector(types.boolean, a.lanes)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.icmp_unsigned("==", *values)
-
-    return mask(a, a), emit
-
-
-@_instruction
-def exceeds(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    mask = _Vector(types.boolean, a.lanes)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.fcmp_ordered(">", *values)
-
-    return mask(a, a), emit
-
-
-@_instruction
-def beats(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    mask = _Vector(types.boolean, a.lanes)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        greater = builder.fcmp_ordered(">", *values)
-        nan = builder.fcmp_unordered("uno", values[0], values[0])
-        return builder.or_(greater, nan)
-
-    return mask(a, a), emit
-
-
-@_instruction
-def select(typing: Any, mask: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.select(*values)
-
-    return a(mask, a, a), emit
-
-
-@_instruction
-def load_mask(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
-    mask = _Vector(types.boolean, lanes.literal_value)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        address = _address(context, builder, signature.args[0], *values[:2])
-        pointer = builder.bitcast(address, ir.IntType(mask.lanes).as_pointer())
-        return builder.bitcast(builder.load(pointer, align=1), mask.llvm)
-
-    return mask(array, types.intp, lanes), emit
-
-
-@_instruction
-def store_mask(typing: Any, array: Any, i: Any, mask: Any) -> tuple[Any, Emit]:
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        bits = builder.bitcast(values[2], ir.IntType(mask.lanes))
-        address = _address(context, builder, signature.args[0], *values[:2])
-        builder.store(bits, builder.bitcast(address, bits.type.as_pointer()), align=1)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, mask), emit

@@ -21,10 +21,14 @@ SMALL = 3
 
 
 class Cut(NamedTuple):
-    """A window in vectors: their lanes, and where each begins, counted from the window's corner."""
+    """A window in vectors: their lanes, and where each begins, counted from the window's corner.
+
+    `nine` says whether nine of them are summed at once, rather than three.
+    """
 
     lanes: int
     starts: Indices
+    nine: bool
 
 
 class Plan(NamedTuple):
@@ -134,12 +138,15 @@ def _plan(
     # rows and columns that the pool drops need not be there
     window = window._replace(OH=2 * pool.OH, OW=2 * pool.OW)
     N, H, W, _ = arrays.padded_shape(x.shape, window) or x.shape
-    P, row, floats, integers = pool.OH * pool.OW, W * C, x.dtype, np.dtype(np.int64)
+    row, floats, integers = W * C, x.dtype, np.dtype(np.int64)
     pooled = (N, pool.OH, pool.OW, F)
     filtered = backend == "winograd"
     needs = winograd.room(C, F, floats) if filtered else (arrays.blocks(KH * KW * C, F, floats),)
     corners = _pooled_corners(window.OH, window.OW, window.SH * row, window.SW * C)
-    read, written = _cut_to_read(KH, KW * C, row), _cut_to_write(KH, KW * C, row)
+    read, written = (
+        _cut_to_read(KH, KW * C, row),
+        _cut_to_write(KH, KW * C, row, F * floats.itemsize),
+    )
     block = pool.OW * _rows_of_a_block(window, pool.OH, row * floats.itemsize)
     return Plan(
         filtered,
@@ -158,28 +165,31 @@ def _plan(
         (
             ((N * H * row + written.lanes,), floats),
             ((written.starts.size, F, written.lanes), floats),
-            ((5 * P,), integers),
-            ((5 * P * F,), integers),
-            ((5 * P * F,), floats),
         ),
     )
 
 
 def _cut_to_read(KH: int, R: int, row: int) -> Cut:
     """Cut a window into vectors of which none reaches out of it, for what may be taken twice."""
-    lanes = kernels.stretch_for(KH, R, (size for size in kernels.STRETCHES if size <= R))
+    fitting = (size for size in kernels.STRETCHES if size <= R)
+    lanes = kernels.stretch_for(KH, R, fitting, kernels.holds_nine)
     starts = np.minimum(np.arange(0, R, lanes), R - lanes)
-    return Cut(lanes, arrays.sums_of(np.arange(KH) * row, starts))
+    return Cut(lanes, arrays.sums_of(np.arange(KH) * row, starts), kernels.holds_nine(lanes))
 
 
-def _cut_to_write(KH: int, R: int, row: int) -> Cut:
+def _cut_to_write(KH: int, R: int, row: int, column: int) -> Cut:
     """Cut a window into vectors that reach out of it rather than take anything twice.
 
-    But not as far as to where the next row of the window begins.
+    But not as far as to where the next row of the window begins. Nine are summed at once where
+    their weights stay in the first-level cache; `column` is the bytes of one for each channel.
     """
+
+    def nine(lanes: int) -> bool:
+        return kernels.holds_nine(lanes) and 9 * lanes * column <= kernels.FIRST_LEVEL
+
     fitting = (size for size in kernels.STRETCHES if KH == 1 or arrays.rounded(R, size) <= row)
-    lanes = kernels.stretch_for(KH, R, fitting)
-    return Cut(lanes, arrays.sums_of(np.arange(KH) * row, np.arange(0, R, lanes)))
+    lanes = kernels.stretch_for(KH, R, fitting, nine)
+    return Cut(lanes, arrays.sums_of(np.arange(KH) * row, np.arange(0, R, lanes)), nine(lanes))
 
 
 def _rows_of_a_block(window: Window, rows: int, row: int) -> int:
@@ -235,17 +245,17 @@ def conv2d_max_pool2d_backward(
         _small_weight_gradient(source, plan, dy, winner, dweight, dbias)
     else:
         room, (image, corners, _, _) = memory.several(plan.weight_gradient), plan.layout
-        (lanes, starts), rows = plan.read, dweight.reshape(len(weight), -1, len(dbias))
+        (lanes, starts, _), rows = plan.read, dweight.reshape(len(weight), -1, len(dbias))
         weight_gradient = kernels.pooled_weight_gradient[lanes]
         flat = source.reshape(-1)
         weight_gradient(flat, image, corners, starts, dy, winner, rows, dbias, *room)
     if not need_dx:
         return None, dweight, dbias
-    dsource, *room = memory.several(plan.input_gradient)
-    (image, corners, _, _), (lanes, starts) = plan.layout, plan.written
+    dsource, vectors = memory.several(plan.input_gradient)
+    (image, corners, _, _), (lanes, starts, nine) = plan.layout, plan.written
     weights = np.ascontiguousarray(weight)
     input_gradient = kernels.pooled_input_gradient[lanes]
-    input_gradient(dy, winner, image, corners, starts, weights, dsource, *room)
+    input_gradient(dy, winner, image, corners, starts, weights, dsource, vectors, nine)
     dx = arrays.cropped(dsource[: source.size].reshape(source.shape), plan.window, x.shape)
     return dx, dweight, dbias
 
