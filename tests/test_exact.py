@@ -590,3 +590,11 @@ def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeyp
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(together, range(THREADS)))  # other numbers in each thread
     assert found == [[alone(seed)] * 3 for seed in range(THREADS)]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 9), (8, 8), (16, 24), (21, 13), (33, 5)])
+def test_axes_are_exchanged(integers, dtype, rows, columns):
+    matrix = integers(3, dtype)(rows, columns)
+    transposed = np.full((columns, rows), 7, dtype)
+    kernels.transpose(matrix, transposed)
+    np.testing.assert_array_equal(transposed, matrix.T)

@@ -219,3 +219,20 @@ def test_the_bits_of_a_mask_are_walked_from_the_lowest(lanes, number):
         found.append(masks_python.lowest(bits))
         bits = masks_python.without_lowest(bits)
     assert found == wanted
+
+
+@pytest.mark.parametrize("lanes", [8, 16])
+def test_lanes_take_turns(array, lanes):
+    from minicnn.kernels.vectors import first_halves, load, second_halves, store
+
+    def take_turns(array, out):
+        a, b = load(array, 0, lanes), load(array, lanes, lanes)
+        store(out, 0, first_halves(a, b))
+        store(out, lanes, second_halves(a, b))
+
+    a, b = array.ravel()[:lanes], array.ravel()[lanes : 2 * lanes]
+    wanted = [number for pair in zip(a, b, strict=True) for number in pair]
+    first, second = vectors_python.first_halves(a, b), vectors_python.second_halves(a, b)
+    np.testing.assert_array_equal([*first, *second], wanted)
+    out = run(take_turns, array, np.zeros(2 * lanes, array.dtype))
+    np.testing.assert_array_equal(out, wanted)

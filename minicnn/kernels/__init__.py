@@ -16,7 +16,7 @@ from minicnn.kernels.averages import (
 )
 from minicnn.kernels.compilation import announce_compilation, this_thread
 from minicnn.kernels.components import join_runs
-from minicnn.kernels.dense import dense_upstream, transpose
+from minicnn.kernels.dense import dense_upstream
 from minicnn.kernels.depthwise import depthwise, depthwise_weight_gradient
 from minicnn.kernels.direct import (
     direct_few_weight_gradient,
@@ -25,6 +25,7 @@ from minicnn.kernels.direct import (
 )
 from minicnn.kernels.distance import squared_distances
 from minicnn.kernels.dropout import CHANCES, DROPOUT_LANES, keep_scaled, random_bits
+from minicnn.kernels.exchange import exchange_channels, transpose, turn_round
 from minicnn.kernels.joining import add_arrays, copy_columns, crop_images
 from minicnn.kernels.losses import cross_entropy, cross_entropy_step
 from minicnn.kernels.machine import FIRST_LEVEL, NARROW, WIDE, WIDEST, lanes_for
@@ -50,7 +51,7 @@ from minicnn.kernels.pooled_dweight import pooled_weight_gradient
 from minicnn.kernels.pooled_dx import pooled_input_gradient
 from minicnn.kernels.pooled_small import pooled_small_weight_gradient
 from minicnn.kernels.pooling import max_pool, max_pool_backward, max_pool_scatter
-from minicnn.kernels.rows import clear, exchange_channels, look_up, pad_images, turn_round
+from minicnn.kernels.rows import clear, look_up, pad_images
 from minicnn.kernels.spread import spread
 from minicnn.kernels.stretches import STRETCHES, holds_nine, stretch_for
 from minicnn.kernels.strokes import blur, thicken

@@ -39,19 +39,3 @@ def dense_upstream(dy: Array, y: Array, rows: Array, columns: Array, dbias: Arra
                 rows[n, j] = g
                 columns[j, n] = g
                 dbias[j] += g
-
-
-@kernel
-def transpose(matrix: Array, transposed: Array) -> None:
-    """Write a matrix with its axes exchanged: ``transposed[j, i] = matrix[i, j]``.
-
-    Parameters
-    ----------
-    matrix : ndarray (rows, columns)
-    transposed : ndarray (columns, rows)
-        Overwritten.
-    """
-    columns, rows = transposed.shape
-    for i in range(rows):  # to write here and there takes less than to read here and there
-        for j in range(columns):
-            transposed[j, i] = matrix[i, j]

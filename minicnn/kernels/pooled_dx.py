@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import piece
+from minicnn.kernels.exchange import exchange
 from minicnn.kernels.machine import Kernel, for_each
 from minicnn.kernels.stretches import (
     STRETCHES,
@@ -73,11 +74,11 @@ def pooled_input_gradient(lanes: int) -> Kernel:
         N, _, _, F = dy.shape
         KH, V = weight.shape[0], starts.size
         R, J = weight.size // (KH * F), V // KH
-        for kh in range(KH):
-            for q in range(J * lanes):
-                j, lane = kh * J + q // lanes, q % lanes
-                for f in range(F):
-                    vectors[j, f, lane] = at(weight, (kh * R + q) * F + f) if q < R else 0
+        vectors[:] = 0
+        for j in range(V):
+            kh, q = j // J, j % J * lanes
+            count, place = min(lanes, R - q), j * F * lanes
+            exchange(weight, (kh * R + q) * F, count, F, vectors, place, lanes)
         for n in range(N):
             # what is added behind a row is 0; behind the image it goes where the next has not begun
             dx[n * image : (n + 1) * image] = 0

@@ -1,4 +1,4 @@
-"""Numbers looked up, copied, cleared, turned round, and padded with zeros."""
+"""Numbers looked up, copied, cleared, and padded with zeros."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,53 +112,6 @@ def clear(array: Array) -> None:
         Overwritten.
     """
     array[:] = 0
-
-
-@piece
-def _exchange(weight: Array, i: int, C: int, F: int, out: Array, o: int) -> None:
-    """Write the matrix (C, F) at ``weight[i]`` to ``out[o]`` and on as (F, C).
-
-    To write here and there takes less than to read here and there; of as few rows at a time as
-    NARROW, the lines that are written to stay in the cache.
-    """
-    for first in range(0, F, NARROW):
-        for c in range(C):
-            for f in range(first, min(F, first + NARROW)):
-                store(out, o + f * C + c, load(weight, i + c * F + f, 1))
-
-
-@kernel
-def turn_round(weight: Array, turned: Array) -> None:
-    """Compute ``turned[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``.
-
-    Parameters
-    ----------
-    weight : ndarray (KH, KW, C, F)
-    turned : ndarray (KH, KW, F, C)
-        Overwritten.
-    """
-    KH, KW, C, F = weight.shape
-    for kh in range(KH):
-        for kw in range(KW):
-            i = ((KH - 1 - kh) * KW + KW - 1 - kw) * C * F
-            _exchange(weight, i, C, F, turned, (kh * KW + kw) * F * C)
-
-
-@kernel
-def exchange_channels(weight: Array, exchanged: Array) -> None:
-    """Compute ``exchanged[kh, kw, f, c] = weight[kh, kw, c, f]``; rows behind the last f are 0.
-
-    Parameters
-    ----------
-    weight : ndarray (KH, KW, C, F)
-    exchanged : ndarray (KH, KW, Fp, C)
-        Overwritten.
-    """
-    KH, KW, C, F = weight.shape
-    Fp = exchanged.shape[2]
-    for k in range(KH * KW):
-        _exchange(weight, k * C * F, C, F, exchanged, k * Fp * C)
-        clear_row(exchanged, (k * Fp + F) * C, (Fp - F) * C)
 
 
 @kernel

@@ -263,3 +263,24 @@ def _arithmetic(name: str) -> Any:
 add = _arithmetic("fadd")
 subtract = _arithmetic("fsub")
 divide = _arithmetic("fdiv")
+
+
+def _taking_turns(second: bool) -> Any:
+    """Make an intrinsic that lets the lanes of one half of two vectors take turns."""
+
+    def code(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+        start = a.lanes // 2 if second else 0
+        pairs = [(lane, a.lanes + lane) for lane in range(start, start + a.lanes // 2)]
+        places = [lane for pair in pairs for lane in pair]
+
+        def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+            order = ir.Constant(ir.VectorType(INT32, a.lanes), places)
+            return builder.shuffle_vector(*values, order)
+
+        return a(a, a), emit
+
+    return instruction(code)
+
+
+first_halves = _taking_turns(second=False)
+second_halves = _taking_turns(second=True)

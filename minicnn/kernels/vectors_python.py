@@ -186,3 +186,31 @@ def divide(a: Vector, b: Vector) -> Vector:
     with np.errstate(all="ignore"):
         result: Vector = a / b
     return result
+
+
+def first_halves(a: Vector, b: Vector) -> Vector:
+    """Let the lanes of the first halves of two vectors take turns: a₀ b₀ a₁ b₁ …
+
+    Parameters
+    ----------
+    a, b : vector
+
+    Returns
+    -------
+    vector
+    """
+    return np.stack((a, b), axis=1).reshape(-1)[: len(a)]
+
+
+def second_halves(a: Vector, b: Vector) -> Vector:
+    """Let the lanes of the second halves of two vectors take turns.
+
+    Parameters
+    ----------
+    a, b : vector
+
+    Returns
+    -------
+    vector
+    """
+    return np.stack((a, b), axis=1).reshape(-1)[len(a) :]
