@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn import memory
+
 IMAGES = 32
 REFERENCE_CNN_SIZES = (288, 32, 18432, 64, 204800, 128, 1280, 10)  # of its parameters
 
@@ -116,7 +118,8 @@ def arrays(case: Case, images: int) -> Arrays:
     """Return the inputs and the upstream gradient: the same numbers whenever it is called.
 
     They are small whole numbers where sums are taken: float32 then adds them without rounding, in
-    any order, and both sides must agree to the last digit.
+    any order, and both sides must agree to the last digit. Each array begins at a line of the
+    cache, as in both sides' own memory, where those of a network lie.
     """
     rng = np.random.default_rng(1)
     if case.operation == "Adam":
@@ -125,9 +128,15 @@ def arrays(case: Case, images: int) -> Arrays:
         x = rng.standard_normal((images, case.C), np.float32)
         return {"x": x, "labels": rng.integers(0, case.C, images)}
     return {
-        name: rng.integers(-4, 5, shape).astype(np.float32)
+        name: _at_a_line(rng.integers(-4, 5, shape).astype(np.float32))
         for name, shape in shapes(case, images).items()
     }
+
+
+def _at_a_line(array: NDArray[Any]) -> NDArray[Any]:
+    copy = memory.empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def shapes(case: Case, images: int) -> dict[str, tuple[int, ...]]:
