@@ -13,9 +13,20 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.machine import Kernel, for_each_tile
-from minicnn.kernels.tiles import Four, cut_in_blocks, four_sums
-from minicnn.kernels.vectors import at, beats, fill, load, select, store, store_first
+from minicnn.kernels.compilation import piece
+from minicnn.kernels.machine import LANES_OF_A_REGISTER, Kernel, for_each_tile
+from minicnn.kernels.tiles import Four, Places, cut_in_blocks, four_sums
+from minicnn.kernels.vectors import (
+    at,
+    beats,
+    broadcast,
+    fill,
+    load,
+    multiply_add,
+    select,
+    store,
+    store_first,
+)
 
 DEAD = 4
 
@@ -92,7 +103,12 @@ def store_strongest(
 
 @for_each_tile
 def pooled_forward(lanes: int) -> Kernel:
-    """Make the convolution with its pool for tiles of so many lanes."""
+    """Make the convolution with its pool for tiles of so many lanes.
+
+    A multiply-add takes four times as long as until the next may begin, and two begin at once: four
+    sums of one register each would leave the CPU waiting, so two windows are taken as a pair.
+    """
+    in_pairs = lanes <= LANES_OF_A_REGISTER
 
     def pooled_forward(
         x: Array,
@@ -140,17 +156,65 @@ def pooled_forward(lanes: int) -> Kernel:
             base, first = n * image, n * P * F
             for f in range((F - 1) // lanes * lanes, -1, -lanes):  # the last, which run over, first
                 s = load(blocks, f * rows, lanes)
-                w = f * rows + lanes
-                for p in range(P):
-                    pixels = (
-                        base + at(corners, 4 * p),
-                        base + at(corners, 4 * p + 1),
-                        base + at(corners, 4 * p + 2),
-                        base + at(corners, 4 * p + 3),
-                    )
-                    four = four_sums(
-                        x, pixels, KH, row, R, 1, blocks, w, lanes, (s, s, s, s), lanes
-                    )
-                    store_strongest(four, relu, y, winner, first + p * F + f, lanes)
+                w, sums = f * rows + lanes, (s, s, s, s)
+                for p in range(0, P, 2 if in_pairs else 1):
+                    pixels = _pixels_of(corners, p, base)
+                    if in_pairs:
+                        q = min(p + 1, P - 1)  # the last may be taken twice, to the same result
+                        others = _pixels_of(corners, q, base)
+                        four, other = _eight_sums(
+                            x, pixels, others, KH, row, R, blocks, w, sums, lanes
+                        )
+                        store_strongest(four, relu, y, winner, first + p * F + f, lanes)
+                        store_strongest(other, relu, y, winner, first + q * F + f, lanes)
+                    else:
+                        four = four_sums(x, pixels, KH, row, R, 1, blocks, w, lanes, sums, lanes)
+                        store_strongest(four, relu, y, winner, first + p * F + f, lanes)
 
     return pooled_forward
+
+
+@piece
+def _pixels_of(corners: Indices, p: int, base: int) -> Places:
+    """Return where the windows of the four pixels of pooling window p begin."""
+    return (
+        base + at(corners, 4 * p),
+        base + at(corners, 4 * p + 1),
+        base + at(corners, 4 * p + 2),
+        base + at(corners, 4 * p + 3),
+    )
+
+
+@numba.njit(inline="always")
+def _eight_sums(
+    x: Array,
+    first: Places,
+    second: Places,
+    KH: int,
+    row: int,
+    R: int,
+    blocks: Array,
+    w: int,
+    start: Four,
+    lanes: int,
+) -> tuple[Four, Four]:
+    """Return the sums of two pooling windows, as `four_sums` those of one."""
+    p0, p1, p2, p3 = first
+    q0, q1, q2, q3 = second
+    a0, a1, a2, a3 = start
+    b0, b1, b2, b3 = start
+    for kh in range(KH):
+        i = kh * row
+        for _ in range(R):
+            v = load(blocks, w, lanes)
+            a0 = multiply_add(broadcast(x, p0 + i, lanes), v, a0)
+            a1 = multiply_add(broadcast(x, p1 + i, lanes), v, a1)
+            a2 = multiply_add(broadcast(x, p2 + i, lanes), v, a2)
+            a3 = multiply_add(broadcast(x, p3 + i, lanes), v, a3)
+            b0 = multiply_add(broadcast(x, q0 + i, lanes), v, b0)
+            b1 = multiply_add(broadcast(x, q1 + i, lanes), v, b1)
+            b2 = multiply_add(broadcast(x, q2 + i, lanes), v, b2)
+            b3 = multiply_add(broadcast(x, q3 + i, lanes), v, b3)
+            i += 1
+            w += lanes
+    return (a0, a1, a2, a3), (b0, b1, b2, b3)
