@@ -12,10 +12,8 @@ INT64 = ir.IntType(64)
 
 @instruction
 def matches(typing: Any, array: Any, i: Any, number: Any, lanes: Any) -> tuple[Any, Emit]:
-    mask, bytes_ = (
-        vector_of(types.boolean, lanes.literal_value),
-        vector_of(array.dtype, lanes.literal_value),
-    )
+    mask = vector_of(types.boolean, lanes.literal_value)
+    bytes_ = vector_of(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         address = address_of(context, builder, signature.args[0], *values[:2])

@@ -76,36 +76,36 @@ def _transform(
     x: Array, i: int, row: int, C: int, left: int, transformed: Array, o: int, plane: int
 ) -> None:
     """Write the 16 elements of a tile, one row after another, for the first `left` channels."""
-    i1, i2 = i + row, i + 2 * row
-    plus: Any = np.int64(1)
-    minus: Any = np.int64(-1)
-    _store_differences(x, i, i2, minus, C, left, transformed, o, plane)
-    _store_differences(x, i1, i2, plus, C, left, transformed, o + 4 * plane, plane)
-    _store_differences(x, i2, i1, minus, C, left, transformed, o + 8 * plane, plane)
-    _store_differences(x, i1, i1 + 2 * row, minus, C, left, transformed, o + 12 * plane, plane)
+    a0, a1, a2, a3 = _load_row(x, i, C, left)
+    b0, b1, b2, b3 = _load_row(x, i + row, C, left)
+    d0, d1, d2, d3 = _load_row(x, i + 2 * row, C, left)
+    e0, e1, e2, e3 = _load_row(x, i + 3 * row, C, left)
+    a0, b0, d0, e0 = _differences(a0, b0, d0, e0)  # down each column
+    a1, b1, d1, e1 = _differences(a1, b1, d1, e1)
+    a2, b2, d2, e2 = _differences(a2, b2, d2, e2)
+    a3, b3, d3, e3 = _differences(a3, b3, d3, e3)
+    _store_row(_differences(a0, a1, a2, a3), left, transformed, o, plane)
+    _store_row(_differences(b0, b1, b2, b3), left, transformed, o + 4 * plane, plane)
+    _store_row(_differences(d0, d1, d2, d3), left, transformed, o + 8 * plane, plane)
+    _store_row(_differences(e0, e1, e2, e3), left, transformed, o + 12 * plane, plane)
 
 
 @piece
-def _store_differences(
-    x: Array, i: int, j: int, sign: int, C: int, left: int, out: Array, o: int, plane: int
-) -> None:
-    """Write a row of ``Bᵀ x``, which is row i of x with row j added or subtracted, times B."""
-    d0, d1, d2, d3 = _differences(
-        _combined(x, i, j, sign, left),
-        _combined(x, i + C, j + C, sign, left),
-        _combined(x, i + 2 * C, j + 2 * C, sign, left),
-        _combined(x, i + 3 * C, j + 3 * C, sign, left),
+def _load_row(x: Array, i: int, C: int, left: int) -> Four:
+    return (
+        load_some(x, i, left),
+        load_some(x, i + C, left),
+        load_some(x, i + 2 * C, left),
+        load_some(x, i + 3 * C, left),
     )
-    store_some(out, o, d0, left)
-    store_some(out, o + plane, d1, left)
-    store_some(out, o + 2 * plane, d2, left)
-    store_some(out, o + 3 * plane, d3, left)
 
 
 @piece
-def _combined(x: Array, i: int, j: int, sign: int, left: int) -> Vector:
-    a, b = load_some(x, i, left), load_some(x, j, left)
-    return add(a, b) if sign > 0 else subtract(a, b)
+def _store_row(four: Four, left: int, out: Array, o: int, plane: int) -> None:
+    store_some(out, o, four[0], left)
+    store_some(out, o + plane, four[1], left)
+    store_some(out, o + 2 * plane, four[2], left)
+    store_some(out, o + 3 * plane, four[3], left)
 
 
 @piece

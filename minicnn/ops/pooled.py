@@ -143,10 +143,8 @@ def _plan(
     filtered = backend == "winograd"
     needs = winograd.room(C, F, floats) if filtered else (arrays.blocks(KH * KW * C, F, floats),)
     corners = _pooled_corners(window.OH, window.OW, window.SH * row, window.SW * C)
-    read, written = (
-        _cut_to_read(KH, KW * C, row),
-        _cut_to_write(KH, KW * C, row, F * floats.itemsize),
-    )
+    read = _cut_to_read(KH, KW * C, row)
+    written = _cut_to_write(KH, KW * C, row, F * floats.itemsize)
     block = pool.OW * _rows_of_a_block(window, pool.OH, row * floats.itemsize)
     return Plan(
         filtered,
