@@ -22,6 +22,11 @@ for a batch of up to 16 images, where tests compare the losses closely.
   pixel that won each square has a gradient, and none where the ReLU cut it off: what is counted is
   the winners that are alive in a real forward pass.
 
+PyTorch's memory is what the C library gives by default. glibc hands arrays above a size back to the
+operating system and asks anew for each, page by page, and the size grows with what a process has
+freed before. So PyTorch is slower at 512 images than the work alone says, and at 128 in a process
+that has not yet seen larger batches (a model measured alone, before its own 512).
+
 `--only` measures one model anew, and keeps what a file has of the others.
 
 `share_of_peak` is that work by our time, as a share of what multiply-adds alone reach on as many

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import accuracy
 import numpy as np
 import pytest
+import report
 
 from minicnn import ImageDataset
 
@@ -251,3 +252,14 @@ def test_images_missed_most_often_are_drawn(run, tmp_path):
 def test_several_processes_share_the_jobs():
     jobs = [(number, 2) for number in range(5)]
     assert sorted(accuracy.run_all(jobs, operator.mul, 2)) == [0, 2, 4, 6, 8]
+
+
+# ---------------------------------------------------------------- what is recorded
+
+RECORDED = [*report.RESULTS.glob("accuracy-*.json"), report.RESULTS / "ablation.json"]
+
+
+@pytest.mark.parametrize("path", sorted(RECORDED), ids=lambda path: path.stem)
+def test_what_is_recorded_is_of_the_recipes_as_they_are(path):
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept["recipe_sha256"] == accuracy.digest_of(accuracy.RECIPES[kept["recipe"]])
