@@ -9,13 +9,23 @@ The weights are laid out in blocks of as many output channels as a tile takes, t
 ``(blocks, 1 + KH·R, lanes)``, so that a tile reads them from one end to the other.
 """
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.compilation import kernel
-from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
+from minicnn.kernels.machine import LANES_OF_A_REGISTER, NARROW, Kernel, for_each_tile
 from minicnn.kernels.rows import pad_image
-from minicnn.kernels.six import load_six, six_from, six_of, six_sums, six_times, store_six
+from minicnn.kernels.six import (
+    Six,
+    SixPlaces,
+    load_six,
+    six_from,
+    six_of,
+    six_sums,
+    six_times,
+    store_six,
+)
 from minicnn.kernels.tiles import cut_in_blocks
 from minicnn.kernels.vectors import broadcast, load, multiply_add
 
@@ -25,7 +35,12 @@ Indices = NDArray[np.int64]
 
 @for_each_tile
 def direct_forward(lanes: int) -> Kernel:
-    """Make the convolution for tiles of so many lanes."""
+    """Make the convolution for tiles of so many lanes.
+
+    Where a tile is one register wide, two tiles are taken as a pair: twelve sums wait for each
+    other less than six.
+    """
+    in_pairs = lanes <= LANES_OF_A_REGISTER
 
     def direct_forward(
         x: Array,
@@ -78,15 +93,58 @@ def direct_forward(lanes: int) -> Kernel:
                 base = 0
             for f in range(0, F, lanes):
                 s = load(blocks, f * rows, lanes)
-                for p in range(0, P, 6):
+                for p in range(0, P, 12 if in_pairs else 6):
                     six, sums = six_from(p, P), (s, s, s, s, s, s)
+                    others, more = six_from(min(p + 6, P - 1), P), sums
                     for kh in range(KH):
-                        pixels = six_of(corners, six, base + kh * row)
-                        w = f * rows + (1 + kh * R) * lanes
-                        sums = six_sums(source, pixels, R, 1, blocks, w, lanes, sums, lanes)
+                        b, w = base + kh * row, f * rows + (1 + kh * R) * lanes
+                        pixels = six_of(corners, six, b)
+                        if in_pairs:
+                            beyond = six_of(corners, others, b)
+                            sums, more = _twelve_sums(
+                                source, pixels, beyond, R, blocks, w, sums, more, lanes
+                            )
+                        else:
+                            sums = six_sums(source, pixels, R, 1, blocks, w, lanes, sums, lanes)
                     store_six(y, six_times(six, F, first * F), f, F - f, sums, lanes)
+                    if in_pairs:
+                        store_six(y, six_times(others, F, first * F), f, F - f, more, lanes)
 
     return direct_forward
+
+
+@numba.njit(inline="always")
+def _twelve_sums(
+    x: Array,
+    places: SixPlaces,
+    others: SixPlaces,
+    count: int,
+    weight: Array,
+    w: int,
+    start: Six,
+    more: Six,
+    lanes: int,
+) -> tuple[Six, Six]:
+    """Return what `six_sums` gives for two tiles that take the same weights, side by side."""
+    p0, p1, p2, p3, p4, p5 = places
+    q0, q1, q2, q3, q4, q5 = others
+    a0, a1, a2, a3, a4, a5 = start
+    b0, b1, b2, b3, b4, b5 = more
+    for i in range(count):
+        v = load(weight, w + i * lanes, lanes)
+        a0 = multiply_add(broadcast(x, p0 + i, lanes), v, a0)
+        a1 = multiply_add(broadcast(x, p1 + i, lanes), v, a1)
+        a2 = multiply_add(broadcast(x, p2 + i, lanes), v, a2)
+        a3 = multiply_add(broadcast(x, p3 + i, lanes), v, a3)
+        a4 = multiply_add(broadcast(x, p4 + i, lanes), v, a4)
+        a5 = multiply_add(broadcast(x, p5 + i, lanes), v, a5)
+        b0 = multiply_add(broadcast(x, q0 + i, lanes), v, b0)
+        b1 = multiply_add(broadcast(x, q1 + i, lanes), v, b1)
+        b2 = multiply_add(broadcast(x, q2 + i, lanes), v, b2)
+        b3 = multiply_add(broadcast(x, q3 + i, lanes), v, b3)
+        b4 = multiply_add(broadcast(x, q4 + i, lanes), v, b4)
+        b5 = multiply_add(broadcast(x, q5 + i, lanes), v, b5)
+    return (a0, a1, a2, a3, a4, a5), (b0, b1, b2, b3, b4, b5)
 
 
 @for_each_tile
