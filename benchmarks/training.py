@@ -23,9 +23,11 @@ for a batch of up to 16 images, where tests compare the losses closely.
   the winners that are alive in a real forward pass.
 
 PyTorch's memory is what the C library gives by default. glibc hands arrays above a size back to the
-operating system and asks anew for each, page by page, and the size grows with what a process has
-freed before. So PyTorch is slower at 512 images than the work alone says, and at 128 in a process
-that has not yet seen larger batches (a model measured alone, before its own 512).
+operating system and takes them anew, page by page, and the size grows with what a process has freed
+before. So PyTorch is slower at 512 images than the work alone says, and at 128 in a process that
+has not yet seen larger batches (a model measured alone, before its own 512). With
+``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` of some gigabytes in the environment there
+are no such page faults.
 
 `--only` measures one model anew, and keeps what a file has of the others.
 
