@@ -123,7 +123,7 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are kept")
     parser.add_argument("--data-dir", metavar="FOLDER", help="folder with MNIST's four files")
     parser.add_argument(
-        "--processes", type=int, default=minicnn.usable_cores(), help="default: one a core"
+        "--processes", type=int, default=minicnn.cpu_count(), help="default: one a core"
     )
     return parser.parse_args(argv)
 

@@ -115,11 +115,11 @@ def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
         path = folder / f"{recipe.__name__}-{seed}.npz"
         if path.exists():
             model = minicnn.load_model(path)
-            if model.facts.get("about") == about:
+            if model.metadata.get("about") == about:
                 return model
         started = time.process_time()
         model = recipe(images, labels, seed=seed, **run)
-        model.facts |= {"about": about, "train_seconds": time.process_time() - started}
+        model.metadata |= {"about": about, "train_seconds": time.process_time() - started}
         folder.mkdir(parents=True, exist_ok=True)
         model.save(path)
         return model
@@ -132,7 +132,7 @@ def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
     started = time.process_time()
     model = recipe(data.train_images, data.train_labels, seed=seed, threads=1, progress=False)
     seconds = time.process_time() - started
-    known = [each.facts.get("train_seconds") for each in RECIPES_FILE["networks_of"](model)]
+    known = [each.metadata.get("train_seconds") for each in RECIPES_FILE["networks_of"](model)]
     if known and None not in known:  # some may have been trained before
         seconds = sum(known)
     missed = np.flatnonzero(model.predict(data.test_images, threads=1) != data.test_labels)
@@ -270,7 +270,7 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
         "--split", type=int, choices=range(SPLITS), help="put a sixth aside; no test images"
     )
     parser.add_argument(
-        "--processes", type=int, default=minicnn.usable_cores(), help="default: one a core"
+        "--processes", type=int, default=minicnn.cpu_count(), help="default: one a core"
     )
     flags = parser.parse_args(argv)
     epochs = 1 if flags.epochs is None else flags.epochs

@@ -20,8 +20,8 @@ from side_by_side import Results, flag_parser, milliseconds, take_turns
 
 import minicnn
 from minicnn import Adam, Augment
-from minicnn.shards import BatchGradient
-from minicnn.workers import Workers
+from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.train.data_parallel import DataParallelGradient
 
 SECONDS = 0.2  # of each side in each round
 BATCH = 128
@@ -51,12 +51,12 @@ def training_step(augment: Augment | None, batch: int, threads: int) -> Callable
     """Return a training step whose images look different each time."""
     model = minicnn_model(MODELS["reference CNN"])
     images, labels = digits(batch)
-    workers = Workers("augmentation", threads)
-    gradient_of = BatchGradient(model, images, labels, workers, augment)
-    optimiser, whole, epochs = Adam(), np.arange(batch), iter(range(2**32))
+    workers = ThreadPool("augmentation", threads)
+    gradient_of = DataParallelGradient(model, images, labels, workers, augment)
+    optimizer, whole, epochs = Adam(), np.arange(batch), iter(range(2**32))
 
     def step() -> None:
-        optimiser.step(model.parameters, gradient_of(whole, next(epochs)).gradient)
+        optimizer.step(model.parameters, gradient_of(whole, next(epochs)).gradient)
 
     return step
 
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
         chosen = {name: chosen[name] for name in list(chosen)[:1]}
     results = Results(flags.json)
     for threads in (1, 2):
-        if threads > minicnn.usable_cores():
+        if threads > minicnn.cpu_count():
             continue
         for name, augment in chosen.items():
             case = measure(name, augment, threads, flags.rounds)

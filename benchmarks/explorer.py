@@ -6,7 +6,7 @@
 
 Each page has a recipe's network with its first weights, is opened from disk, and is drawn on with
 the mouse, one move for each frame; a round is a 7, a 1 and a 4. What a frame takes is what the page
-measures itself: to cut out and centre the drawing, to run the network, to draw all maps. At 60
+measures itself: to cut out and center the drawing, to run the network, to draw all maps. At 60
 frames a second there are 16.7 ms for it. The first round is not counted: the browser compiles.
 """
 
@@ -90,7 +90,7 @@ def measure(browser: Any, network: str, rounds: int) -> dict[str, Any]:
         "frames": len(frames),
         **{
             f"{part}_ms": statistics.median(frame[part] for frame in frames)
-            for part in ("centring", "network", "drawing", "all")
+            for part in ("centering", "network", "drawing", "all")
         },
         "all_ms_90": statistics.quantiles(whole, n=10)[-1],
         "in_time": sum(ms < 16 for ms in whole) / len(whole),
@@ -100,7 +100,7 @@ def measure(browser: Any, network: str, rounds: int) -> dict[str, Any]:
 def line(case: dict[str, Any]) -> str:
     return (
         f"{case['network']}: {case['page_bytes'] / 1e6:.2f} MB, a frame takes {case['all_ms']:.1f} "
-        f"ms (centring {case['centring_ms']:.1f}, network {case['network_ms']:.1f}, drawing "
+        f"ms (centering {case['centering_ms']:.1f}, network {case['network_ms']:.1f}, drawing "
         f"{case['drawing_ms']:.1f}), nine of ten below {case['all_ms_90']:.1f} ms, "
         f"{case['in_time']:.1%} below 16 ms; {case['frames']} frames"
     )

@@ -48,7 +48,7 @@ from side_by_side import (
 
 import minicnn
 from minicnn import Sequential
-from minicnn.shards import SHARD
+from minicnn.train.data_parallel import MICROBATCH
 
 MODEL = "reference CNN"
 TORCH = ("contiguous", "channels_last", "in pieces", "compile")
@@ -59,7 +59,7 @@ TOLERANCE = 1e-4
 
 def minicnn_side(model: Sequential, batch: int, threads: int) -> Timed:
     """Return our forward pass over a batch of prepared images."""
-    x = model.prepare(digits(batch)[0])
+    x = model.preprocess(digits(batch)[0])
 
     def step() -> Any:
         return model.infer(x, threads=threads)
@@ -80,7 +80,7 @@ def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) ->
         torch.compiler.reset()  # what was compiled for other batches
         network = torch.compile(network)
 
-    pieces = x.split(SHARD) if variant == "in pieces" else [x]
+    pieces = x.split(MICROBATCH) if variant == "in pieces" else [x]
 
     def step() -> Any:
         with torch.inference_mode():
@@ -161,7 +161,7 @@ def compare(
 ) -> dict[str, Any]:
     """Time one case: check that all sides agree, then let them take turns."""
     specs, title = MODELS[MODEL], f"batch {batch}"
-    variants = tuple(v for v in variants if v != "in pieces" or batch > SHARD)
+    variants = tuple(v for v in variants if v != "in pieces" or batch > MICROBATCH)
     started = time.perf_counter()
     model = minicnn_model(specs)
     own = minicnn_side(model, batch, threads)
@@ -198,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = flag_parser("Compare forward passes with PyTorch's and ONNX Runtime's.", rounds=20)
     flags = parser.parse_args(argv)
     need("torch", "onnx", "onnxruntime")
-    counts = sorted({min(2, minicnn.usable_cores()), 1})
+    counts = sorted({min(2, minicnn.cpu_count()), 1})
     plan = [(batch, threads) for batch in (1, 32, 1000) for threads in counts]
     variants: tuple[str, ...] = TORCH
     if flags.quick:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import memory
+from minicnn.runtime import arena
 
 IMAGES = 32
 REFERENCE_CNN_SIZES = (288, 32, 18432, 64, 204800, 128, 1280, 10)  # of its parameters
@@ -43,7 +43,7 @@ class Case(NamedTuple):
         )
 
     @property
-    def multiply_adds(self) -> int:
+    def macs(self) -> int:
         """Of one direction of a convolution or dense layer, for one image."""
         OH, OW = self.output
         return OH * OW * self.F * self.KH * self.KW * self.C
@@ -134,7 +134,7 @@ def arrays(case: Case, images: int) -> Arrays:
 
 
 def _at_a_line(array: NDArray[Any]) -> NDArray[Any]:
-    copy = memory.empty(array.shape, array.dtype)
+    copy = arena.empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 

@@ -138,7 +138,7 @@ def reference_ms(case: Case, direction: str) -> dict[str, Any]:
     """Time the loops of the reference: one image, once, times `IMAGES`."""
     if case.operation != "conv":
         return {}
-    if case.multiply_adds > REFERENCE_LIMIT:
+    if case.macs > REFERENCE_LIMIT:
         return {"reference_ms": None, "reference": "left out: plain Python takes too long"}
     side = kernels_here.minicnn_side(case, direction, "reference", images=1)
     started = time.perf_counter()

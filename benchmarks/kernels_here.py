@@ -7,7 +7,8 @@ import numpy as np
 from kernel_cases import IMAGES, Arrays, Case, arrays, as_list
 from side_by_side import Timed
 
-from minicnn import Adam, memory, ops, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn import Adam, ops, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.runtime import arena
 
 Forward = Callable[..., tuple[Any, Any]]  # (y, cache)
 Backward = Callable[..., Any]
@@ -21,7 +22,7 @@ class MinicnnTimed(Timed):
         super().__init__(self._in_workspace, self._copies)
 
     def _in_workspace(self) -> Any:
-        with memory.workspace():
+        with arena.scope():
             return self.call()
 
     def _copies(self) -> Any:
@@ -116,10 +117,10 @@ def minicnn_side(
 
 
 def _adam(data: Arrays) -> MinicnnTimed:
-    optimiser, parameters = Adam(), data["parameters"]
+    optimizer, parameters = Adam(), data["parameters"]
 
     def step() -> Any:
-        optimiser.step(parameters, data["g"])
+        optimizer.step(parameters, data["g"])
         return parameters
 
     return MinicnnTimed(step)
@@ -138,16 +139,16 @@ def gflop(case: Case, direction: str, images: int = IMAGES) -> float | None:
     """
     if not case.F:
         return None
-    multiply_adds = images * case.multiply_adds
+    macs = images * case.macs
     if case.operation == "conv + ReLU + pool":
         data = arrays(case, images)
         inputs = data["x"], data["weight"], data["bias"]
         y, cache = ops.conv2d_max_pool2d(*inputs, case.stride, case.padding, relu=True)
         used = 4 * y.size if direction == "forward" else int((cache.winner < 4).sum())
-        multiply_adds = case.KH * case.KW * case.C * used
+        macs = case.KH * case.KW * case.C * used
     if direction == "backward":  # dx and dweight
-        multiply_adds *= 2
-    return 2 * multiply_adds / 1e9
+        macs *= 2
+    return 2 * macs / 1e9
 
 
 def bytes_moved(case: Case, direction: str, images: int = IMAGES) -> int:

@@ -195,13 +195,13 @@ def _adam(data: Arrays) -> TorchTimed:
     gradients = [torch.from_numpy(a) for a in np.split(data["g"], _starts())]
     for piece, gradient in zip(pieces, gradients, strict=True):
         piece.grad = gradient
-    optimiser = torch.optim.Adam(pieces, fused=True)
+    optimizer = torch.optim.Adam(pieces, fused=True)
 
     def answer() -> Any:
-        optimiser.step()
+        optimizer.step()
         return [torch.cat(pieces).numpy()]
 
-    return TorchTimed(optimiser.step, answer)
+    return TorchTimed(optimizer.step, answer)
 
 
 def _starts() -> Any:

@@ -1,4 +1,5 @@
-"""Lines of MNIST digits as on a form or a cheque, with what they say, to measure `find_digits` on.
+"""Lines of MNIST digits as on a form or a cheque, with what they say, to measure `detect_digits`
+on.
 
 Each line has four to eight digits. What changes from line to line: slant, size, the gaps between
 digits, paper and light, dark ink on light paper or the reverse, JPEG or none. What changes from
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 HEIGHT = 20  # pixels, of an MNIST digit
-INKED = 48  # grey levels: what is fainter does not count for a gap
+INKED = 48  # gray levels: what is fainter does not count for a gap
 MOST_OVERLAP = 0.25  # of the height: how far a digit may reach over the one before it
 
-Grey = NDArray[np.uint8]
+Gray = NDArray[np.uint8]
 
 
 class Line(NamedTuple):
@@ -28,7 +29,7 @@ class Line(NamedTuple):
 
 
 def make_line(
-    images: Grey,
+    images: Gray,
     labels: NDArray[np.uint8],
     rng: np.random.Generator,
     *,
@@ -60,7 +61,7 @@ def make_line(
     return Line(_on_paper(ink, rng), [int(labels[i]) for i in chosen], chosen)
 
 
-def _slanted(image: Grey, scale: float, slant: float) -> Grey:
+def _slanted(image: Gray, scale: float, slant: float) -> Gray:
     """Enlarge a digit and lean it to the right (`slant` is the shift over one height)."""
     size = round(28 * scale)
     margin = size // 2
@@ -68,12 +69,12 @@ def _slanted(image: Grey, scale: float, slant: float) -> Grey:
     leaning = Image.fromarray(image).transform(
         (size + 2 * margin, size), Image.Transform.AFFINE, back, Image.Resampling.BICUBIC
     )
-    grey = np.asarray(leaning, dtype=np.uint8)
-    columns = np.flatnonzero((grey > INKED).any(axis=0))
-    return grey[:, columns[0] : columns[-1] + 1]
+    gray = np.asarray(leaning, dtype=np.uint8)
+    columns = np.flatnonzero((gray > INKED).any(axis=0))
+    return gray[:, columns[0] : columns[-1] + 1]
 
 
-def _set_out(digits: list[Grey], height: float, mean_gap: float, rng: np.random.Generator) -> Grey:
+def _set_out(digits: list[Gray], height: float, mean_gap: float, rng: np.random.Generator) -> Gray:
     """Put digits in a row, each as near to those before it as the gap allows."""
     margin = round(height * rng.uniform(0.3, 1.0))
     most = max(len(digit) for digit in digits) + round(0.2 * height)
@@ -96,15 +97,15 @@ def _set_out(digits: list[Grey], height: float, mean_gap: float, rng: np.random.
     return canvas[:, : end + margin]
 
 
-def _on_paper(ink: Grey, rng: np.random.Generator) -> Image.Image:
+def _on_paper(ink: Gray, rng: np.random.Generator) -> Image.Image:
     """Return the ink on paper under uneven light, or bright ink on a dark ground."""
     cover = ink / 255.0
-    ground, colour = rng.uniform(200, 250), rng.uniform(0, 90)
+    ground, color = rng.uniform(200, 250), rng.uniform(0, 90)
     if rng.random() < 0.25:
-        ground, colour = rng.uniform(0, 40), rng.uniform(190, 255)
+        ground, color = rng.uniform(0, 40), rng.uniform(190, 255)
     x, y = np.linspace(0, 1, ink.shape[1]), np.linspace(0, 1, len(ink))[:, None]
     light = 1 - rng.uniform(0, 0.3) * (rng.uniform(0, 1) * x + rng.uniform(0, 1) * y)
-    picture = (ground * (1 - cover) + colour * cover) * light
+    picture = (ground * (1 - cover) + color * cover) * light
     picture += rng.normal(0, rng.uniform(0, 4), ink.shape)
     image = Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
     if rng.random() < 0.5:

@@ -1,12 +1,13 @@
-"""Measure how many lines of several digits are read whole: cut by `find_digits`, read by a model.
+"""Measure how many lines of several digits are read whole: cut by `detect_digits`, read by a model.
 
     python benchmarks/lines.py --model model.npz --json benchmarks/results/lines.json
     python benchmarks/lines.py --model model.npz --quick
 
 The lines are those of `line_maker.py`, of MNIST's test images: digits that neither the model nor
-the rules of `find_digits` have met, by seeds that they have not met either. `read_directly` is the
-share of lines of which the model reads every digit's original image: no cutting could do better,
-but for luck. Three kinds of lines: a gap everywhere (what counts); narrow gaps; digits that touch.
+the rules of `detect_digits` have met, by seeds that they have not met either. `read_directly` is
+the share of lines of which the model reads every digit's original image: no cutting could do
+better, but for luck. Three kinds of lines: a gap everywhere (what counts); narrow gaps; digits that
+touch.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def measure(
     for number in range(lines):
         rng = np.random.default_rng([SEED, number])
         line = make_line(data.test_images, data.test_labels, rng, gaps=gaps)
-        found = minicnn.find_digits(line.picture)
+        found = minicnn.detect_digits(line.picture)
         read = model.predict(np.stack([digit.image for digit in found])).tolist()
         counted += len(found) == len(line.digits)
         whole += read == line.digits
@@ -67,12 +68,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", help="folder with MNIST's four files")
     flags = parser.parse_args(argv)
     model, data = minicnn.load_model(flags.model), minicnn.load_mnist(flags.data_dir)
-    epochs = len(model.facts.get("history", {}).get("loss", []))
+    epochs = len(model.metadata.get("history", {}).get("loss", []))
     results = Results(
         flags.json,
         model={
             "epochs": epochs,
-            "augment": model.facts.get("augment") is not None,
+            "augment": model.metadata.get("augment") is not None,
             "test_accuracy": minicnn.evaluate(model, data.test_images, data.test_labels).accuracy,
         },
         seed=SEED,

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 import minicnn
-from minicnn.kernels.vectors import load, multiply_add, store
+from minicnn.kernels.simd import fma, load, store
 
 # The families of vector instructions, widest first: the feature that LLVM calls them by, their
 # name, and how many float32 numbers one register holds.
@@ -47,7 +47,7 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def facts(*, peak: bool = True) -> dict[str, Any]:
+def metadata(*, peak: bool = True) -> dict[str, Any]:
     """Return what a reader must know of the machine to make sense of the figures."""
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
@@ -58,7 +58,7 @@ def facts(*, peak: bool = True) -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "usable_cores": minicnn.usable_cores(),
+        "usable_cores": minicnn.cpu_count(),
         "simd": simd()[0],
         "os": platform.platform(),
         "python": platform.python_version(),
@@ -98,12 +98,12 @@ def _chains(lanes: int) -> Any:
         c9, c10 = load(x, 9 * lanes, lanes), load(x, 10 * lanes, lanes)
         c11 = load(x, 11 * lanes, lanes)
         for _ in range(steps):
-            c0, c1 = multiply_add(c0, a, b), multiply_add(c1, a, b)
-            c2, c3 = multiply_add(c2, a, b), multiply_add(c3, a, b)
-            c4, c5 = multiply_add(c4, a, b), multiply_add(c5, a, b)
-            c6, c7 = multiply_add(c6, a, b), multiply_add(c7, a, b)
-            c8, c9 = multiply_add(c8, a, b), multiply_add(c9, a, b)
-            c10, c11 = multiply_add(c10, a, b), multiply_add(c11, a, b)
+            c0, c1 = fma(c0, a, b), fma(c1, a, b)
+            c2, c3 = fma(c2, a, b), fma(c3, a, b)
+            c4, c5 = fma(c4, a, b), fma(c5, a, b)
+            c6, c7 = fma(c6, a, b), fma(c7, a, b)
+            c8, c9 = fma(c8, a, b), fma(c9, a, b)
+            c10, c11 = fma(c10, a, b), fma(c11, a, b)
         # stored, or the compiler would leave the work out
         for place, c in enumerate((c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11)):
             store(x, place * lanes, c)

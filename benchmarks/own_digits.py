@@ -4,16 +4,16 @@
 
 There are two sources of shapes. Digits of MNIST's validation part are reduced to their middle lines
 and drawn anew with other pens; some suffer from it, such as an 8 whose upper loop was full of ink.
-The strokes of `minicnn.data.strokes` have forms (crossed 7, slashed 0, open 4) that are not those
-of the Americans who wrote MNIST. For a model that was trained on drawn digits as well
+The strokes of `minicnn.recognizer.synthetic` have forms (crossed 7, slashed 0, open 4) that are not
+those of the Americans who wrote MNIST. For a model that was trained on drawn digits as well
 (``train_mnist.py --augment``) these are other drawings, but by the same hand: only the first source
 says something of strangers then. Each is drawn in all media of `own_media.py`, and read
 
-- as most tutorials do: grey, scaled to 28×28, inverted; and
-- through `minicnn.to_mnist`.
+- as most tutorials do: gray, scaled to 28×28, inverted; and
+- through `minicnn.to_mnist_format`.
 
 With ``--placed`` the 10,000 test images are read instead, as they are, and from a JPEG on which
-each lies at a random place, at a random size, in one colour on another. That is for the end:
+each lies at a random place, at a random size, in one color on another. That is for the end:
 nothing is chosen by it.
 """
 
@@ -29,8 +29,8 @@ from own_media import MEDIA, Random, Strokes, jpeg
 from PIL import Image
 
 import minicnn
-from minicnn.data.strokes import digit_strokes
-from minicnn.randomness import keyed_generator
+from minicnn.random import generator
+from minicnn.recognizer.synthetic import digit_strokes
 
 Images = NDArray[np.uint8]  # (N, 28, 28)
 Labels = NDArray[np.uint8]
@@ -86,7 +86,7 @@ def sources(data: minicnn.ImageDataset, count: int) -> dict[str, list[tuple[Stro
     MNIST's come from the part that `minicnn.fit` puts aside at seed 0 and a share of 0.1.
     """
     N = len(data.train_images)
-    aside = keyed_generator(0, "validation split").permutation(N)[: round(0.1 * N)][:count]
+    aside = generator(0, "validation split").permutation(N)[: round(0.1 * N)][:count]
     rng = np.random.default_rng(5)
     return {
         "MNIST": [(middle_lines(data.train_images[i]), int(data.train_labels[i])) for i in aside],
@@ -95,7 +95,7 @@ def sources(data: minicnn.ImageDataset, count: int) -> dict[str, list[tuple[Stro
 
 
 def as_in_tutorials(file: bytes) -> NDArray[np.uint8]:
-    """Read a picture the common way: grey, scaled to 28×28, inverted."""
+    """Read a picture the common way: gray, scaled to 28×28, inverted."""
     return 255 - np.asarray(Image.open(io.BytesIO(file)).convert("L").resize((28, 28)))
 
 
@@ -125,7 +125,9 @@ def compare_media(
                 medium(strokes, np.random.default_rng([key, i]))
                 for i, (strokes, _) in enumerate(digits)
             ]
-            common, ours = (read_all(files, how) for how in (as_in_tutorials, minicnn.to_mnist))
+            common, ours = (
+                read_all(files, how) for how in (as_in_tutorials, minicnn.to_mnist_format)
+            )
             answers = [models[0].predict(common), *(model.predict(ours) for model in models)]
             rows.append([np.mean(answer == labels) for answer in answers])
             shares = " | ".join(f"{share:.1%}" for share in rows[-1])
@@ -134,7 +136,7 @@ def compare_media(
 
 
 def placed(image: NDArray[np.uint8], rng: Random) -> bytes:
-    """Put a digit somewhere on a larger canvas, enlarged, in colours, inverted, as a JPEG."""
+    """Put a digit somewhere on a larger canvas, enlarged, in colors, inverted, as a JPEG."""
     size = round(28 * rng.uniform(1, 6))
     H, W = size + rng.integers(4, 200, 2)
     top, left = rng.integers(0, (H - size, W - size))
@@ -153,7 +155,7 @@ def compare_placed(
     data = minicnn.load_mnist(args.data_dir)
     images, labels = data.test_images, data.test_labels
     files = [placed(image, np.random.default_rng([7, i])) for i, image in enumerate(images)]
-    found = read_all(files, minicnn.to_mnist)
+    found = read_all(files, minicnn.to_mnist_format)
     for name, model in zip(names, models, strict=True):
         before, after = (float(np.mean(model.predict(x) == labels)) for x in (images, found))
         print(f"{name}: {before:.2%} as they are, {after:.2%} when placed ({after - before:+.2%})")

@@ -1,8 +1,9 @@
 """Media on which people draw digits: paint programs, transparency, paper, boards, photos.
 
-A digit is a list of strokes as in ``minicnn/data/strokes.py``: lines in units of its height. Each
-medium draws it as somebody might, and returns a file or an array, as `minicnn.to_mnist` takes
-them. What is random is drawn from the generator that is handed over.
+A digit is a list of strokes as in ``minicnn/recognizer/synthetic.py``: lines in units of its
+height. Each medium draws it as somebody might, and returns a file or an array, as
+`minicnn.to_mnist_format` takes them. What is random is drawn from the generator that is handed
+ over.
 """
 
 import io
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from minicnn.data.strokes import Stroke, draw
+from minicnn.recognizer.synthetic import Stroke, draw
 
 Random = np.random.Generator
 Mask = NDArray[np.uint8]  # (H, W): 255 where ink covers the paper
@@ -94,23 +95,23 @@ def small_on_large(strokes: Strokes, rng: Random) -> bytes:
 
 
 def transparent(kind: str) -> Medium:
-    """Draw with ink on nothing; `kind` is the colour, or "alpha": white throughout."""
+    """Draw with ink on nothing; `kind` is the color, or "alpha": white throughout."""
 
     def medium(strokes: Strokes, rng: Random) -> bytes:
         side = int(rng.choice([28, 64, 280, 600]))
         pen = max(1.0, side * rng.uniform(0.04, 0.1))
         mask = written(strokes, rng, side, pen, soft=bool(rng.integers(2)))
         level = 0 if kind == "black" else 255
-        colour = np.full((side, side, 3), level, np.uint8)
+        color = np.full((side, side, 3), level, np.uint8)
         if kind == "white":
-            colour[mask == 0] = 0  # what lies under full transparency is left to chance
-        return png(Image.fromarray(np.dstack([colour, mask])))
+            color[mask == 0] = 0  # what lies under full transparency is left to chance
+        return png(Image.fromarray(np.dstack([color, mask])))
 
     return medium
 
 
-def coloured(strokes: Strokes, rng: Random) -> bytes:
-    """Draw in one colour on another, of different brightness."""
+def colored(strokes: Strokes, rng: Random) -> bytes:
+    """Draw in one color on another, of different brightness."""
     side = int(rng.choice([28, 64, 200, 500]))
     weights = np.array([0.299, 0.587, 0.114])
     while True:
@@ -196,11 +197,11 @@ def _rule(sheet: NDArray[np.float64], rng: Random, *, squared: bool) -> None:
     side = len(sheet)
     every = max(8, round(side * rng.uniform(0.06, 0.16)))
     thick = max(1, side // 400)
-    colour = np.array([0.6, 0.72, 0.88]) * rng.uniform(0.85, 1.05)
+    color = np.array([0.6, 0.72, 0.88]) * rng.uniform(0.85, 1.05)
     for first in range(int(rng.integers(every)), side, every):
-        sheet[first : first + thick] = colour
+        sheet[first : first + thick] = color
         if squared:
-            sheet[:, first : first + thick] = colour
+            sheet[:, first : first + thick] = color
 
 
 def _from_aside(picture: Image.Image, rng: Random) -> Image.Image:
@@ -233,7 +234,7 @@ MEDIA: dict[str, Medium] = {
     "black on transparency": transparent("black"),
     "white on transparency": transparent("white"),
     "ink in alpha only": transparent("alpha"),
-    "coloured": coloured,
+    "colored": colored,
     "yellow on white": yellow,
     "white on black": white_on_black,
     "small JPEG": small_jpeg,

@@ -13,7 +13,7 @@ from typing import Any
 
 Figures = dict[str, Any]
 
-# colours that can be told apart by everyone (Okabe and Ito), and a marker for each
+# colors that can be told apart by everyone (Okabe and Ito), and a marker for each
 KINDS = {
     "forward": ("#0072B2", "o"),
     "dx": ("#E69F00", "s"),
@@ -27,7 +27,7 @@ LABELS = {
     "winograd": "minicnn, Winograd",
     "other": "minicnn, other",
 }
-GREY, LIGHT = "#555555", "#CCCCCC"
+GRAY, LIGHT = "#555555", "#CCCCCC"
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -97,13 +97,13 @@ def ratios(training: Figures | None, kernels: Figures | None) -> Any:
 
 def _dots(axis: Any, title: str, rows: list[Row]) -> None:
     axis.set_xscale("log")
-    axis.axvline(1, color=GREY, linewidth=1.2, zorder=1)
+    axis.axvline(1, color=GRAY, linewidth=1.2, zorder=1)
     kinds = [kind for kind in KINDS if any(kind == k for _, dots in rows for k, _ in dots)]
     for kind in kinds:
-        colour, marker = KINDS[kind]
+        color, marker = KINDS[kind]
         points = [(v, y) for y, (_, dots) in enumerate(rows) for k, v in dots if k == kind]
         axis.scatter(
-            *zip(*points, strict=True), color=colour, marker=marker, s=28, label=kind, zorder=3
+            *zip(*points, strict=True), color=color, marker=marker, s=28, label=kind, zorder=3
         )
     for y, (_, dots) in enumerate(rows):
         values = [value for _, value in dots]
@@ -133,15 +133,15 @@ def roofline(kernels: Figures) -> Any:
     axis.set_yscale("log")
     low, high = min(*places, peak / bandwidth) / 4, max(*places, peak / bandwidth) * 1.5
     edge = peak / bandwidth
-    axis.plot([low, edge, high], [bandwidth * low, peak, peak], color=GREY, zorder=2)
+    axis.plot([low, edge, high], [bandwidth * low, peak, peak], color=GRAY, zorder=2)
     theirs = [max(case["gflops"][layout] for layout in case["torch_ms"]) for case in cases]
     own = [case["gflops"]["minicnn"] for case in cases]
     axis.vlines(places, theirs, own, color=LIGHT, linewidth=1, zorder=1)
     axis.scatter(
-        places, theirs, marker="o", s=22, facecolors="white", edgecolors=GREY, zorder=3,
+        places, theirs, marker="o", s=22, facecolors="white", edgecolors=GRAY, zorder=3,
         label="PyTorch's best",
     )  # fmt: skip
-    for backend, (colour, marker) in BACKENDS.items():
+    for backend, (color, marker) in BACKENDS.items():
         points = [
             (x, y)
             for x, y, case in zip(places, own, cases, strict=True)
@@ -149,11 +149,11 @@ def roofline(kernels: Figures) -> Any:
         ]
         if points:
             x, y = zip(*points, strict=True)
-            axis.scatter(x, y, color=colour, marker=marker, s=22, zorder=4, label=LABELS[backend])
+            axis.scatter(x, y, color=color, marker=marker, s=22, zorder=4, label=LABELS[backend])
     axis.set_xlim(low, high)
     axis.set_ylim(min(*own, *theirs) / 1.3, max(peak, *own) * 1.35)
-    axis.text(edge, peak * 1.04, f"multiply-adds alone: {peak:.0f} GFLOP/s", color=GREY)
-    axis.text(low * 1.1, peak / 1.12, f"copying memory: {bandwidth:.0f} GB/s", color=GREY)
+    axis.text(edge, peak * 1.04, f"multiply-adds alone: {peak:.0f} GFLOP/s", color=GRAY)
+    axis.text(low * 1.1, peak / 1.12, f"copying memory: {bandwidth:.0f} GB/s", color=GRAY)
     for scale in (axis.xaxis, axis.yaxis):
         scale.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_xlabel("FLOP per byte of inputs, weights and outputs, each read or written once")

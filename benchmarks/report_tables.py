@@ -299,14 +299,14 @@ def story(figures: Figures) -> str:
 
 
 def explorer(figures: Figures) -> str:
-    header = ["network", "page", "frame, median", "centring", "network", "drawing"]
+    header = ["network", "page", "frame, median", "centering", "network", "drawing"]
     header += ["nine of ten frames below", "frames below 16 ms"]
     rows = [
         [
             f"`{case['network']}`",
             f"{case['page_bytes'] / 1e6:.2f} MB",
             f"**{case['all_ms']:.1f} ms**",
-            *(f"{case[f'{part}_ms']:.1f} ms" for part in ("centring", "network", "drawing")),
+            *(f"{case[f'{part}_ms']:.1f} ms" for part in ("centering", "network", "drawing")),
             f"{case['all_ms_90']:.1f} ms",
             f"{case['in_time']:.1%}",
         ]

@@ -28,8 +28,8 @@ from side_by_side import Results, flag_parser, milliseconds, ratios, take_turns
 
 import minicnn
 from minicnn import Adam
-from minicnn.shards import BatchGradient
-from minicnn.workers import Workers
+from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.train.data_parallel import DataParallelGradient
 
 SECONDS = 0.2  # of each case in each round
 STEPS = 5  # until every step is like the one before
@@ -67,21 +67,21 @@ def training_step(case: Case) -> tuple[Callable[[], object], int]:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (case.batch, case.size, case.size, 1), np.uint8)
     labels = rng.integers(0, 10, case.batch)
-    gradient_of = BatchGradient(model, images, labels, Workers("scaling", case.threads))
-    optimiser, whole = Adam(), np.arange(case.batch)
+    gradient_of = DataParallelGradient(model, images, labels, ThreadPool("scaling", case.threads))
+    optimizer, whole = Adam(), np.arange(case.batch)
 
     def step() -> None:
-        optimiser.step(model.parameters, gradient_of(whole).gradient)
+        optimizer.step(model.parameters, gradient_of(whole).gradient)
 
     each, shape = 0, model.input_shape
     for layer in model.layers:
-        each += layer.multiply_adds(shape)
+        each += layer.macs(shape)
         shape = layer.output_shape(shape)
     return step, each * case.batch
 
 
 def peak_bytes(case: Case) -> int:
-    """Return the most memory that training holds: model, data, optimiser, gradients, workspace."""
+    """Return the most memory that training holds: model, data, optimizer, gradients, workspace."""
     step, _ = training_step(case)
     for _ in range(STEPS):  # compiling, and what repeats a shard, take memory too, but only once
         step()
@@ -152,7 +152,7 @@ def line(case: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     flags = flag_parser("Measure how the cost of a training step grows.", 10).parse_args(argv)
     sweeps = {**SWEEPS}
-    sweeps["threads"] = [c for c in SWEEPS["threads"] if c.threads <= minicnn.usable_cores()]
+    sweeps["threads"] = [c for c in SWEEPS["threads"] if c.threads <= minicnn.cpu_count()]
     if flags.quick:
         sweeps = {"image size": SWEEPS["image size"][:2]}
     results = Results(flags.json)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from machine import facts
+from machine import metadata
 
 LEAST_STEPS = 3  # in a round, however long they take;
 LONG = 2.0  # but none is started after so many seconds
@@ -195,7 +195,7 @@ class Results:
 
     def __init__(self, path: Path | None, **more: Any) -> None:
         self.path = path
-        self.all: dict[str, Any] = {"machine": facts(), **more, "cases": []}
+        self.all: dict[str, Any] = {"machine": metadata(), **more, "cases": []}
 
     @property
     def cases(self) -> list[dict[str, Any]]:

@@ -48,8 +48,8 @@ sys.path.insert(0, {str(HERE)!r})
 import numpy as np
 from networks import MODELS, minicnn_model
 from minicnn import Adam
-from minicnn.shards import BatchGradient
-from minicnn.workers import Workers
+from minicnn.train.data_parallel import BatchGradient
+from minicnn.runtime.thread_pool import Workers
 from numba.core import event
 
 recorder = event.RecordingListener()
@@ -84,10 +84,10 @@ network = nn.Sequential(
 rng = np.random.default_rng(0)
 images = torch.from_numpy(rng.integers(0, 256, (128, 1, 28, 28)).astype(np.float32) / 255)
 labels = torch.from_numpy(rng.integers(0, 10, 128))
-optimiser = torch.optim.Adam(network.parameters(), 0.001)
-optimiser.zero_grad()
+optimizer = torch.optim.Adam(network.parameters(), 0.001)
+optimizer.zero_grad()
 nn.CrossEntropyLoss()(network(images), labels).backward()
-optimiser.step()
+optimizer.step()
 print("done", flush=True)
 print("null")
 """

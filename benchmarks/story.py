@@ -130,7 +130,7 @@ def compare(
         check_equal("the story", PLAIN, wanted[:1], y, 0)
     times = take_turns(runners, rounds, SECONDS)
     theirs = best_of(times, list(TORCH))
-    gflop = 2 * images * case.multiply_adds / 1e9
+    gflop = 2 * images * case.macs / 1e9
     found: list[dict[str, Any]] = [
         figures(name, statistics.median(row), plain_ms, gflop) | ratios("torch", theirs, row)
         for name, row in times.items()

@@ -41,9 +41,9 @@ from side_by_side import (
 
 import minicnn
 from minicnn import Adam
-from minicnn.data import ImageDataset
-from minicnn.shards import BatchGradient
-from minicnn.workers import Workers
+from minicnn.data.mnist import ImageDataset
+from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.train.data_parallel import DataParallelGradient
 
 MODEL = "reference CNN"
 TARGET = 0.99
@@ -89,15 +89,17 @@ class MinicnnSide:
     def __init__(self, data: ImageDataset, seed: int, threads: int) -> None:
         self.data, self.threads = data, threads
         self.model = minicnn_model(MODELS[MODEL], seed=seed)
-        workers = Workers("time_to_accuracy", threads)
-        self.gradient_of = BatchGradient(self.model, data.train_images, data.train_labels, workers)
-        self.optimiser = Adam(1.0, *BETAS, EPSILON)  # the schedule gives the rate itself
+        workers = ThreadPool("time_to_accuracy", threads)
+        self.gradient_of = DataParallelGradient(
+            self.model, data.train_images, data.train_labels, workers
+        )
+        self.optimizer = Adam(1.0, *BETAS, EPSILON)  # the schedule gives the rate itself
 
     def train(self, plan: Plan) -> tuple[float, float]:
         loss, started = math.nan, time.perf_counter()
         for batch, rate in plan:
             loss, _, gradient, _ = self.gradient_of(batch)
-            self.optimiser.step(self.model.parameters, gradient, rate)
+            self.optimizer.step(self.model.parameters, gradient, rate)
         return time.perf_counter() - started, loss
 
     def accuracy(self) -> float:
@@ -120,7 +122,7 @@ class TorchSide:
         self.test_images = self._tensor(data.test_images)
         self.labels: Any = torch.from_numpy(data.train_labels.astype(np.int64))
         self.test_labels: Any = torch.from_numpy(data.test_labels.astype(np.int64))
-        self.optimiser = torch.optim.Adam(
+        self.optimizer = torch.optim.Adam(
             network.parameters(), 1.0, betas=BETAS, eps=EPSILON, fused=True
         )
         self.loss_of = torch.nn.CrossEntropyLoss()
@@ -133,12 +135,12 @@ class TorchSide:
         steps = [(self.torch.from_numpy(batch), rate) for batch, rate in plan]
         loss, started = self.torch.zeros(()), time.perf_counter()
         for batch, rate in steps:
-            self.optimiser.param_groups[0]["lr"] = rate
-            self.optimiser.zero_grad()
+            self.optimizer.param_groups[0]["lr"] = rate
+            self.optimizer.zero_grad()
             x, y = self.images.index_select(0, batch), self.labels.index_select(0, batch)
             loss = self.loss_of(self.network(x), y)
             loss.backward()
-            self.optimiser.step()
+            self.optimizer.step()
         return time.perf_counter() - started, float(loss.detach())
 
     def accuracy(self) -> float:
@@ -210,7 +212,7 @@ def prepared(
 
 
 def threads() -> int:
-    return min(2, minicnn.usable_cores())
+    return min(2, minicnn.cpu_count())
 
 
 def case_of(seed: int, found: dict[str, dict[str, Any]], steps_per_epoch: float) -> dict[str, Any]:

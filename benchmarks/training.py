@@ -69,8 +69,8 @@ from side_by_side import (
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, MaxPool2D, ReLU, Sequential, ops
-from minicnn.shards import BatchGradient
-from minicnn.workers import Workers
+from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.train.data_parallel import DataParallelGradient
 
 FP32 = ("eager", "fused Adam", "channels_last", "compile")
 VARIANTS = (*FP32, "bfloat16")
@@ -84,12 +84,12 @@ def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Se
     model = minicnn_model(specs)
     weights = weights_of(model)
     images, labels = digits(batch)
-    gradient_of = BatchGradient(model, images, labels, Workers("training", threads))
-    optimiser, whole = Adam(LEARNING_RATE), np.arange(batch)
+    gradient_of = DataParallelGradient(model, images, labels, ThreadPool("training", threads))
+    optimizer, whole = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:
         loss, _, gradient, _ = gradient_of(whole)
-        optimiser.step(model.parameters, gradient)
+        optimizer.step(model.parameters, gradient)
         return loss
 
     return Timed(step, first_losses(step)), model, weights
@@ -105,18 +105,18 @@ def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) ->
     if variant in ("channels_last", "compile", "bfloat16"):
         network = network.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=variant != "eager")
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=variant != "eager")
     if variant == "compile":
         torch.compiler.reset()  # it gives up on the ninth network unless it forgets the others
         network = torch.compile(network)
     loss_of = torch.nn.CrossEntropyLoss()
 
     def step() -> float:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=variant == "bfloat16"):
             loss = loss_of(network(x), y)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return float(loss.detach())
 
     return Timed(step, first_losses(step))
@@ -131,9 +131,9 @@ def first_losses(step: Callable[[], float]) -> Callable[[], list[float]]:
 
 def needed_gflop(model: Sequential, batch: int) -> float:
     """Return the GFLOP that one training step on so many images needs; see above what counts."""
-    x: Any = model.prepare(digits(batch)[0])
+    x: Any = model.preprocess(digits(batch)[0])
     layers = model.layers
-    multiply_adds, position = 0, 0
+    macs, position = 0, 0
     while position < len(layers):
         layer = layers[position]
         backward = 2 if position else 1  # the first layer's input needs no gradient
@@ -147,14 +147,14 @@ def needed_gflop(model: Sequential, batch: int) -> float:
             )
             alive = int((cache.winner < 4).sum())
             window = own["weight"][..., 0].size  # KH·KW·C for each output
-            multiply_adds += window * (4 * x.size + backward * alive)
+            macs += window * (4 * x.size + backward * alive)
             position += 2 if relu else 1
         else:
             x, _ = layer.forward(x)
             if isinstance(layer, Conv2D | Dense) and weight is not None:
-                multiply_adds += x.size * weight[..., 0].size * (1 + backward)
+                macs += x.size * weight[..., 0].size * (1 + backward)
         position += 1
-    return 2 * multiply_adds / 1e9
+    return 2 * macs / 1e9
 
 
 # ---------------------------------------------------------------- the comparison
@@ -213,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
         (name, batch, threads)
         for name in ([flags.only] if flags.only else MODELS)
         for batch in (128, 32, 512)
-        for threads in sorted({min(2, minicnn.usable_cores()), 1}, reverse=True)
+        for threads in sorted({min(2, minicnn.cpu_count()), 1}, reverse=True)
     ]
     variants: tuple[str, ...] = VARIANTS
     if flags.quick:

@@ -25,10 +25,10 @@ from recipes import network, reference_layers
 
 import minicnn
 from minicnn import SGD, BatchNorm, Conv2D, Dense, Sequential
-from minicnn.parameters import follow
-from minicnn.plots.sheet import BLUE, INK, VERMILION, Sheet, own_style
+from minicnn._table import lay_out
+from minicnn.model.parameters import update_running_statistics
+from minicnn.plots.style import BLUE, INK, VERMILION, Sheet, own_style
 from minicnn.shapes import IntArray
-from minicnn.tables import lay_out
 
 LEARNING_RATE = 0.05
 BATCH = 32
@@ -44,7 +44,7 @@ class Setup:
     """All that a training needs; a fault changes one thing of it."""
 
     model: Sequential
-    optimiser: SGD
+    optimizer: SGD
     images: Images
     labels: IntArray
     shuffle: bool = True
@@ -75,7 +75,7 @@ def no_shuffling(setup: Setup) -> None:
 
 
 def rate_times_100(setup: Setup) -> None:
-    setup.optimiser.learning_rate *= 100
+    setup.optimizer.learning_rate *= 100
 
 
 def zero_weights(setup: Setup) -> None:
@@ -158,7 +158,7 @@ def normed_network(seed: int) -> Sequential:
 
 def learn(setup: Setup, images: Images, labels: IntArray, epochs: int, seed: int) -> Curves:
     """Do what `minicnn.fit` does at its core, and look at images put aside in between."""
-    model, optimiser, rng = setup.model, setup.optimiser, np.random.default_rng(seed)
+    model, optimizer, rng = setup.model, setup.optimizer, np.random.default_rng(seed)
     batches = len(setup.images) // BATCH
     look_after = max(batches // LOOKS, 1)
     curves = Curves([], [], [], True)
@@ -168,14 +168,16 @@ def learn(setup: Setup, images: Images, labels: IntArray, epochs: int, seed: int
             rng.shuffle(order)
         for batch in order[: batches * BATCH].reshape(batches, BATCH):
             with np.errstate(over="ignore", invalid="ignore"):
-                logits, caches = model.forward(model.prepare(setup.images[batch]), training=True)
+                logits, caches = model.forward(model.preprocess(setup.images[batch]), training=True)
                 loss, cache = minicnn.softmax_cross_entropy(logits, setup.labels[batch])
                 dlogits = minicnn.softmax_cross_entropy_backward(1.0, cache)
                 _, gradient = model.backward(dlogits, caches)
             if not (np.isfinite(loss) and np.isfinite(gradient).all()):
                 return curves._replace(finite=False)
-            optimiser.step(model.parameters, gradient)
-            follow(model.layers, model.statistics, model.observed(caches)[None])
+            optimizer.step(model.parameters, gradient)
+            update_running_statistics(
+                model.layers, model.statistics, model.batch_statistics(caches)[None]
+            )
             curves.losses.append(float(loss))
             if len(curves.losses) % look_after == 0:
                 curves.steps.append(len(curves.losses))
@@ -230,10 +232,10 @@ def draw(found: dict[str, Curves]) -> Sheet:
         ]
         if fault.apply is unscaled:
             drawn.append(("wrong, with batch norm", found[WITH_NORM], INK, ":"))
-        for label, curves, colour, line in drawn:
-            draw_loss(loss, curves, colour, line)
+        for label, curves, color, line in drawn:
+            draw_loss(loss, curves, color, line)
             accuracy.plot(
-                curves.steps, curves.accuracies, line, color=colour, label=label, linewidth=1.8
+                curves.steps, curves.accuracies, line, color=color, label=label, linewidth=1.8
             )
         loss.set(yscale="log", ylim=(LOWEST, HIGHEST), xlim=(0, length))
         accuracy.set(ylim=(0, 1.02), xlim=(0, length))
@@ -251,13 +253,13 @@ def draw(found: dict[str, Curves]) -> Sheet:
     return sheet
 
 
-def draw_loss(axes: Axes, curves: Curves, colour: str, line: str) -> None:
+def draw_loss(axes: Axes, curves: Curves, color: str, line: str) -> None:
     steps = np.arange(1, len(curves.losses) + 1)
-    axes.plot(steps, curves.losses, line, color=colour, linewidth=1.1)
+    axes.plot(steps, curves.losses, line, color=color, linewidth=1.1)
     if not curves.finite:
         end = f"infinite after {len(steps)} steps"
         axes.annotate(
-            end, (len(steps), HIGHEST), xytext=(8, -8), textcoords="offset points", color=colour,
+            end, (len(steps), HIGHEST), xytext=(8, -8), textcoords="offset points", color=color,
             va="top",
         )  # fmt: skip
 

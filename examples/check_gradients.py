@@ -32,9 +32,9 @@ from minicnn import (
     Residual,
     Sequential,
 )
-from minicnn.gradcheck import Array, GradientCheck, away_from_kinks, check_gradients, report
-from minicnn.layers import FusedConvPool, FusedConvReLU, FusedDenseReLU, FusedNormReLU
-from minicnn.randomness import Draws
+from minicnn.gradcheck import Array, GradientCheck, away_from_kinks, check_gradients, format_report
+from minicnn.layers.fusion import FusedConvPool, FusedConvReLU, FusedDenseReLU, FusedNormReLU
+from minicnn.random import RandomKey
 
 BATCH = 2
 
@@ -134,11 +134,11 @@ def check_layer(
     """Check the gradient of the input and of each parameter; `damage` spoils that of `damaged`."""
     rng = np.random.default_rng(1)
     layer.build(input_shape, rng, np.float64)
-    draws = Draws(seed=0, epoch=0, numbers=np.arange(BATCH))
+    draws = RandomKey(seed=0, epoch=0, numbers=np.arange(BATCH))
     values = {name: rng.standard_normal(p.shape) for name, p in layer.parameters.items()}
 
     def forward(x: Array, **parameters: Array) -> tuple[Array, Any]:
-        layer.adopt(parameters, layer.statistics)
+        layer.bind(parameters, layer.statistics)
         return layer.forward(x, training=True, draws=draws)
 
     def backward(dy: Array, cache: Any) -> dict[str, Array]:
@@ -213,7 +213,7 @@ def plant_errors() -> int:
                 print(
                     f"\nplanted: d{argument} of {layer} {name}: {'caught' if caught else 'MISSED'}"
                 )
-                print(report(failed))
+                print(format_report(failed))
     return missed
 
 
@@ -242,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
         for check in check_layer(layer, input_shape)
     ]
     checks += check_loss() + check_network()
-    print(report(checks))
+    print(format_report(checks))
     failed = sum(not check.passed for check in checks)
     worst = max(checks, key=lambda check: check.relative_error)
     print(

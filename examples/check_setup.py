@@ -39,12 +39,14 @@ from recipes import RECIPES, networks_of
 from train_mnist import load_data
 
 import minicnn
-from minicnn import Adam, Dropout, Sequential, kernels
-from minicnn.gradcheck import Array, GradientCheck, check_gradients, report
-from minicnn.layers import Container, Layer, every_layer
-from minicnn.parameters import by_name
-from minicnn.randomness import Draws
-from minicnn.tables import lay_out
+from minicnn import Adam, Dropout, Sequential
+from minicnn._table import lay_out
+from minicnn.gradcheck import Array, GradientCheck, check_gradients, format_report
+from minicnn.kernels import jit
+from minicnn.layers.base import Layer
+from minicnn.layers.container import Container, iter_layers
+from minicnn.model.parameters import named_arrays
+from minicnn.random import RandomKey
 
 BAR = 40  # signs of the longest bar
 
@@ -168,8 +170,8 @@ def faults_of(name: str, images: Any) -> str | None:
 def check_first_loss(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
     fresh = untrained(model)
     some = np.random.default_rng(0).permutation(len(data.train_images))[:256]
-    x = fresh.prepare(data.train_images[some])
-    logits, _ = fresh.forward(x, training=True, draws=Draws(0, 0, some))
+    x = fresh.preprocess(data.train_images[some])
+    logits, _ = fresh.forward(x, training=True, draws=RandomKey(0, 0, some))
     loss = float(minicnn.softmax_cross_entropy(logits, data.train_labels[some])[0])
     classes = fresh.output_shape[0]
     expected = log(classes)
@@ -200,10 +202,10 @@ def check_by_heart(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
         own = np.flatnonzero(data.train_labels == label)
         turns[own] = np.arange(len(own))
     few = turns.argsort(kind="stable")[:BY_HEART]
-    optimiser, losses = Adam(0.003), [float("inf")]
+    optimizer, losses = Adam(0.003), [float("inf")]
     while losses[-1] >= LOSS_BY_HEART and len(losses) <= STEPS:
         losses += minicnn.fit(
-            fresh, data.train_images[few], data.train_labels[few], optimiser=optimiser,
+            fresh, data.train_images[few], data.train_labels[few], optimizer=optimizer,
             epochs=STEPS_AT_ONCE, batch_size=len(few), validation_split=0, progress=False,
         )["loss"]  # fmt: skip
     losses = losses[1:]
@@ -232,7 +234,7 @@ def check_by_heart(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
 def check_backward(model: Sequential) -> Verdict:
     """Check the gradient of each parameter through all that stands behind it."""
     checks = check_parameters(model)
-    print(report(checks))
+    print(format_report(checks))
     failed = [found for found in checks if not found.passed]
     if failed:
         return Verdict(
@@ -283,9 +285,9 @@ def check_parameters(model: Sequential) -> list[GradientCheck]:
     rng = np.random.default_rng(0)
     fresh.parameters += 0.01 * rng.standard_normal(fresh.parameters.shape)
     x = rng.random((GRADIENT_IMAGES, *fresh.input_shape))
-    draws = Draws(0, 0, np.arange(GRADIENT_IMAGES))
+    draws = RandomKey(0, 0, np.arange(GRADIENT_IMAGES))
     names = [f"{position} {layer}" for position, layer in enumerate(fresh.layers, start=1)]
-    views = by_name(fresh.split(fresh.parameters))
+    views = named_arrays(fresh.split(fresh.parameters))
 
     def forward(**values: Array) -> tuple[Array, Any]:
         for name, value in values.items():
@@ -299,7 +301,7 @@ def check_parameters(model: Sequential) -> list[GradientCheck]:
             break
 
         def backward(dy: Array, caches: Any, wanted: Any = again) -> dict[str, Array]:
-            found = by_name(fresh.split(fresh.backward(dy, caches)[1]))
+            found = named_arrays(fresh.split(fresh.backward(dy, caches)[1]))
             return {name: found[name] for name in wanted}
 
         for found in check_gradients(
@@ -325,7 +327,7 @@ def untrained(model: Sequential, dtype: DTypeLike = np.float32) -> Sequential:
     A network that has not been trained keeps its weights, whoever has set them.
     """
     layers = deepcopy(model.layers)
-    for layer in every_layer(layers):
+    for layer in iter_layers(layers):
         layer.parameters, layer.statistics = {}, {}
         if isinstance(layer, Dropout):
             layer.rate = 0.0
@@ -333,7 +335,7 @@ def untrained(model: Sequential, dtype: DTypeLike = np.float32) -> Sequential:
         layers, model.input_shape, dtype=dtype,
         input_mean=model.input_mean, input_std=model.input_std,
     )  # fmt: skip
-    if not model.facts:  # fit fills them
+    if not model.metadata:  # fit fills them
         fresh.parameters[...], fresh.statistics[...] = model.parameters, model.statistics
     return fresh
 
@@ -362,7 +364,7 @@ def main(argv: list[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     try:
         data = load_data(flags.data_dir)
-        with kernels.announce_compilation(print):
+        with jit.announce_compilation(print):
             kept = minicnn.load_model(flags.model) if flags.model else None
             verdicts = check(kept or network_of(flags.recipe, data), data)
     except (OSError, TypeError, ValueError) as error:

@@ -6,10 +6,10 @@ A file's name begins with what is written in it: ``7_crossed.jpg`` shows a 7, an
 ``90210_postcode.jpg`` five digits in a row. Points and commas are no digits: ``124750_amount.png``
 shows 1,247.50.
 
-The digits are strokes of a pen (`minicnn/data/strokes.py`), or held-out digits of the embedded
-MNIST sample (names with ``mnist``); on white, on paper under uneven light, on ruled lines, on a
-board, or on nothing at all. Held out means: not among the sample's training images. They do belong
-to the 60,000 that MNIST as a whole trains on.
+The digits are strokes of a pen (`minicnn/recognizer/synthetic.py`), or held-out digits of the
+embedded MNIST sample (names with ``mnist``); on white, on paper under uneven light, on ruled lines,
+on a board, or on nothing at all. Held out means: not among the sample's training images. They do
+belong to the 60,000 that MNIST as a whole trains on.
 """
 
 import argparse
@@ -25,19 +25,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import minicnn
-from minicnn.data.forms import FORMS
-from minicnn.data.strokes import Hand, digit_strokes, draw, some_hand
+from minicnn.recognizer.glyphs import FORMS
+from minicnn.recognizer.synthetic import Hand, digit_strokes, draw, some_hand
 
 FOLDER = Path(__file__).parent / "digits"
 # A check compares what the files show. Encoders differ from version to version by less than this.
-SAME = 0.5  # grey levels, on average
+SAME = 0.5  # gray levels, on average
 
 Random = np.random.Generator
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Ink = NDArray[np.uint8]  # (height, width): 255 where ink covers the paper, 0 where it does not
 Paper = NDArray[np.float64]  # (height, width, 3), 0 to 255
 
-BLACK, WHITE, GREY = (0, 0, 0), (255, 255, 255), (198, 197, 193)
+BLACK, WHITE, GRAY = (0, 0, 0), (255, 255, 255), (198, 197, 193)
 BLUE_BLACK, BLUE, RED, GREEN = (28, 30, 44), (32, 52, 138), (196, 30, 40), (20, 110, 60)
 PENCIL, CHALK = (122, 120, 118), (236, 238, 232)
 CREAM, YELLOW, PINK, BOARD = (244, 239, 224), (250, 224, 96), (248, 206, 214), (38, 66, 54)
@@ -95,22 +95,20 @@ def mnist(digit: int, which: int, scale: int, size: tuple[int, int], at: tuple[i
 # ---------------------------------------------------------------- on what it is written
 
 
-def paper(
-    ink: Ink, colour: Colour, rng: Random, *, grain: float = 2.0, shade: float = 0.0
-) -> Paper:
+def paper(ink: Ink, color: Color, rng: Random, *, grain: float = 2.0, shade: float = 0.0) -> Paper:
     """Return a sheet as large as the ink, darker by the share `shade` towards one corner."""
     h, w = ink.shape
     x, y = np.linspace(0, 1, w), np.linspace(0, 1, h)[:, None]
     light = 1 - shade * (0.55 * x + 0.45 * y) ** 1.5
-    return np.array(colour) * light[..., None] + rng.normal(0, grain, (h, w, 1))
+    return np.array(color) * light[..., None] + rng.normal(0, grain, (h, w, 1))
 
 
-def ruled(sheet: Paper, every: int, colour: Colour = (150, 178, 214), *, squares: bool) -> Paper:
+def ruled(sheet: Paper, every: int, color: Color = (150, 178, 214), *, squares: bool) -> Paper:
     """Print lines on a sheet."""
     lined = sheet.copy()
-    lined[every // 2 :: every] = colour
+    lined[every // 2 :: every] = color
     if squares:
-        lined[:, every // 2 :: every] = colour
+        lined[:, every // 2 :: every] = color
     return lined
 
 
@@ -123,21 +121,21 @@ def specks(sheet: Paper, count: int, rng: Random) -> Paper:
     return dirty
 
 
-def inked(sheet: Paper, ink: Ink, colour: Colour) -> Image.Image:
+def inked(sheet: Paper, ink: Ink, color: Color) -> Image.Image:
     """Return the sheet with the ink on it."""
     cover = ink[..., None] / 255.0
-    picture = sheet * (1 - cover) + np.array(colour) * cover
+    picture = sheet * (1 - cover) + np.array(color) * cover
     return Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
 
 
-def plain(ink: Ink, colour: Colour = BLACK, ground: Colour = WHITE) -> Image.Image:
+def plain(ink: Ink, color: Color = BLACK, ground: Color = WHITE) -> Image.Image:
     """Return ink on an even ground, as a paint program gives it."""
-    return inked(np.broadcast_to(np.array(ground, float), (*ink.shape, 3)), ink, colour)
+    return inked(np.broadcast_to(np.array(ground, float), (*ink.shape, 3)), ink, color)
 
 
-def transparent(ink: Ink, colour: Colour = BLACK) -> Image.Image:
+def transparent(ink: Ink, color: Color = BLACK) -> Image.Image:
     """Return ink on nothing: the shape is in the alpha channel only."""
-    picture = Image.new("RGBA", (ink.shape[1], ink.shape[0]), (*colour, 0))
+    picture = Image.new("RGBA", (ink.shape[1], ink.shape[0]), (*color, 0))
     picture.putalpha(Image.fromarray(ink))
     return picture
 
@@ -168,13 +166,13 @@ def jpeg(picture: Image.Image, turned: int = 0) -> bytes:
     return encoded(picture, "JPEG", exif)
 
 
-def grey(ink: Ink) -> Image.Image:
+def gray(ink: Ink) -> Image.Image:
     """Return black ink on white in one channel."""
     return Image.fromarray(255 - ink)
 
 
-def grey16(ink: Ink) -> Image.Image:
-    """Return dark ink on light grey in 16 bits, as scanners for films and X-rays write it."""
+def gray16(ink: Ink) -> Image.Image:
+    """Return dark ink on light gray in 16 bits, as scanners for films and X-rays write it."""
     return Image.fromarray((52_000 - ink.astype(np.uint16) * 180).astype(np.uint16))
 
 
@@ -206,13 +204,13 @@ SCANS: dict[str, Callable[[Random], bytes]] = {
               squares=False), i, BLUE)),
     "2_transparent.png": lambda rng: png(transparent(pen(2, rng, (280, 280), 190, 18))),
     "2_large.png": lambda rng: png(
-        grey(pen(2, rng, (2400, 3000), 1500, 60, form="plain", soft=False)).convert("1")),
+        gray(pen(2, rng, (2400, 3000), 1500, 60, form="plain", soft=False)).convert("1")),
     "2_mnist-corner.jpg": lambda rng: jpeg(inked(
         paper(i := mnist(2, 10, 4, (480, 360), (350, 240)), WHITE, rng, grain=3, shade=0.35),
         i, BLUE_BLACK)),
     # Three
     "3_flat-top.jpg": lambda rng: jpeg(inked(
-        paper(i := pen(3, rng, (300, 300), 160, 12, form="flat"), GREY, rng, shade=0.45),
+        paper(i := pen(3, rng, (300, 300), 160, 12, form="flat"), GRAY, rng, shade=0.45),
         i, BLUE_BLACK)),
     "3_thick-marker.png": lambda rng: png(plain(
         pen(3, rng, (260, 300), 170, 42, form="round", hand=Hand(width=1.15)), RED)),
@@ -235,7 +233,7 @@ SCANS: dict[str, Callable[[Random], bytes]] = {
     "5_loose-bar.png": lambda rng: png(plain(
         pen(5, rng, (200, 240), 140, 10, form="loose", hand=Hand(slant=0.12)))),
     "5_photo.jpg": lambda rng: jpeg(inked(
-        paper(i := pen(5, rng, (640, 480), 200, 13, form="one", at=(120, 160)), GREY, rng,
+        paper(i := pen(5, rng, (640, 480), 200, 13, form="one", at=(120, 160)), GRAY, rng,
               grain=3, shade=0.55), i, BLUE)),
     "5_palette.png": lambda rng: png(
         plain(pen(5, rng, (150, 150), 100, 14, form="bar"), GREEN, PINK).quantize(
@@ -245,10 +243,10 @@ SCANS: dict[str, Callable[[Random], bytes]] = {
     # Six
     "6_paint-thick.png": lambda rng: png(plain(
         pen(6, rng, (64, 64), 42, 9, form="round", hand=Hand(), soft=False))),
-    "6_off-centre.jpg": lambda rng: jpeg(inked(
+    "6_off-center.jpg": lambda rng: jpeg(inked(
         paper(i := pen(6, rng, (600, 450), 110, 8, form="straight", at=(30, 300)), CREAM, rng,
               shade=0.3), i, BLUE_BLACK)),
-    "6_16-bit.png": lambda rng: png(grey16(pen(6, rng, (160, 160), 110, 10, form="round"))),
+    "6_16-bit.png": lambda rng: png(gray16(pen(6, rng, (160, 160), 110, 10, form="round"))),
     "6_upside-down-by-exif.jpg": lambda rng: jpeg(inked(
         paper(i := pen(6, rng, (300, 300), 180, 16, form="round"), WHITE, rng, shade=0.3),
         i, GREEN), turned=180),
@@ -271,7 +269,7 @@ SCANS: dict[str, Callable[[Random], bytes]] = {
                      shade=0.25), 25, rng),
         i, BLUE_BLACK)),
     "8_mnist-large.png": lambda rng: png(
-        grey(mnist(8, 40, 60, (2200, 2000), (300, 150))).quantize(8)),
+        gray(mnist(8, 40, 60, (2200, 2000), (300, 150))).quantize(8)),
     # Nine
     "9_straight.gif": lambda rng: encoded(
         plain(pen(9, rng, (140, 180), 110, 9, form="straight")).quantize(8), "GIF"),

@@ -27,8 +27,9 @@ from train_mnist import load_data, writable
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, DepthwiseConv2D, MaxPool2D, Sequential
-from minicnn.archive import replacing
-from minicnn.explanation import Cell, Step, Trace
+from minicnn.explanation.formulas import UnitTrace
+from minicnn.explanation.trace import LayerStep, Trace
+from minicnn.runtime.archive import atomic_write
 
 WEIGHT = re.compile(r"(?P<layer>\d+(?:\.\w+)*)\.(?P<name>weight|bias)\[(?P<at>\d+(?:,\d+)*)\]")
 
@@ -39,7 +40,7 @@ WEIGHT = re.compile(r"(?P<layer>\d+(?:\.\w+)*)\.(?P<name>weight|bias)\[(?P<at>\d
 def given_digit(flags: argparse.Namespace) -> tuple[NDArray[np.uint8], int | None]:
     """Return the image, and its label where it is known."""
     if flags.image:
-        return minicnn.to_mnist(flags.image), flags.label
+        return minicnn.to_mnist_format(flags.image), flags.label
     data = load_data(flags.data_dir)
     count = len(data.test_images)
     if flags.test >= count:
@@ -48,13 +49,13 @@ def given_digit(flags: argparse.Namespace) -> tuple[NDArray[np.uint8], int | Non
     return data.test_images[flags.test], label
 
 
-def first_of(trace: Trace, *kinds: type) -> Step | None:
+def first_of(trace: Trace, *kinds: type) -> LayerStep | None:
     """Return the first step of some kind, inside containers too."""
     every = (inner for step in trace.steps for inner in step.inside())
     return next((step for step in every if isinstance(step.layer, kinds)), None)
 
 
-def strongest(step: Step) -> tuple[int, ...]:
+def strongest(step: LayerStep) -> tuple[int, ...]:
     """Return where a layer's output is largest."""
     return tuple(int(axis) for axis in np.unravel_index(step.y.argmax(), step.y.shape))
 
@@ -95,12 +96,12 @@ def draw_journey(trace: Trace, model: Sequential, folder: Path) -> None:
     conv, pool = first_of(trace, Conv2D, DepthwiseConv2D), first_of(trace, MaxPool2D)
     if conv:
         oh, ow, f = strongest(conv)
-        figures["window"] = plots.window(trace, conv.number, (oh, ow, f))
+        figures["window"] = plots.conv_window(trace, conv.number, (oh, ow, f))
         figures["feature_maps"] = plots.feature_maps(model, trace.image)
     if pool:
-        figures["winners"] = plots.winners(trace, pool.number, strongest(pool)[2])
+        figures["winners"] = plots.pool_argmax(trace, pool.number, strongest(pool)[2])
     if isinstance(trace.steps[-1].layer, Dense):
-        figures["decision"] = plots.decision(trace)
+        figures["decision"] = plots.logit_contributions(trace)
     for place, (name, figure) in enumerate(figures.items(), start=1):
         figure.savefig(folder / f"{place}_{name}.png")
     print(f"pictures drawn in {folder}: {', '.join(figures)}")
@@ -109,7 +110,7 @@ def draw_journey(trace: Trace, model: Sequential, folder: Path) -> None:
 # ---------------------------------------------------------------- one weight, one training step
 
 
-def chosen_weight(trace: Trace, text: str) -> tuple[Step, str, tuple[int, ...]]:
+def chosen_weight(trace: Trace, text: str) -> tuple[LayerStep, str, tuple[int, ...]]:
     """Return the weight that a text names; for an empty one the first layer's largest gradient."""
     if text:
         match = WEIGHT.fullmatch(text.replace(" ", ""))
@@ -130,7 +131,7 @@ def chosen_weight(trace: Trace, text: str) -> tuple[Step, str, tuple[int, ...]]:
     return first, "weight", at
 
 
-def tell_step(trace: Trace, model: Sequential, text: str, optimiser: Adam) -> None:
+def tell_step(trace: Trace, model: Sequential, text: str, optimizer: Adam) -> None:
     """Print one weight's way through a training step on the image."""
     step, name, at = chosen_weight(trace, text)
     old, new = float(step.layer.parameters[name][at]), float(step.updated[name][at])
@@ -144,7 +145,7 @@ def tell_step(trace: Trace, model: Sequential, text: str, optimiser: Adam) -> No
         f"a change\n   there does to the loss.\n\n{indented(cell)}\n"
     )
     m, v = (float(step.moments[name][key][at]) for key in "mv")
-    tell_update(optimiser, cell.result, m, v, old, new)
+    tell_update(optimizer, cell.result, m, v, old, new)
     alone = loss_with(model, trace, (step.number, name, at), new)
     foretold = cell.result * (new - old)
     print(
@@ -170,7 +171,7 @@ def tell_update(adam: Adam, g: float, m: float, v: float, old: float, new: float
     )
 
 
-def indented(cell: Cell) -> str:
+def indented(cell: UnitTrace) -> str:
     return textwrap.indent(str(cell), "   ")
 
 
@@ -232,16 +233,16 @@ def explain_digit(flags: argparse.Namespace) -> None:
     if label is None:
         trace = minicnn.explain(model, image)
     else:
-        optimiser = Adam(flags.lr)
-        trace = minicnn.explain(model, image, label, optimiser=optimiser)
+        optimizer = Adam(flags.lr)
+        trace = minicnn.explain(model, image, label, optimizer=optimizer)
     if flags.step is not None:
-        tell_step(trace, model, flags.step, optimiser)
+        tell_step(trace, model, flags.step, optimizer)
     else:
         tell_journey(trace)
     if flags.out:
         draw_journey(trace, model, flags.out)
     if flags.json:
-        with replacing(flags.json) as file:
+        with atomic_write(flags.json) as file:
             file.write(f"{trace.to_json(values=True)}\n".encode())
         print(f"all numbers written to {flags.json}")
 

@@ -40,8 +40,8 @@ from minicnn import (
     Residual,
     Sequential,
 )
-from minicnn.archive import check_writable, replacing
-from minicnn.explanation.kinds import window_of
+from minicnn.explanation.formulas import window_of
+from minicnn.runtime.archive import atomic_write, check_writable
 from minicnn.shapes import Shape
 
 PARTS = Path(__file__).parent / "explorer"
@@ -319,7 +319,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         check_writable(flags.out)
         content = page(minicnn.load_model(flags.model), flags.data_dir).encode()
-        with replacing(flags.out) as file:
+        with atomic_write(flags.out) as file:
             file.write(content)
     except (OSError, ModelFileError, ValueError) as error:
         print(f"make_explorer.py: error: {error}", file=sys.stderr)

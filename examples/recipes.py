@@ -32,12 +32,12 @@ from minicnn import (
     GlobalAvgPool2D,
     Layer,
     MaxPool2D,
-    MultiView,
     ReLU,
     Residual,
     Sequential,
+    TestTimeAugmentation,
 )
-from minicnn.classifier import Classifier
+from minicnn.model.classifier import Classifier
 from minicnn.shapes import IntArray
 
 Images = NDArray[Any]
@@ -53,7 +53,7 @@ def network(layers: list[Layer], seed: int) -> Sequential:
 
 def networks_of(model: Classifier) -> list[Sequential]:
     """Return the networks that a recipe has trained: one, or those that vote."""
-    if isinstance(model, MultiView):
+    if isinstance(model, TestTimeAugmentation):
         return networks_of(model.model)
     members = model.models if isinstance(model, Ensemble) else [model]
     return [member for member in members if isinstance(member, Sequential)]
@@ -79,12 +79,12 @@ def train(
     if dropout:
         layers = [*layers[:-1], Dropout(dropout), layers[-1]]
     model = network(layers, settings["seed"])
-    optimiser = Adam(rate, beta2=0.99, weight_decay=decay)
+    optimizer = Adam(rate, beta2=0.99, weight_decay=decay)
     minicnn.fit(
         model,
         images,
         labels,
-        **{"optimiser": optimiser, "schedule": warm_up, "validation_split": 0.0, **settings},
+        **{"optimizer": optimizer, "schedule": warm_up, "validation_split": 0.0, **settings},
     )
     return model
 
@@ -207,17 +207,19 @@ def in_ten_epochs() -> dict[str, Any]:
     }
 
 
-def nine_views(images: Images, labels: IntArray, **run: Any) -> MultiView:
+def nine_views(images: Images, labels: IntArray, **run: Any) -> TestTimeAugmentation:
     """Train the network of `ten_epochs`, and let it look at each image nine times."""
     return in_views(ten_epochs(images, labels, **run))
 
 
-def in_views(model: Classifier) -> MultiView:
+def in_views(model: Classifier) -> TestTimeAugmentation:
     """Let a model look at an image as it is, and moved as far as `moved_a_little` has taught it."""
-    return MultiView(model, shift=1.0, rotation=8.0, zoom=0.08)
+    return TestTimeAugmentation(model, shift=1.0, rotation=8.0, zoom=0.08)
 
 
-def ensemble(images: Images, labels: IntArray, *, seed: int = 0, **run: Any) -> MultiView:
+def ensemble(
+    images: Images, labels: IntArray, *, seed: int = 0, **run: Any
+) -> TestTimeAugmentation:
     """Let five networks of `ten_epochs` vote, which differ in nothing but their seeds."""
     return in_views(
         Ensemble([ten_epochs(images, labels, seed=5 * seed + number, **run) for number in range(5)])

@@ -28,8 +28,8 @@ from PIL import Image, ImageOps
 from train_mnist import main as train_mnist
 
 import minicnn
-from minicnn import FoundDigit, ModelFileError, Sequential
-from minicnn.data.images import read_grey
+from minicnn import DigitBox, ModelFileError, Sequential
+from minicnn.recognizer.load_image import read_gray
 
 KEPT = Path(pooch.os_cache("minicnn")) / "digits.npz"
 SHOWN = 400  # longer side of a picture in the figure
@@ -40,7 +40,7 @@ class Reading(NamedTuple):
     """What was read in a file: its digits, and their probabilities (digits, classes)."""
 
     path: Path
-    found: list[FoundDigit]
+    found: list[DigitBox]
     likely: NDArray[np.floating[Any]]
     class_names: list[str]
 
@@ -121,7 +121,7 @@ def files_in(paths: list[Path]) -> Iterator[Path]:
 
 def read(path: Path, model: Sequential) -> Reading:
     """Find and read all digits of one file."""
-    found = minicnn.find_digits(path)
+    found = minicnn.detect_digits(path)
     likely = model.predict_proba(np.stack([digit.image for digit in found]))
     return Reading(path, found, likely, list(model.class_names or "0123456789"))
 
@@ -174,7 +174,7 @@ def show(readings: list[Reading], target: Path) -> None:
     if len(given) > MOST_SHOWN:
         print(f"{target} shows the first {MOST_SHOWN} of {len(given)} digits", file=sys.stderr)
     some = slice(MOST_SHOWN)
-    figure = plots.readings(
+    figure = plots.predictions(
         given[some],
         seen[some],
         likely[some],
@@ -185,15 +185,15 @@ def show(readings: list[Reading], target: Path) -> None:
 
 
 def upright(path: Path) -> Image.Image:
-    """Open a picture that has been read before, in colour where it is of the usual kind."""
+    """Open a picture that has been read before, in color where it is of the usual kind."""
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):  # more than 8 bits
-            return Image.fromarray(read_grey(path)[1])
+            return Image.fromarray(read_gray(path)[1])
         keeps_alpha = image.has_transparency_data
         return ImageOps.exif_transpose(image).convert("RGBA" if keeps_alpha else "RGB")
 
 
-def around(digit: FoundDigit, picture: Image.Image) -> tuple[int, int, int, int]:
+def around(digit: DigitBox, picture: Image.Image) -> tuple[int, int, int, int]:
     """Return a digit's box with a margin."""
     left, top, right, bottom = digit.box
     margin = (bottom - top) // 5

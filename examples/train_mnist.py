@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from recipes import FEW, MADE_OF, RECIPES, networks_of
 
 import minicnn
-from minicnn import Augment, Conv2D, MultiView, Sequential, health, metrics
-from minicnn.archive import check_writable, replacing
-from minicnn.classifier import Classifier
+from minicnn import Augment, Conv2D, Sequential, TestTimeAugmentation, diagnostics, metrics
+from minicnn.model.classifier import Classifier
 from minicnn.optim import SCHEDULES
+from minicnn.runtime.archive import atomic_write, check_writable
 from minicnn.shapes import IntArray
-from minicnn.state import TrainingState
+from minicnn.train.state import TrainingState
 
 # Flags that say how to train, so not where a trained model is tested.
 ONLY_TRAINING = (
@@ -143,7 +143,7 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--threads",
         type=at_least_one,
-        default=minicnn.usable_cores(),
+        default=minicnn.cpu_count(),
         help="worker threads (default: one a core); the result is the same for any number",
     )
     output = parser.add_argument_group("output")
@@ -207,14 +207,14 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
     drawn = len(images) // 25 if flags.augment and minicnn.are_digits(images, labels) else 0
     if drawn:
         print(f"drawing {drawn} digits in other forms than MNIST's, to learn from them too")
-        more, their_labels = minicnn.drawn_digits(drawn, flags.seed)
+        more, their_labels = minicnn.synthetic_digits(drawn, flags.seed)
         images, labels = np.concatenate([images, more]), np.concatenate([labels, their_labels])
     run = {
         "seed": flags.seed,
         "threads": flags.threads,
         "checkpoint": new_checkpoint(flags),
         "resume": flags.resume,
-        "after_epoch": health_of(images, labels) if flags.health else None,
+        "on_epoch_end": health_of(images, labels) if flags.health else None,
         **settings_of(flags, len(images)),
     }
     print(
@@ -229,11 +229,11 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
     print(f"\n{first.summary()}")
     if others:
         print(f"\nand {len(others)} more like it, which vote")
-    if isinstance(model, MultiView):
+    if isinstance(model, TestTimeAugmentation):
         print(f"\neach image is looked at {model.views} times, moved a little")
     print(f"\ntrained for {train_seconds:.1f} s on {flags.threads} threads")
     # after a stop the seconds are those since then
-    first.facts |= {
+    first.metadata |= {
         "recipe": flags.recipe,
         "drawn_images": drawn,
         "train_seconds": train_seconds,
@@ -265,8 +265,8 @@ def health_of(images: NDArray[Any], labels: IntArray) -> Callable[[TrainingState
     some = np.random.default_rng(0).permutation(len(images))[:128]
 
     def show(state: TrainingState) -> None:
-        smoothing = state.model.facts["label_smoothing"]
-        found = health.examine(
+        smoothing = state.model.metadata["label_smoothing"]
+        found = diagnostics.diagnose(
             state.model, images[some], labels[some], state=state, label_smoothing=smoothing
         )
         print(f"\n{found}\n", flush=True)
@@ -312,7 +312,7 @@ def test(flags: argparse.Namespace, model: Classifier, data: minicnn.ImageDatase
     print(f"test accuracy {found.accuracy:.2%} ({found.correct} of {found.total})")
     networks = networks_of(model)
     weights = b"".join(network.parameters.tobytes() for network in networks)
-    networks[0].facts |= {
+    networks[0].metadata |= {
         "dataset": data.name,
         "test_images": found.total,
         "test_accuracy": found.accuracy,
@@ -323,7 +323,7 @@ def test(flags: argparse.Namespace, model: Classifier, data: minicnn.ImageDatase
 
 
 def save(path: Path, model: Sequential) -> None:
-    model.facts["versions"] = {
+    model.metadata["versions"] = {
         "minicnn": minicnn.__version__,
         "python": platform.python_version(),
         **{name: version(name) for name in ("numpy", "numba")},
@@ -346,7 +346,7 @@ def draw(
     matrix = metrics.confusion_matrix(labels, likely.argmax(axis=1), likely.shape[1])
     print(f"\n{metrics.classification_report(matrix, model.class_names)}\n")
     network = networks_of(model)[0]
-    seed = network.facts.get("seed", 0)
+    seed = network.metadata.get("seed", 0)
     figures = {
         "confusion_matrix": plots.confusion_matrix(matrix, model.class_names),
         "mistakes": plots.worst_mistakes(images, labels, likely, class_names=model.class_names),
@@ -355,8 +355,8 @@ def draw(
     if any(isinstance(layer, Conv2D) for layer in network.layers):
         figures["filters"] = plots.filters(network)
         figures["feature_maps"] = plots.feature_maps(network, images[0])
-    if "history" in network.facts:
-        figures["learning_curves"] = plots.learning_curves(network.facts["history"])
+    if "history" in network.metadata:
+        figures["learning_curves"] = plots.learning_curves(network.metadata["history"])
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png")
     print(f"pictures drawn in {folder}: {', '.join(figures)}")
@@ -364,7 +364,7 @@ def draw(
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write the whole file or none."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(f"{json.dumps(results, indent=2)}\n".encode())
     print(f"results written to {path}")
 
@@ -385,7 +385,7 @@ def main(argv: list[str] | None = None) -> int:
         if flags.plots:
             draw(flags.plots, model, data, flags)
         if flags.results:
-            write_results(flags.results, network.facts)
+            write_results(flags.results, network.metadata)
     except KeyboardInterrupt:
         print(f"\n{how_to_go_on(flags, argv)}", file=sys.stderr)
         return 130

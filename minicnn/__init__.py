@@ -7,52 +7,31 @@ operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `mo
 import plots``.
 """
 
-from minicnn import gradcheck, health, initialisers, metrics, ops, reference
-from minicnn.archive import ModelFileError
-from minicnn.data import (
-    Augment,
-    BlankImageError,
-    FoundDigit,
-    ImageDataset,
-    ImageError,
-    MnistUnavailableError,
-    are_digits,
-    drawn_digits,
-    find_digits,
-    load_mnist,
-    load_mnist_sample,
-    read_idx,
-    to_mnist,
-)
-from minicnn.evaluation import Evaluation, evaluate
-from minicnn.explanation import explain
-from minicnn.health import NonFiniteError
-from minicnn.layers import (
-    AvgPool2D,
-    BatchNorm,
-    Concat,
-    Conv2D,
-    Dense,
-    DepthwiseConv2D,
-    Dropout,
-    Flatten,
-    GlobalAvgPool2D,
-    Layer,
-    MaxPool2D,
-    ReLU,
-    Residual,
-)
-from minicnn.losses import (
-    one_hot,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
-)
-from minicnn.model import Sequential
+from minicnn import diagnostics, gradcheck, initializers, metrics, ops, reference
+from minicnn.augment import Augment
+from minicnn.data.idx import read_idx
+from minicnn.data.mnist import ImageDataset, MnistUnavailableError, load_mnist, load_mnist_sample
+from minicnn.ensemble import Ensemble, TestTimeAugmentation
+from minicnn.explanation.explain import explain
+from minicnn.layers.activations import Dropout, ReLU
+from minicnn.layers.base import Layer
+from minicnn.layers.conv import Conv2D, DepthwiseConv2D
+from minicnn.layers.dense import Dense, Flatten
+from minicnn.layers.merge import Concat, Residual
+from minicnn.layers.norm import BatchNorm
+from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from minicnn.losses import one_hot, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.model.sequential import Sequential
 from minicnn.optim import SGD, Adam
-from minicnn.saving import load_model
-from minicnn.train import fit
-from minicnn.voting import Ensemble, MultiView
-from minicnn.workers import usable_cores
+from minicnn.recognizer.detect import DigitBox, detect_digits
+from minicnn.recognizer.load_image import BlankImageError, ImageError, to_mnist_format
+from minicnn.recognizer.synthetic import are_digits, synthetic_digits
+from minicnn.runtime.archive import ModelFileError
+from minicnn.runtime.thread_pool import cpu_count
+from minicnn.serialization import load_model
+from minicnn.train.evaluate import Evaluation, evaluate
+from minicnn.train.fit import fit
+from minicnn.train.nonfinite import NonFiniteError
 
 __version__ = "0.1.0"
 
@@ -67,11 +46,11 @@ __all__ = [
     "Conv2D",
     "Dense",
     "DepthwiseConv2D",
+    "DigitBox",
     "Dropout",
     "Ensemble",
     "Evaluation",
     "Flatten",
-    "FoundDigit",
     "GlobalAvgPool2D",
     "ImageDataset",
     "ImageError",
@@ -79,20 +58,20 @@ __all__ = [
     "MaxPool2D",
     "MnistUnavailableError",
     "ModelFileError",
-    "MultiView",
     "NonFiniteError",
     "ReLU",
     "Residual",
     "Sequential",
+    "TestTimeAugmentation",
     "are_digits",
-    "drawn_digits",
+    "cpu_count",
+    "detect_digits",
+    "diagnostics",
     "evaluate",
     "explain",
-    "find_digits",
     "fit",
     "gradcheck",
-    "health",
-    "initialisers",
+    "initializers",
     "load_mnist",
     "load_mnist_sample",
     "load_model",
@@ -103,6 +82,6 @@ __all__ = [
     "reference",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
-    "to_mnist",
-    "usable_cores",
+    "synthetic_digits",
+    "to_mnist_format",
 ]

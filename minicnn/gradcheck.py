@@ -20,7 +20,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from minicnn.tables import lay_out
+from minicnn._table import lay_out
 
 Array = NDArray[np.floating[Any]]
 
@@ -35,7 +35,7 @@ class GradientCheck(NamedTuple):
     that is too large to try element by element. `relative_error` is
     ``|analytic - numeric| / max(|analytic|, |numeric|, M / 1000)`` with M the largest magnitude in
     the gradient: central differences carry a rounding noise that says nothing of an element a
-    thousand times smaller than its neighbours.
+    thousand times smaller than its neighbors.
     """
 
     name: str
@@ -209,7 +209,7 @@ def away_from_kinks(rng: Generator, shape: tuple[int, ...], gap: float = 0.05) -
     return values
 
 
-def report(checks: list[GradientCheck]) -> str:
+def format_report(checks: list[GradientCheck]) -> str:
     """Lay checks out as a table.
 
     Parameters

@@ -5,8 +5,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn import kernels, memory, shapes
+from minicnn.kernels import losses
+from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes.checks import (
+    check_array,
+    check_labels,
+    check_probability_rows,
+    check_range,
+    positive_int,
+)
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
@@ -35,8 +43,8 @@ def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
     ValueError
         If a label is out of range.
     """
-    num_classes = shapes.positive_int("one_hot", "num_classes", num_classes)
-    shapes.check_labels("one_hot", labels, np.size(labels), num_classes)
+    num_classes = positive_int("one_hot", "num_classes", num_classes)
+    check_labels("one_hot", labels, np.size(labels), num_classes)
     y = np.zeros((len(labels), num_classes), np.float32)
     y[np.arange(len(labels)), labels] = 1
     return y
@@ -81,15 +89,15 @@ def softmax_cross_entropy(
     Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception architecture for computer
     vision" (CVPR 2016), section 7 (label smoothing).
     """
-    shapes.check_array("softmax_cross_entropy", "logits", logits, "N classes")
+    check_array("softmax_cross_entropy", "logits", logits, "N classes")
     N, K = logits.shape
-    share = shapes.number_in("softmax_cross_entropy", "label_smoothing", label_smoothing, high=1)
+    share = check_range("softmax_cross_entropy", "label_smoothing", label_smoothing, high=1)
     targets = _as_rows(labels, N, K, logits.dtype)  # (N, classes)
     if share:
         targets = (1 - share) * targets + share / K
     differences, surprise = np.empty((N, K), logits.dtype), np.empty(N, logits.dtype)
     with np.errstate(invalid="ignore", over="ignore"):  # the loss may be ∞ or NaN, and says so
-        kernels.cross_entropy(
+        losses.softmax_cross_entropy(
             np.ascontiguousarray(logits), np.ascontiguousarray(targets), differences, surprise
         )
         loss = surprise.sum() / logits.dtype.type(N)
@@ -148,18 +156,20 @@ def loss_and_gradient(
         What `softmax_cross_entropy_backward` gives, up to rounding.
     """
     (N, K), dtype = logits.shape, logits.dtype
-    dlogits, totals = memory.several(((logits.shape, dtype), ((2,), dtype)))
+    dlogits, totals = arena.allocate(((logits.shape, dtype), ((2,), dtype)))
     scale, kept, spread = map(dtype.type, (dloss / N, 1 - label_smoothing, label_smoothing / K))
-    kernels.cross_entropy_step(logits, labels, scale, kept, spread, dlogits, totals)
+    losses.softmax_cross_entropy_forward_backward(
+        logits, labels, scale, kept, spread, dlogits, totals
+    )
     return totals, dlogits
 
 
 def _as_rows(labels: NDArray[Any], N: int, K: int, dtype: DTypeLike) -> FloatArray:
     """Return checked labels as rows of probabilities (N, K)."""
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
-        shapes.check_probability_rows("softmax_cross_entropy", labels, (N, K))
+        check_probability_rows("softmax_cross_entropy", labels, (N, K))
         return labels.astype(dtype, copy=False)
-    shapes.check_labels("softmax_cross_entropy", labels, N, K)
+    check_labels("softmax_cross_entropy", labels, N, K)
     rows = np.zeros((N, K), dtype)
     rows[np.arange(N), labels] = 1
     return rows

@@ -26,7 +26,7 @@ def run(monkeypatch, tmp_path):
 
     monkeypatch.setattr(ablation, "CHANGES", {name: {} for name in FOUND})
     monkeypatch.setattr(ablation, "measured", measured)
-    monkeypatch.setattr("side_by_side.facts", lambda: {"cpu": "a CPU"})
+    monkeypatch.setattr("side_by_side.metadata", lambda: {"cpu": "a CPU"})
 
     def run(*flags):
         path = tmp_path / "ablation.json"
@@ -89,6 +89,6 @@ def test_a_model_may_look_at_an_image_several_times(monkeypatch):
         ablation, "tested", lambda recipe, data, seed: {"missed": [], "model": recipe(0, 0)}
     )
     views = ablation.measured("reference", "nine views of each image", 1, "sample", seed=0)
-    assert isinstance(views["model"], minicnn.MultiView)
+    assert isinstance(views["model"], minicnn.TestTimeAugmentation)
     assert views["model"].model is model
     assert ablation.measured("reference", ablation.BASE, 1, "sample", seed=0)["model"] is model

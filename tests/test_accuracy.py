@@ -49,8 +49,8 @@ def learner(trained=None):
 def run(monkeypatch, data, tmp_path):
     """Run the script on the small data set; give its figures."""
     monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
-    monkeypatch.setattr("side_by_side.facts", lambda: {"cpu": "a CPU"})
-    networks = [SimpleNamespace(parameters=np.zeros(size), facts={}) for size in (3, 4)]
+    monkeypatch.setattr("side_by_side.metadata", lambda: {"cpu": "a CPU"})
+    networks = [SimpleNamespace(parameters=np.zeros(size), metadata={}) for size in (3, 4)]
     monkeypatch.setitem(accuracy.RECIPES_FILE, "networks_of", lambda model: networks)
 
     def run(recipe, *flags, seeds, name="found.json"):

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minicnn import kernels, ops, shapes
+from minicnn import ops
+from minicnn.kernels import im2col
 from minicnn.ops import products
+from minicnn.shapes.window import make_window
 
 SIZES = [(4, 4), (5, 3), (2, 7)]
 KERNELS = [(1, 1), (2, 2), (3, 2), (2, 5)]
@@ -34,9 +36,9 @@ def fits(size, kernel, padding):
 def gather_is_the_adjoint_of_scatter(draw, N, size, C, window):
     x = draw(N, *size, C)
     patches = np.empty((N, window.OH, window.OW, window.KH, window.KW, C), x.dtype)
-    kernels.gather_patches(x, window, patches)
+    im2col.im2col(x, window, patches)
     c, scattered = draw(*patches.shape), np.zeros_like(x)
-    kernels.scatter_patches(c, window, scattered)
+    im2col.col2im(c, window, scattered)
     assert inner(patches, c) == inner(x, scattered)
 
 
@@ -46,7 +48,7 @@ def test_gather_and_scatter(integers, dtype, stride, padding):
     draw, count = integers(1, dtype), 0
     for size, kernel in product(SIZES, KERNELS):
         if fits(size, kernel, padding):
-            window = shapes.window("test", size, kernel, stride, padding)
+            window = make_window("test", size, kernel, stride, padding)
             gather_is_the_adjoint_of_scatter(draw, 2, size, 3, window)
             count += 1
     assert count >= 9  # of 12
@@ -66,16 +68,16 @@ pads = st.integers(0, 3)
 )
 def test_gather_and_scatter_of_any_shape(integers, size, kernel, stride, padding, batch, seed):
     assume(fits(size, kernel, padding))
-    window = shapes.window("test", size, kernel, stride, padding)
+    window = make_window("test", size, kernel, stride, padding)
     gather_is_the_adjoint_of_scatter(integers(seed, np.float32), batch[0], size, batch[1], window)
 
 
 def test_a_pixel_copied_k_times_collects_k_gradients():
     # 3×3 image, 2×2 windows at stride 1: corners are in one window, edges in two, the middle in
     # all four.
-    window = shapes.window("test", (3, 3), 2)
+    window = make_window("test", (3, 3), 2)
     dx = np.zeros((1, 3, 3, 1))
-    kernels.scatter_patches(np.ones((1, 2, 2, 2, 2, 1)), window, dx)
+    im2col.col2im(np.ones((1, 2, 2, 2, 2, 1)), window, dx)
     assert dx[0, :, :, 0].tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
 
 

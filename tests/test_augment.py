@@ -10,13 +10,13 @@ import numba
 import numpy as np
 import pytest
 
-from minicnn import Augment, Dense, Flatten, Sequential, fit, kernels, load_mnist_sample
-from minicnn.data import geometry
-from minicnn.kernels.philox import philox
-from minicnn.kernels.vary import inverse_map, segment
-from minicnn.memory import workspace
-from minicnn.randomness import keyed_words
-from minicnn.workers import Workers
+from minicnn import Augment, Dense, Flatten, Sequential, fit, load_mnist_sample
+from minicnn.augment import pixels, warp
+from minicnn.augment.sample import inverse_affine, segment
+from minicnn.kernels.elementwise import philox
+from minicnn.random import random_bits
+from minicnn.runtime.arena import scope
+from minicnn.runtime.thread_pool import ThreadPool
 
 EVERYTHING = {
     "rotation": 20,
@@ -40,7 +40,7 @@ def from_python(piece):
     return numba.njit(lambda *arguments: piece(*arguments))
 
 
-philox, inverse_map, segment = map(from_python, (philox, inverse_map, segment))
+philox, inverse_affine, segment = map(from_python, (philox, inverse_affine, segment))
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes long without JIT"
@@ -92,7 +92,7 @@ def test_philox_gives_its_published_answers(counter, key, wanted):
 
 def test_the_words_of_an_image_are_those_at_its_address():
     seed, purpose, epoch = 2**32 + 7, 2, 5
-    found = keyed_words(seed, "noise", epoch, np.array([3, 2**32 - 1]), 9)
+    found = random_bits(seed, "noise", epoch, np.array([3, 2**32 - 1]), 9)
     assert found.shape == (2, 12)
     for row, number in zip(found.view(np.uint32), (3, 2**32 - 1), strict=True):
         for block in range(3):
@@ -103,7 +103,7 @@ def test_the_words_of_an_image_are_those_at_its_address():
 def test_no_two_addresses_share_words():
     numbers = np.arange(3)
     found = [
-        keyed_words(seed, purpose, epoch, numbers, 4)
+        random_bits(seed, purpose, epoch, numbers, 4)
         for seed in (0, 1, 2**32)
         for purpose in ("augmentation", "elastic", "noise")
         for epoch in (0, 1)
@@ -112,7 +112,7 @@ def test_no_two_addresses_share_words():
 
 
 def test_words_are_evenly_distributed():
-    words = keyed_words(4, "noise", 0, np.arange(20), 100) / 2**31
+    words = random_bits(4, "noise", 0, np.arange(20), 100) / 2**31
     assert abs(words.mean()) < 3 / (3 * words.size) ** 0.5  # three standard errors
     assert words.var() == pytest.approx(1 / 3, rel=0.05)
     assert -1 <= words.min() < -0.99
@@ -123,7 +123,7 @@ def test_words_are_evenly_distributed():
 
 
 def plain_warp(images, maps, fields):
-    """The same in slow loops: the share of a neighbour falls with its distance."""
+    """The same in slow loops: the share of a neighbor falls with its distance."""
     N, H, W, _ = images.shape
     middle = np.array([(H - 1) / 2, (W - 1) / 2])
     out = np.zeros_like(images)
@@ -156,11 +156,11 @@ def torch_warp(torch, images, maps, fields):
 def our_warp(images, maps, words, rows, columns):
     x = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     (H, W), (K, (J, width)) = x.shape[2:], (rows.shape[1], columns.shape)
-    sizes = (K * (J + kernels.WARP_LANES),), (2, H, width), (H, width), (H + 3, W + 3)
+    sizes = (K * (J + warp.WARP_LANES),), (2, H, width), (H, width), (H + 3, W + 3)
     rooms = [np.full(size, 7, x.dtype) for size in sizes]
     rooms[2] = rooms[2].astype(np.int32)
     out = np.empty_like(x)
-    kernels.warp(x, maps, words, rows, columns, *rooms, out)
+    warp.warp(x, maps, words, rows, columns, *rooms, out)
     return out.transpose(0, 2, 3, 1)
 
 
@@ -170,9 +170,9 @@ def case():
     rng = np.random.default_rng(2)
     images = rng.random((4, 7, 10, 3))
     maps = np.concatenate([rng.normal(0, 1, (4, 2, 2)), rng.normal(0, 2, (4, 2, 1))], axis=2)
-    rows, columns = geometry.smoothing(7, 10, 0.8, 2.0, np.float64)
+    rows, columns = warp.smoothing(7, 10, 0.8, 2.0, np.float64)
     K, J = rows.shape[1], len(columns)
-    words = keyed_words(3, "elastic", 0, np.arange(4), 2 * K * J)
+    words = random_bits(3, "elastic", 0, np.arange(4), 2 * K * J)
     u = words[:, : 2 * K * J].reshape(4, 2, K, J) / 2**31
     return images, maps, words, rows, columns, rows @ u @ columns[:, :10]
 
@@ -184,7 +184,7 @@ def test_the_warp_equals_slow_loops(case, dtype):
     assert found.dtype == dtype
     close = 1e-13 if dtype == np.float64 else 2e-5  # coordinates up to 20 in float32
     np.testing.assert_allclose(found, plain_warp(images, maps, fields), atol=close)
-    none = geometry.smoothing(7, 10, 0.0, 2.0, dtype)
+    none = warp.smoothing(7, 10, 0.0, 2.0, dtype)
     found = our_warp(cast[0], cast[1], words, *none)
     np.testing.assert_allclose(found, plain_warp(images, maps, 0 * fields), atol=close)
 
@@ -198,7 +198,7 @@ def test_the_warp_equals_pytorch(case):
 
 
 def turned(images, map_, dtype):
-    none = geometry.smoothing(*images.shape[1:3], 0.0, 4.0, dtype)
+    none = warp.smoothing(*images.shape[1:3], 0.0, 4.0, dtype)
     maps = np.tile(np.array(map_, dtype), (len(images), 1, 1))
     return our_warp(images.astype(dtype), maps, np.empty((len(images), 0), np.int32), *none)
 
@@ -219,7 +219,7 @@ def test_quarter_turns_flips_and_whole_pixels_are_exact(dtype):
 
 def one_map(angle=0.0, slant=0.0, zoom=(1.0, 1.0), shift=(0.0, 0.0)):
     maps = np.empty((1, 2, 3))
-    inverse_map(angle, slant, *map(float, zoom), *map(float, shift), maps, 0)
+    inverse_affine(angle, slant, *map(float, zoom), *map(float, shift), maps, 0)
     return maps[0]
 
 
@@ -245,7 +245,7 @@ def test_maps_undo_what_is_said():
 # ------------------------------------------------------------ the elastic distortion
 
 
-def test_elastic_moves_pixels_as_far_as_it_says_and_neighbours_alike():
+def test_elastic_moves_pixels_as_far_as_it_says_and_neighbors_alike():
     ramp = np.tile(np.linspace(0, 1, 9)[:, None], (150, 1, 9))  # shows where a pixel came from
     rows = vary(ramp, elastic=0.4, elastic_sigma=2) * 8 - np.arange(9)[:, None]
     moved = rows[:, 3:6, 3:6]
@@ -257,12 +257,12 @@ def test_elastic_moves_pixels_as_far_as_it_says_and_neighbours_alike():
 
 
 def test_numbers_a_sigma_apart_are_close_enough():
-    rows, columns = geometry.smoothing(28, 28, 1.0, 4.0, np.float64)
+    rows, columns = warp.smoothing(28, 28, 1.0, 4.0, np.float64)
     assert rows.shape == (28, 14)
     shares = np.exp(-((np.arange(28)[:, None] / 4 - (np.arange(14) - 3)) ** 2) / 2) ** 2
     np.testing.assert_allclose(shares.sum(axis=1), np.pi**0.5, rtol=2e-4)  # before it is made 1
     np.testing.assert_allclose((rows**2).sum(axis=1), 3)  # 1 / the variance of a number
-    assert columns.shape[1] % kernels.WARP_LANES == 0
+    assert columns.shape[1] % warp.WARP_LANES == 0
     assert not columns[:, 28:].any()
 
 
@@ -275,12 +275,12 @@ def test_elastic_of_no_strength_is_the_identity(digits):
 
 def thicken(x, *amounts):
     rooms = (np.empty([x.shape[2] + 2, x.shape[3] + 2], x.dtype), np.empty(x.shape[3] + 2, x.dtype))
-    kernels.thicken(x, np.array(amounts, x.dtype), *rooms)
+    pixels.dilate_or_erode(x, np.array(amounts, x.dtype), *rooms)
 
 
 def blur(x, *amounts):
     rooms = (np.empty([x.shape[2] + 4, x.shape[3] + 4], x.dtype), np.empty(x.shape[3] + 4, x.dtype))
-    kernels.blur(x, np.array(amounts, x.dtype), *rooms)
+    pixels.blur(x, np.array(amounts, x.dtype), *rooms)
 
 
 def test_a_dot_grows_to_a_disc_and_a_disc_shrinks_to_a_dot(dtype):
@@ -348,7 +348,7 @@ def test_brightness_and_contrast(dtype):
     images = np.array([[[[0.2, 0.4], [0.6, 0.4]]]], dtype).repeat(4, axis=0)
     factors = [(1, 1), (1.5, 1), (1, 0.5), (0.5, 5)]
     x = images.copy()
-    kernels.shade(x, *np.array(factors, dtype).T.copy())
+    pixels.adjust_brightness_contrast(x, *np.array(factors, dtype).T.copy())
     equal(x[0], images[0])
     wanted = [[[0.3, 0.6], [0.9, 0.6]], [[0.3, 0.4], [0.5, 0.4]], [[0, 0.2], [0.7, 0.2]]]
     np.testing.assert_allclose(x[1:, 0], wanted, atol=1e-6)
@@ -372,8 +372,8 @@ def test_brightness_and_contrast_reach_as_far_as_they_say():
 
 def test_noise_has_the_standard_deviation_that_was_asked_for(dtype):
     x = np.full((2, 2, 40, 40), 0.5, dtype)
-    words = keyed_words(0, "noise", 0, np.arange(2), 3200)
-    kernels.add_noise(x, np.array([0.05, 0.1], dtype), words)
+    words = random_bits(0, "noise", 0, np.arange(2), 3200)
+    pixels.add_noise(x, np.array([0.05, 0.1], dtype), words)
     assert x[0].std() == pytest.approx(0.05, rel=0.03)
     assert x[1].std() == pytest.approx(0.1, rel=0.03)
     assert abs(x.mean() - 0.5) < 0.004
@@ -424,7 +424,7 @@ def test_a_rectangle_is_no_longer_than_the_image():
 
 def test_what_is_off_changes_nothing(digits):
     model = Sequential([Flatten(), Dense(2)], input_shape=(8, 8, 1), input_mean=0.1, input_std=0.3)
-    equal(model.prepare(vary(digits)), model.prepare(digits))
+    equal(model.preprocess(vary(digits)), model.preprocess(digits))
     equal(vary(digits.astype(np.float64) / 255), digits / 255)
 
 
@@ -450,11 +450,11 @@ def test_an_image_looks_the_same_in_any_order_batch_and_thread(digits):
     equal(vary(digits[order], numbers[order], **options), wanted[order])
 
     def part(which):
-        with workspace():
+        with scope():
             return vary(digits[which], numbers[which], **options).copy()
 
     pieces = [slice(0, 1), slice(1, 6), slice(6, 9), slice(9, 12)]
-    with Workers("test", 3) as workers:
+    with ThreadPool("test", 3) as workers:
         equal(np.concatenate(workers.map(part, pieces)), wanted)
     equal(wanted, vary(digits, numbers.astype(np.uint32), **options))
 
@@ -469,14 +469,14 @@ def test_one_transformation_more_leaves_the_others_as_they_were(digits):
 
 def test_channels_move_together(digits):
     moves = {"rotation": 20, "elastic": 0.5, "thicken": 1, "blur": 1, "erase": 1}
-    grey = vary(digits, **moves)
-    equal(vary(digits[..., None], **moves), grey[..., None])
-    colour = np.stack([digits, digits // 2, digits], axis=-1)
-    found = vary(colour, **moves)
-    assert found.shape == colour.shape
-    equal(found[..., 0], grey)
-    equal(found[..., 2], grey)
-    assert (found[..., 1] <= grey).all()
+    gray = vary(digits, **moves)
+    equal(vary(digits[..., None], **moves), gray[..., None])
+    color = np.stack([digits, digits // 2, digits], axis=-1)
+    found = vary(color, **moves)
+    assert found.shape == color.shape
+    equal(found[..., 0], gray)
+    equal(found[..., 2], gray)
+    assert (found[..., 1] <= gray).all()
 
 
 def test_float_images_keep_their_dtype(digits):
@@ -512,7 +512,7 @@ def test_a_step_takes_no_new_memory_for_images():
     augment, numbers = Augment(shift=1, thin=0.5, blur=0.5), np.arange(32)
 
     def step():
-        with workspace():
+        with scope():
             augment(images, numbers, seed=0, epoch=0)
 
     step()

@@ -81,9 +81,9 @@ def test_adam_takes_the_same_step_on_both_sides(monkeypatch):
 
 def test_the_work_of_a_convolution_is_counted_in_each_direction():
     case = conv("", (5, 5, 2), 3, 3)
-    multiply_adds = 2 * 3 * 3 * 3 * 3 * 3 * 2
+    macs = 2 * 3 * 3 * 3 * 3 * 3 * 2
     for direction in ("forward", "dx", "dweight"):
-        assert kernels_here.gflop(case, direction, 2) == 2 * multiply_adds / 1e9
+        assert kernels_here.gflop(case, direction, 2) == 2 * macs / 1e9
     assert kernels_here.gflop(Case("ReLU", "", 3, 3, 2), "forward") is None
 
 
@@ -101,8 +101,8 @@ def test_an_answer_outlives_the_memory_that_steps_share():
     side.step()
     first = side.answer()[0]
     kept = first.copy()
-    with minicnn.memory.workspace():
-        minicnn.memory.zeros(first.shape, first.dtype)
+    with minicnn.runtime.arena.scope():
+        minicnn.runtime.arena.zeros(first.shape, first.dtype)
     np.testing.assert_array_equal(first, kept)
 
 

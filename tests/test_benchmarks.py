@@ -105,7 +105,7 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it():
 
 
 def test_results_are_on_disk_after_each_case(monkeypatch, tmp_path):
-    monkeypatch.setattr(side_by_side, "facts", lambda: {"peak_gflops_one_core": 100})
+    monkeypatch.setattr(side_by_side, "metadata", lambda: {"peak_gflops_one_core": 100})
     results = Results(tmp_path / "x.json", more=1)
     for number in (1, 2):
         results.add({"case": number})
@@ -118,7 +118,7 @@ def test_results_are_on_disk_after_each_case(monkeypatch, tmp_path):
 
 
 def test_some_cases_of_a_file_are_kept_if_they_are_of_this_machine(monkeypatch, tmp_path):
-    monkeypatch.setattr(side_by_side, "facts", lambda: {"cpu": "one"})
+    monkeypatch.setattr(side_by_side, "metadata", lambda: {"cpu": "one"})
     path = tmp_path / "x.json"
     for number in (1, 2):
         results = Results(path)
@@ -127,16 +127,16 @@ def test_some_cases_of_a_file_are_kept_if_they_are_of_this_machine(monkeypatch, 
     results = Results(path)
     results.keep(lambda case: case["case"] != 2)
     assert results.cases == [{"case": 1}]
-    monkeypatch.setattr(side_by_side, "facts", lambda: {"cpu": "another"})
+    monkeypatch.setattr(side_by_side, "metadata", lambda: {"cpu": "another"})
     with pytest.raises(SystemExit, match="was measured with another cpu: measure all anew"):
         Results(path).keep(lambda case: True)
 
 
 def test_the_machine_is_described():
-    facts = machine.facts(peak=False)
-    assert facts["cores"] >= facts["usable_cores"] >= 1
-    assert facts["numpy"] == np.__version__
-    assert all(facts[name] for name in ("cpu", "simd", "os", "python", "date"))
+    metadata = machine.metadata(peak=False)
+    assert metadata["cores"] >= metadata["usable_cores"] >= 1
+    assert metadata["numpy"] == np.__version__
+    assert all(metadata[name] for name in ("cpu", "simd", "os", "python", "date"))
     assert machine.peak_gflops(lanes=4, steps=2, runs=2) > 0
 
 
@@ -198,7 +198,7 @@ def test_a_case_of_training_has_its_figures():
 def test_a_case_of_inference_has_its_figures(monkeypatch):
     for module in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(module)
-    monkeypatch.setattr(inference, "SHARD", 2)  # a batch of 3 is cut in two
+    monkeypatch.setattr(inference, "MICROBATCH", 2)  # a batch of 3 is cut in two
     other, variants = SameProcess(), ("contiguous", "channels_last", "in pieces")
     case = inference.compare(other, other, 3, 1, variants, 2)
     assert tuple(case["torch_ms"]) == variants

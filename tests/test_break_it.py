@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 
 import minicnn
-from minicnn import SGD, health
-from minicnn.health.advice import DEAD
+from minicnn import SGD, diagnostics
+from minicnn.diagnostics.report import DEAD
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="the reference CNN takes hours without JIT"
@@ -85,10 +85,10 @@ def test_pixels_not_scaled_explode_unless_a_batch_norm_takes_the_scale_off(found
     curves = curves_of(found, break_it.unscaled)
     assert max(curves.losses) > 1000
     assert not curves.finite or max(curves.accuracies[-3:]) < 0.2
-    with_norm = found[break_it.WITH_NORM]
-    assert with_norm.finite
-    assert max(with_norm.losses) < 10
-    assert with_norm.accuracies[-1] > 0.8
+    folded = found[break_it.WITH_NORM]
+    assert folded.finite
+    assert max(folded.losses) < 10
+    assert folded.accuracies[-1] > 0.8
 
 
 def test_mirrored_digits_are_learned_as_well_and_read_worse(found):
@@ -108,9 +108,9 @@ def test_each_fault_changes_one_thing():
         fault.apply(setup)
         changed = {
             break_it.no_shuffling: not setup.shuffle and (np.diff(setup.labels) >= 0).all(),
-            break_it.rate_times_100: setup.optimiser.learning_rate == 50,
+            break_it.rate_times_100: setup.optimizer.learning_rate == 50,
             break_it.zero_weights: not network.parameters.any(),
-            break_it.unscaled: network.prepare(images).max() == pytest.approx(39),
+            break_it.unscaled: network.preprocess(images).max() == pytest.approx(39),
             break_it.mirrored: (setup.images[:, :, -1] == 7).all() and setup.images[9, 0, 0] == 9,
         }
         assert [apply for apply, done in changed.items() if done] == [fault.apply]
@@ -122,13 +122,13 @@ def test_health_tells_what_the_sentences_tell(data):
     setup = break_it.Setup(break_it.plain_network(0), SGD(break_it.LEARNING_RATE), images, labels)
     break_it.rate_times_100(setup)
     curves = break_it.learn(setup, images[:100], labels[:100], 1, 0)
-    report = health.examine(setup.model, images[:128], labels[:128])
+    report = diagnostics.diagnose(setup.model, images[:128], labels[:128])
     if curves.finite:
         dead = [layer.dead / layer.units for layer in report.layers if layer.dead is not None]
         assert min(dead) > DEAD
     assert report.warnings
     setup.model.parameters[...] = 0
-    report = health.examine(setup.model, images[:128], labels[:128])
+    report = diagnostics.diagnose(setup.model, images[:128], labels[:128])
     assert "No gradient at all reaches the weight of layer 1" in " ".join(report.warnings)
 
 

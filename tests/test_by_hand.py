@@ -5,7 +5,8 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from minicnn import SGD, Adam, ops, reference, shapes, softmax_cross_entropy
+from minicnn import SGD, Adam, ops, reference, softmax_cross_entropy
+from minicnn.shapes.window import make_window
 
 versions = pytest.mark.parametrize("version", [ops, reference], ids=["ops", "reference"])
 
@@ -86,9 +87,9 @@ def test_same_puts_the_extra_pixel_at_the_bottom_and_the_right():
     assert rows(y) == [[10, 6], [7, 4]]
     # 4 over 5 pixels at stride 2: 3 outputs need (3 - 1)·2 + 4 = 8 pixels, 3 more than there are:
     # 1 before, 2 behind. 3 over 7 pixels at stride 3: 3 outputs need 9: 1 before, 1 behind.
-    assert shapes.window("test", (5, 7), (4, 3), (2, 3), "same") == (4, 3, 2, 3, 1, 1, 3, 3)
+    assert make_window("test", (5, 7), (4, 3), (2, 3), "same") == (4, 3, 2, 3, 1, 1, 3, 3)
     # A stride larger than the kernel leaves gaps: 2 outputs need 2 + 1 = 3 of 4 pixels, no padding.
-    assert shapes.window("test", (4, 4), 1, 2, "same") == (1, 1, 2, 2, 0, 0, 2, 2)
+    assert make_window("test", (4, 4), 1, 2, "same") == (1, 1, 2, 2, 0, 0, 2, 2)
 
 
 # ------------------------------------------------------------ max-pooling
@@ -232,14 +233,14 @@ def test_the_loss_is_the_mean_over_the_images():
     assert loss == pytest.approx((log(6) / 2 + log(3) / 2 + log(2)) / 2, rel=1e-15)
 
 
-# ------------------------------------------------------------ optimisers
+# ------------------------------------------------------------ optimizers
 
 
-def two_steps(optimiser):
+def two_steps(optimizer):
     """Start at 1, with gradients 2 and then 4."""
     parameters, seen = np.array([1.0]), []
     for gradient in (2.0, 4.0):
-        optimiser.step(parameters, np.array([gradient]))
+        optimizer.step(parameters, np.array([gradient]))
         seen.append(parameters[0])
     return pytest.approx(seen, rel=1e-14)  # some roundings of 1e-16 each
 

@@ -28,9 +28,9 @@ from minicnn import (
     load_mnist_sample,
     load_model,
 )
-from minicnn.checkpoints import named
-from minicnn.optim import WarmUp, cosine, one_cycle, step
-from minicnn.shards import BatchGradient
+from minicnn.optim import LinearWarmup, cosine, one_cycle, step_decay
+from minicnn.train.checkpoint import describe_object
+from minicnn.train.data_parallel import DataParallelGradient
 
 
 def thin_digits():
@@ -69,16 +69,17 @@ def everything_on(digits, checkpoint=None, **options):
     ]  # fmt: skip
     chosen = {
         "model": Sequential(layers, input_shape=(8, 8, 1)), "augment": Augment.digits(),
-        "optimiser": functools.partial(Adam, weight_decay=1.0), "schedule": WarmUp(), **options,
+        "optimizer": functools.partial(Adam, weight_decay=1.0), "schedule": LinearWarmup(),
+        **options,
     }  # fmt: skip
     return train(digits, checkpoint, **chosen)
 
 
-def train(digits, checkpoint=None, *, model=None, optimiser=Adam, **options):
+def train(digits, checkpoint=None, *, model=None, optimizer=Adam, **options):
     """Train with everything on that a checkpoint has to do with."""
     model = small_model() if model is None else model
     chosen = {
-        "optimiser": optimiser(0.01), "schedule": one_cycle, "augment": Turned(), "epochs": 4,
+        "optimizer": optimizer(0.01), "schedule": one_cycle, "augment": Turned(), "epochs": 4,
         "batch_size": 16, "validation_split": 0.2, "patience": 2, "seed": 3, "progress": False,
         "threads": 2, "label_smoothing": 0.1, "ema_decay": 0.9, **options,
     }  # fmt: skip
@@ -87,7 +88,7 @@ def train(digits, checkpoint=None, *, model=None, optimiser=Adam, **options):
 
 def stop_at_batch(monkeypatch, number):
     """Make the training stop, as by Ctrl-C, in the middle of a batch."""
-    original, calls = BatchGradient.__call__, []
+    original, calls = DataParallelGradient.__call__, []
 
     def stop(self, batch, epoch=0):
         calls.append(batch)
@@ -95,7 +96,7 @@ def stop_at_batch(monkeypatch, number):
             raise KeyboardInterrupt
         return original(self, batch, epoch)
 
-    monkeypatch.setattr(BatchGradient, "__call__", stop)
+    monkeypatch.setattr(DataParallelGradient, "__call__", stop)
 
 
 def train_until(number, monkeypatch, *arguments, **options):
@@ -118,7 +119,7 @@ def stopped(digits, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("batch", [5, 8, 9, 13, 16])  # epochs have four batches
 @pytest.mark.parametrize(
-    "optimiser",
+    "optimizer",
     [
         Adam,
         functools.partial(Adam, weight_decay=2),
@@ -126,18 +127,18 @@ def stopped(digits, tmp_path, monkeypatch):
     ],
 )
 def test_a_training_that_was_stopped_comes_to_the_same_bytes(
-    digits, tmp_path, monkeypatch, batch, optimiser
+    digits, tmp_path, monkeypatch, batch, optimizer
 ):
-    whole, history = train(digits, optimiser=optimiser)
+    whole, history = train(digits, optimizer=optimizer)
     path = tmp_path / "checkpoint.npz"
-    train_until(batch, monkeypatch, digits, path, optimiser=optimiser)
+    train_until(batch, monkeypatch, digits, path, optimizer=optimizer)
     model = small_model(seed=99)  # its own first weights play no part
     resumed, resumed_history = train(
-        digits, path, model=model, optimiser=optimiser, resume=True, threads=3
+        digits, path, model=model, optimizer=optimizer, resume=True, threads=3
     )
     assert resumed.parameters.tobytes() == whole.parameters.tobytes()
     assert resumed_history == history
-    assert resumed.facts == whole.facts
+    assert resumed.metadata == whole.metadata
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -202,7 +203,7 @@ def test_a_training_that_is_over_has_nothing_left_to_do(digits, tmp_path, monkey
     path = tmp_path / "checkpoint.npz"
     for options in (
         {},
-        {"epochs": 30, "optimiser": lambda rate: Adam(0.3), "augment": None},
+        {"epochs": 30, "optimizer": lambda rate: Adam(0.3), "augment": None},
     ):  # all, and stopped early
         whole, history = train(digits, path, **options)
         with monkeypatch.context() as patch:
@@ -259,9 +260,12 @@ def other_labels(digits):
         ({"label_smoothing": 0.2}, r"the same: label_smoothing \(0.1 there, 0.2 here\)$"),
         ({"ema_decay": None}, r"the same: ema_decay \(0.9 there, None here\)$"),
         ({"augment": None}, r"the same: augment \(<.*Turned object> there, None here\)$"),
-        ({"optimiser": lambda _: Adam(0.02)}, r"optimiser \(Adam\(0.01, .* there, Adam\(0.02, "),
-        ({"optimiser": SGD}, r"optimiser \(Adam\(.*\) there, SGD\(0.01, .*\) here\)$"),
-        ({"schedule": step}, r"schedule \(one_cycle there, step here\), schedule's factors"),
+        ({"optimizer": lambda _: Adam(0.02)}, r"optimizer \(Adam\(0.01, .* there, Adam\(0.02, "),
+        ({"optimizer": SGD}, r"optimizer \(Adam\(.*\) there, SGD\(0.01, .*\) here\)$"),
+        (
+            {"schedule": step_decay},
+            r"schedule \(one_cycle there, step_decay here\), schedule's factors",
+        ),
         (
             {"schedule": lambda progress: 1, "seed": 9},
             r"<lambda> here\), schedule's factors \(0.1 .* there, 1 1 1 1 1 1 1 1 1 here\), seed",
@@ -298,11 +302,13 @@ def test_another_network_is_refused(digits, stopped):
 
 
 def test_things_are_told_apart_by_what_they_show():
-    assert named(None) is None
-    assert named(cosine) == "cosine"
-    assert named(Adam(0.5)) == repr(Adam(0.5))
-    assert named(Turned()) == named(Turned())
-    assert named(functools.partial(step)) == named(functools.partial(step))
+    assert describe_object(None) is None
+    assert describe_object(cosine) == "cosine"
+    assert describe_object(Adam(0.5)) == repr(Adam(0.5))
+    assert describe_object(Turned()) == describe_object(Turned())
+    assert describe_object(functools.partial(step_decay)) == describe_object(
+        functools.partial(step_decay)
+    )
 
 
 # ---------------------------------------------------------------- files that do not fit
@@ -319,14 +325,14 @@ def test_a_folder_that_is_not_there_is_named_before_training(digits, tmp_path, m
         train(digits, tmp_path / "no" / "c.npz")
 
 
-def test_an_optimiser_that_does_not_show_its_state_is_refused_before_training(digits, tmp_path):
+def test_an_optimizer_that_does_not_show_its_state_is_refused_before_training(digits, tmp_path):
     class Own:
         def step(self, parameters, gradients, factor, decayed):
             pass
 
-    with pytest.raises(TypeError, match=r"needs an optimiser with a method state, .* Own has none"):
-        train(digits, tmp_path / "c.npz", optimiser=lambda rate: Own())
-    train(digits, optimiser=lambda rate: Own())  # without a checkpoint nothing is asked of it
+    with pytest.raises(TypeError, match=r"needs an optimizer with a method state, .* Own has none"):
+        train(digits, tmp_path / "c.npz", optimizer=lambda rate: Own())
+    train(digits, optimizer=lambda rate: Own())  # without a checkpoint nothing is asked of it
 
 
 def test_models_and_checkpoints_are_not_taken_for_each_other(digits, stopped, tmp_path):
@@ -370,14 +376,14 @@ def changed_history(**rows):
         (lambda about, members: about.pop("settings"), "other settings, .* augment .None there"),
         (lambda about, members: members.pop("best.parameters"), "it lacks best.parameters"),
         (lambda about, members: members.pop("average.steps"), "it lacks average.steps"),
-        (lambda about, members: members.pop("optimiser.m"), "it lacks optimiser.m"),
+        (lambda about, members: members.pop("optimizer.m"), "it lacks optimizer.m"),
         (
             lambda about, members: members.update({"parameters": members["parameters"][:-1]}),
             "parameters should",
         ),
         (
-            lambda about, members: members.update({"optimiser.steps": np.float64(3)}),
-            "optimiser.steps should be int64 of shape .*not float64",
+            lambda about, members: members.update({"optimizer.steps": np.float64(3)}),
+            "optimizer.steps should be int64 of shape .*not float64",
         ),
         (
             lambda about, members: members["best.parameters"].__setitem__(0, np.inf),

@@ -20,7 +20,7 @@ from numba.core.codegen import get_host_cpu_features
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, reference
-from minicnn.kernels import compilation
+from minicnn.kernels import jit
 
 PACKAGE = Path(minicnn.__file__).parent
 needs_jit = pytest.mark.skipif(
@@ -34,7 +34,7 @@ def cache(tmp_path, monkeypatch):
     """An empty folder for compiled kernels; this process is as one that has just started."""
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(compilation, "_said", set())
+    monkeypatch.setattr(jit, "_warned", set())
     return tmp_path / "cache"
 
 
@@ -45,7 +45,7 @@ def new_kernel():
         for i in range(x.size):
             y[i] = 2 * x[i]
 
-    return compilation.kernel(double)
+    return jit.kernel(double)
 
 
 def doubled(kernel, dtype=np.float64):
@@ -72,7 +72,7 @@ def files(cache, suffix):
 
 def test_without_jit_a_kernel_is_the_function_itself(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    assert not isinstance(new_kernel(), compilation.Kernel)
+    assert not isinstance(new_kernel(), jit.Kernel)
     assert doubled(new_kernel()) == [0, 2, 4, 6]
 
 
@@ -149,7 +149,7 @@ def test_where_there_is_no_folder_the_first_compilation_says_so(cache):
         for _ in range(2):
             scope = {}
             exec(source, scope)  # has no file, so Numba finds no folder for it
-            kernels.append(compilation.kernel(scope["double"]))
+            kernels.append(jit.kernel(scope["double"]))
     with pytest.warns(RuntimeWarning, match="cannot be kept .* NUMBA_CACHE_DIR") as caught:
         assert all_doubled(kernels)
     assert len(caught) == 1
@@ -157,10 +157,10 @@ def test_where_there_is_no_folder_the_first_compilation_says_so(cache):
 
 def test_a_compilation_is_announced_once_and_a_load_is_not(cache):
     said = []
-    with compilation.announce_compilation(said.append):
+    with jit.announce_compilation(said.append):
         assert all_doubled([new_kernel()])
     assert [line.split("(")[0] for line in said] == ["Compiling the kernels for this machine "]
-    with compilation.announce_compilation(said.append):
+    with jit.announce_compilation(said.append):
         assert all_doubled([new_kernel()])
     assert len(said) == 1
 
@@ -170,27 +170,27 @@ def test_a_compilation_is_announced_once_and_a_load_is_not(cache):
 
 @pytest.fixture
 def copied_sources(tmp_path, monkeypatch):
-    for source in PACKAGE.glob("kernels/*.py"):
-        shutil.copy(source, tmp_path)
-    monkeypatch.setattr(compilation, "__file__", str(tmp_path / "compilation.py"))
+    for name in ("kernels", "augment"):
+        shutil.copytree(PACKAGE / name, tmp_path / name)
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "kernels" / "jit.py"))
     return tmp_path
 
 
 def test_a_change_in_any_source_gives_the_kernels_other_names(copied_sources):
-    found = [compilation._version()]
-    for source in sorted(copied_sources.glob("*.py")):
+    found = [jit._version()]
+    for source in sorted(copied_sources.rglob("*.py")):
         with source.open("a", encoding="utf-8") as file:
             file.write("# changed\n")
-        found.append(compilation._version())
+        found.append(jit._version())
     assert len(set(found)) == len(found) > 5
-    assert compilation._version() == found[-1]
+    assert jit._version() == found[-1]
 
 
 @pytest.mark.parametrize("setting", ["CPU_NAME", "CPU_FEATURES"])
 def test_another_cpu_gives_the_kernels_other_names(monkeypatch, setting):
-    here = compilation._version()
+    here = jit._version()
     monkeypatch.setattr(numba.config, setting, "")
-    assert compilation._version() != here
+    assert jit._version() != here
 
 
 # ---------------------------------------------------------------- processes of their own
@@ -355,8 +355,8 @@ def compiled_kernels():
                 ours = [
                     kernel
                     for kernel in (value.values() if isinstance(value, dict) else [value])
-                    if isinstance(kernel, compilation.Kernel) and kernel.__module__ == name
-                    if compilation._VERSION in kernel.py_func.__qualname__
+                    if isinstance(kernel, jit.Kernel) and kernel.__module__ == name
+                    if jit._VERSION in kernel.py_func.__qualname__
                 ]
                 if ours:
                     found[name, key] = ours
@@ -425,7 +425,7 @@ def test_the_kernels_are_exact_on_this_machine(host, wanted):
     check(host, wanted)
     signatures = pickle.loads((host / "compiled").read_bytes())
     names = {name for (_, name), found in signatures.items() if found}
-    assert {"direct_forward", "pooled_forward", "pooled_weight_gradient"} <= names
+    assert {"forward", "backward_weight_sparse"} <= names
 
 
 @needs_jit

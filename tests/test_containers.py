@@ -27,9 +27,9 @@ from minicnn import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from minicnn.health import find_non_finite
-from minicnn.layers import every_layer
-from minicnn.randomness import Draws
+from minicnn.layers.container import iter_layers
+from minicnn.random import RandomKey
+from minicnn.train.nonfinite import find_non_finite
 
 
 def block(filters, shortcut=None):
@@ -168,7 +168,7 @@ def test_arrays_are_named_by_branch_position_and_name():
     names += ["shortcut.1.weight", "shortcut.1.bias"]
     assert list(inner.parameters) == names
     assert list(inner.statistics) == ["shortcut.1.mean", "shortcut.1.variance"]
-    assert inner.momenta() == {"shortcut.1.mean": 0.1, "shortcut.1.variance": 0.1}
+    assert inner.statistics_momentum() == {"shortcut.1.mean": 0.1, "shortcut.1.variance": 0.1}
     assert list(model.layers[1].parameters) == [f"1.0.{name}" for name in names]
     assert list(model.layers[1].parameter_shapes((2, 2, 3))) == [f"1.0.{name}" for name in names]
     deepest = inner.shortcut[0]
@@ -176,7 +176,7 @@ def test_arrays_are_named_by_branch_position_and_name():
     assert deepest.parameters["weight"].tolist() == [[[[7, 7]] * 3]]
     assert np.shares_memory(deepest.parameters["weight"], model.parameters)
     assert np.shares_memory(inner.statistics["shortcut.1.mean"], model.statistics)
-    assert [type(layer).__name__ for layer in every_layer(model.layers)] == [
+    assert [type(layer).__name__ for layer in iter_layers(model.layers)] == [
         "ReLU", "Concat", "Residual", "Conv2D", "Conv2D", "BatchNorm", "Flatten", "Dense",
     ]  # fmt: skip
 
@@ -189,7 +189,7 @@ def test_a_container_shows_the_call_that_makes_it():
 
 def test_draws_inside_differ_by_branch_and_position():
     layer = Concat([[Dropout(0.5)], [Dropout(0.5), Dropout(0.5)]])
-    draws = Draws(0, 0, np.arange(2))
+    draws = RandomKey(0, 0, np.arange(2))
     x = np.ones((2, 60), np.float32)
     y, _ = layer.forward(x, training=True, draws=draws)
     first, _ = Dropout(0.5).forward(x, training=True, draws=draws.of(0).of(0))
@@ -253,7 +253,7 @@ def test_a_layer_stands_in_one_place():
 @needs_jit
 @every_network
 def test_a_network_learns_twenty_digits_by_heart(digits, network):
-    model, history = train(network, digits, epochs=30, optimiser=Adam(0.02))
+    model, history = train(network, digits, epochs=30, optimizer=Adam(0.02))
     assert history["loss"][0] > 1.5
     assert history["loss"][-1] < 0.1
     assert (model.predict(digits[0]) == digits[1]).mean() >= 0.9
@@ -289,7 +289,7 @@ def test_a_network_is_saved_and_loaded(digits, network, tmp_path):
 def test_what_is_inside_is_fused_and_gives_the_same(digits, network):
     model = network(dtype=np.float64)
     model.statistics[...] = np.random.default_rng(1).random(model.statistics.size) + 0.5
-    inside = [layer for layer in every_layer(model.layers) if isinstance(layer, Residual | Concat)]
+    inside = [layer for layer in iter_layers(model.layers) if isinstance(layer, Residual | Concat)]
     steps = [step for layer in inside for chain in layer.chains.values() for step in chain.steps]
     assert any(step.length > 1 for step in steps)
 
@@ -303,7 +303,7 @@ def test_what_is_inside_is_fused_and_gives_the_same(digits, network):
                 x, _ = layer.forward(x)
         return x
 
-    x = model.prepare(digits[0][:3])
+    x = model.preprocess(digits[0][:3])
     assert model.forward(x)[0] == pytest.approx(one_by_one(model.layers, x), rel=1e-9)
 
 
@@ -324,8 +324,8 @@ def test_the_summary_shows_what_is_inside():
 @every_network
 def test_a_broken_network_says_where(network):
     model = network()
-    convs = [layer for layer in every_layer(model.layers) if isinstance(layer, Conv2D)]
-    shards = [(np.full((3, 8, 8), 255, np.uint8), np.arange(3), Draws(0, 0, np.arange(3)))]
+    convs = [layer for layer in iter_layers(model.layers) if isinstance(layer, Conv2D)]
+    shards = [(np.full((3, 8, 8), 255, np.uint8), np.arange(3), RandomKey(0, 0, np.arange(3)))]
     convs[1].parameters["weight"][...] = 3e38
     model.layers[0].parameters["bias"][...] = 5
     found = find_non_finite(model, shards)
@@ -339,7 +339,7 @@ def test_a_sum_that_overflows_is_the_containers():
     def found_in(*layers):
         model = Sequential([Flatten(), Dense(4), *layers, Dense(2)], input_shape=(2, 2, 1))
         model.parameters[...] = 0
-        for layer in every_layer(model.layers[:-1]):
+        for layer in iter_layers(model.layers[:-1]):
             if isinstance(layer, Dense):
                 layer.parameters["bias"][...] = 2e38
         white = np.full((2, 2, 2), 255, np.uint8)
@@ -479,13 +479,13 @@ def in_torch(torch, layers, arrays):
 def test_pytorch_gives_the_same(digits, network):
     torch = pytest.importorskip("torch")
     model = network(dtype=np.float64)
-    for layer in every_layer(model.layers):
+    for layer in iter_layers(model.layers):
         if isinstance(layer, Dropout):
             layer.rate = 0.0  # what is dropped is another matter; see test_dropout.py
     pairs = []
     theirs = in_torch(torch, model.layers, pairs)
-    x, labels = model.prepare(digits[0][:6]), digits[1][:6]
-    logits, caches = model.forward(x, training=True, draws=Draws(0, 0, np.arange(6)))
+    x, labels = model.preprocess(digits[0][:6]), digits[1][:6]
+    logits, caches = model.forward(x, training=True, draws=RandomKey(0, 0, np.arange(6)))
     loss, cache = softmax_cross_entropy(logits, labels)
     _, gradients = model.backward(softmax_cross_entropy_backward(1.0, cache), caches)
     wanted = torch.nn.functional.cross_entropy(
@@ -496,7 +496,7 @@ def test_pytorch_gives_the_same(digits, network):
 
     found = network(dtype=np.float64)  # shows the gradients by layers
     found.parameters[...] = gradients
-    ours = [layer for layer in every_layer(found.layers) if layer.parameters]
+    ours = [layer for layer in iter_layers(found.layers) if layer.parameters]
     ours = [layer for layer in ours if not isinstance(layer, Residual | Concat)]
     assert len(ours) == len(pairs)
     for layer, (_, made) in zip(ours, pairs, strict=True):
@@ -505,8 +505,8 @@ def test_pytorch_gives_the_same(digits, network):
         assert layer.parameters["weight"] == pytest.approx(right, rel=1e-6, abs=1e-9)
         assert layer.parameters["bias"] == pytest.approx(made.bias.grad.numpy(), abs=1e-9)
 
-    observed = model.observed(caches)
-    model.statistics += 0.1 * (observed - model.statistics)
+    batch_statistics = model.batch_statistics(caches)
+    model.statistics += 0.1 * (batch_statistics - model.statistics)
     for layer, made in pairs:
         if isinstance(layer, BatchNorm):
             assert layer.statistics["mean"] == pytest.approx(made.running_mean.numpy())

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minicnn import SGD, Adam, losses, ops, reference, shapes
+import minicnn.shapes
+from minicnn import SGD, Adam, losses, ops, reference
+from minicnn.shapes.window import make_window
 
 ROOT = Path(__file__).parents[1]
 PAGE = "minicnn/reference/DERIVATIONS.md"
@@ -70,7 +72,7 @@ def test_the_contents_are_those_of_the_page():
 
 
 def test_the_table_of_letters_is_where_the_page_says():
-    assert "one per axis or size" in inspect.getdoc(shapes)
+    assert "one per axis or size" in inspect.getdoc(minicnn.shapes)
 
 
 def bare(line):
@@ -189,7 +191,7 @@ def close(found, wanted):
 def test_convolution(integers, version, size, kernel, stride, padding):
     draw, C, F = integers(0, np.float64), 2, 3
     x, weight, bias = draw(2, *size, C), draw(*kernel, C, F), draw(F)
-    rows, columns = sees(shapes.window("test", size, kernel, stride, padding), *size)
+    rows, columns = sees(make_window("test", size, kernel, stride, padding), *size)
     of_x = np.einsum("nm,ahk,bwl,klcf->nabfmhwc", delta(2), rows, columns, weight)
     of_weight = np.einsum("nhwc,ahk,bwl,fg->nabfklcg", x, rows, columns, delta(F))
 
@@ -225,7 +227,7 @@ def gathered(dy, weight, window, shape):
 def test_the_gradient_of_the_images_gathered(integers, size, kernel, stride, padding):
     draw = integers(1, np.float64)
     x, weight, bias = draw(2, *size, 2), draw(*kernel, 2, 3), draw(3)
-    window = shapes.window("test", size, kernel, stride, padding)
+    window = make_window("test", size, kernel, stride, padding)
     y, cache = reference.conv2d(x, weight, bias, stride, padding)
     dy = draw(*y.shape)
     dx, _, _ = reference.conv2d_backward(dy, cache)
@@ -257,7 +259,7 @@ def test_at_stride_1_the_gradient_of_the_images_is_a_convolution(integers, paddi
 def test_depthwise_convolution(integers, version, size, kernel, stride, padding):
     draw, C = integers(3, np.float64), 3
     x, weight, bias = draw(2, *size, C), draw(*kernel, C), draw(C)
-    rows, columns = sees(shapes.window("test", size, kernel, stride, padding), *size)
+    rows, columns = sees(make_window("test", size, kernel, stride, padding), *size)
     of_x = np.einsum("nm,ahk,bwl,klc,cd->nabcmhwd", delta(2), rows, columns, weight, delta(C))
     of_weight = np.einsum("nhwc,ahk,bwl,cd->nabckld", x, rows, columns, delta(C))
     y, cache = version.depthwise_conv2d(x, weight, bias, stride, padding)
@@ -295,7 +297,7 @@ def test_max_pooling(integers, version, size, kernel, stride, padding):
     draw = integers(5, np.float64)
     x = draw(2, *size, 3)  # few numbers, so many ties
     padding = tuple(min(p, k - 1) for p, k in zip(np.broadcast_to(padding, 2), kernel, strict=True))
-    window = shapes.window("test", size, kernel, stride, padding)
+    window = make_window("test", size, kernel, stride, padding)
     jacobian = np.zeros((2, window.OH, window.OW, 3, *x.shape))
     for n, oh, ow, c in np.ndindex(jacobian.shape[:4]):
         places = [
@@ -317,7 +319,7 @@ def test_average_pooling(integers, version, size, kernel, stride, padding):
     draw = integers(6, np.float64)
     x = draw(2, *size, 3)
     padding = tuple(min(p, k - 1) for p, k in zip(np.broadcast_to(padding, 2), kernel, strict=True))
-    rows, columns = sees(shapes.window("test", size, kernel, stride, padding), *size)
+    rows, columns = sees(make_window("test", size, kernel, stride, padding), *size)
     holds = np.einsum("nm,ahk,bwl,cd->nabcmhwd", delta(2), rows, columns, delta(3))
     y, cache = version.avg_pool2d(x, kernel, stride, padding)
     close(y, down(holds / prod(kernel), x))
@@ -435,7 +437,7 @@ def test_softmax_cross_entropy(normals, smoothing):
 
 @versions
 @pytest.mark.parametrize("given", [False, True])
-def test_batch_normalisation(normals, version, given):
+def test_batch_normalization(normals, version, given):
     draw, M, epsilon = normals(13, np.float64), 2 * 3 * 2, 0.5
     x, dy, weight, bias = draw(2, 3, 2, 1), draw(2, 3, 2, 1), draw(1), draw(1)
     m, v = (0.3, 1.7) if given else (x.mean(), x.var())
@@ -466,7 +468,7 @@ def test_batch_normalisation(normals, version, given):
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_a_folded_normalisation(normals, padding):
+def test_a_folded_normalization(normals, padding):
     draw = normals(14, np.float64)
     x, weight, bias = draw(2, 4, 3, 2), draw(3, 2, 2, 3), draw(3)
     norm = draw(3), draw(3), draw(3), draw(3) ** 2
@@ -504,43 +506,43 @@ def test_addition_and_concatenation(integers, version):
         np.testing.assert_array_equal(gradient, dy)
 
 
-# ------------------------------------------------------------ the optimisers
+# ------------------------------------------------------------ the optimizers
 
 
 def test_momentum_as_the_sum_of_all_gradients():
-    p, optimiser = np.zeros(1), SGD(0.1, momentum=0.5)
+    p, optimizer = np.zeros(1), SGD(0.1, momentum=0.5)
     for t in range(1, 6):
-        optimiser.step(p, np.array([3.0]))
-        close(optimiser.state(p)["v"], [3 * (1 - 0.5**t) / (1 - 0.5)])
+        optimizer.step(p, np.array([3.0]))
+        close(optimizer.state(p)["v"], [3 * (1 - 0.5**t) / (1 - 0.5)])
 
 
 def test_nesterov_keeps_the_place_that_is_looked_at(normals):
     target, rate, momentum = normals(17, np.float64)(4), 0.1, 0.9
     q, v, p = np.zeros(4), np.zeros(4), np.zeros(4)
-    optimiser = SGD(rate, momentum=momentum, nesterov=True)
+    optimizer = SGD(rate, momentum=momentum, nesterov=True)
     for _ in range(5):
         close(p, q - rate * momentum * v)
         v = momentum * v + (p - target)  # the gradient of |p - target|² / 2, at p
         q = q - rate * v
-        optimiser.step(p, p - target)
+        optimizer.step(p, p - target)
 
 
 def test_plain_descent_on_a_penalty_is_decoupled_decay(normals):
     draw = normals(18, np.float64)
     p, g = draw(4), draw(4)
-    decayed, penalised = p.copy(), p.copy()
+    decayed, penalized = p.copy(), p.copy()
     SGD(0.1, weight_decay=0.3).step(decayed, g)
-    SGD(0.1).step(penalised, g + 0.3 * p)
-    close(decayed, penalised)
+    SGD(0.1).step(penalized, g + 0.3 * p)
+    close(decayed, penalized)
 
 
 @pytest.mark.parametrize("t", [1, 2, 5])
 def test_adam_divides_by_the_sum_of_the_weights_of_its_mean(normals, t):
     g, beta1, beta2 = normals(19, np.float64)(t, 3), 0.9, 0.99
-    p, optimiser = np.zeros(3), Adam(0.1, beta1, beta2)
+    p, optimizer = np.zeros(3), Adam(0.1, beta1, beta2)
     for row in g:
-        optimiser.step(p, row)
-    m, v = (optimiser.state(p)[name] for name in "mv")
+        optimizer.step(p, row)
+    m, v = (optimizer.state(p)[name] for name in "mv")
     ages = np.arange(t)[::-1]
     close(m / (1 - beta1**t), np.average(g, axis=0, weights=beta1**ages))
     close(v / (1 - beta2**t), np.average(g**2, axis=0, weights=beta2**ages))
@@ -549,8 +551,8 @@ def test_adam_divides_by_the_sum_of_the_weights_of_its_mean(normals, t):
 def test_a_step_of_adam_has_no_unit_of_the_gradient(normals):
     g, found = normals(20, np.float64)(3, 4), []
     for factor in (1, 1000):
-        p, optimiser = np.zeros(4), Adam(0.1, epsilon=0)
+        p, optimizer = np.zeros(4), Adam(0.1, epsilon=0)
         for row in g:
-            optimiser.step(p, factor * row)
+            optimizer.step(p, factor * row)
         found.append(p)
     close(*found)

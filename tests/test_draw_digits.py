@@ -4,8 +4,8 @@ import draw_digits
 import numpy as np
 import pytest
 
-from minicnn.data.forms import FORMS
-from minicnn.data.strokes import Hand, digit_strokes, draw
+from minicnn.recognizer.glyphs import FORMS
+from minicnn.recognizer.synthetic import Hand, digit_strokes, draw
 
 
 def test_a_digit_is_as_high_as_its_unit_and_begins_at_the_left():

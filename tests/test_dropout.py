@@ -16,19 +16,18 @@ from minicnn import (
     ops,
     reference,
 )
-from minicnn.health import find_non_finite
-from minicnn.layers.folding import fold
-from minicnn.layers.fused import fuse
-from minicnn.memory import workspace
-from minicnn.randomness import Draws, kept_bits, keyed_words
+from minicnn.layers.fusion import fold, fuse
+from minicnn.random import RandomKey, dropout_mask, random_bits
+from minicnn.runtime.arena import scope
+from minicnn.train.nonfinite import find_non_finite
 
-DRAWS = Draws(7, 2, np.array([5, 1, 2**32 - 1]), (3, 1))
+DRAWS = RandomKey(7, 2, np.array([5, 1, 2**32 - 1]), (3, 1))
 
 
 def kept(draws, rate, shape):
     """Return what is kept, from the words of the slow way round."""
     count = int(np.prod(shape))
-    words = keyed_words(draws.key, "dropout", draws.epoch, draws.numbers, -(-count // 8) * 4)
+    words = random_bits(draws.key, "dropout", draws.epoch, draws.numbers, -(-count // 8) * 4)
     blocks = words.view(np.uint32).reshape(len(words), 4, -1)
     halves = np.concatenate([blocks & 0xFFFF, blocks >> 16], axis=1)  # (N, 8, blocks)
     chosen = halves.transpose(0, 2, 1).reshape(len(words), -1) >= round(rate * 2**16)
@@ -56,27 +55,27 @@ def test_the_reference_by_hand():
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
 def test_as_many_are_dropped_as_the_rate_says_and_the_mean_stays(rate):
-    draws = Draws(0, 0, np.arange(16))
+    draws = RandomKey(0, 0, np.arange(16))
     y, _ = ops.dropout(np.ones((16, 2000)), rate, draws)
     deviation = (rate * (1 - rate) / y.size) ** 0.5
     assert np.mean(y == 0) == pytest.approx(rate, abs=4 * deviation)
     assert y[y > 0] == pytest.approx(1 / (1 - rate), rel=1e-4)
-    # neighbours, and the same place in the next image, are independent
+    # neighbors, and the same place in the next image, are independent
     dropped = y == 0
     for a, b in ((dropped[:, 1:], dropped[:, :-1]), (dropped[1:], dropped[:-1])):
         assert np.mean(a & b) == pytest.approx(rate**2, abs=4 * (rate**2 / a.size) ** 0.5)
 
 
 def test_what_is_kept_depends_on_seed_epoch_layer_and_image_alone():
-    alone = kept_bits(DRAWS._replace(numbers=DRAWS.numbers[1:2]), 0.5, 70)
-    bits = kept_bits(DRAWS, 0.5, 70)
+    alone = dropout_mask(DRAWS._replace(numbers=DRAWS.numbers[1:2]), 0.5, 70)
+    bits = dropout_mask(DRAWS, 0.5, 70)
     assert np.array_equal(bits[1:2], alone)
     others = [
         DRAWS._replace(seed=8), DRAWS._replace(epoch=3), DRAWS._replace(path=(3, 2)),
         DRAWS._replace(numbers=DRAWS.numbers - 1),
     ]  # fmt: skip
     for other in others:
-        assert (kept_bits(other, 0.5, 70) != bits).any(axis=1).all()
+        assert (dropout_mask(other, 0.5, 70) != bits).any(axis=1).all()
 
 
 def test_a_bit_is_kept_for_each_number(dtype):
@@ -203,10 +202,10 @@ def test_the_place_of_an_infinity_is_looked_for_with_the_same_numbers_dropped(di
 
 def test_the_workspace_is_used_again(normals):
     x = normals(1, np.float32)(3, 40)
-    with workspace():
+    with scope():
         ops.dropout(x, 0.5, DRAWS)
     for _ in range(2):
-        with workspace():
+        with scope():
             y, cache = ops.dropout(x, 0.5, DRAWS)
             found = y.copy(), ops.dropout_backward(x, cache).copy()
     wanted, _ = ops.dropout(x, 0.5, DRAWS)

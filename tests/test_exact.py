@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import kernels, ops, reference, shapes
-from minicnn.kernels.matmul import BLOCK
+from minicnn import ops, reference
+from minicnn.kernels import im2col, transpose
+from minicnn.kernels.gemm import BLOCK
 from minicnn.ops import products
+from minicnn.shapes.window import make_window
 
 THREADS = 4
 
@@ -117,14 +119,14 @@ def test_conv2d_in_chunks_with_a_small_last_one(
 ):
     image_bytes = (5 * 3) * (2 * 2 * 2) * np.dtype(dtype).itemsize  # (OH*OW) * (KH*KW*C)
     limit = int(images_at_once * image_bytes)
-    monkeypatch.setattr("minicnn.ops.convolution.PATCH_BYTES", limit)
-    gathered, gather = [], kernels.gather_patches
+    monkeypatch.setattr("minicnn.ops.conv.PATCH_BYTES", limit)
+    gathered, gather = [], im2col.im2col
 
     def counted(x, window, patches):
         gathered.append(len(x))
         gather(x, window, patches)
 
-    monkeypatch.setattr(kernels, "gather_patches", counted)
+    monkeypatch.setattr(im2col, "im2col", counted)
     convolution_equals_reference(integers(2, dtype), (5, 6, 4, 2), (2, 2, 3), 1, 0, "im2col")
     assert gathered == pieces * 3  # forward, backward, and backward without dx
 
@@ -467,7 +469,7 @@ def test_relu(integers, dtype, shape):
 def test_gather_and_scatter_patches(integers, dtype, case):
     (N, H, W, C), (KH, KW, _), stride, padding = case
     draw = integers(9, dtype)
-    window = shapes.window("test", (H, W), (KH, KW), stride, padding)
+    window = make_window("test", (H, W), (KH, KW), stride, padding)
     x, dx = draw(N, H, W, C), draw(N, H, W, C)
     patches = np.full((N, window.OH, window.OW, KH, KW, C), np.nan, dtype)
     dpatches = draw(*patches.shape)
@@ -477,9 +479,9 @@ def test_gather_and_scatter_patches(integers, dtype, case):
         if 0 <= h < H and 0 <= w < W:
             wanted_patches[:, oh, ow, kh, kw] = x[:, h, w]
             wanted_dx[:, h, w] += dpatches[:, oh, ow, kh, kw]
-    kernels.gather_patches(x, window, patches)  # must overwrite every NaN
+    im2col.im2col(x, window, patches)  # must overwrite every NaN
     equal(patches, wanted_patches)
-    kernels.scatter_patches(dpatches, window, dx)  # adds to what is there
+    im2col.col2im(dpatches, window, dx)  # adds to what is there
     equal(dx, wanted_dx)
 
 
@@ -576,7 +578,7 @@ def run_batch_norm(draw):
     ],
 )
 def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeypatch):
-    monkeypatch.setattr("minicnn.ops.convolution.PATCH_BYTES", 2**14)  # several chunks
+    monkeypatch.setattr("minicnn.ops.conv.PATCH_BYTES", 2**14)  # several chunks
 
     def alone(seed):
         return [array.tobytes() for array in run(normals(seed, dtype))]
@@ -596,5 +598,5 @@ def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeyp
 def test_axes_are_exchanged(integers, dtype, rows, columns):
     matrix = integers(3, dtype)(rows, columns)
     transposed = np.full((columns, rows), 7, dtype)
-    kernels.transpose(matrix, transposed)
+    transpose.transpose(matrix, transposed)
     np.testing.assert_array_equal(transposed, matrix.T)

@@ -180,10 +180,10 @@ def test_the_model_is_saved_with_the_facts_of_its_training(never_stopped):
     model = load_model(kept / "model.npz")
     assert hashlib.sha256(model.parameters.tobytes()).hexdigest() == results["weights_sha256"]
     assert model.class_names == tuple("0123456789")
-    versions = model.facts.pop("versions")
+    versions = model.metadata.pop("versions")
     assert versions["minicnn"] == minicnn.__version__
     assert set(versions) == {"minicnn", "python", "numpy", "numba"}
-    assert {**model.facts, "versions": versions} == results
+    assert {**model.metadata, "versions": versions} == results
     assert results["dataset"].startswith("IDX files in ")
     assert results["augment"].startswith("Augment(rotation=")
     assert results["schedule"] == "one_cycle"
@@ -305,7 +305,7 @@ def test_other_flags_than_those_of_the_checkpoint_are_named(folder, tmp_path):
     done = run("--data-dir", folder, "--epochs", 1001, "--lr", "0.1", "--save", save, "--resume")
     assert done.returncode == 2
     assert (
-        "can only go on with the same: epochs (1000 there, 1001 here), optimiser (" in done.stderr
+        "can only go on with the same: epochs (1000 there, 1001 here), optimizer (" in done.stderr
     )
     done = run("--data-dir", folder, "--epochs", 1, "--save", save)  # begins anew
     assert done.returncode == 0, done.stderr

@@ -95,7 +95,7 @@ def test_a_weight_is_followed_by_numbers_that_are_right(model_file, capsys, weig
     assert status == 0
     model, data = minicnn.load_model(model_file), minicnn.load_mnist_sample()
     image, label = data.test_images[5], int(data.test_labels[5])
-    trace = minicnn.explain(model, image, label, optimiser=Adam(0.002))
+    trace = minicnn.explain(model, image, label, optimizer=Adam(0.002))
     chapters = dict(re.findall(r"^(\d)\. (.*?)(?=^\d\. |\Z)", out, re.M | re.S))
     assert sorted(chapters) == list("12345")
     assert numbers(chapters["1"])[-1] == pytest.approx(trace.loss, rel=1e-5)

@@ -30,7 +30,7 @@ from minicnn import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from minicnn.explanation import Cell
+from minicnn.explanation.formulas import UnitTrace
 
 LABEL = 2
 # Those inside a container come before it, as the data do.
@@ -99,7 +99,7 @@ def by_parameter(trace, layers):
                 yield step, name, arrays[f"{place}{name}"]
 
 
-def made_of(cell: Cell) -> float:
+def made_of(cell: UnitTrace) -> float:
     """The result, from the parts of a cell alone."""
     if cell.products is not None:
         return cell.products.sum() + (cell.bias or 0.0)
@@ -114,7 +114,7 @@ def made_of(cell: Cell) -> float:
 def test_what_comes_out_is_what_the_model_says(model, image, trace):
     np.testing.assert_allclose(trace.probabilities, model.predict_proba(image), atol=1e-6)
     assert trace.image.shape == (9, 8, 1)
-    np.testing.assert_array_equal(trace.steps[0].x, model.prepare(image)[0])
+    np.testing.assert_array_equal(trace.steps[0].x, model.preprocess(image)[0])
     assert [step.number for step in trace.steps] == [str(k + 1) for k in range(10)]
     numbers = [step.number for step in every_step(trace)]
     assert numbers[4:11] == ["5.0", "5.1", "5.2", "5.3.0", "5.3", "5.shortcut.0", "5"]
@@ -188,7 +188,7 @@ def test_a_probability_is_a_power_over_the_sum_of_all(trace):
 
 
 def test_the_gradients_are_those_of_the_model(model, image, trace):
-    logits, caches = model.forward(model.prepare(image))
+    logits, caches = model.forward(model.preprocess(image))
     loss, cache = softmax_cross_entropy(logits, np.array([LABEL]))
     dx, gradient = model.backward(softmax_cross_entropy_backward(1.0, cache), caches, need_dx=True)
     assert trace.loss == pytest.approx(loss, rel=1e-6)
@@ -213,16 +213,16 @@ def test_the_gradient_of_a_weight_is_a_sum_over_the_places_where_it_was_used(mod
     assert checked == model.parameters.size
 
 
-@pytest.mark.parametrize("optimiser", [Adam, SGD])
-def test_the_update_is_the_optimisers(model, image, optimiser):
-    optimiser = optimiser(0.002, weight_decay=0.1)
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+def test_the_update_is_the_optimizers(model, image, optimizer):
+    optimizer = optimizer(0.002, weight_decay=0.1)
     kept = model.parameters.copy(), model.statistics.copy()
-    trace = explain(model, image, LABEL, optimiser=optimiser, label_smoothing=0.1)
+    trace = explain(model, image, LABEL, optimizer=optimizer, label_smoothing=0.1)
     assert (model.parameters == kept[0]).all()
     assert (model.statistics == kept[1]).all()
-    assert not any(array.any() for array in optimiser.state(model.parameters).values())
+    assert not any(array.any() for array in optimizer.state(model.parameters).values())
     # the same step by hand
-    logits, caches = model.forward(model.prepare(image))
+    logits, caches = model.forward(model.preprocess(image))
     _, cache = softmax_cross_entropy(logits, np.array([LABEL]), label_smoothing=0.1)
     _, gradient = model.backward(softmax_cross_entropy_backward(1.0, cache), caches)
     other = of_all_kinds()
@@ -230,24 +230,24 @@ def test_the_update_is_the_optimisers(model, image, optimiser):
         np.full(array.size, array.ndim > 1)
         for layer in other.layers for array in layer.parameters.values()
     ])  # fmt: skip
-    optimiser.step(other.parameters, gradient, 1.0, decayed)
+    optimizer.step(other.parameters, gradient, 1.0, decayed)
     for step, name, wanted in by_parameter(trace, other.split(other.parameters)):
         np.testing.assert_allclose(step.updated[name], wanted, atol=1e-5)
-    for key, vector in optimiser.state(gradient).items():
+    for key, vector in optimizer.state(gradient).items():
         for step, name, wanted in by_parameter(trace, other.split(vector)) if vector.ndim else ():
             np.testing.assert_allclose(step.moments[name][key], wanted, atol=1e-5)
-    after, _ = other.forward(other.prepare(image))
+    after, _ = other.forward(other.preprocess(image))
     loss, _ = softmax_cross_entropy(after, np.array([LABEL]), label_smoothing=0.1)
     assert trace.loss_after == pytest.approx(loss, rel=1e-4)
     assert trace.loss_after < trace.loss
 
 
-def test_an_optimiser_of_ones_own_needs_no_state(model, image):
+def test_an_optimizer_of_ones_own_needs_no_state(model, image):
     class Plain:
         def step(self, parameters, gradients, factor, decayed):
             parameters -= 0.01 * factor * gradients
 
-    trace = explain(model, image, LABEL, optimiser=Plain())
+    trace = explain(model, image, LABEL, optimizer=Plain())
     step = trace.steps[-1]
     np.testing.assert_allclose(
         step.updated["weight"], step.layer.parameters["weight"] - 0.01 * step.gradients["weight"]
@@ -271,7 +271,7 @@ def test_json_holds_what_the_table_says_and_all_numbers_if_wanted(trace):
     short, long = json.loads(trace.to_json()), json.loads(trace.to_json(values=True))
     assert short["label"] == LABEL
     assert short["loss"] == trace.loss
-    assert short["optimiser"].startswith("Adam(")
+    assert short["optimizer"].startswith("Adam(")
     for found, whole, tensor in zip(
         short["tensors"], long["tensors"], trace.tensors(), strict=True
     ):
@@ -290,7 +290,7 @@ def test_without_a_label_there_is_the_way_down_only(model, image):
     trace = explain(model, image)
     names = [tensor.name for tensor in trace.tensors()]
     assert names == ["image", "x", *["y"] * len(every_step(trace)), "probabilities"]
-    assert json.loads(trace.to_json())["optimiser"] is None
+    assert json.loads(trace.to_json())["optimizer"] is None
     with pytest.raises(ValueError, match="no gradients without a label"):
         trace.step(1).gradient("weight", (0, 0, 0, 0))
 
@@ -370,7 +370,7 @@ def test_what_does_not_fit_is_refused(model, image, trace):
     with pytest.raises(ValueError, match="images have shape"):
         explain(model, np.zeros((8, 9)))
     with pytest.raises(ValueError, match="need a label"):
-        explain(model, image, optimiser=Adam())
+        explain(model, image, optimizer=Adam())
     with pytest.raises(ValueError, match=r"label must lie in 0\.\.3"):
         explain(model, image, 4)
     with pytest.raises(TypeError, match="label must be an integer array, not float64"):

@@ -64,7 +64,7 @@ def reader():
     model = recipes.reference_cnn(0)
     minicnn.fit(
         model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
-        optimiser=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
+        optimizer=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
         augment=Augment.digits(), progress=False,
     )  # fmt: skip
     return model
@@ -143,7 +143,7 @@ def seen(page):
 
 def assert_as_to_mnist(image, picture):
     """A level of 255 may be another where a sum ends at a half: NumPy adds in another order."""
-    assert np.abs(image.astype(int) - minicnn.to_mnist(picture)).max() <= 1
+    assert np.abs(image.astype(int) - minicnn.to_mnist_format(picture)).max() <= 1
 
 
 def test_a_missing_browser_is_a_reason_to_skip_or_to_fail(monkeypatch):
@@ -228,11 +228,11 @@ SMALL, DOT, ACROSS = [[(10, 10), (30, 12), (15, 60)]], [[(140, 140)]], [[(30, 1)
 
 
 @pytest.mark.parametrize("strokes", [*DIGITS.values(), SMALL, DOT, ACROSS])
-def test_drawings_are_centred_as_to_mnist_does(open_page, strokes):
+def test_drawings_are_centerd_as_to_mnist_does(open_page, strokes):
     page = open_page()
     draw(page, strokes)
-    grey = np.array(page.evaluate("[...explorer.pad.grey().data]"), np.uint8).reshape(280, 280)
-    assert_as_to_mnist(seen(page), grey)
+    gray = np.array(page.evaluate("[...explorer.pad.gray().data]"), np.uint8).reshape(280, 280)
+    assert_as_to_mnist(seen(page), gray)
 
 
 def test_nothing_drawn_is_no_digit(open_page):
@@ -295,7 +295,7 @@ def test_a_test_image_is_taken_as_it_is(open_page, reader):
 
 
 def pictures():
-    """A 7, dark on grey paper; and light, on nothing."""
+    """A 7, dark on gray paper; and light, on nothing."""
     ink = np.zeros((120, 100), np.uint8)
     ink[20:32, 20:80] = 255
     for row in range(32, 105):
@@ -322,11 +322,11 @@ def drop(page, path):
 
 
 @pytest.mark.parametrize(("name", "give"), [("dark.png", choose_file), ("clear.png", drop)])
-def test_a_picture_is_centred_as_to_mnist_does(open_page, tmp_path, name, give):
+def test_a_picture_is_centerd_as_to_mnist_does(open_page, tmp_path, name, give):
     pictures()[name].save(tmp_path / name)
     page = open_page()
     give(page, tmp_path / name)
-    page.get_by_text(f"{name}, cut out and centred.").wait_for()
+    page.get_by_text(f"{name}, cut out and centerd.").wait_for()
     assert_as_to_mnist(seen(page), tmp_path / name)
     assert page.locator("#answer strong").inner_text() == "7"
 
@@ -352,7 +352,7 @@ def test_uneven_paper_is_said(open_page, tmp_path):
     Image.fromarray(picture).save(tmp_path / "photo.png")
     page = open_page()
     page.locator("#file").set_input_files(tmp_path / "photo.png")
-    page.get_by_text("photo.png, cut out and centred; its paper is uneven").wait_for()
+    page.get_by_text("photo.png, cut out and centerd; its paper is uneven").wait_for()
     assert page.locator("#answer strong").inner_text() == "7"
 
 
@@ -435,8 +435,8 @@ def test_text_can_be_read(open_page, scheme):
     found = page.evaluate("""() => {
         const solid = (node) => {
             for (; node; node = node.parentElement) {
-                const colour = getComputedStyle(node).backgroundColor;
-                if (!/, 0\\)$/.test(colour)) return colour;
+                const color = getComputedStyle(node).backgroundColor;
+                if (!/, 0\\)$/.test(color)) return color;
             }
         };
         const isText = (node) => node.nodeType === 3 && node.data.trim();
@@ -446,12 +446,12 @@ def test_text_can_be_read(open_page, scheme):
             .map((n) => [n.className || n.tagName, getComputedStyle(n).color, solid(n)]);
     }""")
     assert len(found) > 100
-    for name, *colours in found:
-        assert contrast(*map(luminance, colours)) >= 4.5, (name, colours)
+    for name, *colors in found:
+        assert contrast(*map(luminance, colors)) >= 4.5, (name, colors)
 
 
-def luminance(colour):
-    parts = np.array([float(part) for part in re.findall(r"[\d.]+", colour)[:3]]) / 255
+def luminance(color):
+    parts = np.array([float(part) for part in re.findall(r"[\d.]+", color)[:3]]) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
@@ -464,7 +464,7 @@ def test_the_frames_are_timed(browser):
     found = explorer.measure(browser, "reference", rounds=1)
     assert found["frames"] == 72
     assert 0 < found["page_bytes"] < 2_000_000
-    parts = [found[f"{part}_ms"] for part in ("centring", "network", "drawing")]
+    parts = [found[f"{part}_ms"] for part in ("centering", "network", "drawing")]
     assert all(part >= 0 for part in parts)
     assert found["all_ms"] <= found["all_ms_90"]
     assert 0 <= found["in_time"] <= 1

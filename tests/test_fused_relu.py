@@ -4,18 +4,12 @@ import numpy as np
 import pytest
 
 from minicnn import Sequential, ops
-from minicnn.layers import (
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    FusedConvPool,
-    FusedConvReLU,
-    FusedDenseReLU,
-    MaxPool2D,
-    ReLU,
-)
+from minicnn.layers.activations import Dropout, ReLU
+from minicnn.layers.conv import Conv2D
+from minicnn.layers.dense import Dense, Flatten
+from minicnn.layers.fusion import FusedConvPool, FusedConvReLU, FusedDenseReLU
+from minicnn.layers.norm import BatchNorm
+from minicnn.layers.pooling import MaxPool2D
 
 
 def equal(found, wanted):

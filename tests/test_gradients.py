@@ -26,8 +26,8 @@ from minicnn import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from minicnn.gradcheck import away_from_kinks, check_gradients, relative_errors, report
-from minicnn.randomness import Draws
+from minicnn.gradcheck import away_from_kinks, check_gradients, format_report, relative_errors
+from minicnn.random import RandomKey
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "check_gradients.py"
 
@@ -44,7 +44,7 @@ def named(*names):
 def passes(name, forward, backward, arguments, rng):
     checks = check_gradients(name, forward, backward, arguments, rng)
     assert [check.argument for check in checks] == list(arguments)
-    assert all(check.passed for check in checks), report(checks)
+    assert all(check.passed for check in checks), format_report(checks)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_concat(rng):
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_dropout(rng, rate):
-    draws = Draws(0, 0, np.arange(3))
+    draws = RandomKey(0, 0, np.arange(3))
     passes(
         "dropout",
         lambda x: ops.dropout(x, rate, draws),
@@ -338,7 +338,7 @@ def test_planted_errors_are_caught_and_named(rng, spoil, argument, element):
     (failed,) = (check for check in checks if not check.passed)
     assert (failed.name, failed.argument) == ("my conv", argument)
     assert element in (None, failed.element)
-    header, _, *rows = report(checks).splitlines()
+    header, _, *rows = format_report(checks).splitlines()
     columns = ["Layer", "Argument", "Worst element", "Analytic", "Numeric", "Relative error"]
     assert [title.strip() for title in header.split("  ") if title] == columns
     verdicts = {row.split()[2]: row.endswith("FAILED") for row in rows}
@@ -362,8 +362,8 @@ def test_report_says_ok_where_all_is_well(rng):
         {"x": away_from_kinks(rng, (2, 3))},
         rng,
     )
-    assert report(checks).splitlines()[-1].endswith("ok")
-    assert "FAILED" not in report(checks)
+    assert format_report(checks).splitlines()[-1].endswith("ok")
+    assert "FAILED" not in format_report(checks)
 
 
 def test_an_upstream_gradient_of_ones_is_blind_where_the_random_one_sees(rng):

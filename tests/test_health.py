@@ -25,9 +25,9 @@ from minicnn import (
     fit,
     load_mnist_sample,
 )
-from minicnn.health import examine
-from minicnn.health.advice import DEAD, SCALES, UPDATES
-from minicnn.state import TrainingState
+from minicnn.diagnostics import diagnose
+from minicnn.diagnostics.report import DEAD, SCALES, UPDATES
+from minicnn.train.state import TrainingState
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains for minutes without JIT"
@@ -75,8 +75,8 @@ def the_warning(report, start):
 def test_the_numbers_are_those_of_the_layers_and_of_the_gradient(digits):
     images, labels = digits[0][:20], digits[1][:20]
     model = small_model(dtype=np.float64)
-    report = examine(model, images, labels)
-    x = model.prepare(images)
+    report = diagnose(model, images, labels)
+    x = model.preprocess(images)
     assert (report.images, report.factor) == (20, None)
     assert layer(report, 0).name == "the input"
     assert layer(report, 0).mean == pytest.approx(x.mean())
@@ -93,7 +93,7 @@ def test_the_numbers_are_those_of_the_layers_and_of_the_gradient(digits):
         assert found.dead == (silent if isinstance(part, ReLU) else None)
         assert not found.constant
 
-    _, caches = model.forward(model.prepare(images), training=True)
+    _, caches = model.forward(model.preprocess(images), training=True)
     shares = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
     assert report.loss == pytest.approx(-np.log(shares[np.arange(20), labels]).mean(), rel=1e-9)
     shares[np.arange(20), labels] -= 1
@@ -109,18 +109,18 @@ def test_the_numbers_are_those_of_the_layers_and_of_the_gradient(digits):
     assert layer(report, 2).weight is None
 
 
-@pytest.mark.parametrize("optimiser", [SGD(0.3, 0.9), Adam(0.01, weight_decay=0.1)])
-def test_the_update_is_that_of_the_step_that_would_come(digits, optimiser):
+@pytest.mark.parametrize("optimizer", [SGD(0.3, 0.9), Adam(0.01, weight_decay=0.1)])
+def test_the_update_is_that_of_the_step_that_would_come(digits, optimizer):
     images, labels = digits[0][:20], digits[1][:20]
     model = small_model(dtype=np.float64)
     before = []
 
     def look(state):
-        report = examine(model, images, labels, state=state)
+        report = diagnose(model, images, labels, state=state)
         before.append((report, model.parameters.copy()))
 
-    options = {"batch_size": 20, "validation_split": 0, "progress": False, "after_epoch": look}
-    fit(model, images, labels, optimiser=optimiser, epochs=3, **options)
+    options = {"batch_size": 20, "validation_split": 0, "progress": False, "on_epoch_end": look}
+    fit(model, images, labels, optimizer=optimizer, epochs=3, **options)
     assert len(before) == 3
     for (report, old), (_, new) in pairwise(before):  # one step an epoch
         assert report.factor == 1
@@ -136,8 +136,8 @@ def test_the_update_is_as_large_as_the_schedule_makes_it(digits):
     found = []
     options = {"epochs": 2, "validation_split": 0, "batch_size": 40, "progress": False}
     fit(
-        small_model(), *digits, optimiser=SGD(0.1), schedule=lambda progress: 1 - progress,
-        after_epoch=lambda state: found.append(examine(state.model, *digits, state=state)),
+        small_model(), *digits, optimizer=SGD(0.1), schedule=lambda progress: 1 - progress,
+        on_epoch_end=lambda state: found.append(diagnose(state.model, *digits, state=state)),
         **options,
     )  # fmt: skip
     assert [report.factor for report in found] == [1, 0.5]
@@ -148,22 +148,22 @@ def test_the_update_is_as_large_as_the_schedule_makes_it(digits):
 
 def test_inside_containers_it_is_training_that_is_seen(digits):
     model, digits = branched_model(), (digits[0][:20], digits[1][:20])
-    report = examine(model, *digits, seed=3)
+    report = diagnose(model, *digits, seed=3)
     places = [(each.position, each.inside) for each in report.layers]
     assert places == [
         (0, ""), (1, ""), (2, ""), (3, ""), (3, "1.0"), (3, "1.0.0"), (3, "1.0.1"),
         (3, "1.0.shortcut.0"), (4, ""), (5, ""),
     ]  # fmt: skip
-    assert layer(report, 2).std == pytest.approx(1, rel=1e-3)  # normalised, in shards
+    assert layer(report, 2).std == pytest.approx(1, rel=1e-3)  # normalized, in shards
     dropped = layer(report, 3, "1.0.shortcut.0")
     assert dropped.name == "1.0.shortcut.0 inside layer 3 (Dropout(0.3))"
     assert 0.26 < dropped.zeros < 0.34  # of 2,160 numbers, none of which is 0 before
     assert layer(report, 3).parameters == {}
     assert set(layer(report, 3, "1.0.0").parameters) == {"weight", "bias"}
     assert layer(report, 3, "1.0.0").weight.gradient > 0
-    assert examine(model, *digits, seed=3) == report
-    assert examine(model, *digits, seed=4).loss != report.loss
-    assert examine(model, *digits, label_smoothing=0.2).loss != report.loss
+    assert diagnose(model, *digits, seed=3) == report
+    assert diagnose(model, *digits, seed=4).loss != report.loss
+    assert diagnose(model, *digits, label_smoothing=0.2).loss != report.loss
     lines = str(report).splitlines()
     assert lines[5].split()[:2] == ["3", "Concat"]
     assert lines[7].split()[:2] == ["1.0.0", "Conv2D(3,"]
@@ -174,16 +174,16 @@ def test_inside_containers_it_is_training_that_is_seen(digits):
 def test_wrong_arguments_are_named(digits):
     model = small_model()
     with pytest.raises(ValueError, match=r"examine: .*labels"):
-        examine(model, digits[0], digits[1][:5])
+        diagnose(model, digits[0], digits[1][:5])
     with pytest.raises(ValueError, match=r"examine: label_smoothing must lie in 0 \.\. 1"):
-        examine(model, *digits, label_smoothing=1.5)
+        diagnose(model, *digits, label_smoothing=1.5)
     with pytest.raises(ValueError, match="examine: state is that of another model's training"):
-        examine(model, *digits, state=TrainingState(small_model(), SGD(0.1), None))
+        diagnose(model, *digits, state=TrainingState(small_model(), SGD(0.1), None))
 
 
 def test_what_fit_cannot_call_is_told_before_the_first_epoch(digits):
     with pytest.raises(TypeError, match=r"fit: after_epoch must be a function .*, not True"):
-        fit(small_model(), *digits, after_epoch=True, progress=False)
+        fit(small_model(), *digits, on_epoch_end=True, progress=False)
 
 
 # ---------------------------------------------------------------- in training
@@ -193,7 +193,7 @@ def train(digits, path=None, *, model=branched_model, **options):
     made = model()
     chosen = {
         "epochs": 3, "batch_size": 10, "validation_split": 0.2, "patience": 2, "ema_decay": 0.8,
-        "augment": Augment(shift=1.0), "optimiser": Adam(0.01, weight_decay=0.1), "seed": 2,
+        "augment": Augment(shift=1.0), "optimizer": Adam(0.01, weight_decay=0.1), "seed": 2,
         "checkpoint": path, "progress": False, **options,
     }  # fmt: skip
     history = fit(made, *digits, **chosen)
@@ -201,7 +201,7 @@ def train(digits, path=None, *, model=branched_model, **options):
 
 
 def looking(digits, reports):
-    return lambda state: reports.append(examine(state.model, *digits, state=state))
+    return lambda state: reports.append(diagnose(state.model, *digits, state=state))
 
 
 @needs_jit
@@ -210,13 +210,13 @@ def test_to_look_changes_no_bit_of_the_training(digits, threads, tmp_path):
     reports = []
     plain, history = train(digits, tmp_path / "a.npz", threads=threads)
     looked_at, same = train(
-        digits, tmp_path / "b.npz", threads=threads, after_epoch=looking(digits, reports)
+        digits, tmp_path / "b.npz", threads=threads, on_epoch_end=looking(digits, reports)
     )
     assert len(reports) == len(history["loss"])
     assert same == history
     assert looked_at.parameters.tobytes() == plain.parameters.tobytes()
     assert looked_at.statistics.tobytes() == plain.statistics.tobytes()
-    assert looked_at.facts == plain.facts
+    assert looked_at.metadata == plain.metadata
     with np.load(tmp_path / "a.npz") as wanted, np.load(tmp_path / "b.npz") as found:
         assert wanted.files == found.files
         assert all((wanted[name] == found[name]).all() for name in wanted.files)
@@ -231,8 +231,8 @@ def test_whoever_goes_on_may_look_or_not(digits, tmp_path):
     path, reports = tmp_path / "c.npz", []
     wanted, history = train(digits)
     with pytest.raises(KeyboardInterrupt):
-        train(digits, path, after_epoch=stop)
-    found, same = train(digits, path, resume=True, after_epoch=looking(digits, reports))
+        train(digits, path, on_epoch_end=stop)
+    found, same = train(digits, path, resume=True, on_epoch_end=looking(digits, reports))
     assert len(reports) == len(same["loss"]) - 2
     assert same == history
     assert found.parameters.tobytes() == wanted.parameters.tobytes()
@@ -242,7 +242,7 @@ def test_whoever_goes_on_may_look_or_not(digits, tmp_path):
 def test_the_weights_looked_at_are_those_that_are_trained(digits):
     seen = []
     model, _ = train(
-        digits, patience=None, after_epoch=lambda state: seen.append(state.model.parameters.copy())
+        digits, patience=None, on_epoch_end=lambda state: seen.append(state.model.parameters.copy())
     )
     alone, _ = train(digits, patience=None, ema_decay=None)
     np.testing.assert_array_equal(seen[-1], alone.parameters)
@@ -254,7 +254,7 @@ def test_the_weights_looked_at_are_those_that_are_trained(digits):
 
 def test_a_fresh_network_and_its_first_step_are_nothing_unusual(digits):
     model = small_model()
-    report = examine(model, *digits, state=TrainingState(model, Adam(0.001), None))
+    report = diagnose(model, *digits, state=TrainingState(model, Adam(0.001), None))
     assert report.warnings == ()
     assert str(report).endswith("Nothing unusual.")
 
@@ -265,7 +265,7 @@ def test_dead_units_are_counted_and_named(digits):
     bias[:] = 100
     for count in (0, 4, 5, 11):
         bias[:count] = -100
-        report = examine(model, *digits)
+        report = diagnose(model, *digits)
         assert layer(report, 6).dead == count
         told = [w for w in report.warnings if w.startswith(f"layer 6 (ReLU()): {count} of 12 ")]
         assert len(told) == (count >= DEAD * 12)  # some are no trouble
@@ -276,14 +276,14 @@ def test_dead_units_are_counted_and_named(digits):
 def test_weights_of_zero_are_named_as_the_first_that_tells_nothing_apart(digits):
     model = small_model()
     model.parameters[...] = 0
-    report = examine(model, *digits, state=TrainingState(model, SGD(0.1), None))
+    report = diagnose(model, *digits, state=TrainingState(model, SGD(0.1), None))
     first = report.warnings[0]
     assert first.startswith(f"layer 1 ({model.layers[0]}) is the same for all 40 images")
     gradient = the_warning(report, "No gradient at all reaches the weight of layer 1")
     assert " and 2 more: " in gradient  # five arrays: all but the last bias
     assert layer(report, 1).weight.update == 0
     model.layers[4].parameters["bias"][...] = 1  # now the last weight gets a gradient
-    report = examine(model, *digits, state=TrainingState(model, Adam(0.1), None))
+    report = diagnose(model, *digits, state=TrainingState(model, Adam(0.1), None))
     assert layer(report, 7).weight.update == np.inf
     found = the_warning(report, "One step changes weights by more than 10%")
     assert "that of layer 7 (Dense(10)), now 0. The usual" in found
@@ -291,22 +291,22 @@ def test_weights_of_zero_are_named_as_the_first_that_tells_nothing_apart(digits)
 
 def test_images_that_are_all_alike_are_the_input_s_fault(digits):
     alike = np.repeat(digits[0][:1], 40, axis=0)
-    report = examine(small_model(), alike, digits[1])
+    report = diagnose(small_model(), alike, digits[1])
     assert report.warnings[0].startswith("the input is the same for all 40 images")
     assert "Are all images alike?" in report.warnings[0]
-    alone = examine(small_model(), alike[:1], digits[1][:1])  # is always alike
+    alone = diagnose(small_model(), alike[:1], digits[1][:1])  # is always alike
     assert not [warning for warning in alone.warnings if "is the same for" in warning]
 
 
 def test_the_first_layer_out_of_scale_is_named(digits):
     unscaled = small_model(std=1 / 255)
     unscaled.input_std = 1 / 2550
-    found = the_warning(examine(unscaled, *digits), "the input has a standard deviation of")
+    found = the_warning(diagnose(unscaled, *digits), "the input has a standard deviation of")
     assert "look at input_std" in found
     for power, word in ((2000, "large"), (1e-3, "small")):
         model = small_model()
         model.layers[0].parameters["weight"][...] *= power
-        found = the_warning(examine(model, *digits), "layer 1 (Conv2D(4, 3)) has a standard dev")
+        found = the_warning(diagnose(model, *digits), "layer 1 (Conv2D(4, 3)) has a standard dev")
         assert f"first weights too {word}?" in found
     low, high = SCALES
     assert low * high == 1
@@ -317,7 +317,7 @@ def test_steps_too_large_and_too_small_are_named(digits):
         model = small_model()
         state = TrainingState(model, SGD(rate), None)
         state.factor = factor
-        return examine(model, *digits, state=state)
+        return diagnose(model, *digits, state=state)
 
     low, high = UPDATES
     update = layer(examined(1.0), 1).weight.update
@@ -334,19 +334,19 @@ def test_steps_too_large_and_too_small_are_named(digits):
 def test_infinity_and_nan_are_traced_to_where_they_begin(digits):
     model = small_model()
     model.layers[4].parameters["weight"][0, 0] = np.nan
-    report = examine(model, *digits)
+    report = diagnose(model, *digits)
     assert report.warnings[0].startswith("the weight of layer 5 (Dense(12)) holds infinity or NaN")
     assert "nan" in str(report)
 
 
-def test_a_further_step_leaves_optimiser_and_weights_as_they_are(digits):
+def test_a_further_step_leaves_optimizer_and_weights_as_they_are(digits):
     model = small_model()
-    optimiser = Adam(0.01)
+    optimizer = Adam(0.01)
     gradient = np.ones_like(model.parameters)
-    optimiser.step(model.parameters, gradient)
-    kept = copy.deepcopy(optimiser.state(model.parameters)), model.parameters.copy()
-    change = TrainingState(model, optimiser, None).further_step(gradient)
+    optimizer.step(model.parameters, gradient)
+    kept = copy.deepcopy(optimizer.state(model.parameters)), model.parameters.copy()
+    change = TrainingState(model, optimizer, None).further_step(gradient)
     assert change == pytest.approx(-0.01, rel=1e-4)
     np.testing.assert_array_equal(model.parameters, kept[1])
-    for name, array in optimiser.state(model.parameters).items():
+    for name, array in optimizer.state(model.parameters).items():
         np.testing.assert_array_equal(array, kept[0][name])

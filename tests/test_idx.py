@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn.data import read_idx, read_images_and_labels
+from minicnn.data.idx import read_idx, read_images_and_labels
 
 Pack = Callable[[bytes], bytes]
 U32_MAX = 2**32 - 1

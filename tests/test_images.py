@@ -9,11 +9,20 @@ import pytest
 from PIL import Image
 
 import minicnn
-from minicnn import BlankImageError, ImageError, kernels, to_mnist
-from minicnn.data import images
-from minicnn.data.field import BOX, FINE, THINNEST, WIDEST, _fine, _stroke_width, fit_to_field
-from minicnn.data.ink import connected_components, find_ink
-from minicnn.data.strokes import Hand, digit_strokes, draw
+from minicnn import BlankImageError, ImageError, to_mnist_format
+from minicnn.kernels import distance
+from minicnn.recognizer import load_image
+from minicnn.recognizer.mnist_format import (
+    BOX,
+    FINE,
+    THINNEST,
+    WIDEST,
+    _fine,
+    _stroke_width,
+    fit_to_mnist_field,
+)
+from minicnn.recognizer.segmentation import connected_components, find_ink
+from minicnn.recognizer.synthetic import Hand, digit_strokes, draw
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +69,16 @@ def png(image):
 
 def test_where_the_digit_lies_makes_no_difference(digits):
     for digit in digits:
-        first = to_mnist(on_canvas(digit, 0, 0))
+        first = to_mnist_format(on_canvas(digit, 0, 0))
         assert is_in_mnists_form(first)
-        assert np.array_equal(first, to_mnist(on_canvas(digit, 31, 52)))
-        assert np.array_equal(first, to_mnist(on_canvas(digit, 52, 1)))
+        assert np.array_equal(first, to_mnist_format(on_canvas(digit, 31, 52)))
+        assert np.array_equal(first, to_mnist_format(on_canvas(digit, 52, 1)))
 
 
 def test_black_on_white_is_white_on_black(digits):
     for digit in digits:
         canvas = on_canvas(digit, 20, 40)
-        assert np.array_equal(to_mnist(canvas), to_mnist(255 - canvas))
+        assert np.array_equal(to_mnist_format(canvas), to_mnist_format(255 - canvas))
 
 
 def stroke_width(image):
@@ -78,7 +87,7 @@ def stroke_width(image):
 
 
 def placed_alike(result, wanted):
-    """Move a result by a pixel if that helps: its centre of mass may lie near a half."""
+    """Move a result by a pixel if that helps: its center of mass may lie near a half."""
     moved = [np.roll(result, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     return min(moved, key=lambda one: difference(one, wanted))
 
@@ -88,7 +97,7 @@ def test_an_mnist_image_with_usual_strokes_comes_back_as_it_is():
     for digit in minicnn.load_mnist_sample().test_images[:60]:
         if THINNEST + 0.1 < stroke_width(digit) < WIDEST - 0.1:
             found += 1
-            back = placed_alike(to_mnist(digit), digit).astype(int)
+            back = placed_alike(to_mnist_format(digit), digit).astype(int)
             # Ink may be lost that is fainter than 15 % of the threshold, which lies half way
             # between the mean paper and the mean ink: at 255 / 2 or below. The fourth darkest
             # pixel becomes black, and the others as much darker: by 3 levels, with these digits.
@@ -103,7 +112,7 @@ def test_other_strokes_become_as_wide_as_the_thinnest_or_widest_usual_ones():
         if not THINNEST - 0.1 < width < WIDEST + 0.1:
             target = THINNEST if width < THINNEST else WIDEST
             # redrawn on a grid of FINE, so exact to a pixel of it on either side
-            assert abs(stroke_width(to_mnist(digit)) - target) < 2 / FINE
+            assert abs(stroke_width(to_mnist_format(digit)) - target) < 2 / FINE
 
 
 def exact(digit, form, width):
@@ -127,7 +136,7 @@ def exact(digit, form, width):
 @pytest.mark.parametrize("share", [0.02, 0.04, 0.1, 0.15])
 def test_any_pen_on_any_canvas_gives_the_five_that_it_should(side, share):
     pen = max(1.0, side * share)
-    result = to_mnist(255 - five(side, pen, soft=side < 100))
+    result = to_mnist_format(255 - five(side, pen, soft=side < 100))
     assert is_in_mnists_form(result)
     one_pixel = BOX / (0.7 * side + pen)  # of the canvas, in pixels of the field
     width = min(max(pen * one_pixel, THINNEST), WIDEST)
@@ -148,7 +157,7 @@ def test_any_pen_on_any_canvas_gives_the_five_that_it_should(side, share):
 def test_a_change_of_width_leaves_the_rest_alone():
     bar = np.zeros((200, 60), np.float32)
     bar[:, 28:32] = 1
-    result = fit_to_field(bar)  # 4 of 200 pixels: 0.4 of 20
+    result = fit_to_mnist_field(bar)  # 4 of 200 pixels: 0.4 of 20
     assert is_in_mnists_form(result)
     rows = result[result.any(axis=1)]
     assert (rows[3:-3] == rows[10]).all()
@@ -156,13 +165,13 @@ def test_a_change_of_width_leaves_the_rest_alone():
 
 
 def test_some_pixels_in_a_row_are_enough():
-    assert is_in_mnists_form(fit_to_field(np.ones((6, 1), np.float32)))
+    assert is_in_mnists_form(fit_to_mnist_field(np.ones((6, 1), np.float32)))
 
 
 def test_a_line_from_edge_to_edge_is_ink_and_not_printed_paper():
     bar = np.full((60, 40), 255, np.uint8)
     bar[:, 18:22] = 0
-    assert is_in_mnists_form(to_mnist(bar))
+    assert is_in_mnists_form(to_mnist_format(bar))
 
 
 def test_ink_that_narrowing_would_take_away_is_left_as_it_was():
@@ -171,7 +180,7 @@ def test_ink_that_narrowing_would_take_away_is_left_as_it_was():
     block = np.zeros((40, 40), np.float32)
     block[:, :20] = 1
     block[20, 20:] = 1
-    assert is_in_mnists_form(fit_to_field(block))
+    assert is_in_mnists_form(fit_to_mnist_field(block))
 
 
 # ---------------------------------------------------------------- media
@@ -179,32 +188,32 @@ def test_ink_that_narrowing_would_take_away_is_left_as_it_was():
 
 def test_what_is_transparent_shows_paper():
     ink = five()
-    plain = to_mnist(255 - ink)
+    plain = to_mnist_format(255 - ink)
     for level in (0, 255):  # white ink, or a shape that is in the alpha channel alone
         rgba = np.dstack([np.full((100, 100, 3), level, np.uint8), ink])
-        assert difference(to_mnist(rgba), plain) < 1
-        assert difference(to_mnist(png(Image.fromarray(rgba))), plain) < 1
-    grey_alpha = Image.merge("LA", [Image.new("L", (100, 100)), Image.fromarray(ink)])
-    assert difference(to_mnist(grey_alpha), plain) < 1
+        assert difference(to_mnist_format(rgba), plain) < 1
+        assert difference(to_mnist_format(png(Image.fromarray(rgba))), plain) < 1
+    gray_alpha = Image.merge("LA", [Image.new("L", (100, 100)), Image.fromarray(ink)])
+    assert difference(to_mnist_format(gray_alpha), plain) < 1
 
 
 def test_yellow_on_white_is_seen():
     cover = five()[..., None] / 255
     yellow = np.rint(255 - cover * [0, 0, 255]).astype(np.uint8)
-    assert difference(to_mnist(yellow), to_mnist(255 - five())) < 2
+    assert difference(to_mnist_format(yellow), to_mnist_format(255 - five())) < 2
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "HSV", "I;16", "I", "F", "LAB"])
 def test_every_mode_of_a_picture_is_understood(mode):
-    grey = Image.fromarray(255 - five(soft=False))
+    gray = Image.fromarray(255 - five(soft=False))
     if mode == "I;16":
-        picture = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        picture = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     elif mode == "LAB":
-        picture = Image.merge("LAB", [grey, *[Image.new("L", grey.size, 128)] * 2])
+        picture = Image.merge("LAB", [gray, *[Image.new("L", gray.size, 128)] * 2])
     else:
-        picture = grey.convert("RGB").convert(mode) if mode == "HSV" else grey.convert(mode)
+        picture = gray.convert("RGB").convert(mode) if mode == "HSV" else gray.convert(mode)
     assert picture.mode == mode
-    assert difference(to_mnist(picture), to_mnist(grey)) < 1
+    assert difference(to_mnist_format(picture), to_mnist_format(gray)) < 1
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint16, np.float32, np.float64])
@@ -212,8 +221,8 @@ def test_every_dtype_of_an_array_is_understood(dtype):
     ink = five(soft=False)
     array = {np.bool_: ink > 0, np.uint16: ink * np.uint16(257)}.get(dtype, ink / dtype(255))
     assert array.dtype == dtype
-    assert np.array_equal(to_mnist(array), to_mnist(ink))
-    assert np.array_equal(to_mnist(array[:, :, None]), to_mnist(ink))
+    assert np.array_equal(to_mnist_format(array), to_mnist_format(ink))
+    assert np.array_equal(to_mnist_format(array[:, :, None]), to_mnist_format(ink))
 
 
 def test_files_are_turned_upright_as_their_exif_entry_says(tmp_path):
@@ -221,13 +230,13 @@ def test_files_are_turned_upright_as_their_exif_entry_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8
     upright.rotate(-90).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(to_mnist(tmp_path / "turned.png"), to_mnist(upright))
+    assert np.array_equal(to_mnist_format(tmp_path / "turned.png"), to_mnist_format(upright))
 
 
 def test_of_several_frames_the_first_counts(tmp_path):
     first, second = (Image.fromarray(255 - five(pen=pen)) for pen in (8, 20))
     first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
-    assert difference(to_mnist(str(tmp_path / "two.gif")), to_mnist(first)) < 1
+    assert difference(to_mnist_format(str(tmp_path / "two.gif")), to_mnist_format(first)) < 1
 
 
 def shade(side):
@@ -249,9 +258,9 @@ def test_a_photo_with_a_shadow_reads_like_a_drawing(lines, board):
     noisy = np.clip(scene + rng.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(noisy).save(file, "JPEG", quality=70)
-    result = to_mnist(file.getvalue())
+    result = to_mnist_format(file.getvalue())
     assert is_in_mnists_form(result)
-    assert difference(result, to_mnist(255 - five(300, 14))) < 9
+    assert difference(result, to_mnist_format(255 - five(300, 14))) < 9
 
 
 def test_the_edge_of_a_table_is_no_part_of_the_digit():
@@ -259,7 +268,7 @@ def test_the_edge_of_a_table_is_no_part_of_the_digit():
     scene = (230 - 190 * (five(300, 14) / 255)) * shade(300)
     scene[:, :12] = 30
     photo = np.clip(scene + rng.normal(0, 3, scene.shape), 0, 255).astype(np.uint8)
-    assert difference(to_mnist(photo), to_mnist(255 - five(300, 14))) < 9
+    assert difference(to_mnist_format(photo), to_mnist_format(255 - five(300, 14))) < 9
 
 
 def test_a_large_photo_is_made_smaller_first():
@@ -280,7 +289,7 @@ def test_a_digit_that_covers_half_of_the_border_is_still_ink():
         ring[corner, :8] = ring[corner, 20:] = 255
     border = np.concatenate([ring[0], ring[-1], ring[1:-1, 0], ring[1:-1, -1]])
     assert 0.4 < np.mean(border == 0) < 0.5
-    result = to_mnist(ring)
+    result = to_mnist_format(ring)
     assert is_in_mnists_form(result)
     assert result[14, 14] == 0
     assert result[14, 7] > 200
@@ -289,18 +298,18 @@ def test_a_digit_that_covers_half_of_the_border_is_still_ink():
 def test_specks_are_dropped_and_parts_are_kept():
     canvas = np.zeros((100, 100), np.uint8)
     canvas[20:80, 45:52] = 255
-    alone = to_mnist(canvas)
+    alone = to_mnist_format(canvas)
     canvas[90, 90] = canvas[2, 3] = 255
-    assert np.array_equal(to_mnist(canvas), alone)
+    assert np.array_equal(to_mnist_format(canvas), alone)
     canvas[10:14, 45:80] = 255  # the bar of a 5 that does not touch the rest
-    assert not np.array_equal(to_mnist(canvas), alone)
+    assert not np.array_equal(to_mnist_format(canvas), alone)
 
 
 def test_a_frame_around_the_sheet_is_not_read():
     ink = 255 - five()
     framed = np.zeros((120, 120), np.uint8)
     framed[10:110, 10:110] = ink
-    assert np.array_equal(to_mnist(framed), to_mnist(ink))
+    assert np.array_equal(to_mnist_format(framed), to_mnist_format(ink))
 
 
 def test_blank_pictures_say_so():
@@ -309,7 +318,7 @@ def test_blank_pictures_say_so():
     blank = [np.full((50, 40), level, np.uint8) for level in (0, 90, 255)]
     for picture in [*blank, noise, np.ones((1, 1), np.uint8)]:
         with pytest.raises(BlankImageError, match="nothing is drawn"):
-            to_mnist(picture)
+            to_mnist_format(picture)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -318,15 +327,15 @@ def test_blank_pictures_say_so():
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     path = tmp_path / "digit.png"
     with pytest.raises(FileNotFoundError, match=r"digit\.png does not exist"):
-        to_mnist(path)
+        to_mnist_format(path)
     path.write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"digit\.png is not a picture that can be read \(PNG"):
-        to_mnist(path)
+        to_mnist_format(path)
     path.write_bytes(b"")
     with pytest.raises(ImageError, match=r"digit\.png: the file is empty"):
-        to_mnist(path)
+        to_mnist_format(path)
     with pytest.raises(ImageError, match="is a folder or a device"):
-        to_mnist(tmp_path)
+        to_mnist_format(tmp_path)
 
 
 def test_every_way_of_cutting_a_file_short_is_an_error_that_names_it(tmp_path):
@@ -335,7 +344,7 @@ def test_every_way_of_cutting_a_file_short_is_an_error_that_names_it(tmp_path):
     for size in range(1, len(whole) - 32, 7):  # after that only checksums and an end mark lack
         path.write_bytes(whole[:size])
         with pytest.raises(ImageError, match=r"digit\.png"):
-            to_mnist(path)
+            to_mnist_format(path)
 
 
 def test_a_file_that_would_take_all_memory_is_refused_before_it_is_decoded():
@@ -353,20 +362,20 @@ def test_a_file_that_would_take_all_memory_is_refused_before_it_is_decoded():
             + chunk(b"IEND", b"")
         )
         with pytest.raises(ImageError, match=r"bytes.*pixels"):
-            to_mnist(bomb)
+            to_mnist_format(bomb)
 
 
 def test_large_files_and_arrays_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "digit.png"
     path.write_bytes(png(Image.fromarray(five())))
-    monkeypatch.setattr(images, "MAX_BYTES", 100)
+    monkeypatch.setattr(load_image, "MAX_BYTES", 100)
     with pytest.raises(ImageError, match=r"digit\.png has \d+ bytes; pictures may have 100"):
-        to_mnist(path)
+        to_mnist_format(path)
     with pytest.raises(ImageError, match=r"bytes has \d+ bytes; pictures may have 100"):
-        to_mnist(path.read_bytes())
-    monkeypatch.setattr(images, "MAX_PIXELS", 99)
+        to_mnist_format(path.read_bytes())
+    monkeypatch.setattr(load_image, "MAX_PIXELS", 99)
     with pytest.raises(ImageError, match=r"array \(10, 10\) of uint8.*99 pixels"):
-        to_mnist(np.zeros((10, 10), np.uint8))
+        to_mnist_format(np.zeros((10, 10), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -381,12 +390,12 @@ def test_large_files_and_arrays_are_refused(tmp_path, monkeypatch):
 )
 def test_arrays_that_are_no_pictures_are_refused(array, match):
     with pytest.raises(ImageError, match=match):
-        to_mnist(array)
+        to_mnist_format(array)
 
 
 def test_what_is_no_source_of_a_picture_is_refused():
     with pytest.raises(TypeError, match="image must be a path, bytes, a Pillow image or an array"):
-        to_mnist(5)
+        to_mnist_format(5)
 
 
 # ---------------------------------------------------------------- the kernels
@@ -449,7 +458,7 @@ def test_components_are_those_that_flooding_finds(share):
 def test_distances_are_those_that_comparing_all_pixels_finds(share):
     inside = np.random.default_rng(5).random((11, 14)) < share
     column, found = np.empty(inside.shape, np.int64), np.empty(inside.shape, np.int64)
-    kernels.squared_distances(inside, column, found)
+    distance.squared_distances(inside, column, found)
     around = np.pad(inside, 1)
     outside = np.argwhere(~around)
     for i, j in np.ndindex(*inside.shape):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from minicnn import ops, shapes
-from minicnn.shapes import kept
+from minicnn import ops
+from minicnn.shapes import memoize
+from minicnn.shapes.memoize import memoize_by_shape
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def asked():
 
 @pytest.fixture
 def plan(asked):
-    @shapes.once_for_shapes
+    @memoize_by_shape
     def plan(array, option):
         asked.append((array.shape, array.dtype, option))
         if option == "wrong":
@@ -57,7 +58,7 @@ def test_what_cannot_be_looked_up_is_worked_out_each_time(plan):
 
 
 def test_no_more_than_so_many_are_kept(plan, monkeypatch):
-    monkeypatch.setattr(kept, "MOST", 2)
+    monkeypatch.setattr(memoize, "MAX_ENTRIES", 2)
     assert [plan(np.zeros(size), 1) for size in (1, 2, 2, 3, 3, 1)] == [1, 2, 2, 3, 3, 4]
 
 

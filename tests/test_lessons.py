@@ -204,7 +204,7 @@ def test_training_stops_as_the_exercise_says(patience):
         model,
         images,
         labels,
-        optimiser=minicnn.Adam(0.1),
+        optimizer=minicnn.Adam(0.1),
         epochs=30,
         batch_size=14,
         validation_split=0.3,
@@ -213,4 +213,7 @@ def test_training_stops_as_the_exercise_says(patience):
     )
     losses = history["val_loss"]
     assert 1 < len(losses) < 30
-    assert solutions.stopping([*losses, 0.0], patience) == (model.facts["best_epoch"], len(losses))
+    assert solutions.stopping([*losses, 0.0], patience) == (
+        model.metadata["best_epoch"],
+        len(losses),
+    )

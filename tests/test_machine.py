@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn.kernels import machine
+from minicnn.kernels import target
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from minicnn.kernels import machine
     ],
 )
 def test_tiles(features, tiles):
-    assert machine.tiles_for(features) == tiles
+    assert target.nr_choices(features) == tiles
 
 
 @pytest.mark.parametrize(
@@ -30,16 +30,16 @@ def test_tiles(features, tiles):
     ],
 )
 def test_registers(features, registers):
-    assert machine.registers_for(features) == registers
+    assert target.simd_registers(features) == registers
 
 
 def test_a_tile_leaves_few_lanes_empty(monkeypatch):
-    monkeypatch.setattr(machine, "NARROW", 16)
-    monkeypatch.setattr(machine, "WIDE", 32)
-    monkeypatch.setattr(machine, "WIDEST", 64)
-    found = [machine.lanes_for(F) for F in (1, 16, 17, 32, 33, 64, 500)]
+    monkeypatch.setattr(target, "NR_SMALL", 16)
+    monkeypatch.setattr(target, "NR_MEDIUM", 32)
+    monkeypatch.setattr(target, "NR_LARGE", 64)
+    found = [target.choose_nr(F) for F in (1, 16, 17, 32, 33, 64, 500)]
     assert found == [16, 16, 32, 32, 64, 64, 64]
-    assert [machine.lanes_for(F) for F in (65, 96, 97, 128, 160)] == [32, 32, 64, 64, 32]
+    assert [target.choose_nr(F) for F in (65, 96, 97, 128, 160)] == [32, 32, 64, 64, 32]
 
 
 def test_there_is_a_kernel_for_each_width_of_tile(monkeypatch):
@@ -49,10 +49,10 @@ def test_there_is_a_kernel_for_each_width_of_tile(monkeypatch):
 
         return write_lanes
 
-    monkeypatch.setattr(machine, "NARROW", 8)
-    monkeypatch.setattr(machine, "WIDE", 16)
-    monkeypatch.setattr(machine, "WIDEST", 16)
-    kernels, out = machine.for_each_tile(make), np.zeros(1)
+    monkeypatch.setattr(target, "NR_SMALL", 8)
+    monkeypatch.setattr(target, "NR_MEDIUM", 16)
+    monkeypatch.setattr(target, "NR_LARGE", 16)
+    kernels, out = target.specialize_nr(make), np.zeros(1)
     assert list(kernels) == [8, 16]
     for lanes, kernel in kernels.items():
         kernel(out)
@@ -61,13 +61,13 @@ def test_there_is_a_kernel_for_each_width_of_tile(monkeypatch):
 
 def test_what_the_environment_names_counts(monkeypatch):
     settings = {"CPU_FEATURES": None, "CPU_NAME": None}
-    monkeypatch.setattr(machine, "vars", lambda config: settings, raising=False)
-    monkeypatch.setattr(machine, "get_host_cpu_features", lambda: "+avx2")
-    assert machine._features() == "+avx2"
+    monkeypatch.setattr(target, "vars", lambda config: settings, raising=False)
+    monkeypatch.setattr(target, "get_host_cpu_features", lambda: "+avx2")
+    assert target._features() == "+avx2"
     settings["CPU_NAME"] = "generic"
-    assert machine._features() == ""
+    assert target._features() == ""
     settings["CPU_FEATURES"] = "+avx512f"
-    assert machine._features() == "+avx512f"
+    assert target._features() == "+avx512f"
 
 
 @pytest.mark.parametrize(
@@ -84,5 +84,5 @@ def test_the_first_level_cache_is_as_linux_says_or_small(tmp_path, files, size):
     (tmp_path / "index0").mkdir()
     for name, content in files.items():
         (tmp_path / "index0" / name).write_text(f"{content}\n")
-    assert machine.first_level_cache(str(tmp_path)) == size * 1024
-    assert machine.first_level_cache(str(tmp_path / "none")) == 32 * 1024
+    assert target.l1_data_bytes(str(tmp_path)) == size * 1024
+    assert target.l1_data_bytes(str(tmp_path / "none")) == 32 * 1024

@@ -12,7 +12,7 @@ import recipes
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential
-from minicnn.architecture import LAYERS
+from minicnn.serialization import LAYERS
 
 
 class Reader(HTMLParser):

@@ -54,9 +54,9 @@ def test_by_hand():
     assert matrix.dtype == np.int64
     assert np.array_equal(matrix, MATRIX)
     assert np.array_equal(
-        metrics.row_shares(MATRIX), [[3 / 4, 1 / 4, 0], [1 / 2, 1 / 2, 0], [0, 1, 0]]
+        metrics.normalize_rows(MATRIX), [[3 / 4, 1 / 4, 0], [1 / 2, 1 / 2, 0], [0, 1, 0]]
     )
-    scores = metrics.class_scores(MATRIX)
+    scores = metrics.precision_recall_f1(MATRIX)
     assert np.array_equal(scores.precision, [3 / 4, 1 / 3, 0])  # class 2: never predicted
     assert np.array_equal(scores.recall, [3 / 4, 1 / 2, 0])
     assert np.array_equal(scores.f1, [6 / 8, 2 / 5, 0])
@@ -70,10 +70,10 @@ def test_a_class_that_is_not_met_is_left_out_of_the_means():
     matrix = np.zeros((5, 5), int)
     matrix[:3, :3] = MATRIX
     assert metrics.macro_average(matrix) == metrics.macro_average(MATRIX)
-    assert not metrics.row_shares(matrix)[3:].any()
+    assert not metrics.normalize_rows(matrix)[3:].any()
     # predicted once, though it has no images: it counts, with nothing got right
     matrix[0, 4] = 1
-    assert metrics.class_scores(matrix).recall[4] == 0
+    assert metrics.precision_recall_f1(matrix).recall[4] == 0
     assert metrics.macro_average(matrix).recall == pytest.approx((3 / 5 + 1 / 2) / 4)
 
 
@@ -83,10 +83,10 @@ def test_what_holds_for_any_answers(drawn):
     matrix = metrics.confusion_matrix(labels, predicted, classes)
     assert matrix.sum() == len(labels)
     assert np.array_equal(matrix.T, metrics.confusion_matrix(predicted, labels, classes))
-    precision, recall, f1, support = scores = metrics.class_scores(matrix)
+    precision, recall, f1, support = scores = metrics.precision_recall_f1(matrix)
     assert np.array_equal(support, np.bincount(labels, minlength=classes))
-    assert np.array_equal(recall, metrics.row_shares(matrix).diagonal())
-    assert np.array_equal(precision, metrics.class_scores(matrix.T).recall)
+    assert np.array_equal(recall, metrics.normalize_rows(matrix).diagonal())
+    assert np.array_equal(precision, metrics.precision_recall_f1(matrix.T).recall)
     # recall, weighted by how many images there are, is the accuracy
     accuracy = metrics.accuracy(labels, predicted)
     assert (recall * support).sum() / len(labels) == pytest.approx(accuracy)
@@ -232,25 +232,31 @@ WRONG = {
         THREE,
         2.5,
     ),
-    "row_shares: matrix must be an integer array of counts, not float64": (
-        metrics.row_shares,
+    "normalize_rows: matrix must be an integer array of counts, not float64": (
+        metrics.normalize_rows,
         ROWS,
     ),
-    "class_scores: matrix must be an integer array of counts, not list": (
-        metrics.class_scores,
+    "precision_recall_f1: matrix must be an integer array of counts, not list": (
+        metrics.precision_recall_f1,
         [[1]],
     ),
     "macro_average: matrix must be (classes, classes), not (3,)": (metrics.macro_average, THREE),
-    "row_shares: matrix must be (classes, classes), not (2, 3)": (metrics.row_shares, MATRIX[:2]),
-    "row_shares: matrix must count at least one image, and none below 0": (
-        metrics.row_shares,
+    "normalize_rows: matrix must be (classes, classes), not (2, 3)": (
+        metrics.normalize_rows,
+        MATRIX[:2],
+    ),
+    "normalize_rows: matrix must count at least one image, and none below 0": (
+        metrics.normalize_rows,
         -MATRIX,
     ),
     "macro_average: matrix must count at least one image, and none": (
         metrics.macro_average,
         MATRIX * 0,
     ),
-    "class_scores: matrix must count at least one image": (metrics.class_scores, MATRIX[:0, :0]),
+    "precision_recall_f1: matrix must count at least one image": (
+        metrics.precision_recall_f1,
+        MATRIX[:0, :0],
+    ),
     "classification_report: class_names must be 3, one for each class, not 2": (
         metrics.classification_report,
         MATRIX,

@@ -27,7 +27,8 @@ import pooch  # here, so that its log is bound to the stderr of the run, not to 
 import pytest
 
 import minicnn.data
-from minicnn.data import ImageDataset, MnistUnavailableError, load_mnist, mnist
+from minicnn.data import mnist
+from minicnn.data.mnist import ImageDataset, MnistUnavailableError, load_mnist
 
 NAMES = [
     "train-images-idx3-ubyte.gz",
@@ -122,13 +123,13 @@ class Request(http.server.BaseHTTPRequestHandler):
         pass
 
 
-Behaviour = Callable[[Request], None]
+Behavior = Callable[[Request], None]
 
 
 class Server(http.server.ThreadingHTTPServer):
     """A mirror on the loopback interface; `seen` lists the names it was asked to send."""
 
-    def __init__(self, get: Behaviour, head: Behaviour) -> None:
+    def __init__(self, get: Behavior, head: Behavior) -> None:
         super().__init__(("127.0.0.1", 0), Request)
         self.get, self.head = get, head
         self.seen: list[str] = []
@@ -183,7 +184,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartServer]:
     """Start a server and add it to the mirrors."""
     servers = []
 
-    def start(get: Behaviour, head: Behaviour = sends_files) -> Server:
+    def start(get: Behavior, head: Behavior = sends_files) -> Server:
         server = Server(get, head)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
         servers.append(server)
@@ -447,7 +448,7 @@ def test_downloads_from_the_first_mirror(cache: Path, start: StartServer) -> Non
 
 @pytest.mark.parametrize("get", [sends_a_page, knows_nothing, breaks_off, speaks_no_http])
 def test_mirror_that_fails_is_followed_by_the_next(
-    cache: Path, start: StartServer, get: Behaviour
+    cache: Path, start: StartServer, get: Behavior
 ) -> None:
     first, second = start(get), start(sends_files)
     assert_same(load_mnist(), DIGITS)
@@ -460,7 +461,7 @@ def test_mirror_that_fails_is_followed_by_the_next(
     ("get", "reason"), [(falls_silent, "timed out"), (never_answers, "read timeout=0.1")]
 )
 def test_mirror_that_is_silent_is_followed_by_the_next(
-    cache: Path, start: StartServer, monkeypatch: pytest.MonkeyPatch, get: Behaviour, reason: str
+    cache: Path, start: StartServer, monkeypatch: pytest.MonkeyPatch, get: Behavior, reason: str
 ) -> None:
     silent, second = start(get), start(sends_files)
     fetch_from, failures = mnist._fetch_from, []
@@ -481,7 +482,7 @@ def test_mirror_that_is_silent_is_followed_by_the_next(
 
 
 @pytest.mark.parametrize("head", [knows_nothing, speaks_no_http])
-def test_mirror_that_does_not_answer_is_not_asked(start: StartServer, head: Behaviour) -> None:
+def test_mirror_that_does_not_answer_is_not_asked(start: StartServer, head: Behavior) -> None:
     first, second = start(sends_files, head), start(sends_files)
     assert_same(load_mnist(), DIGITS)
     assert first.seen == []
@@ -631,7 +632,8 @@ def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
 def test_look_up_that_never_returns_does_not_hold_up_exit(cache: Path) -> None:
     code = """
 import pathlib, pooch, socket, sys, threading
-from minicnn.data import load_mnist, mnist
+from minicnn.data import mnist
+from minicnn.data.mnist import load_mnist
 pooch.os_cache = lambda project: pathlib.Path(sys.argv[1])
 socket.getaddrinfo = lambda *args, **kwargs: threading.Event().wait()
 mnist.PROBE_SECONDS = 0.1
@@ -655,7 +657,8 @@ def test_two_processes_at_once(cache: Path, start: StartServer) -> None:
 
     code = """
 import pathlib, pooch, sys
-from minicnn.data import load_mnist, mnist
+from minicnn.data import mnist
+from minicnn.data.mnist import load_mnist
 cache, mirror, *hashes = sys.argv[1:]
 pooch.os_cache = lambda project: pathlib.Path(cache)
 mnist.MIRRORS = (mirror,)

@@ -20,9 +20,9 @@ from minicnn import (
     Residual,
     Sequential,
     fit,
-    initialisers,
+    initializers,
 )
-from minicnn.randomness import keyed_generator
+from minicnn.random import generator
 
 
 def small_model(**options):
@@ -41,8 +41,8 @@ def images():
 def test_a_layer_shows_the_call_that_makes_it():
     assert repr(Conv2D(4, 3)) == "Conv2D(4, 3)"
     assert repr(Conv2D(4, (3, 1), padding="same")) == "Conv2D(4, (3, 1), padding='same')"
-    assert repr(Dense(5, initialiser=initialisers.glorot_uniform)) == (
-        "Dense(5, initialiser=glorot_uniform)"
+    assert repr(Dense(5, initializer=initializers.glorot_uniform)) == (
+        "Dense(5, initializer=glorot_uniform)"
     )
     assert repr(MaxPool2D(2, stride=1)) == "MaxPool2D(2, stride=1)"
     assert repr(AvgPool2D((2, 3), padding=1)) == "AvgPool2D((2, 3), padding=1)"
@@ -64,10 +64,10 @@ def test_the_base_layer_demands_forward_and_backward():
 
 def test_multiply_adds_are_what_the_reference_loops_do():
     # 6×6 outputs × 4 filters × 3×3×1 window; and 36 inputs × 10 outputs
-    assert Conv2D(4, 3).multiply_adds((8, 8, 1)) == 6 * 6 * 4 * 9
-    assert DepthwiseConv2D(3, stride=2).multiply_adds((8, 8, 5)) == 3 * 3 * 5 * 9
-    assert Dense(10).multiply_adds((36,)) == 360
-    assert ReLU().multiply_adds((36,)) == 0
+    assert Conv2D(4, 3).macs((8, 8, 1)) == 6 * 6 * 4 * 9
+    assert DepthwiseConv2D(3, stride=2).macs((8, 8, 5)) == 3 * 3 * 5 * 9
+    assert Dense(10).macs((36,)) == 360
+    assert ReLU().macs((36,)) == 0
 
 
 def test_a_network_of_depthwise_convolutions_and_averages():
@@ -94,21 +94,21 @@ def test_a_network_of_depthwise_convolutions_and_averages():
 
 def test_he_normal_has_its_spread_and_glorot_uniform_its_limits():
     rng = np.random.default_rng(0)
-    weight = initialisers.he_normal(rng, (3, 3, 32, 200), np.float32)  # fan_in 288
+    weight = initializers.he_normal(rng, (3, 3, 32, 200), np.float32)  # fan_in 288
     assert weight.dtype == np.float32
     assert weight.std() == pytest.approx((2 / 288) ** 0.5, rel=0.02)  # 57,600 draws: ±0.3 %
     assert abs(weight.mean()) < 0.002
-    weight = initialisers.glorot_uniform(rng, (3, 3, 32, 200), np.float64)
+    weight = initializers.glorot_uniform(rng, (3, 3, 32, 200), np.float64)
     limit = (6 / (288 + 9 * 200)) ** 0.5
     assert weight.dtype == np.float64
     assert limit * 0.999 < abs(weight).max() <= limit
-    assert initialisers.fans((7, 5)) == (7, 5)
-    assert initialisers.fans((5, 3, 64)) == (15, 15)  # each channel by itself
+    assert initializers.fans((7, 5)) == (7, 5)
+    assert initializers.fans((5, 3, 64)) == (15, 15)  # each channel by itself
 
 
 def test_every_address_has_random_numbers_of_its_own():
     def draw(*address):
-        return tuple(keyed_generator(*address).integers(0, 2**63, 4))
+        return tuple(generator(*address).integers(0, 2**63, 4))
 
     addresses = [
         (seed, purpose, epoch, index)
@@ -266,19 +266,19 @@ def test_prediction_in_pieces_is_prediction(images):
 
 
 def test_scaling_is_the_models_own(images):
-    x = small_model(input_mean=0.25, input_std=0.5).prepare(images)
+    x = small_model(input_mean=0.25, input_std=0.5).preprocess(images)
     assert x.dtype == np.float32
     assert x.shape == (5, 8, 8, 1)
     assert x == pytest.approx((images[..., None] / 255 - 0.25) / 0.5, abs=1e-6)
 
 
-def test_colour_images_keep_their_channels():
+def test_color_images_keep_their_channels():
     model = Sequential([Flatten()], input_shape=(4, 3, 3))
     images = np.zeros((2, 4, 3, 3), np.uint8)
-    assert model.prepare(images).shape == (2, 4, 3, 3)
-    assert model.prepare(images[0]).shape == (1, 4, 3, 3)
+    assert model.preprocess(images).shape == (2, 4, 3, 3)
+    assert model.preprocess(images[0]).shape == (1, 4, 3, 3)
     with pytest.raises(ValueError, match=r"\(4, 3\), but the model takes \(4, 3, 3\) or \(N, 4"):
-        model.prepare(images[0, :, :, 0])
+        model.preprocess(images[0, :, :, 0])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minicnn import ops, reference, shapes
+from minicnn import ops, reference
+from minicnn.shapes.checks import (
+    as_batch,
+    as_pair,
+    check_flat_shape,
+    check_image_shape,
+    check_pixel_range,
+    check_pixels,
+    float_dtype,
+    positive_int,
+)
+from minicnn.shapes.window import make_window, output_size, pool_window
 
 f32, f64, f16 = np.float32, np.float64, np.float16
 
@@ -277,10 +288,10 @@ def test_options_that_are_no_whole_numbers(message):
 
 
 def test_numpy_integers_and_lists_are_taken():
-    assert shapes.int_pair("test", "size", np.int64(3), 1) == (3, 3)
-    assert shapes.int_pair("test", "size", [np.uint8(2), 5], 1) == (2, 5)
-    assert type(shapes.int_pair("test", "size", np.int64(3), 1)[0]) is int
-    assert shapes.positive_int("test", "size", np.int32(1)) == 1
+    assert as_pair("test", "size", np.int64(3), 1) == (3, 3)
+    assert as_pair("test", "size", [np.uint8(2), 5], 1) == (2, 5)
+    assert type(as_pair("test", "size", np.int64(3), 1)[0]) is int
+    assert positive_int("test", "size", np.int32(1)) == 1
 
 
 # ------------------------------------------------------------ upstream gradients
@@ -397,61 +408,61 @@ def test_positive_int():
     refuses(
         ValueError,
         "Dense: units must be at least 1, not 0",
-        lambda: shapes.positive_int("Dense", "units", 0),
+        lambda: positive_int("Dense", "units", 0),
     )
     for value in (2.0, True, "3", None):
         refuses(
             TypeError,
             f"Dense: units must be a whole number, not {value!r}",
-            lambda value=value: shapes.positive_int("Dense", "units", value),
+            lambda value=value: positive_int("Dense", "units", value),
         )
 
 
 def test_float_dtype():
-    assert shapes.float_dtype("Model", "float64") == f64
+    assert float_dtype("Model", "float64") == f64
     for dtype in (f16, np.int32):
         refuses(
             TypeError,
             f"Model: dtype must be float32 or float64, not {np.dtype(dtype)}",
-            lambda dtype=dtype: shapes.float_dtype("Model", dtype),
+            lambda dtype=dtype: float_dtype("Model", dtype),
         )
 
 
 def test_shapes_of_one_image():
-    assert shapes.check_image_shape("Conv2D", (28, 28, 1)) == (28, 28, 1)
-    assert shapes.check_flat_shape("Dense", (10,)) == 10
+    assert check_image_shape("Conv2D", (28, 28, 1)) == (28, 28, 1)
+    assert check_flat_shape("Dense", (10,)) == 10
     refuses(
         ValueError,
         "Conv2D: needs images (H, W, C), but its input has shape (10,); "
         "it must stand before Flatten and Dense",
-        lambda: shapes.check_image_shape("Conv2D", (10,)),
+        lambda: check_image_shape("Conv2D", (10,)),
     )
     refuses(
         ValueError,
         "Dense: needs one row for each image, but its input has shape (5, 4, 3); "
         "put Flatten() before it",
-        lambda: shapes.check_flat_shape("Dense", (5, 4, 3)),
+        lambda: check_flat_shape("Dense", (5, 4, 3)),
     )
 
 
 def test_pixels():
-    shapes.check_pixels("Model", ones(2, 3, dtype=np.uint8))
-    shapes.check_pixels("Model", ones(2, 3, dtype=f16))
+    check_pixels("Model", ones(2, 3, dtype=np.uint8))
+    check_pixels("Model", ones(2, 3, dtype=f16))
     refuses(
         TypeError,
         "Model: images must be a NumPy array, not list; np.asarray may turn it into one",
-        lambda: shapes.check_pixels("Model", [[0.5]]),
+        lambda: check_pixels("Model", [[0.5]]),
     )
     refuses(
         TypeError,
         "Model: images must be uint8 (0 to 255) or float (0 to 1), not int64; "
         "images.astype(np.uint8) if the pixels are 0 to 255",
-        lambda: shapes.check_pixels("Model", ones(2, 2, dtype=np.int64)),
+        lambda: check_pixels("Model", ones(2, 2, dtype=np.int64)),
     )
     refuses(
         ValueError,
         "Model: images is empty (shape (0, 28, 28))",
-        lambda: shapes.check_pixels("Model", ones(0, 28, 28)),
+        lambda: check_pixels("Model", ones(0, 28, 28)),
     )
 
 
@@ -460,13 +471,13 @@ def test_pixels_out_of_range(pixel):
     images = np.zeros((3, 2, 2, 1))
     images[0] = -1e-7  # rounding is let through
     images[1] = 1 + 1e-7
-    shapes.check_pixel_range("Model", images)
+    check_pixel_range("Model", images)
     images[2, 1, 0, 0] = pixel
     refuses(
         ValueError,
         f"Model: pixels of float images must lie in 0..1, but image 2 holds {pixel}; "
         "pass uint8 images, or divide by 255",
-        lambda: shapes.check_pixel_range("Model", images),
+        lambda: check_pixel_range("Model", images),
     )
 
 
@@ -479,7 +490,7 @@ def test_pixels_out_of_range(pixel):
 )
 def test_image_shapes_in_words(input_shape, wanted):
     with pytest.raises(ValueError, match=wanted):
-        shapes.as_batch("model", np.zeros((2, 3, 4)), input_shape)
+        as_batch("model", np.zeros((2, 3, 4)), input_shape)
 
 
 # ------------------------------------------------------------ window arithmetic, by counting
@@ -497,7 +508,7 @@ def starts(size, kernel, stride, before, after):
 @given(size, size, size, pad, pad)
 def test_output_size_counts_the_windows(size, kernel, stride, before, after):
     count = len(starts(size, kernel, stride, before, after))
-    assert max(0, shapes.output_size(size, kernel, stride, before, after)) == count
+    assert max(0, output_size(size, kernel, stride, before, after)) == count
 
 
 @given(*[st.tuples(size, size)] * 3, st.tuples(pad, pad))
@@ -507,16 +518,16 @@ def test_a_window_is_laid_out_as_counted(size, kernel, stride, padding):
         for s, k, step, p in zip(size, kernel, stride, padding, strict=True)
     ]
     assume(all(counts))
-    window = shapes.window("test", size, kernel, stride, padding)
+    window = make_window("test", size, kernel, stride, padding)
     assert window == (*kernel, *stride, *padding, *counts)
     if padding == (0, 0):
-        assert shapes.window("test", size, kernel, stride, "valid") == window
-        assert shapes.window("test", size, kernel, stride) == window
+        assert make_window("test", size, kernel, stride, "valid") == window
+        assert make_window("test", size, kernel, stride) == window
 
 
 @given(*[st.tuples(size, size)] * 3)
 def test_same_gives_one_output_for_each_stride_of_the_input(size, kernel, stride):
-    window = shapes.window("test", size, kernel, stride, "same")
+    window = make_window("test", size, kernel, stride, "same")
     for s, k, step, before, count in zip(
         size, kernel, stride, window[4:6], window[6:], strict=True
     ):
@@ -529,7 +540,7 @@ def test_same_gives_one_output_for_each_stride_of_the_input(size, kernel, stride
 @given(*[st.tuples(size, size)] * 3, st.tuples(pad, pad) | st.just("same"))
 def test_every_pooling_window_holds_a_pixel(size, pool_size, stride, padding):
     try:
-        window = shapes.pool_window("test", size, pool_size, stride, padding)
+        window = pool_window("test", size, pool_size, stride, padding)
     except ValueError:
         assert padding != "same"
         fits = all(s + 2 * p >= k for s, p, k in zip(size, padding, pool_size, strict=True))
@@ -543,5 +554,5 @@ def test_every_pooling_window_holds_a_pixel(size, pool_size, stride, padding):
 
 
 def test_a_pool_moves_by_its_own_size_unless_told():
-    assert shapes.pool_window("test", (6, 9), (2, 3)) == (2, 3, 2, 3, 0, 0, 3, 3)
-    assert shapes.pool_window("test", (6, 9), (2, 3), 1) == (2, 3, 1, 1, 0, 0, 5, 7)
+    assert pool_window("test", (6, 9), (2, 3)) == (2, 3, 2, 3, 0, 0, 3, 3)
+    assert pool_window("test", (6, 9), (2, 3), 1) == (2, 3, 1, 1, 0, 0, 5, 7)

@@ -44,7 +44,7 @@ def slow_adam(
     return seen
 
 
-OPTIMISERS = {
+OPTIMIZERS = {
     "plain": (SGD, slow_sgd, {"learning_rate": 0.1}),
     "momentum": (SGD, slow_sgd, {"learning_rate": 0.05, "momentum": 0.9}),
     "nesterov": (SGD, slow_sgd, {"learning_rate": 0.05, "momentum": 0.7, "nesterov": True}),
@@ -64,22 +64,22 @@ DECAYING = {
     ),
     "adam, decaying": (Adam, slow_adam, {"learning_rate": 0.05, "weight_decay": 0.4}),
 }
-every_optimiser = pytest.mark.parametrize("kind", OPTIMISERS.values(), ids=OPTIMISERS)
+every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)
 both_decaying = pytest.mark.parametrize("kind", DECAYING.values(), ids=DECAYING)
 both = pytest.mark.parametrize("cls", [SGD, Adam])
 
 
 @pytest.mark.parametrize(
-    "kind", [*OPTIMISERS.values(), *DECAYING.values()], ids=[*OPTIMISERS, *DECAYING]
+    "kind", [*OPTIMIZERS.values(), *DECAYING.values()], ids=[*OPTIMIZERS, *DECAYING]
 )
 def test_steps_are_those_of_a_slow_loop(normals, dtype, kind):
     cls, slow, options = kind
     draw = normals(1, dtype)
     parameters, gradients = draw(P), draw(STEPS, P)
     wanted = slow(parameters.tolist(), gradients.tolist(), **options)
-    optimiser, seen = cls(**options), []
+    optimizer, seen = cls(**options), []
     for gradient in gradients:
-        assert optimiser.step(parameters, gradient) is None
+        assert optimizer.step(parameters, gradient) is None
         seen.append(parameters.copy())
     assert parameters.dtype == dtype
     # 30 steps, each of some roundings (6e-8 or 1e-16) of numbers up to about 10.
@@ -87,7 +87,7 @@ def test_steps_are_those_of_a_slow_loop(normals, dtype, kind):
     np.testing.assert_allclose(seen, wanted, rtol=error, atol=error)
 
 
-@every_optimiser
+@every_optimizer
 def test_gradients_are_only_read(normals, dtype, kind):
     cls, _, options = kind
     draw = normals(2, dtype)
@@ -99,7 +99,7 @@ def test_gradients_are_only_read(normals, dtype, kind):
     np.testing.assert_array_equal(again, parameters)
 
 
-@every_optimiser
+@every_optimizer
 def test_a_gradient_of_0_leaves_the_parameters_alone(dtype, kind):
     cls, _, options = kind
     parameters = np.arange(P, dtype=dtype)
@@ -124,21 +124,21 @@ def test_what_is_not_decayed_goes_as_without_decay(normals, dtype, kind):
     decayed = np.arange(P) % 3 != 0
     plain = {name: value for name, value in options.items() if name != "weight_decay"}
     found = []
-    for optimiser, arguments in (
+    for optimizer, arguments in (
         (cls(**options), (1.0, decayed)),
         (cls(**options), ()),
         (cls(**plain), (1.0, decayed)),
     ):
         parameters = start.copy()
         for gradient in gradients:
-            optimiser.step(parameters, gradient, *arguments)
+            optimizer.step(parameters, gradient, *arguments)
         found.append(parameters)
     some, everything, nothing = found
     np.testing.assert_array_equal(some, np.where(decayed, everything, nothing))
     assert (everything != nothing).all()
 
 
-@every_optimiser
+@every_optimizer
 def test_nan_travels_on_in_its_own_place(dtype, kind):
     cls, _, options = kind
     parameters, gradient = np.ones(3, dtype), np.array([1, np.nan, 2], dtype)
@@ -147,7 +147,7 @@ def test_nan_travels_on_in_its_own_place(dtype, kind):
 
 
 @both
-def test_the_state_is_of_the_dtype_of_the_parameters_and_each_optimiser_has_its_own(dtype, cls):
+def test_the_state_is_of_the_dtype_of_the_parameters_and_each_optimizer_has_its_own(dtype, cls):
     first, second = cls(), cls()
     first.step(np.ones(P, dtype), np.ones(P, dtype))
     second.step(np.ones(2, dtype), np.ones(2, dtype))
@@ -156,8 +156,8 @@ def test_the_state_is_of_the_dtype_of_the_parameters_and_each_optimiser_has_its_
     assert all((state[n].shape, state[n].dtype) == ((P,), dtype) for n in set(state) - {"steps"})
 
 
-@every_optimiser
-def test_another_optimiser_goes_on_from_the_state_of_the_first(normals, dtype, kind):
+@every_optimizer
+def test_another_optimizer_goes_on_from_the_state_of_the_first(normals, dtype, kind):
     cls, _, options = kind
     draw = normals(3, dtype)
     parameters, gradients = draw(P), draw(STEPS, P)
@@ -173,15 +173,15 @@ def test_another_optimiser_goes_on_from_the_state_of_the_first(normals, dtype, k
     assert others.tobytes() == parameters.tobytes()
 
 
-def test_an_optimiser_shows_the_call_that_makes_it():
-    for optimiser in (
+def test_an_optimizer_shows_the_call_that_makes_it():
+    for optimizer in (
         SGD(0.1, 0.9, True, weight_decay=0.2),
         SGD(),
         Adam(0.1, 0.5, 0.6, 1e-3, weight_decay=0.2),
         Adam(),
     ):
-        again = eval(repr(optimiser), {"SGD": SGD, "Adam": Adam})
-        assert {**vars(again), "_steps": 0} == {**vars(optimiser), "_steps": 0}
+        again = eval(repr(optimizer), {"SGD": SGD, "Adam": Adam})
+        assert {**vars(again), "_steps": 0} == {**vars(optimizer), "_steps": 0}
     assert repr(SGD(0.1, 0.9, True)) == "SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.0)"
     assert repr(Adam()) == "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)"
 
@@ -190,12 +190,12 @@ def test_an_optimiser_shows_the_call_that_makes_it():
 def test_a_learning_rate_changed_between_steps_counts_from_there(cls):
     """As a schedule does it."""
     parameters, gradient = np.zeros(1), np.ones(1)
-    optimiser = cls(learning_rate=0.5)
-    optimiser.step(parameters, gradient)
+    optimizer = cls(learning_rate=0.5)
+    optimizer.step(parameters, gradient)
     first = parameters[0]
-    optimiser.learning_rate = 0.25
-    optimiser.step(parameters, gradient)
-    # A gradient that is always 1 makes both optimisers step by the learning rate (ε: 1e-8).
+    optimizer.learning_rate = 0.25
+    optimizer.step(parameters, gradient)
+    # A gradient that is always 1 makes both optimizers step by the learning rate (ε: 1e-8).
     assert first == pytest.approx(-0.5, rel=1e-7)
     assert parameters[0] - first == pytest.approx(-0.25, rel=1e-7)
 
@@ -247,25 +247,25 @@ def test_options_that_are_no_numbers(value):
 def lengths(cls, parameters, gradients, state):
     return re.escape(
         f"{cls.__name__}: parameters ({parameters},), gradients ({gradients},) and the "
-        f"optimiser's state ({state},) must have one length; an optimiser serves one model"
+        f"optimizer's state ({state},) must have one length; an optimizer serves one model"
     )
 
 
 @both
 def test_a_second_model_is_refused_and_left_as_it_is(cls):
-    optimiser, other = cls(), np.ones(4)
-    optimiser.step(np.ones(P), np.ones(P))
+    optimizer, other = cls(), np.ones(4)
+    optimizer.step(np.ones(P), np.ones(P))
     with pytest.raises(ValueError, match=lengths(cls, 4, 4, P)):
-        optimiser.step(other, np.ones(4))
+        optimizer.step(other, np.ones(4))
     np.testing.assert_array_equal(other, 1)
 
 
 @both
 def test_gradients_of_another_length_are_refused(cls):
-    optimiser = cls()
-    optimiser.step(np.ones(P), np.ones(P))
+    optimizer = cls()
+    optimizer.step(np.ones(P), np.ones(P))
     with pytest.raises(ValueError, match=lengths(cls, P, P - 1, P)):
-        optimiser.step(np.ones(P), np.ones(P - 1))
+        optimizer.step(np.ones(P), np.ones(P - 1))
 
 
 @both
@@ -302,20 +302,20 @@ def test_a_choice_of_what_decays_that_does_not_fit(cls, decayed, error, message)
 
 @both
 def test_a_model_of_another_dtype_is_refused(cls):
-    optimiser = cls()
-    optimiser.step(np.ones(2), np.ones(2))
+    optimizer = cls()
+    optimizer.step(np.ones(2), np.ones(2))
     message = f"{cls.__name__}: state is float64 but parameters is float32"
     with pytest.raises(TypeError, match=message):
-        optimiser.step(np.ones(2, np.float32), np.ones(2, np.float32))
+        optimizer.step(np.ones(2, np.float32), np.ones(2, np.float32))
 
 
 @both
 def test_a_refused_first_step_leaves_no_trace(cls):
-    optimiser, fresh = cls(), cls()
+    optimizer, fresh = cls(), cls()
     with pytest.raises(ValueError, match="must have one length"):
-        optimiser.step(np.ones(3), np.ones(2))
+        optimizer.step(np.ones(3), np.ones(2))
     parameters, wanted = np.ones(2), np.ones(2)
-    optimiser.step(parameters, np.ones(2))
+    optimizer.step(parameters, np.ones(2))
     fresh.step(wanted, np.ones(2))
     np.testing.assert_array_equal(parameters, wanted)
 

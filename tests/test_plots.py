@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.text
 import numpy as np
 import pytest
-from matplotlib import style
+from matplotlib import style as matplotlib_style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -29,7 +29,7 @@ from minicnn import (
     metrics,
     plots,
 )
-from minicnn.plots import sheet
+from minicnn.plots import style
 
 FASHION = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -91,11 +91,11 @@ def test_readings(count, classes):
     names = None if count == 1 else (FASHION * 3)[:classes]
     titles = [f"{'long_folder_name/' * (number % 5)}{number}.png" for number in range(count)]
     shares = probabilities(count, classes)
-    figure = plots.readings(
+    figure = plots.predictions(
         list(IMAGES[:count]), IMAGES[:count], shares, titles=titles, class_names=names
     )
     found = check(figure)
-    assert {sheet.percent(share) for share in shares.max(axis=1)} <= set(found)
+    assert {style.percent(share) for share in shares.max(axis=1)} <= set(found)
     assert set(titles[:2]) <= set(found)  # the short ones are whole
     bars = [patch for patch in figure.axes[0].patches if patch.get_fill()]
     assert len(bars) == count * min(classes, 10)
@@ -116,7 +116,7 @@ def test_readings_show_pictures_of_every_kind():
         Image.fromarray(np.full((5, 5), 65535, np.uint16)),
         Image.fromarray(np.full((5, 5), 0.25, np.float32)),
     ]
-    figure = plots.readings(given, IMAGES[:8], probabilities(8, 3))
+    figure = plots.predictions(given, IMAGES[:8], probabilities(8, 3))
     check(figure)
     shown = [image.get_array() for image in figure.axes[0].images[::2]]
     assert [int(image.min()) for image in shown] == [204, 204, 255, 255, 255, 255, 255, 63]
@@ -128,22 +128,22 @@ def test_readings_show_pictures_of_every_kind():
 
 
 def test_texts_that_would_be_misread_or_cannot_be_drawn_are_made_harmless():
-    assert sheet.readable("数字.png", 9) == "��.png"
-    assert sheet.readable("short", 9, 5) == "short"
-    assert sheet.readable("wide", 9, 0.01) == "…"
-    assert sheet.readable("WWWWiiiiiiiiiiiiiiiiiiiiiiiiiiWWWW", 9, 1) == "WWW…WW"
-    cut = sheet.readable("a/long/name/of/a/folder/digit.png", 9, 1.5)
+    assert style.readable("数字.png", 9) == "��.png"
+    assert style.readable("short", 9, 5) == "short"
+    assert style.readable("wide", 9, 0.01) == "…"
+    assert style.readable("WWWWiiiiiiiiiiiiiiiiiiiiiiiiiiWWWW", 9, 1) == "WWW…WW"
+    cut = style.readable("a/long/name/of/a/folder/digit.png", 9, 1.5)
     assert re.fullmatch("a/.*….*digit.png", cut)
-    assert 1.2 < sheet.text_width(cut, 9) <= 1.5
-    assert sheet.text_width("$x^2$", 9) > sheet.text_width("$x^2", 9) > sheet.text_width("x^2", 9)
+    assert 1.2 < style.text_width(cut, 9) <= 1.5
+    assert style.text_width("$x^2$", 9) > style.text_width("$x^2", 9) > style.text_width("x^2", 9)
     titles = ["$x_1$ and $\\frac{1}{2}$", "50 % $", "line\nbreak"]
-    figure = plots.readings(list(IMAGES[:3]), IMAGES[:3], probabilities(3, 3), titles=titles)
+    figure = plots.predictions(list(IMAGES[:3]), IMAGES[:3], probabilities(3, 3), titles=titles)
     assert set(titles[:2]) < set(check(figure))
 
 
 def test_only_nothing_is_0_and_only_all_is_100_percent():
     shares = [0, 1e-9, 0.00051, 0.5, 0.9994, 0.99999, 1]
-    found = [sheet.percent(share) for share in shares]
+    found = [style.percent(share) for share in shares]
     assert found == ["0.0%", "<0.1%", "0.1%", "50.0%", "99.9%", ">99.9%", "100.0%"]
 
 
@@ -196,19 +196,19 @@ def matrix_of(classes, count, right):
 def test_confusion_matrix(matrix, names):
     figure = plots.confusion_matrix(matrix, names)
     found = check(figure)
-    shares = metrics.row_shares(matrix)
+    shares = metrics.normalize_rows(matrix)
     counts = [f"{count:,}" for count in matrix[matrix > 0]]
-    percents = [sheet.percent(share) for share in shares[matrix > 0]]
+    percents = [style.percent(share) for share in shares[matrix > 0]]
     assert set(counts) | set(percents) | {"true", "predicted"} <= set(found)
     assert f"{matrix.trace():,} of {matrix.sum():,} right" in " ".join(found)
     if names is FASHION:
         assert all(found.count(name) == 2 for name in names)
-    colours = figure.axes[0].images[0].get_array()
-    white, right = colours.min(axis=2) > 0.9, np.eye(len(matrix), dtype=bool)
+    colors = figure.axes[0].images[0].get_array()
+    white, right = colors.min(axis=2) > 0.9, np.eye(len(matrix), dtype=bool)
     assert np.array_equal(white, matrix == 0)  # zero cells are quiet, and only they
-    assert (colours[..., 2] > colours[..., 0])[right & ~white].all()  # the diagonal is blue
-    assert (colours[..., 0] > colours[..., 2])[~right & ~white].all()  # mistakes are not
-    darkness = (1 - colours[~right & ~white]).sum(axis=1)
+    assert (colors[..., 2] > colors[..., 0])[right & ~white].all()  # the diagonal is blue
+    assert (colors[..., 0] > colors[..., 2])[~right & ~white].all()  # mistakes are not
+    darkness = (1 - colors[~right & ~white]).sum(axis=1)
     if darkness.size:  # the most frequent mistake is the deepest
         assert darkness.argmax() == shares[~right & ~white].argmax()
 
@@ -223,7 +223,7 @@ def test_a_matrix_of_26_classes_is_readable():
 def test_reliability(count):
     shares = probabilities(count, 10)
     calibration = metrics.calibration(RNG.integers(0, 10, count), shares, 8)
-    figure = plots.reliability(calibration)
+    figure = plots.reliability_diagram(calibration)
     found = check(figure)
     error = calibration.expected_calibration_error
     assert f"expected calibration error {error:.2%}" in found
@@ -238,7 +238,7 @@ def test_reliability(count):
 
 def test_image_grid():
     assert set(check(plots.image_grid(IMAGES[:13], [*FASHION, "a", "b", "c"]))) > set(FASHION)
-    figure = plots.image_grid(RNG.random((3, 4, 8, 3)), columns=2)  # colours, no captions
+    figure = plots.image_grid(RNG.random((3, 4, 8, 3)), columns=2)  # colors, no captions
     check(figure)
     assert len(figure.axes[0].images) == 3
     left, right, bottom, top = figure.axes[0].images[0].get_extent()
@@ -256,7 +256,7 @@ def test_worst_mistakes(names):
     found = check(plots.worst_mistakes(IMAGES, labels, shares, class_names=names, count=5))
     assert f"{wrong.sum()} of 40 read wrong; the 5 surest" in found
     worst = np.flatnonzero(wrong)[np.argsort(-confidence[wrong])][:5]
-    answers = [f"read {shown[predicted[n]]}, {sheet.percent(confidence[n])}" for n in worst]
+    answers = [f"read {shown[predicted[n]]}, {style.percent(confidence[n])}" for n in worst]
     assert [text for text in found if text.startswith("read ")] == answers
     assert [text for text in found if text.startswith("image ")] == [f"image {n}" for n in worst]
     assert found.count(f"true {shown[0]}") == 5
@@ -328,7 +328,7 @@ def test_feature_maps(channels):
     drawn = figure.axes[0].images
     pictures = channels if channels == 2 else 1
     assert len(drawn) == pictures + 16 + 16
-    x = model.prepare(image[None])
+    x = model.preprocess(image[None])
     for layer in model.layers[:2]:
         x, _ = layer.forward(x)
     maps = [image.get_array() for image in drawn[pictures : pictures + 16]]
@@ -366,7 +366,7 @@ def trace():
     ("number", "at", "channels"), [(1, (8, 0, 4), 1), (3, (0, 2, 3), 1), (4, (2, 1, 0), 3)]
 )
 def test_window(trace, number, at, channels):
-    found = check(plots.window(trace, number, at))
+    found = check(plots.conv_window(trace, number, at))
     cell = trace.step(number)[at]
     assert found.count("window") == found.count("weights") == channels
     total, last = float(cell.total), found[-1]
@@ -382,12 +382,12 @@ def test_window(trace, number, at, channels):
 
 def test_a_window_of_many_numbers_is_drawn_without_them():
     model = Sequential([Conv2D(2, 9), Flatten(), Dense(2)], (10, 10, 1))
-    figure = plots.window(explain(model, np.ones((10, 10))), 1, (0, 0, 0))
+    figure = plots.conv_window(explain(model, np.ones((10, 10))), 1, (0, 0, 0))
     assert len(check(figure)) == 9  # title, names, signs, the sums
 
 
 def test_winners(trace):
-    figure = plots.winners(trace, 2, 3)
+    figure = plots.pool_argmax(trace, 2, 3)
     assert check(figure)[1:] == ["before: 9×10", "after: 4×5"]
     before, after = (np.asarray(image.get_array()) for image in figure.axes[0].images)
     np.testing.assert_array_equal(before, trace.step(2).x[..., 3])
@@ -400,7 +400,7 @@ def test_winners(trace):
 
 
 def test_decision(trace):
-    figure = plots.decision(trace)
+    figure = plots.logit_contributions(trace)
     found = check(figure)
     assert {"one", "two", "three", "f$o$ur"} <= set(found)
     sums, shares = figure.axes
@@ -415,16 +415,20 @@ def test_decision(trace):
 
 def test_what_a_figure_of_the_way_cannot_show(trace):
     for call, message in {
-        lambda: plots.window(trace, 2, (0, 0, 0)): r"window: layer 2 is MaxPool2D\(2\), not a conv",
-        lambda: plots.winners(trace, 1, 0): r"winners: layer 1 is Conv2D\(5, 3\), not a max-pool",
+        lambda: plots.conv_window(
+            trace, 2, (0, 0, 0)
+        ): r"window: layer 2 is MaxPool2D\(2\), not a conv",
+        lambda: plots.pool_argmax(
+            trace, 1, 0
+        ): r"winners: layer 1 is Conv2D\(5, 3\), not a max-pool",
     }.items():
         with pytest.raises(ValueError, match=message):
             call()
     with pytest.raises(IndexError, match="there is no channel 5: they are 0 to 4"):
-        plots.winners(trace, 2, 5)
+        plots.pool_argmax(trace, 2, 5)
     pooled = explain(Sequential([GlobalAvgPool2D()], (4, 4, 3)), np.zeros((4, 4, 3)))
     with pytest.raises(ValueError, match=r"the last layer is GlobalAvgPool2D\(\), not Dense"):
-        plots.decision(pooled)
+        plots.logit_contributions(pooled)
 
 
 # ---------------------------------------------------------------- what holds for all
@@ -439,7 +443,7 @@ def test_the_style_that_a_user_has_set_changes_nothing():
         ]
 
     usual = [pixels(figure) for figure in draw()]
-    with style.context("dark_background"):
+    with matplotlib_style.context("dark_background"):
         figures = draw()
         assert all(map(np.array_equal, map(pixels, figures), usual))
         assert figures[0]._repr_png_().startswith(b"\x89PNG")
@@ -455,7 +459,7 @@ before = matplotlib.rcParams.copy()
 import numpy as np
 from minicnn import plots
 image = np.zeros((1, 4, 4), np.uint8)
-plots.readings(image, image, np.ones((1, 1)))._repr_png_()
+plots.predictions(image, image, np.ones((1, 1)))._repr_png_()
 assert matplotlib.rcParams.copy() == before
 print("matplotlib.pyplot" in sys.modules)
 """
@@ -484,49 +488,49 @@ def test_the_example_of_the_readme_runs(capsys, monkeypatch, tmp_path):
 SHARES = np.eye(2)
 WRONG = {
     "readings: given has 1 pictures, probabilities 2": (
-        plots.readings,
+        plots.predictions,
         [IMAGES[0]],
         IMAGES[:2],
         SHARES,
     ),
     "readings: seen has 3 pictures, probabilities 2": (
-        plots.readings,
+        plots.predictions,
         IMAGES[:2],
         IMAGES[:3],
         SHARES,
     ),
     "readings: draw at most 300 pictures in one figure, not 301": (
-        plots.readings,
+        plots.predictions,
         [IMAGES[0]] * 301,
         np.zeros((301, 2, 2), np.uint8),
         np.ones((301, 1)),
     ),
     "readings: each row must be probabilities that sum to 1": (
-        plots.readings,
+        plots.predictions,
         IMAGES[:2],
         IMAGES[:2],
         SHARES * 2,
     ),
     "readings: given must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not (1, 4, 4, 2)": (
-        plots.readings,
+        plots.predictions,
         [np.zeros((4, 4, 2))] * 2,
         IMAGES[:2],
         SHARES,
     ),
     "readings: pixels of float images must lie in 0..1": (
-        plots.readings,
+        plots.predictions,
         [np.full((4, 4), 255.0)] * 2,
         IMAGES[:2],
         SHARES,
     ),
     "readings: given must hold PIL images or NumPy arrays, not str": (
-        plots.readings,
+        plots.predictions,
         ["a.png", "b.png"],
         IMAGES[:2],
         SHARES,
     ),
     "readings: images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not (4,)": (
-        plots.readings,
+        plots.predictions,
         IMAGES[:2],
         IMAGES[0, 0, :4],
         SHARES,
@@ -547,7 +551,7 @@ WRONG = {
         np.eye(2, dtype=int),
         ["a"],
     ),
-    "row_shares: matrix must be (classes, classes), not (2, 3)": (
+    "normalize_rows: matrix must be (classes, classes), not (2, 3)": (
         plots.confusion_matrix,
         np.ones((2, 3), int),
     ),

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, kernels, ops
-from minicnn.kernels import stretches
-from minicnn.layers import FusedConvPool, fuse
-from minicnn.ops import pooled
-from minicnn.shapes import Window
+from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, ops
+from minicnn.kernels import stretches, target
+from minicnn.layers.fusion import FusedConvPool, fuse
+from minicnn.ops import conv_pool
+from minicnn.shapes.window import Window
 
 # x (N, H, W, C), kernel (KH, KW, F), stride, padding: a row of the window is KW·C numbers, which
 # the kernels take in vectors of 1 to 32, nine or three vectors at a time.
@@ -81,15 +81,15 @@ def test_minimal_filtering_and_pool_equal_three(integers, dtype, case, relu):
 @pytest.mark.parametrize("KH", [1, 2, 3, 5])
 @pytest.mark.parametrize("R", [1, 3, 5, 8, 18, 30, 31, 32, 48, 96, 105, 144])
 def test_vectors_cover_a_window(monkeypatch, registers, KH, R):
-    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", registers[0])
-    monkeypatch.setattr(stretches, "SUMS", registers[1])
+    monkeypatch.setattr(stretches, "SIMD_WIDTH", registers[0])
+    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", registers[1])
     row = R + 2
     window = [kh * row + q for kh in range(KH) for q in range(R)]
 
-    lanes, starts, _ = pooled._cut_to_read(KH, R, row)
+    lanes, starts, _ = conv_pool._overlapping_chunks(KH, R, row)
     assert sorted({start + lane for start in starts for lane in range(lanes)}) == window
 
-    lanes, starts, _ = pooled._cut_to_write(KH, R, row, 4)
+    lanes, starts, _ = conv_pool._padded_chunks(KH, R, row, 4)
     covered = sorted(start + lane for start in starts for lane in range(lanes))
     assert len(set(covered)) == len(covered)
     assert set(covered) >= set(window)
@@ -97,24 +97,26 @@ def test_vectors_cover_a_window(monkeypatch, registers, KH, R):
 
 def test_vectors_that_take_few_registers_are_chosen(monkeypatch):
     def chosen(R):
-        return stretches.stretch_for(3, R, stretches.STRETCHES, stretches.holds_nine)
+        return stretches.choose_width(
+            3, R, stretches.VECTOR_WIDTHS, stretches.nine_fit_in_registers
+        )
 
-    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 16)
-    monkeypatch.setattr(stretches, "SUMS", 20)
-    assert [stretches.holds_nine(lanes) for lanes in (8, 16, 32)] == [True, True, True]
+    monkeypatch.setattr(stretches, "SIMD_WIDTH", 16)
+    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", 20)
+    assert [stretches.nine_fit_in_registers(lanes) for lanes in (8, 16, 32)] == [True, True, True]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 16, 32, 16]
-    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 8)
-    monkeypatch.setattr(stretches, "SUMS", 12)
-    assert [stretches.holds_nine(lanes) for lanes in (8, 16, 32)] == [True, False, False]
+    monkeypatch.setattr(stretches, "SIMD_WIDTH", 8)
+    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", 12)
+    assert [stretches.nine_fit_in_registers(lanes) for lanes in (8, 16, 32)] == [True, False, False]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 8, 32, 8]
 
 
 def test_a_block_of_windows_fits_in_the_cache(integers, monkeypatch):
-    monkeypatch.setattr(kernels, "FIRST_LEVEL", 28 * 1024)
+    monkeypatch.setattr(target, "L1_BYTES", 28 * 1024)
     window = Window(3, 3, 1, 1, 0, 0, 24, 24)
-    assert pooled._rows_of_a_block(window, 5, 13 * 32 * 4) == 5  # all windows
-    assert pooled._rows_of_a_block(window, 12, 26 * 32 * 4) == 3  # eight rows of 3328 bytes
-    assert pooled._rows_of_a_block(window, 12, 26 * 32 * 8) == 1  # of float64
+    assert conv_pool._rows_of_a_block(window, 5, 13 * 32 * 4) == 5  # all windows
+    assert conv_pool._rows_of_a_block(window, 12, 26 * 32 * 4) == 3  # eight rows of 3328 bytes
+    assert conv_pool._rows_of_a_block(window, 12, 26 * 32 * 8) == 1  # of float64
     draw = integers(0, np.float32)
     x, weight, bias = draw(1, 8, 6, 2000), draw(3, 3, 2000, 2), draw(2)
     _, cache = ops.conv2d_max_pool2d(x, weight, bias)
@@ -122,11 +124,12 @@ def test_a_block_of_windows_fits_in_the_cache(integers, monkeypatch):
 
 
 def test_nine_vectors_are_taken_where_their_weights_stay_in_the_cache(monkeypatch):
-    monkeypatch.setattr(stretches, "LANES_OF_A_REGISTER", 16)
-    monkeypatch.setattr(stretches, "SUMS", 20)
-    monkeypatch.setattr(kernels, "FIRST_LEVEL", 42 * 1024)
+    monkeypatch.setattr(stretches, "SIMD_WIDTH", 16)
+    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", 20)
+    monkeypatch.setattr(target, "L1_BYTES", 42 * 1024)
     cuts = {
-        F: pooled._cut_to_write(3, 3 * C, 26 * C, 4 * F) for C, F in ((32, 32), (64, 64), (96, 96))
+        F: conv_pool._padded_chunks(3, 3 * C, 26 * C, 4 * F)
+        for C, F in ((32, 32), (64, 64), (96, 96))
     }
     assert {F: (cut.lanes, cut.nine) for F, cut in cuts.items()} == {
         32: (32, True),

@@ -22,7 +22,7 @@ from minicnn import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from minicnn.randomness import Draws
+from minicnn.random import RandomKey
 
 spec = importlib.util.spec_from_file_location(
     "record_pytorch", Path(__file__).parent / "data" / "record_pytorch.py"
@@ -31,7 +31,7 @@ recording = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(recording)  # imports no PyTorch
 
 from_torch, to_torch = recording.from_torch, recording.to_torch
-OPTIMISERS = {"SGD": SGD, "Adam": Adam, "AdamW": Adam}
+OPTIMIZERS = {"SGD": SGD, "Adam": Adam, "AdamW": Adam}
 
 # For sums in float64 that two libraries add in different orders: thousands of roundings of 1e-16.
 CLOSE = {"rtol": 1e-12, "atol": 1e-12}
@@ -191,14 +191,14 @@ def test_recorded_losses_with_label_smoothing(record, kind):
     np.testing.assert_allclose(softmax_cross_entropy_backward(1.0, cache), wanted[1], **CLOSE)
 
 
-@pytest.mark.parametrize("case", recording.OPTIMISERS)
+@pytest.mark.parametrize("case", recording.OPTIMIZERS)
 def test_recorded_trajectories(record, dtype, case):
-    kind, _, options = recording.OPTIMISERS[case]
-    optimiser = OPTIMISERS[kind](**options)
-    parameters, steps = arrays_of(record, "optimisers", "start gradients", dtype)
+    kind, _, options = recording.OPTIMIZERS[case]
+    optimizer = OPTIMIZERS[kind](**options)
+    parameters, steps = arrays_of(record, "optimizers", "start gradients", dtype)
     seen = []
     for gradient in steps:
-        optimiser.step(parameters, gradient)
+        optimizer.step(parameters, gradient)
         seen.append(parameters.copy())
     # float32: 50 steps of some roundings of 6e-8 each, on parameters of the order of 10.
     close = CLOSE if dtype == np.float64 else {"rtol": 1e-5, "atol": 1e-5}
@@ -340,7 +340,7 @@ def test_live_dropout(torch, dtype, rate):
     theirs = torch.tensor(x, requires_grad=True)
     wanted = torch.nn.functional.dropout(theirs, rate)
     wanted.backward(torch.tensor(dy))
-    y, cache = ops.dropout(x, rate, Draws(0, 0, np.arange(3)))
+    y, cache = ops.dropout(x, rate, RandomKey(0, 0, np.arange(3)))
     dx, both = ops.dropout_backward(dy, cache), (y != 0) & (wanted != 0).numpy()
     assert both.mean() == pytest.approx((1 - rate) ** 2, abs=0.15)
     equal((y[both], dx[both]), (wanted.detach().numpy()[both], theirs.grad.numpy()[both]))
@@ -398,15 +398,15 @@ def test_live_network(torch, normals, dtype):
     close_to_torch(torch, found, recording.gradients(network, dtype(1), *arguments))
 
 
-@pytest.mark.parametrize("case", recording.OPTIMISERS)
+@pytest.mark.parametrize("case", recording.OPTIMIZERS)
 def test_live_trajectories_of_other_numbers(torch, normals, dtype, case):
-    kind, torch_options, options = recording.OPTIMISERS[case]
+    kind, torch_options, options = recording.OPTIMIZERS[case]
     draw = normals(8, dtype)
     parameters, steps = draw(20), draw(50, 20) * 3
     wanted = recording.trajectory(kind, torch_options, parameters, steps)
-    optimiser, seen = OPTIMISERS[kind](**options), []
+    optimizer, seen = OPTIMIZERS[kind](**options), []
     for gradient in steps:
-        optimiser.step(parameters, gradient)
+        optimizer.step(parameters, gradient)
         seen.append(parameters.copy())
     close = CLOSE if dtype == np.float64 else {"rtol": 1e-5, "atol": 1e-5}  # as above
     np.testing.assert_allclose(seen, wanted, **close)
@@ -426,11 +426,11 @@ def test_live_schedules(torch):
         optim.linear: lambda o: schedulers.LinearLR(o, 1, 0, total - 1),
         optim.one_cycle: lambda o: schedulers.OneCycleLR(o, 1.0, total, **cycle),
     }.items():
-        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        scheduler, wanted = make(optimiser), []
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        scheduler, wanted = make(optimizer), []
         for _ in range(total):
             wanted.append(scheduler.get_last_lr()[0])
-            optimiser.step()
+            optimizer.step()
             if len(wanted) < total:
                 scheduler.step()
         found = [schedule(done / (total - 1)) for done in range(total)]

@@ -34,7 +34,7 @@ def fitted(monkeypatch):
 
     def fit(model, images, labels, **settings):
         calls.append(settings)
-        model.facts = {}
+        model.metadata = {}
 
     monkeypatch.setattr(minicnn, "fit", fit)
     return calls
@@ -76,13 +76,13 @@ def test_epochs_are_as_many_as_the_names_say(fitted):
 def test_features_can_be_left_out_for_an_ablation(fitted):
     data = load_mnist_sample()
     images, labels = data.train_images, data.train_labels
-    with_norm = recipes.ten_epochs(images, labels)
+    folded = recipes.ten_epochs(images, labels)
     without = recipes.ten_epochs(images, labels, batch_norm=False, weight_decay=0.0)
     more = recipes.ten_epochs(images, labels, dropout=0.3)
     assert repr(more.layers[-2]) == "Dropout(0.3)"
-    assert len(without.layers) < len(with_norm.layers) < len(more.layers)
-    assert without.statistics.size == 0 < with_norm.statistics.size
-    assert [call["optimiser"].weight_decay for call in fitted] == [0.01, 0, 0.01]
+    assert len(without.layers) < len(folded.layers) < len(more.layers)
+    assert without.statistics.size == 0 < folded.statistics.size
+    assert [call["optimizer"].weight_decay for call in fitted] == [0.01, 0, 0.01]
 
 
 def test_the_rate_warms_up_and_falls_to_nothing():
@@ -110,9 +110,9 @@ def test_train_mnist_takes_a_recipe(monkeypatch, tmp_path, capsys):
     assert "MNIST sample: 100 training images (0 of them put aside for validation), 1000" in out
     assert "Dense(10)" in out
     assert "test accuracy" in out
-    facts = load_model(path).facts
-    assert (facts["recipe"], facts["epochs"], facts["seed"]) == ("ten_epochs", 2, 5)
-    assert facts["validation_images"] == 0
+    metadata = load_model(path).metadata
+    assert (metadata["recipe"], metadata["epochs"], metadata["seed"]) == ("ten_epochs", 2, 5)
+    assert metadata["validation_images"] == 0
 
 
 def test_flags_go_before_the_recipe():
@@ -169,7 +169,7 @@ def test_nine_views_are_those_of_the_network_of_ten_epochs(fitted):
     images, labels = data.train_images[:4], data.train_labels[:4]
     model = recipes.nine_views(images, labels, seed=2)
     alone = recipes.ten_epochs(images, labels, seed=2)
-    views = minicnn.MultiView(alone, shift=1.0, rotation=8.0, zoom=0.08)
+    views = minicnn.TestTimeAugmentation(alone, shift=1.0, rotation=8.0, zoom=0.08)
     np.testing.assert_array_equal(model.predict_proba(images), views.predict_proba(images))
     assert (model.predict_proba(images) != alone.predict_proba(images)).any()
 

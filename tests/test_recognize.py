@@ -16,7 +16,7 @@ import train_mnist
 from PIL import Image
 
 import minicnn
-from minicnn import Adam, Augment, Dense, Flatten, FoundDigit, Sequential
+from minicnn import Adam, Augment, Dense, DigitBox, Flatten, Sequential
 
 DIGITS = draw_digits.FOLDER
 
@@ -32,7 +32,7 @@ def model_file(tmp_path_factory):
     model = recipes.reference_cnn(0)
     minicnn.fit(
         model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
-        optimiser=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
+        optimizer=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
         augment=Augment.digits(), progress=False,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("model") / "model.npz"
@@ -113,7 +113,7 @@ def test_of_a_number_the_least_sure_digit_makes_the_second_guess():
     likely[0, [1, 7]] = 0.9, 0.05
     likely[1, [4, 9]] = 0.6, 0.3
     likely[2, [0, 6]] = 0.99, 0.0
-    found = [FoundDigit((0, 0, 1, 1), np.zeros((28, 28), np.uint8), line) for line in (0, 0, 1)]
+    found = [DigitBox((0, 0, 1, 1), np.zeros((28, 28), np.uint8), line) for line in (0, 0, 1)]
     reading = recognize.Reading(Path("a.png"), found, likely, list("0123456789"))
     (first, sure), (second, less) = reading.guesses()
     assert (first, second) == ("14/0", "19/0")

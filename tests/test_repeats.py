@@ -1,4 +1,4 @@
-"""Work that becomes a tape once it is proven: `minicnn.repeats`."""
+"""Work that becomes a tape once it is proven: `minicnn.kernels.capture`."""
 
 import copy
 import os
@@ -24,13 +24,12 @@ from minicnn import (
     ReLU,
     Residual,
     Sequential,
-    memory,
-    repeats,
 )
-from minicnn.kernels import compilation
-from minicnn.repeats import Repeats
-from minicnn.shards import BatchGradient
-from minicnn.workers import Workers
+from minicnn.kernels import capture, jit
+from minicnn.kernels.capture import ReplayCache
+from minicnn.runtime import arena
+from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.train.data_parallel import DataParallelGradient
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="plain Python has no tapes"
@@ -39,7 +38,7 @@ needs_jit = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def _fresh_buffer(monkeypatch):
-    monkeypatch.setattr(memory, "_thread", memory._Thread())
+    monkeypatch.setattr(arena, "_local", arena._Local())
 
 
 @pytest.fixture
@@ -52,23 +51,23 @@ def scale(monkeypatch, tmp_path):
         for i in range(x.size):
             y[i] = factor * x[i]
 
-    return compilation.kernel(scale)
+    return jit.kernel(scale)
 
 
 class Job:
     """Work on four numbers: how often Python did it, and how it is done now."""
 
     def __init__(self, body):
-        self.body, self.repeats, self.out, self.done = body, Repeats(), np.zeros(4), 0
+        self.body, self.repeats, self.out, self.done = body, ReplayCache(), np.zeros(4), 0
 
     def __call__(self, x, kind=""):
-        with memory.workspace():
-            numbers = memory.empty((4,), np.float64)
+        with arena.scope():
+            numbers = arena.empty((4,), np.float64)
             numbers[...] = x
 
             def work():
                 self.done += 1
-                between = memory.empty((4,), np.float64)
+                between = arena.empty((4,), np.float64)
                 self.body(numbers, between, self.out)
                 return between
 
@@ -97,7 +96,7 @@ def test_work_of_kernels_alone_becomes_a_tape(scale):
 
 def test_bytes_too_are_arrays_of_the_workspace(scale):
     def body(x, between, out):
-        whole = memory.empty((4,), np.uint8)
+        whole = arena.empty((4,), np.uint8)
         scale(x, 2.0, whole)
         scale(whole, 1.0, out)
         scale(x, 1.0, between)
@@ -145,7 +144,7 @@ def sums_up(scale):
         for i in range(x.size):
             y[i] += x[i]
 
-    add = compilation.kernel(add)
+    add = jit.kernel(add)
 
     def body(x, between, out):
         between.fill(0)
@@ -175,7 +174,7 @@ def test_other_work_is_done_in_python_for_good(scale, of):
         wanted(np.full(4, float(number)), between, out)
         assert job(number) == (between.tolist(), out.tolist())
     assert job.done == 10
-    assert job.way == {"_do"}
+    assert job.way == {"_run_eagerly"}
 
 
 def test_work_without_a_kernel_is_done_in_python(scale):
@@ -185,7 +184,7 @@ def test_work_without_a_kernel_is_done_in_python(scale):
     job = Job(body)
     for number in range(4):
         assert job(number) == ([number] * 4, [number] * 4)
-    assert job.way == {"_do"}
+    assert job.way == {"_run_eagerly"}
 
 
 def test_with_other_arrays_work_is_recorded_anew(scale):
@@ -222,7 +221,7 @@ def test_each_thread_and_each_kind_has_a_tape_of_its_own(scale):
 
 
 def test_so_many_kinds_are_kept_and_no_more(scale, monkeypatch):
-    monkeypatch.setattr(repeats, "MOST_KINDS", 3)
+    monkeypatch.setattr(capture, "MAX_ENTRIES", 3)
     job = Job(lambda x, between, out: scale(x, 2.0, out))
     for kind in range(5):
         job(1, kind)
@@ -252,7 +251,7 @@ NETWORKS = {
     "norms": ([*conv_norm(16), *conv_norm(16), MaxPool2D(2)], "_play"),
     "branches": ([*conv_norm(16), Residual(conv_norm(16)), Concat([[], conv_norm(16)])], "_play"),
     "depthwise": ([DepthwiseConv2D(3), Conv2D(8, 1), ReLU(), AvgPool2D(2)], None),
-    "dropout": ([Conv2D(8, 3), ReLU(), Dropout(0.3)], "_do"),
+    "dropout": ([Conv2D(8, 3), ReLU(), Dropout(0.3)], "_run_eagerly"),
 }
 
 
@@ -263,13 +262,13 @@ def trained(layers, threads, augment=None):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (200, 12, 12, 1), dtype=np.uint8)
     labels = rng.integers(0, 5, 200)
-    optimiser = Adam(0.01)
-    with Workers("test", threads) as workers:
-        gradient_of = BatchGradient(model, images, labels, workers, augment, seed=1)
+    optimizer = Adam(0.01)
+    with ThreadPool("test", threads) as workers:
+        gradient_of = DataParallelGradient(model, images, labels, workers, augment, seed=1)
         for step in range(24):
             # the last batch of an epoch is smaller
             found = gradient_of(rng.permutation(200)[: 48 if step % 6 else 20], epoch=step // 6)
-            optimiser.step(model.parameters, found.gradient)
+            optimizer.step(model.parameters, found.gradient)
     ways = {repeat.run.__name__ for repeat in gradient_of._repeats._known.values()}
     return model.parameters.copy(), ways, model, images
 
@@ -283,20 +282,20 @@ def test_weights_are_the_same_bytes_with_and_without_tapes(monkeypatch, name, au
     weights, ways, model, images = trained(layers, threads, augment)
     if way:
         assert way in ways
-    read = [model.infer(model.prepare(images[:50]), threads=threads) for _ in range(5)]
+    read = [model.infer(model.preprocess(images[:50]), threads=threads) for _ in range(5)]
 
-    monkeypatch.setattr(repeats, "MOST_RECORDINGS", 1)  # which is too few for any tape
+    monkeypatch.setattr(capture, "MAX_CAPTURES", 1)  # which is too few for any tape
     wanted, ways, model, _ = trained(layers, threads, augment)
-    assert ways == {"_do"}
+    assert ways == {"_run_eagerly"}
     np.testing.assert_array_equal(weights, wanted)
     for logits in read:
-        np.testing.assert_array_equal(logits, model.infer(model.prepare(images[:50])))
+        np.testing.assert_array_equal(logits, model.infer(model.preprocess(images[:50])))
 
 
 @needs_jit
 def test_reading_sees_weights_that_were_changed_or_put_in_the_place_of_others():
     model = Sequential([Conv2D(4, 3), ReLU(), Flatten(), Dense(3)], input_shape=(6, 6, 1))
-    x = model.prepare(np.random.default_rng(0).integers(0, 256, (2, 6, 6, 1), dtype=np.uint8))
+    x = model.preprocess(np.random.default_rng(0).integers(0, 256, (2, 6, 6, 1), dtype=np.uint8))
     for _ in range(6):
         before = model.infer(x)
     assert {repeat.run.__name__ for repeat in model._repeats._known.values()} == {"_play"}

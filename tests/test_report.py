@@ -128,7 +128,7 @@ FIGURES = {
         "cases": [
             {
                 "network": "tiny", "page_bytes": 1_250_000, "frames": 72, "all_ms": 6.5,
-                "centring_ms": 4.0, "network_ms": 1.5, "drawing_ms": 1.0, "all_ms_90": 9.0,
+                "centering_ms": 4.0, "network_ms": 1.5, "drawing_ms": 1.0, "all_ms_90": 9.0,
                 "in_time": 0.875,
             }
         ],

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from minicnn.data import ImageDataset, load_mnist, load_mnist_sample
+from minicnn.data.mnist import ImageDataset, load_mnist, load_mnist_sample
 
 BUILDER = Path(__file__).parent / "data" / "build_mnist_sample.py"
 TRAIN_IMAGES_SHA256 = "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
@@ -52,7 +52,7 @@ def test_classes_alternate(sample: ImageDataset, part: str) -> None:
 
 
 def test_pixels_are_those_of_mnist(sample: ImageDataset) -> None:
-    # The mean and deviation everyone normalises MNIST with, to the accuracy of 4,000 images
+    # The mean and deviation everyone normalizes MNIST with, to the accuracy of 4,000 images
     pixels = sample.train_images / 255.0
     assert pixels.mean() == pytest.approx(0.1307, abs=0.003)
     assert pixels.std() == pytest.approx(0.3081, abs=0.003)

@@ -27,12 +27,11 @@ from minicnn import (
     ModelFileError,
     ReLU,
     Sequential,
-    architecture,
-    archive,
-    initialisers,
+    initializers,
     load_model,
+    serialization,
 )
-from minicnn.archive import reading, writing
+from minicnn.runtime import archive
 
 
 def tiny_model(**options):
@@ -51,7 +50,7 @@ def saved(tmp_path):
     """A sound file, and a function that writes it again with other contents."""
     path = tmp_path / "model.npz"
     model = tiny_model(seed=4, input_mean=0.1, class_names=["α", "b", "c"])
-    model.facts = {"history": {"loss": [1.5, 0.1]}, "data set": "ünï"}
+    model.metadata = {"history": {"loss": [1.5, 0.1]}, "data set": "ünï"}
     model.save(path)
     return path
 
@@ -86,14 +85,14 @@ def test_a_model_comes_back_as_it_was(tmp_path, dtype):
     path = tmp_path / "model.npz"
     names = ("zero", "one", "two")
     model = tiny_model(seed=3, input_mean=0.1307, input_std=0.3081, class_names=names, dtype=dtype)
-    model.facts = {"epochs": 2, "history": {"loss": [0.1 + 0.2, float("inf")]}, "augment": None}
+    model.metadata = {"epochs": 2, "history": {"loss": [0.1 + 0.2, float("inf")]}, "augment": None}
     model.save(path)
     found = load_model(path)
     assert found.parameters.dtype == dtype
     assert found.parameters.tobytes() == model.parameters.tobytes()
     assert [repr(layer) for layer in found.layers] == [repr(layer) for layer in model.layers]
     assert found.class_names == names
-    assert found.facts == model.facts
+    assert found.metadata == model.metadata
     assert (found.input_shape, found.output_shape) == (model.input_shape, model.output_shape)
     assert (found.input_mean, found.input_std) == (0.1307, 0.3081)
     assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]
@@ -111,12 +110,12 @@ def test_a_loaded_model_gives_the_same_answers(tmp_path):
 def test_every_argument_of_every_layer_comes_back(tmp_path):
     layers = [
         Conv2D(2, (3, 2), stride=(1, 2), padding=(1, 0), backend="im2col"),
-        Conv2D(np.int64(3), 1, initialiser=initialisers.glorot_uniform),
-        DepthwiseConv2D((2, 3), stride=1, padding="same", initialiser=initialisers.glorot_uniform),
+        Conv2D(np.int64(3), 1, initializer=initializers.glorot_uniform),
+        DepthwiseConv2D((2, 3), stride=1, padding="same", initializer=initializers.glorot_uniform),
         MaxPool2D((2, 1), padding="same"),
         AvgPool2D((1, 2), stride=1, padding=(0, 1)),
         GlobalAvgPool2D(),
-        Dense(4, initialiser=initialisers.glorot_uniform),
+        Dense(4, initializer=initializers.glorot_uniform),
         ReLU(),
     ]
     model = Sequential(layers, input_shape=(6, 6, 3))
@@ -124,7 +123,7 @@ def test_every_argument_of_every_layer_comes_back(tmp_path):
     found = load_model(tmp_path / "model.npz")
     assert [repr(layer) for layer in found.layers] == [repr(layer) for layer in model.layers]
     assert found.class_names is None
-    assert found.facts == {}
+    assert found.metadata == {}
 
 
 def test_numbers_of_numpy_are_saved_as_plain_ones(tmp_path):
@@ -136,9 +135,9 @@ def test_numbers_of_numpy_are_saved_as_plain_ones(tmp_path):
 def test_every_layer_of_the_library_can_be_saved():
     exported = {thing for thing in vars(minicnn).values() if inspect.isclass(thing)}
     layers = {thing for thing in exported if issubclass(thing, Layer)} - {Layer}
-    assert set(architecture.LAYERS.values()) == layers
-    functions = inspect.getmembers(initialisers, inspect.isfunction)
-    assert set(architecture.INITIALISERS) == {name for name, _ in functions} - {"fans"}
+    assert set(serialization.LAYERS.values()) == layers
+    functions = inspect.getmembers(initializers, inspect.isfunction)
+    assert set(serialization.INITIALIZERS) == {name for name, _ in functions} - {"fans"}
 
 
 def test_a_model_without_parameters_is_saved_too(tmp_path):
@@ -154,7 +153,7 @@ def test_numpy_opens_the_file_and_no_member_needs_pickle(saved):
     assert description["version"] == 1
     assert description["model"]["layers"][0] == {
         "layer": "Conv2D", "filters": 2, "kernel_size": 3, "stride": 1, "padding": "same",
-        "backend": "auto", "initialiser": "he_normal", "bias": True,
+        "backend": "auto", "initializer": "he_normal", "bias": True,
     }  # fmt: skip
 
 
@@ -214,12 +213,12 @@ def test_a_layer_of_the_users_own_is_refused(tmp_path, layer):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_initialiser_of_the_users_own_is_refused_and_can_be_replaced(tmp_path):
-    layer = Dense(3, initialiser=lambda rng, shape, dtype: np.ones(shape, dtype))
+def test_an_initializer_of_the_users_own_is_refused_and_can_be_replaced(tmp_path):
+    layer = Dense(3, initializer=lambda rng, shape, dtype: np.ones(shape, dtype))
     model = Sequential([Flatten(), layer], input_shape=(2, 2, 1))
-    with pytest.raises(TypeError, match=r"initialiser .* Dense.* set layer.initialiser to one of"):
+    with pytest.raises(TypeError, match=r"initializer .* Dense.* set layer.initializer to one of"):
         model.save(tmp_path / "model.npz")
-    layer.initialiser = initialisers.he_normal
+    layer.initializer = initializers.he_normal
     model.save(tmp_path / "model.npz")
     assert (
         load_model(tmp_path / "model.npz").layers[1].parameters["weight"].tolist() == [[1] * 3] * 4
@@ -229,11 +228,11 @@ def test_an_initialiser_of_the_users_own_is_refused_and_can_be_replaced(tmp_path
 def test_facts_must_be_plain_and_weights_finite(tmp_path):
     path = tmp_path / "model.npz"
     model = tiny_model()
-    for facts in ({"accuracy": np.float32(0.9)}, {"when": {1, 2}}, {"history": object()}):
-        model.facts = facts
+    for metadata in ({"accuracy": np.float32(0.9)}, {"when": {1, 2}}, {"history": object()}):
+        model.metadata = metadata
         with pytest.raises(TypeError, match=r"model.npz was not written: its facts must be of"):
             model.save(path)
-    model.facts = {}
+    model.metadata = {}
     model.layers[4].parameters["bias"][1] = np.nan
     with pytest.raises(
         ValueError, match=r"model.npz was not written: 4.bias holds infinity or NaN"
@@ -243,7 +242,7 @@ def test_facts_must_be_plain_and_weights_finite(tmp_path):
 
 
 def test_what_would_be_too_large_to_load_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "LONGEST_DESCRIPTION", 100)
+    monkeypatch.setattr(archive, "LONGEST_DESCRIPTION", 100)
     with pytest.raises(ValueError, match="of them of description, are more than is read again"):
         tiny_model().save(tmp_path / "model.npz")
     assert not list(tmp_path.iterdir())
@@ -458,11 +457,11 @@ def test_two_members_of_one_name_are_refused(saved):
 
 
 def test_files_and_descriptions_beyond_the_limit_are_not_read(saved, monkeypatch):
-    monkeypatch.setattr(reading, "LONGEST_DESCRIPTION", 10)
-    monkeypatch.setattr(reading, "LONGEST_HEADER", 128)
+    monkeypatch.setattr(archive, "LONGEST_DESCRIPTION", 10)
+    monkeypatch.setattr(archive, "LONGEST_HEADER", 128)
     with pytest.raises(ModelFileError, match=r"its description of [\d,]+ bytes is too long"):
         load_model(saved)
-    monkeypatch.setattr(reading, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(archive, "LARGEST_FILE", 1000)
     with pytest.raises(ModelFileError, match=r"it has [\d,]+ bytes, more than the 1,000 of the l"):
         load_model(saved)
 
@@ -500,8 +499,8 @@ def changed(*path_and_value):
         (changed("version", KeyError), "does not say that it is minicnn's"),
         (changed("format", "minicnn checkpoint"), "it is a checkpoint, not a model"),
         (changed("format", "keras"), "does not say that it is minicnn's"),
-        (changed("facts", []), "model and facts must be objects"),
-        (changed("model", None), "model and facts must be objects"),
+        (changed("metadata", []), "model and metadata must be objects"),
+        (changed("model", None), "model and metadata must be objects"),
         (changed("model", KeyError), "it lacks, or should not have, model"),
         (changed("more", 1), "it lacks, or should not have, more"),
         (changed("model", "seed", 1), "it lacks, or should not have, seed"),
@@ -531,8 +530,8 @@ def changed(*path_and_value):
         (changed("model", "layers", 4, "units", "3"), "units must be a whole number, not '3'"),
         (changed("model", "layers", 4, "units", 10**12), "layer 5 gives 1,000,000,000,000 numbers"),
         (changed("model", "layers", 4, "units", 10**8), "should hold"),
-        (changed("model", "layers", 4, "initialiser", "exec"), "there is no initialiser 'exec'"),
-        (changed("model", "layers", 4, "initialiser", [[]]), "layer 5: there is no initialiser"),
+        (changed("model", "layers", 4, "initializer", "exec"), "there is no initializer 'exec'"),
+        (changed("model", "layers", 4, "initializer", [[]]), "layer 5: there is no initializer"),
         (changed("model", "layers", 0, "backend", "gpu"), "backend must be one of .*not 'gpu'"),
         (changed("model", "layers", 0, "padding", {}), "layer 1 .*padding must be a whole number"),
         (changed("model", "layers", 0, "padding", [1, [2]]), "layer 1 .*padding must be"),
@@ -579,7 +578,7 @@ def test_a_changed_byte_gives_the_same_model_or_a_clear_error(saved):
             refused += 1
         else:
             assert model.parameters.tobytes() == whole.parameters.tobytes()
-            assert model.facts == whole.facts
+            assert model.metadata == whole.metadata
             assert model.class_names == whole.class_names
     assert refused > 700
 
@@ -614,7 +613,7 @@ def test_a_deep_or_strange_json_is_a_clear_error(saved):
                 places(value, (*path, key)) if isinstance(value, (dict, list)) else [(*path, key)]
             )
 
-    for path in [path for path in places(description) if path and path[0] != "facts"]:
+    for path in [path for path in places(description) if path and path[0] != "metadata"]:
         for value in strange:
             other = json.loads(json.dumps(description))
             changed(*path, value)(other)

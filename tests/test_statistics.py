@@ -17,18 +17,18 @@ from minicnn import (
     NonFiniteError,
     ReLU,
     Sequential,
-    architecture,
     fit,
     load_model,
+    serialization,
 )
-from minicnn.parameters import follow
-from minicnn.randomness import Draws, keyed_words
-from minicnn.shards import BatchGradient, shards_of
-from minicnn.workers import Workers
+from minicnn.model.parameters import update_running_statistics
+from minicnn.random import RandomKey, random_bits
+from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.train.data_parallel import DataParallelGradient, microbatches
 
 
 @dataclass(eq=False, repr=False)
-class Centred(Layer):
+class Centerd(Layer):
     """Take the mean of the shard off in training, the running mean in use."""
 
     momentum: float = 0.25
@@ -46,10 +46,10 @@ class Centred(Layer):
     def backward(self, dy, cache, *, need_dx=True, gradients=None):
         return dy - dy.mean(axis=0), {}
 
-    def observed(self, cache):
+    def batch_statistics(self, cache):
         return {"mean": cache}
 
-    def momenta(self):
+    def statistics_momentum(self):
         return {"mean": self.momentum}
 
 
@@ -60,7 +60,7 @@ class Shaken(Layer):
     def forward(self, x, *, training=False, draws=None):
         if not training:
             return x, 1
-        words = keyed_words(draws.key, "noise", draws.epoch, draws.numbers, x[0].size)
+        words = random_bits(draws.key, "noise", draws.epoch, draws.numbers, x[0].size)
         signs = np.where(words[:, : x[0].size].reshape(x.shape) < 0, -1, 1).astype(x.dtype)
         return x * signs, signs
 
@@ -69,7 +69,7 @@ class Shaken(Layer):
 
 
 def small_model(**options):
-    layers = [Flatten(), Centred(), Dense(5), ReLU(), Shaken(), Centred(0.5), Dense(3)]
+    layers = [Flatten(), Centerd(), Dense(5), ReLU(), Shaken(), Centerd(0.5), Dense(3)]
     return Sequential(layers, input_shape=(2, 2, 1), **options)
 
 
@@ -100,28 +100,28 @@ def test_statistics_are_one_vector_of_which_the_layers_hold_views():
 def test_a_shard_reports_what_it_observed():
     model = small_model()
     x = np.random.default_rng(1).random((6, 2, 2, 1), np.float32)
-    logits, caches = model.forward(x, training=True, draws=Draws(0, 0, np.arange(6)))
-    observed = model.observed(caches)
-    assert observed[:4].tolist() == x.mean(axis=0).ravel().tolist()
-    assert observed[4:].tolist() == caches[4].tolist()
-    given = np.zeros_like(observed)
-    assert model.observed(caches, given) is given
-    assert given.tolist() == observed.tolist()
+    logits, caches = model.forward(x, training=True, draws=RandomKey(0, 0, np.arange(6)))
+    batch_statistics = model.batch_statistics(caches)
+    assert batch_statistics[:4].tolist() == x.mean(axis=0).ravel().tolist()
+    assert batch_statistics[4:].tolist() == caches[4].tolist()
+    given = np.zeros_like(batch_statistics)
+    assert model.batch_statistics(caches, given) is given
+    assert given.tolist() == batch_statistics.tolist()
     assert not np.array_equal(logits, model.forward(x)[0])
 
 
 def test_statistics_follow_shard_after_shard_each_with_its_layers_momentum():
     model = small_model()
     rows = np.arange(18, dtype=np.float32).reshape(2, 9)
-    follow(model.layers, model.statistics, rows)
+    update_running_statistics(model.layers, model.statistics, rows)
     m = np.repeat([0.25, 0.5], [4, 5])
     assert model.statistics.tolist() == (m * rows[0] + m * (rows[1] - m * rows[0])).tolist()
 
 
 @pytest.mark.parametrize("count", [1, 16, 17, 32, 33, 65, 100, 128, 129])
 def test_shards_of_a_batch_are_as_equal_as_can_be(count):
-    sizes = [len(shard) for shard in shards_of(np.arange(count))]
-    assert np.concatenate(shards_of(np.arange(count))).tolist() == list(range(count))
+    sizes = [len(shard) for shard in microbatches(np.arange(count))]
+    assert np.concatenate(microbatches(np.arange(count))).tolist() == list(range(count))
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= 32
     assert len(sizes) == (1 if count <= 16 else max(2, -(-count // 32)))
@@ -130,21 +130,21 @@ def test_shards_of_a_batch_are_as_equal_as_can_be(count):
 def test_a_batch_gives_a_row_for_each_shard_however_many(digits):
     model = small_model()
     images = np.tile(digits[0], (15, 1, 1))  # 600 images, 19 shards: more than are added up at once
-    with Workers("test", 2) as workers:
-        gradient_of = BatchGradient(model, images, np.tile(digits[1], 15), workers)
+    with ThreadPool("test", 2) as workers:
+        gradient_of = DataParallelGradient(model, images, np.tile(digits[1], 15), workers)
         batch = np.arange(600)
-        rows = gradient_of(batch).observed
+        rows = gradient_of(batch).batch_statistics
         assert rows.shape == (19, 9)
-        for row, shard in zip(rows, shards_of(batch), strict=True):
-            x = model.prepare(images[shard])
+        for row, shard in zip(rows, microbatches(batch), strict=True):
+            x = model.preprocess(images[shard])
             assert row[:4].tolist() == x.mean(axis=0).ravel().tolist()
 
 
 def test_training_follows_and_the_model_answers_with_what_it_followed(digits):
-    model, _ = train(digits, epochs=20, optimiser=SGD(0.01))
-    mean = model.prepare(digits[0]).mean(axis=0).ravel()
+    model, _ = train(digits, epochs=20, optimizer=SGD(0.01))
+    mean = model.preprocess(digits[0]).mean(axis=0).ravel()
     assert model.layers[1].statistics["mean"] == pytest.approx(mean, abs=0.15)
-    x = model.prepare(digits[0][:1])
+    x = model.preprocess(digits[0][:1])
     y, _ = model.layers[1].forward(x.reshape(1, 4))
     assert np.array_equal(y[0], x.ravel() - model.statistics[:4])
 
@@ -158,8 +158,8 @@ def test_the_step_that_is_not_finite_moves_no_statistics(digits):
 
 
 def test_an_observation_that_is_not_finite_stops_the_training(digits):
-    class Blind(Centred):
-        def observed(self, cache):
+    class Blind(Centerd):
+        def batch_statistics(self, cache):
             return {"mean": np.full_like(cache, np.inf)}
 
     model = Sequential([Flatten(), Blind(), Dense(3)], input_shape=(2, 2, 1))
@@ -180,7 +180,7 @@ def test_the_number_of_threads_changes_no_bit(digits, threads):
 @pytest.mark.parametrize("options", [{"patience": 2}, {"patience": 2, "ema_decay": 0.9}])
 def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path, monkeypatch, options):
     whole, history = train(digits, **options)
-    path, original = tmp_path / "checkpoint.npz", BatchGradient.__call__
+    path, original = tmp_path / "checkpoint.npz", DataParallelGradient.__call__
     seen = []
 
     def stop(self, batch, epoch=0):
@@ -190,7 +190,7 @@ def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path, monkeypatc
         return original(self, batch, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BatchGradient, "__call__", stop)
+        patch.setattr(DataParallelGradient, "__call__", stop)
         with pytest.raises(KeyboardInterrupt):
             train(digits, checkpoint=path, **options)
     resumed, same = train(digits, checkpoint=path, resume=True, **options)
@@ -201,7 +201,7 @@ def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path, monkeypatc
 
 def test_patience_goes_back_to_the_statistics_of_the_best_weights(digits):
     def trained(**options):
-        return train(digits, optimiser=Adam(0.05), validation_split=0.3, **options)
+        return train(digits, optimizer=Adam(0.05), validation_split=0.3, **options)
 
     best, history = trained(epochs=12, patience=12)
     number = history["val_loss"].index(min(history["val_loss"])) + 1
@@ -220,8 +220,8 @@ def test_statistics_are_averaged_with_the_weights(digits):
 
     model = small_model()
     options = {"epochs": 1, "validation_split": 0, "batch_size": 15}
-    plain, _ = train(digits, **options, optimiser=SGD(0.01))
-    train(digits, model, **options, optimiser=Watched(0.01), ema_decay=0.15)
+    plain, _ = train(digits, **options, optimizer=SGD(0.01))
+    train(digits, model, **options, optimizer=Watched(0.01), ema_decay=0.15)
     wanted = np.zeros(9)
     for n, statistics in enumerate([*seen[1:], plain.statistics]):
         wanted += (1 - min(0.15, (1 + n) / (10 + n))) * (statistics - wanted)
@@ -231,8 +231,8 @@ def test_statistics_are_averaged_with_the_weights(digits):
 
 
 def test_statistics_are_saved_with_the_model(digits, tmp_path, monkeypatch):
-    monkeypatch.setitem(architecture.LAYERS, "Centred", Centred)
-    model = Sequential([Flatten(), Dense(3), Centred(0.5)], input_shape=(2, 2, 1))
+    monkeypatch.setitem(serialization.LAYERS, "Centerd", Centerd)
+    model = Sequential([Flatten(), Dense(3), Centerd(0.5)], input_shape=(2, 2, 1))
     train(digits, model)
     model.save(tmp_path / "model.npz")
     with np.load(tmp_path / "model.npz") as arrays:
@@ -247,15 +247,15 @@ def test_statistics_are_saved_with_the_model(digits, tmp_path, monkeypatch):
 
 
 def test_draws_differ_by_seed_and_place_and_by_nothing_else():
-    draws = Draws(3, 7, np.arange(4))
-    assert draws.of(2).of(0) == Draws(3, 7, draws.numbers, (2, 0))
+    draws = RandomKey(3, 7, np.arange(4))
+    assert draws.of(2).of(0) == RandomKey(3, 7, draws.numbers, (2, 0))
     keys = [draws.key, *(draws.of(i).key for i in range(9)), draws.of(1).of(2).key]
-    keys += [draws.of(0).of(0).key, Draws(4, 7, draws.numbers, (2, 0)).key]
+    keys += [draws.of(0).of(0).key, RandomKey(4, 7, draws.numbers, (2, 0)).key]
     assert len(set(keys)) == len(keys)
     assert all(0 <= key < 2**64 for key in keys)
-    assert Draws(3, 8, np.arange(2), (5,)).key == draws.of(5).key  # those go to the counter
+    assert RandomKey(3, 8, np.arange(2), (5,)).key == draws.of(5).key  # those go to the counter
 
 
 def test_draws_want_a_seed():
     with pytest.raises(ValueError, match=r"seed must lie in 0 \.\. 2\*\*64 - 1"):
-        assert Draws(-1, 0, np.arange(1)).key
+        assert RandomKey(-1, 0, np.arange(1)).key

@@ -1,4 +1,4 @@
-"""Kernel calls that are recorded and played: `minicnn.kernels.tape`."""
+"""Kernel calls that are recorded and played: `minicnn.kernels.capture`."""
 
 import threading
 
@@ -6,8 +6,8 @@ import numba
 import numpy as np
 import pytest
 
-from minicnn.kernels import compilation
-from minicnn.kernels.tape import NotRecordableError, Tape, recorded
+from minicnn.kernels import jit
+from minicnn.kernels.capture import CallGraph, CaptureError, capture
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def all_kinds():
         out[7] = double
         out[8] = a.shape[0] + 10 * a.shape[1]
 
-    return compilation.kernel(show)
+    return jit.kernel(show)
 
 
 def arguments(out):
@@ -41,12 +41,12 @@ def arguments(out):
 
 def test_arguments_of_every_kind_are_handed_over():
     kernel, out = all_kinds(), np.zeros(9)
-    with recorded() as calls:
+    with capture() as calls:
         kernel(*arguments(out))
     wanted = out.copy()
     assert wanted.tolist() == [1, 9, 32, 1, -3, 8, np.float32(0.1), 0.1, 32]
     out.fill(0)
-    Tape(calls).play()
+    CallGraph(calls).play()
     np.testing.assert_array_equal(out, wanted)
 
 
@@ -54,24 +54,24 @@ def add_one():
     def add_one(x):
         x[0] += 1
 
-    return compilation.kernel(add_one)
+    return jit.kernel(add_one)
 
 
 def double():
     def double(x):
         x[0] *= 2
 
-    return compilation.kernel(double)
+    return jit.kernel(double)
 
 
 def test_calls_are_played_in_their_order_on_what_is_there_now():
     add, twice, x = add_one(), double(), np.zeros(1)
-    with recorded() as calls:
+    with capture() as calls:
         add(x)
         twice(x)
         add(x)
     assert x == 3
-    tape = Tape(calls)
+    tape = CallGraph(calls)
     tape.play()
     assert x == 9
     x[0] = 100
@@ -81,9 +81,9 @@ def test_calls_are_played_in_their_order_on_what_is_there_now():
 
 def test_a_tape_keeps_its_arrays():
     add = add_one()
-    with recorded() as calls:
+    with capture() as calls:
         add(np.zeros(1))
-    tape = Tape(calls)
+    tape = CallGraph(calls)
     del calls
     for _ in range(100):
         np.zeros(1)[0] = 5  # would take memory that has become free
@@ -94,9 +94,9 @@ def test_tapes_are_the_same_where_arguments_lie_in_the_same_place():
     add, x = add_one(), np.zeros(1)
     tapes = []
     for array in (x, x[:], x.copy()):
-        with recorded() as calls:
+        with capture() as calls:
             add(array)
-        tapes.append(Tape(calls).words.tolist())
+        tapes.append(CallGraph(calls).words.tolist())
     assert tapes[0] == tapes[1]
     assert tapes[0] != tapes[2]
 
@@ -104,7 +104,7 @@ def test_tapes_are_the_same_where_arguments_lie_in_the_same_place():
 def test_only_calls_of_this_thread_inside_the_block_are_recorded():
     add, x = add_one(), np.zeros(1)
     add(x)
-    with recorded() as calls:
+    with capture() as calls:
         other = threading.Thread(target=add, args=(x,))
         other.start()
         other.join()
@@ -115,32 +115,32 @@ def test_only_calls_of_this_thread_inside_the_block_are_recorded():
 
 
 def test_an_error_ends_the_recording():
-    with pytest.raises(KeyError), recorded():
+    with pytest.raises(KeyError), capture():
         raise KeyError
-    assert not compilation.recorders
+    assert not jit.active_captures
 
 
 def test_what_cannot_be_recorded_is_refused(monkeypatch):
-    with pytest.raises(NotRecordableError, match="no kernel was called"):
-        Tape([])
+    with pytest.raises(CaptureError, match="no kernel was called"):
+        CallGraph([])
 
     def take(x, anything):
         x[0] += 1
 
-    kernel, x = compilation.kernel(take), np.zeros(1)
-    with recorded() as calls:
+    kernel, x = jit.kernel(take), np.zeros(1)
+    with capture() as calls:
         kernel(x, 1j)
-    with pytest.raises(NotRecordableError, match="an argument of type complex"):
-        Tape(calls)
-    with recorded() as calls:
+    with pytest.raises(CaptureError, match="an argument of type complex"):
+        CallGraph(calls)
+    with capture() as calls:
         kernel(x, 1)
     with monkeypatch.context() as changed:
-        changed.setattr("minicnn.kernels.tape._words", lambda value: [1, 2])
-        with pytest.raises(NotRecordableError, match="takes other words than 2"):
-            Tape(calls)
+        changed.setattr("minicnn.kernels.capture._argument_words", lambda value: [1, 2])
+        with pytest.raises(CaptureError, match="takes other words than 2"):
+            CallGraph(calls)
     # compiled for 64 bits, which it takes 32 bits as
     kernel.disable_compile()
-    with recorded() as calls:
+    with capture() as calls:
         kernel(x, np.int32(1))
-    with pytest.raises(NotRecordableError, match="not compiled for"):
-        Tape(calls)
+    with pytest.raises(CaptureError, match="not compiled for"):
+        CallGraph(calls)

@@ -29,17 +29,17 @@ from minicnn import (
     Sequential,
     evaluate,
     fit,
-    kernels,
     load_mnist_sample,
     optim,
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
-    train,
 )
-from minicnn.health import find_non_finite
-from minicnn.optim import SCHEDULES, WarmUp, cosine, linear
-from minicnn.settings import Settings
-from minicnn.state import TrainingState
+from minicnn.kernels import jit
+from minicnn.optim import SCHEDULES, LinearWarmup, cosine, linear
+from minicnn.train import fit as fit_module
+from minicnn.train.config import TrainConfig
+from minicnn.train.nonfinite import find_non_finite
+from minicnn.train.state import TrainingState
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="compiles kernels, or runs long without"
@@ -70,7 +70,7 @@ def quick_fit(digits, **options):
 
 def test_loss_at_start_is_that_of_a_guess(digits):
     model = small_model()
-    logits, _ = model.forward(model.prepare(digits[0]))
+    logits, _ = model.forward(model.preprocess(digits[0]))
     loss, _ = softmax_cross_entropy(logits, digits[1])
     assert loss == pytest.approx(log(10), rel=0.1)
 
@@ -79,7 +79,7 @@ def test_twenty_images_are_learned_by_heart(digits):
     model = small_model()
     twenty = digits[0][:20], digits[1][:20]
     options = {"epochs": 80, "batch_size": 20, "validation_split": 0, "progress": False}
-    history = fit(model, *twenty, optimiser=Adam(0.05), **options)
+    history = fit(model, *twenty, optimizer=Adam(0.05), **options)
     assert history["loss"][0] > 2
     assert history["loss"][-1] < 0.001
     assert evaluate(model, *twenty).accuracy == 1
@@ -137,7 +137,7 @@ def test_training_takes_what_augment_gives(digits):
 def test_an_infinite_loss_is_looked_for_in_the_images_as_augmented(digits):
     recorder = Recorder()
     with pytest.raises(NonFiniteError, match="Epoch 2/2, batch 1: "):
-        quick_fit(digits, augment=recorder, optimiser=SGD(1e38), threads=1)
+        quick_fit(digits, augment=recorder, optimizer=SGD(1e38), threads=1)
     *shards, looked_for = recorder.asked
     assert looked_for == shards[-2]  # shard by shard, and the first shows it
     with pytest.raises(ValueError, match=r"pixels of float images must lie in 0\.\.1, but"):
@@ -162,11 +162,11 @@ def test_a_step_on_shards_is_a_step_on_the_batch(digits):
     model = small_model()
     start = model.parameters.copy()
     fit(
-        model, images, labels, optimiser=SGD(0.5), epochs=1, batch_size=70,
+        model, images, labels, optimizer=SGD(0.5), epochs=1, batch_size=70,
         validation_split=0, progress=False,
     )  # fmt: skip
     whole = small_model()
-    logits, caches = whole.forward(whole.prepare(images))
+    logits, caches = whole.forward(whole.preprocess(images))
     _, cache = softmax_cross_entropy(logits, labels)
     _, gradients = whole.backward(softmax_cross_entropy_backward(1.0, cache), caches)
     # float32 sums of 70 terms in another order: a few units in the last place
@@ -177,7 +177,7 @@ def test_evaluation_is_the_mean_over_all_images(digits):
     model, _ = quick_fit(digits)
     images, labels = digits[0][:75], digits[1][:75]
     found = evaluate(model, images, labels)
-    logits, _ = model.forward(model.prepare(images))
+    logits, _ = model.forward(model.preprocess(images))
     assert found.loss == pytest.approx(float(softmax_cross_entropy(logits, labels)[0]), rel=1e-5)
     assert found.correct == (model.predict(images) == labels).sum()
     assert found.total == 75
@@ -191,8 +191,8 @@ def test_every_image_is_seen_once_an_epoch(digits, monkeypatch):
         seen.append(images.copy())
         return original(model, images)
 
-    original = Sequential.prepare
-    monkeypatch.setattr(Sequential, "prepare", record)
+    original = Sequential.preprocess
+    monkeypatch.setattr(Sequential, "preprocess", record)
     quick_fit(digits, epochs=1, batch_size=50, validation_split=0.25, threads=1)
     training, validation = np.concatenate(seen)[:60], np.concatenate(seen)[60:]
     assert sorted(image.tobytes() for image in np.concatenate([training, validation])) == sorted(
@@ -203,9 +203,9 @@ def test_every_image_is_seen_once_an_epoch(digits, monkeypatch):
 
 def test_order_changes_from_epoch_to_epoch(digits, monkeypatch):
     seen = []
-    original = Sequential.prepare
+    original = Sequential.preprocess
     monkeypatch.setattr(
-        Sequential, "prepare", lambda m, i: (seen.append(i.tobytes()), original(m, i))[1]
+        Sequential, "preprocess", lambda m, i: (seen.append(i.tobytes()), original(m, i))[1]
     )
     quick_fit(digits, epochs=2, batch_size=80, validation_split=0, threads=1)
     assert len(seen) == 6  # three shards an epoch
@@ -244,9 +244,9 @@ def test_a_terminal_gets_a_bar(digits, monkeypatch, capsys):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    every_step = functools.partial(train.tqdm, mininterval=0)
-    every_step.write = train.tqdm.write
-    monkeypatch.setattr(train, "tqdm", every_step)
+    every_step = functools.partial(fit_module.tqdm, mininterval=0)
+    every_step.write = fit_module.tqdm.write
+    monkeypatch.setattr(fit_module, "tqdm", every_step)
     quick_fit(digits, epochs=1, batch_size=8, progress=True)
     assert "Epoch 1/1" in terminal.getvalue()
     assert "images/s" in terminal.getvalue()
@@ -260,7 +260,7 @@ def test_without_progress_it_is_silent(digits, capsys):
 
 def test_the_first_compilation_is_announced_once():
     said = []
-    with kernels.announce_compilation(said.append):
+    with jit.announce_compilation(said.append):
         for _ in range(2):
             with event.trigger_event("numba:compile", data={}):
                 pass
@@ -308,7 +308,7 @@ print(ops.dense(np.ones((4, 2)), np.ones((2, 8)), np.zeros(8))[0][0, 0])
         ).stdout.strip()
 
     assert run() == "2.0"
-    source = tmp_path / "minicnn" / "kernels" / "vectors_llvm.py"  # not where the kernel stands
+    source = tmp_path / "minicnn" / "kernels" / "simd" / "llvm.py"  # not where the kernel stands
     changed = source.read_text(encoding="utf-8").replace('"llvm.fmuladd.', '"llvm.minnum.', 1)
     changed = changed.replace("[a.llvm] * 3", "[a.llvm] * 2").replace(
         "call(function, values)", "call(function, values[1:])"
@@ -319,12 +319,12 @@ print(ops.dense(np.ones((4, 2)), np.ones((2, 8)), np.zeros(8))[0][0, 0])
 
 def test_history_and_settings_are_among_the_facts_of_the_model(digits):
     model = small_model()
-    model.facts["test_accuracy"] = 0.9  # of another training
+    model.metadata["test_accuracy"] = 0.9  # of another training
     options = {"epochs": 3, "seed": 7, "batch_size": 30, "patience": 3, "progress": False}
     history = fit(model, *digits, **options)
-    assert model.facts == {
+    assert model.metadata == {
         "epochs": 3, "batch_size": 30, "patience": 3, "seed": 7, "augment": None,
-        "optimiser": "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)",
+        "optimizer": "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)",
         "schedule": "constant", "label_smoothing": 0.0, "ema_decay": None,
         "train_images": 80, "validation_images": 8, "history": history,
         "best_epoch": 1 + history["val_loss"].index(min(history["val_loss"])),
@@ -338,7 +338,7 @@ def overfit(digits, **options):
     """Learn in steps so large that the loss of other images falls for some epochs, then rises."""
     model = Sequential([MaxPool2D(2), Flatten(), Dense(10)], input_shape=(8, 8, 1))
     chosen = {
-        "optimiser": Adam(0.05), "validation_split": 0.25, "batch_size": 60, "progress": False,
+        "optimizer": Adam(0.05), "validation_split": 0.25, "batch_size": 60, "progress": False,
         **options,
     }  # fmt: skip
     return model, fit(model, *digits, **chosen)
@@ -348,9 +348,9 @@ def settings_of(**options):
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(fit).parameters.items()
-        if name in inspect.signature(Settings).parameters
+        if name in inspect.signature(TrainConfig).parameters
     }
-    return Settings(**{**defaults, **options})
+    return TrainConfig(**{**defaults, **options})
 
 
 def loss_of_those_put_aside(model, digits):
@@ -411,31 +411,31 @@ class Watched(Adam):
 
 
 def test_weights_decay_and_biases_do_not(digits):
-    optimiser = Watched()
-    model, _ = quick_fit(digits, epochs=1, optimiser=optimiser)
+    optimizer = Watched()
+    model, _ = quick_fit(digits, epochs=1, optimizer=optimizer)
     decayed = {
         (position, name): set(array.ravel().tolist())
-        for position, arrays in enumerate(model.split(optimiser.decayed))
+        for position, arrays in enumerate(model.split(optimizer.decayed))
         for name, array in arrays.items()
     }
     assert decayed == {
         (0, "weight"): {True}, (0, "bias"): {False}, (4, "weight"): {True}, (4, "bias"): {False},
     }  # fmt: skip
     plain, _ = quick_fit(digits)
-    small, _ = quick_fit(digits, optimiser=Adam(weight_decay=20))
+    small, _ = quick_fit(digits, optimizer=Adam(weight_decay=20))
     for position in (0, 4):
         sizes = [np.abs(m.layers[position].parameters["weight"]).mean() for m in (small, plain)]
         assert sizes[0] < 0.95 * sizes[1]
 
 
-def test_training_with_smoothed_labels_minimises_their_loss(digits):
+def test_training_with_smoothed_labels_minimizes_their_loss(digits):
     images, labels = digits[0][:70], digits[1][:70]
     model, whole = small_model(), small_model()
     history = fit(
-        model, images, labels, optimiser=SGD(0.5), label_smoothing=0.3, epochs=1, batch_size=70,
+        model, images, labels, optimizer=SGD(0.5), label_smoothing=0.3, epochs=1, batch_size=70,
         validation_split=0, progress=False,
     )  # fmt: skip
-    logits, caches = whole.forward(whole.prepare(images))
+    logits, caches = whole.forward(whole.preprocess(images))
     loss, cache = softmax_cross_entropy(logits, labels, label_smoothing=0.3)
     _, gradients = whole.backward(softmax_cross_entropy_backward(1.0, cache), caches)
     assert history["loss"] == pytest.approx([float(loss)], rel=1e-6)
@@ -449,17 +449,17 @@ def test_the_loss_of_those_put_aside_is_not_smoothed(digits):
 
 
 def test_the_model_gets_the_average_and_the_training_goes_its_own_way(digits):
-    optimiser = Watched(0.05)
+    optimizer = Watched(0.05)
     options = {"epochs": 3, "batch_size": 9, "validation_split": 0.25}
-    model, history = quick_fit(digits, optimiser=optimiser, ema_decay=0.8, **options)
+    model, history = quick_fit(digits, optimizer=optimizer, ema_decay=0.8, **options)
     wanted = small_model().parameters.astype(np.float64)
-    for n, parameters in enumerate(optimiser.seen):
+    for n, parameters in enumerate(optimizer.seen):
         wanted += (1 - min(0.8, (1 + n) / (10 + n))) * (parameters - wanted)
-    assert len(optimiser.seen) == 21
+    assert len(optimizer.seen) == 21
     assert model.parameters == pytest.approx(wanted, abs=1e-6)
     assert history["val_loss"][-1] == loss_of_those_put_aside(model, digits)
-    last, plain = quick_fit(digits, optimiser=Adam(0.05), **options)
-    np.testing.assert_array_equal(optimiser.seen[-1], last.parameters)
+    last, plain = quick_fit(digits, optimizer=Adam(0.05), **options)
+    np.testing.assert_array_equal(optimizer.seen[-1], last.parameters)
     assert history["loss"] == plain["loss"]
     assert history["val_loss"] != plain["val_loss"]
 
@@ -491,7 +491,7 @@ def test_training_that_explodes_stops_at_once_and_names_the_layer(digits):
         match=r"Epoch 1/9, batch 2: the output of layer 3 \(Dense\(10\)\) holds infinity or NaN.*"
         r"learning rate that is too high",
     ):
-        fit(model, *digits, optimiser=SGD(1e25), epochs=9, batch_size=20, progress=False)
+        fit(model, *digits, optimizer=SGD(1e25), epochs=9, batch_size=20, progress=False)
     assert np.isfinite(model.parameters).all()  # the step that would spoil them is not taken
 
 
@@ -631,12 +631,12 @@ def test_the_schedule_is_asked_for_every_step_and_multiplies_the_learning_rate(d
             self.factors.append(factor)
 
     recorder = Recorder()
-    quick_fit(digits, optimiser=recorder, schedule=lambda progress: 10 * progress, batch_size=30)
+    quick_fit(digits, optimizer=recorder, schedule=lambda progress: 10 * progress, batch_size=30)
     assert recorder.factors == pytest.approx(
         [0, 10 / 6, 20 / 6, 5, 40 / 6, 50 / 6]
     )  # 2 × 3 batches
     recorder = Recorder()
-    quick_fit(digits, optimiser=recorder, batch_size=30)
+    quick_fit(digits, optimizer=recorder, batch_size=30)
     assert recorder.factors == [1.0] * 6
 
 
@@ -660,18 +660,19 @@ def test_schedules_take_their_course(name, wanted):
 
 
 def test_every_schedule_has_a_name():
-    functions = {thing for thing in vars(optim).values() if inspect.isfunction(thing)}
-    assert set(SCHEDULES.values()) == functions | {WarmUp(cosine, 0.1)}
+    functions = {optim.constant, optim.step_decay, optim.linear, optim.cosine, optim.one_cycle}
+    assert set(SCHEDULES.values()) == functions | {LinearWarmup(cosine, 0.1)}
 
 
 def test_a_warm_up_goes_before_any_schedule():
-    found = [WarmUp(linear, 0.25)(quarter / 4) for quarter in range(5)]
+    found = [LinearWarmup(linear, 0.25)(quarter / 4) for quarter in range(5)]
     assert found == pytest.approx([0, 1, 2 / 3, 1 / 3, 0])
-    assert [WarmUp(optim.step, 0)(progress) for progress in (0, 0.5)] == [1, 0.1]
-    assert repr(WarmUp(linear, 0.25)) == "WarmUp(linear, 0.25)"
-    assert repr(WarmUp(WarmUp())) == "WarmUp(WarmUp(cosine, 0.1), 0.1)"
-    with pytest.raises(ValueError, match=r"WarmUp: share must lie in 0 \.\. 1, below 1, not 1"):
-        WarmUp(share=1)
+    assert [LinearWarmup(optim.step_decay, 0)(progress) for progress in (0, 0.5)] == [1, 0.1]
+    assert repr(LinearWarmup(linear, 0.25)) == "WarmUp(linear, 0.25)"
+    assert repr(LinearWarmup(LinearWarmup())) == "WarmUp(WarmUp(cosine, 0.1), 0.1)"
+    message = r"LinearWarmup: share must lie in 0 \.\. 1, below 1, not 1"
+    with pytest.raises(ValueError, match=message):
+        LinearWarmup(share=1)
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
@@ -690,8 +691,8 @@ def test_a_factor_is_a_smaller_learning_rate(make):
     [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 1, [1]), (3, 1, [1, 1, 1])],
 )
 def test_an_image_left_over_joins_the_batch_before(images, batch_size, wanted):
-    settings = Settings(
-        optimiser=Adam(),
+    settings = TrainConfig(
+        optimizer=Adam(),
         schedule=optim.constant,
         augment=None,
         label_smoothing=0.0,

@@ -9,15 +9,15 @@ from minicnn import (
     Ensemble,
     Flatten,
     MaxPool2D,
-    MultiView,
     ReLU,
     Sequential,
+    TestTimeAugmentation,
+    diagnostics,
     evaluate,
     fit,
-    health,
     load_mnist_sample,
 )
-from minicnn.classifier import Classifier
+from minicnn.model.classifier import Classifier
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ class Watching(Classifier):
     def __init__(self):
         self.seen = []
 
-    def prepare(self, images):
+    def preprocess(self, images):
         return images
 
     def infer(self, x, *, threads=None):
@@ -50,7 +50,7 @@ class Watching(Classifier):
 
 def views_of(images, **options):
     model = Watching()
-    MultiView(model, **options).predict(images)
+    TestTimeAugmentation(model, **options).predict(images)
     return model.seen
 
 
@@ -75,7 +75,7 @@ def test_an_ensemble_has_the_mean_of_the_probabilities(digits):
     assert result.loss == pytest.approx(-np.log(wanted[np.arange(12), labels]).mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("vote", [lambda m: Ensemble([m, small_model(1)]), MultiView])
+@pytest.mark.parametrize("vote", [lambda m: Ensemble([m, small_model(1)]), TestTimeAugmentation])
 def test_the_number_of_threads_changes_no_bit(digits, vote):
     voting = vote(small_model())
     one, other = (voting.predict_proba(digits[0], threads=threads) for threads in (1, 3))
@@ -111,10 +111,10 @@ def test_probabilities_are_averaged_over_the_views(digits):
     places = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
     views = [padded[:, h : h + 8, w : w + 8] for h, w in places]
     wanted = np.mean([model.predict_proba(view) for view in views], axis=0)
-    many = MultiView(model)
+    many = TestTimeAugmentation(model)
     np.testing.assert_allclose(many.predict_proba(images), wanted, rtol=1e-4)
     assert evaluate(many, images, labels).correct == (wanted.argmax(axis=1) == labels).sum()
-    both = Ensemble([many, MultiView(model)])
+    both = Ensemble([many, TestTimeAugmentation(model)])
     np.testing.assert_allclose(both.predict_proba(images), wanted, rtol=1e-4)
 
 
@@ -169,8 +169,8 @@ def test_models_that_cannot_vote_together_are_refused():
     wanted = "model must be a Classifier such as Sequential, not"
     with pytest.raises(TypeError, match=f"Ensemble: {wanted} str"):
         Ensemble([small_model(), "a.npz"])
-    with pytest.raises(TypeError, match=f"MultiView: {wanted} NoneType"):
-        MultiView(None)
+    with pytest.raises(TypeError, match=f"TestTimeAugmentation: {wanted} NoneType"):
+        TestTimeAugmentation(None)
     larger = Sequential([Flatten(), Dense(10)], input_shape=(9, 8, 1))
     agree = "the models must agree in input, outputs and class names, but model 2 has "
     with pytest.raises(ValueError, match=rf"{agree}\(\(9, 8, 1\), \(10,\), None\), model 1 \(\(8"):
@@ -182,17 +182,20 @@ def test_models_that_cannot_vote_together_are_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shift": -1}, "MultiView: shift must be 0 or more, and finite, not -1"),
-        ({"rotation": 180}, "MultiView: rotation must lie in 0 .. 180, below 180, not 180"),
-        ({"zoom": np.inf}, "MultiView: zoom must be 0 or more, and finite, not inf"),
+        ({"shift": -1}, "TestTimeAugmentation: shift must be 0 or more, and finite, not -1"),
+        (
+            {"rotation": 180},
+            "TestTimeAugmentation: rotation must lie in 0 .. 180, below 180, not 180",
+        ),
+        ({"zoom": np.inf}, "TestTimeAugmentation: zoom must be 0 or more, and finite, not inf"),
     ],
 )
 def test_views_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        MultiView(small_model(), **options)
+        TestTimeAugmentation(small_model(), **options)
 
 
-@pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), MultiView])
+@pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), TestTimeAugmentation])
 def test_images_that_do_not_fit_are_refused(vote):
     voting = vote(small_model())
     name = type(voting).__name__
@@ -204,10 +207,10 @@ def test_images_that_do_not_fit_are_refused(vote):
         voting.predict(np.zeros((2, 8, 8), int))
 
 
-@pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), MultiView])
+@pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), TestTimeAugmentation])
 def test_what_votes_is_not_trained_itself(vote, digits):
     model, hint = vote(small_model()), ": give it each network by itself"
-    for function in (fit, health.examine):
+    for function in (fit, diagnostics.diagnose):
         with pytest.raises(
             TypeError, match=rf"must be a Sequential, not {type(model).__name__}{hint}"
         ):
@@ -219,6 +222,6 @@ def test_models_show_the_calls_that_make_them():
     made = "Sequential([Flatten(), Dense(3)], (8, 8, 1))"
     assert repr(model) == made
     assert repr(Ensemble([model, model])) == f"Ensemble([{made}, {made}])"
-    views = MultiView(model, rotation=8.0)
-    assert repr(views) == f"MultiView({made}, shift=1.0, rotation=8.0, zoom=0.0)"
+    views = TestTimeAugmentation(model, rotation=8.0)
+    assert repr(views) == f"TestTimeAugmentation({made}, shift=1.0, rotation=8.0, zoom=0.0)"
     assert views.views == 7

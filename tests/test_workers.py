@@ -5,19 +5,19 @@ import threading
 
 import pytest
 
-from minicnn import workers
-from minicnn.workers import Workers
+from minicnn.runtime import thread_pool
+from minicnn.runtime.thread_pool import ThreadPool
 
 
 def test_default_threads_are_the_cores_that_may_be_used(monkeypatch):
-    assert Workers("test").threads == workers.usable_cores() >= 1
+    assert ThreadPool("test").threads == thread_pool.cpu_count() >= 1
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert workers.usable_cores() == os.cpu_count()
+    assert thread_pool.cpu_count() == os.cpu_count()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_results_come_in_the_order_of_the_pieces(threads):
-    with Workers("test", threads) as several:
+    with ThreadPool("test", threads) as several:
         assert several.map(lambda piece: piece * piece, range(20)) == [i * i for i in range(20)]
         assert several.map(str, []) == []
         assert several.map(str, ["alone"]) == ["alone"]
@@ -30,7 +30,7 @@ def test_the_calling_thread_is_one_of_them():
         both_are_here.wait()
         return threading.current_thread()
 
-    with Workers("test", 2) as two:
+    with ThreadPool("test", 2) as two:
         assert threading.main_thread() in (found := two.map(meet, range(2)))
         assert len(set(found)) == 2
 
@@ -43,7 +43,7 @@ def test_after_an_error_nobody_begins_another_piece(threads):
         begun.append(piece)
         raise ValueError(f"piece {piece}")
 
-    with Workers("test", threads) as several, pytest.raises(ValueError, match="piece"):
+    with ThreadPool("test", threads) as several, pytest.raises(ValueError, match="piece"):
         several.map(fails, range(100))
     assert len(begun) <= threads
 
@@ -56,18 +56,18 @@ def test_an_error_of_another_thread_arrives():
         if threading.current_thread() is not threading.main_thread():
             raise ValueError("over there")
 
-    with Workers("test", 2) as two, pytest.raises(ValueError, match="over there"):
+    with ThreadPool("test", 2) as two, pytest.raises(ValueError, match="over there"):
         two.map(fails_elsewhere, range(2))
 
 
 @pytest.mark.parametrize("wrong", [0, -1])
 def test_there_is_at_least_one(wrong):
     with pytest.raises(ValueError, match=f"fit: threads must be at least 1, not {wrong}"):
-        Workers("fit", wrong)
+        ThreadPool("fit", wrong)
 
 
 def test_a_job_inside_another_needs_no_free_thread():
-    several = Workers("test", 2)
+    several = ThreadPool("test", 2)
 
     def job(piece):
         return sum(several.map(lambda inner: inner + piece, range(3)))
@@ -76,8 +76,8 @@ def test_a_job_inside_another_needs_no_free_thread():
 
 
 def test_workers_that_last_are_the_same_for_the_same_number():
-    two = workers.lasting_workers("test", 2)
-    assert two is workers.lasting_workers("test", 2)
-    assert two is not workers.lasting_workers("test", 3)
+    two = thread_pool.shared_pool("test", 2)
+    assert two is thread_pool.shared_pool("test", 2)
+    assert two is not thread_pool.shared_pool("test", 3)
     with pytest.raises(TypeError, match="test: threads must be a whole number"):
-        workers.lasting_workers("test", 2.0)
+        thread_pool.shared_pool("test", 2.0)

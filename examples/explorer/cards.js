@@ -84,7 +84,7 @@ class Bars {
       const width = (signs ? 50 : 100) * Math.abs(share);
       bar.style.width = `${width}%`;
       bar.style.left = `${signs ? (share < 0 ? 50 - width : 50) : 0}%`;
-      bar.style.background = cssColours(Math.sign(share) * 0.68, 1).background;
+      bar.style.background = cssColors(Math.sign(share) * 0.68, 1).background;
       value.textContent = isBlank ? "" : this.text(data[c]);
       row.classList.toggle("best", !isBlank && c === best);
     });

@@ -1,21 +1,21 @@
 /* From a picture of a digit to MNIST's form, as minicnn.to_mnist and minicnn/data/field.py do it:
-   strokes as wide as there, the longer side 20 pixels, the centre of mass in the middle of 28×28.
+   strokes as wide as there, the longer side 20 pixels, the center of mass in the middle of 28×28.
 
    Pictures of darkness are { H, W, data }, data a Float32Array: 0 is paper, 1 the darkest ink. */
 
 const BOX = 20; // longer side of a digit
 const FIELD = 28; // side of the whole
 const FINE = 8; // pixels of the fine picture to one of the field, in each direction
-const CENTRE = 14; // where the centre of mass of every MNIST digit lies
+const CENTER = 14; // where the center of mass of every MNIST digit lies
 const THINNEST = 2.2, WIDEST = 4.0; // stroke widths in pixels of the field
 
 /**
- * Turn a grey picture of one digit into what the network knows.
- * @param {{ H: number, W: number, data: Uint8Array }} grey
+ * Turn a gray picture of one digit into what the network knows.
+ * @param {{ H: number, W: number, data: Uint8Array }} gray
  * @returns {?Uint8Array} 28·28, 255 is ink; null where nothing is drawn
  */
-function toMnist(grey) {
-  const darkness = findDigit(grey);
+function toMnist(gray) {
+  const darkness = findDigit(gray);
   return darkness && fitToField(darkness);
 }
 
@@ -178,7 +178,7 @@ function boxed(crop) {
   return scaledBy(crop, BOX / Math.max(crop.H, crop.W), "linear");
 }
 
-/** Stretch to 255, and put the centre of mass at the middle of the field. */
+/** Stretch to 255, and put the center of mass at the middle of the field. */
 function placed({ H, W, data }) {
   const stretch = Math.fround(255 / largest(data));
   // An edge that is ink at all stays so: 1 of 255 at least.
@@ -190,8 +190,8 @@ function placed({ H, W, data }) {
     down += level * Math.floor(i / W);
     across += level * (i % W);
   });
-  const start = (centre, n) =>
-    Math.min(Math.max(roundHalfEven(CENTRE - centre), 0), FIELD - n);
+  const start = (center, n) =>
+    Math.min(Math.max(roundHalfEven(CENTER - center), 0), FIELD - n);
   const top = start(down / mass, H), left = start(across / mass, W);
   const field = new Uint8Array(FIELD * FIELD);
   levels.forEach((level, i) => {

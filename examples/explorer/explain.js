@@ -34,14 +34,14 @@ function explain(network, cell, image, choice) {
 
 function explainInput({ network, cell, image }) {
   const level = image[cell.h * FIELD + cell.w];
-  const share = level / 255, centred = share - network.mean;
+  const share = level / 255, centerd = share - network.mean;
   return {
     formula: "x = (level / 255 − mean) / std",
     content: [
-      line("grey level, 0 to 255", `${level}`, 0),
+      line("gray level, 0 to 255", `${level}`, 0),
       line("divided by 255", long(share), 1),
-      line(`minus the mean ${long(network.mean)} of the training images`, long(centred), 2),
-      result(`divided by their spread ${long(network.std)}`, centred / network.std, 3),
+      line(`minus the mean ${long(network.mean)} of the training images`, long(centerd), 2),
+      result(`divided by their spread ${long(network.std)}`, centerd / network.std, 3),
     ],
   };
 }
@@ -202,13 +202,13 @@ function explainDense({ network, step, cell, source }) {
 function explainBatchNorm({ step, cell, source }) {
   const { h, w, c } = cell;
   const value = at(source.y, h, w, c);
-  const centred = value - step.mean[c], spread = Math.sqrt(step.variance[c] + step.epsilon);
-  const normal = centred / spread, stretched = normal * step.weight[c];
+  const centerd = value - step.mean[c], spread = Math.sqrt(step.variance[c] + step.epsilon);
+  const normal = centerd / spread, stretched = normal * step.weight[c];
   return {
     formula: "y = (x − mean) / √(variance + epsilon) · weight + bias",
     content: [
       line("x", link(source, h, w, c, long(value)), 0),
-      line(`minus the mean ${long(step.mean[c])}`, long(centred), 1),
+      line(`minus the mean ${long(step.mean[c])}`, long(centerd), 1),
       line(`√(${long(step.variance[c])} + ${step.epsilon}), the spread`, long(spread), 2),
       line("divided by the spread", long(normal), 3),
       line(`times the weight ${long(step.weight[c])}`, long(stretched), 4),

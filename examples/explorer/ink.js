@@ -1,9 +1,9 @@
-/* Ink and paper, as minicnn/data/ink.py tells them apart on paper of one colour: the paper is what
+/* Ink and paper, as minicnn/data/ink.py tells them apart on paper of one color: the paper is what
    lies along the border, the ink is what differs from it, be it darker or brighter.
 
-   A grey picture is { H, W, data }, data a Uint8Array in rows; 0 is black. */
+   A gray picture is { H, W, data }, data a Uint8Array in rows; 0 is black. */
 
-const NOISE = 12; // grey levels by which a small JPEG may differ from what was drawn
+const NOISE = 12; // gray levels by which a small JPEG may differ from what was drawn
 const FAINTEST = 16; // shades; what differs less from the paper is no ink
 const SPECK = 0.02; // a piece smaller than this share of the largest is no part of a digit
 const NEAR = 0.4; // nor is one that lies further from it than this share of its longer side
@@ -48,20 +48,20 @@ function medianLevel(counts) {
   return (levelAt((total - 1) >> 1) + levelAt(total >> 1)) / 2;
 }
 
-/** Whether the paper has one colour, unlike that of a photo. */
-function isEven(grey) {
-  const counts = borderCounts(grey), paper = medianLevel(counts);
-  const noise = Math.max(grey.H, grey.W) > 128 ? 0 : NOISE;
+/** Whether the paper has one color, unlike that of a photo. */
+function isEven(gray) {
+  const counts = borderCounts(gray), paper = medianLevel(counts);
+  const noise = Math.max(gray.H, gray.W) > 128 ? 0 : NOISE;
   const near = counts.filter((_, level) => Math.abs(level - paper) <= noise);
   return sumOf(near) >= 0.4 * sumOf(counts);
 }
 
 /** How far each pixel is from the paper, 0 to 255; ink is on the side with more contrast. */
-function shadesOf(grey) {
-  const { H, W } = grey;
-  const edge = borderCounts(grey), paper = medianLevel(edge);
+function shadesOf(gray) {
+  const { H, W } = gray;
+  const edge = borderCounts(gray), paper = medianLevel(edge);
   let darker = 0, brighter = 0;
-  countsOf(grey.data).forEach((count, level) => {
+  countsOf(gray.data).forEach((count, level) => {
     if (level < paper) darker += count * (level - paper) ** 2;
     else brighter += count * (level - paper) ** 2;
   });
@@ -77,7 +77,7 @@ function shadesOf(grey) {
   });
   const ground = Math.trunc(medianLevel(edgeShades));
   const data = new Uint8Array(H * W);
-  for (let i = 0; i < data.length; i++) data[i] = Math.max(table[grey.data[i]] - ground, 0);
+  for (let i = 0; i < data.length; i++) data[i] = Math.max(table[gray.data[i]] - ground, 0);
   return { H, W, data };
 }
 
@@ -160,12 +160,12 @@ function piecesOfDigit(pieces) {
 }
 
 /**
- * Find the digit of a grey picture.
+ * Find the digit of a gray picture.
  * @returns {?{ H: number, W: number, data: Float32Array }} how dark each pixel is, 0 for paper and
  *     1 for the darkest ink; null where nothing is drawn
  */
-function findDigit(grey) {
-  const shades = shadesOf(grey);
+function findDigit(gray) {
+  const shades = shadesOf(gray);
   const { H, W, data } = shades;
   const peak = nthLargest(data, Math.max(4, Math.floor(Math.max(H, W) / 8)));
   if (peak < FAINTEST) return null;
@@ -179,7 +179,7 @@ function findDigit(grey) {
   const pieces = piecesOf(mask, H, W)
     .filter((piece) => piece.pixels.some((pixel) => data[pixel] > sure));
   const frame = sheetInside(pieces, H, W);
-  if (frame) return findDigit(part(grey, ...frame));
+  if (frame) return findDigit(part(gray, ...frame));
   const darkness = new Float32Array(H * W);
   for (const piece of piecesOfDigit(pieces)) {
     for (const pixel of piece.pixels) darkness[pixel] = Math.min(data[pixel] / peak, 1);

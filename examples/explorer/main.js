@@ -38,7 +38,7 @@ function showTests() {
     const canvas = element("canvas", { width: FIELD, height: FIELD });
     button.setAttribute("aria-label", `Test image ${number}: ${name}`);
     button.append(canvas);
-    drawGrey(canvas.getContext("2d"), { H: FIELD, W: FIELD, data: image }, false);
+    drawGray(canvas.getContext("2d"), { H: FIELD, W: FIELD, data: image }, false);
     button.addEventListener("click", () => pickTest(number));
     byId("tests").append(button);
   });
@@ -76,7 +76,7 @@ function changed() {
 function showFrame() {
   const start = performance.now();
   state.image = pad.image();
-  const centred = performance.now();
+  const centerd = performance.now();
   if (state.image) network.run(state.image);
   const computed = performance.now();
   const isBlank = state.image === null;
@@ -86,12 +86,12 @@ function showFrame() {
   showAnswer();
   const drawn = performance.now();
   state.timing = {
-    centring: centred - start, network: computed - centred, drawing: drawn - computed,
+    centering: centerd - start, network: computed - centerd, drawing: drawn - computed,
     all: drawn - start,
   };
   const ms = (time) => `${time.toFixed(1)} ms`;
-  byId("timing").textContent = `Last frame: ${ms(state.timing.all)} (centring ` +
-    `${ms(state.timing.centring)}, network ${ms(state.timing.network)}, drawing ` +
+  byId("timing").textContent = `Last frame: ${ms(state.timing.all)} (centering ` +
+    `${ms(state.timing.centering)}, network ${ms(state.timing.network)}, drawing ` +
     `${ms(state.timing.drawing)})`;
 }
 
@@ -106,9 +106,9 @@ function showAnswer() {
     return;
   }
   byId("status").textContent = test ? `A test image, as it is: ${name}.`
-    : !picture ? "Your drawing, cut out and centred."
-    : isEven(picture) ? `${name}, cut out and centred.`
-    : `${name}, cut out and centred; its paper is uneven, so this may have gone wrong.`;
+    : !picture ? "Your drawing, cut out and centerd."
+    : isEven(picture) ? `${name}, cut out and centerd.`
+    : `${name}, cut out and centerd; its paper is uneven, so this may have gone wrong.`;
   const order = Array.from(network.probabilities, (share, c) => ({ share, c }))
     .sort((a, b) => b.share - a.share);
   const [first] = order;

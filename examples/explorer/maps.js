@@ -66,10 +66,10 @@ class MapSheet {
     ];
   }
 
-  /** Colour every number. `isBlank`: there is no image, so there are no numbers either. */
+  /** Color every number. `isBlank`: there is no image, so there are no numbers either. */
   draw(isBlank) {
     const { H, W, C, data } = this.step.y;
-    const colours = COLOURS[theme];
+    const colors = COLORS[theme];
     const scale = isBlank ? 0 : largestSize(data);
     const factor = scale > 0 ? SHADES / scale : 0;
     for (let c = 0; c < C; c++) {
@@ -78,7 +78,7 @@ class MapSheet {
         let place = (top + h) * this.canvas.width + left;
         for (let w = 0; w < W; w++) {
           const shade = data[(h * W + w) * C + c] * factor + SHADES;
-          this.words[place++] = colours[(shade + 0.5) | 0];
+          this.words[place++] = colors[(shade + 0.5) | 0];
         }
       }
     }
@@ -181,7 +181,7 @@ class MapSheet {
   }
 }
 
-/** The 28×28 image that the network sees, in grey; what is outside a receptive field is dimmed. */
+/** The 28×28 image that the network sees, in gray; what is outside a receptive field is dimmed. */
 class SeenSheet extends MapSheet {
   /** Make it as wide as `width` CSS pixels. */
   layOut(width) {
@@ -191,7 +191,7 @@ class SeenSheet extends MapSheet {
     this.arrange();
   }
 
-  /** @param {?Uint8Array} image 28·28 grey levels, or none */
+  /** @param {?Uint8Array} image 28·28 gray levels, or none */
   draw(image) {
     for (let i = 0; i < this.words.length; i++) {
       const level = image ? image[i] : 0;

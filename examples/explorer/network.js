@@ -49,14 +49,14 @@ class Network {
     return step.inputs.map((number) => this.steps[number].y);
   }
 
-  /** What a grey level of 0 to 255 is to the first layer, in float32 as in Sequential.prepare. */
+  /** What a gray level of 0 to 255 is to the first layer, in float32 as in Sequential.prepare. */
   scaled(level) {
     return Math.fround(Math.fround(Math.fround(level / 255) - this.mean) / this.std);
   }
 
   /**
    * Run all steps on an image.
-   * @param {Uint8Array} image 28·28 grey levels, 255 is ink
+   * @param {Uint8Array} image 28·28 gray levels, 255 is ink
    * @returns {Float32Array} the probability of each class
    */
   run(image) {

@@ -1,4 +1,4 @@
-/* Numbers as text and as colours. Blue and orange differ for colour-blind people too. */
+/* Numbers as text and as colors. Blue and orange differ for color-blind people too. */
 
 /** A number in a small cell: three figures or so. */
 function short(x) {
@@ -24,7 +24,7 @@ function signed(text) {
   return text.startsWith("-") ? (/[1-9]/.test(text) ? `−${text.slice(1)}` : text.slice(1)) : text;
 }
 
-// From -1 over 0 to 1: colours [red, green, blue] at even distances.
+// From -1 over 0 to 1: colors [red, green, blue] at even distances.
 const SCALES = {
   light: [[13, 54, 110], [33, 102, 172], [120, 171, 214], [244, 244, 241], [247, 178, 103],
     [209, 98, 16], [120, 45, 4]],
@@ -33,8 +33,8 @@ const SCALES = {
 };
 const SHADES = 256; // on either side of 0
 
-/** Tables of colours by theme, as `SHADES` 32-bit pixels from -1 to 1. */
-const COLOURS = Object.fromEntries(Object.entries(SCALES).map(([theme, stops]) => {
+/** Tables of colors by theme, as `SHADES` 32-bit pixels from -1 to 1. */
+const COLORS = Object.fromEntries(Object.entries(SCALES).map(([theme, stops]) => {
   const table = new Uint32Array(2 * SHADES + 1);
   for (let i = 0; i < table.length; i++) {
     const place = (i / (2 * SHADES)) * (stops.length - 1);
@@ -48,15 +48,15 @@ const COLOURS = Object.fromEntries(Object.entries(SCALES).map(([theme, stops]) =
 
 let theme = "light"; // set in main.js
 
-/** The place of a number in a table of colours, where `scale` and all beyond it is deepest. */
+/** The place of a number in a table of colors, where `scale` and all beyond it is deepest. */
 function shadeOf(x, scale) {
   const share = scale > 0 ? Math.min(Math.max(x / scale, -1), 1) : 0;
   return Math.round((share + 1) * SHADES);
 }
 
-/** A number's colour, and black or white for text on it, whichever differs more, for CSS. */
-function cssColours(x, scale) {
-  const pixel = COLOURS[theme][shadeOf(x, scale)];
+/** A number's color, and black or white for text on it, whichever differs more, for CSS. */
+function cssColors(x, scale) {
+  const pixel = COLORS[theme][shadeOf(x, scale)];
   const rgb = [pixel & 255, (pixel >> 8) & 255, (pixel >> 16) & 255];
   return {
     background: `rgb(${rgb.join(" ")})`,
@@ -64,7 +64,7 @@ function cssColours(x, scale) {
   };
 }
 
-/** How bright a colour is, 0 to 1 (WCAG 2.2, relative luminance). */
+/** How bright a color is, 0 to 1 (WCAG 2.2, relative luminance). */
 function luminance(rgb) {
   const [r, g, b] = rgb.map((part) => part / 255)
     .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));

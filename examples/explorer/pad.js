@@ -1,13 +1,13 @@
 /* The drawing pad, and pictures from files. What is drawn is kept as strokes; each change is a new
    entry of a history, so that all can be undone: strokes, clearing, test images and pictures. */
 
-const PAD = 280; // pixels of the grey picture that the pad gives, in each direction
+const PAD = 280; // pixels of the gray picture that the pad gives, in each direction
 const PEN = 26; // width of the pen in the same pixels
 const LARGEST_PICTURE = 800; // longer side to which a picture is reduced
 
 /**
- * What is on the pad: strokes, each a list of points [x, y] in pixels of the grey picture; or a
- * test image (28·28); or a grey picture from a file.
+ * What is on the pad: strokes, each a list of points [x, y] in pixels of the gray picture; or a
+ * test image (28·28); or a gray picture from a file.
  * @typedef {{ strokes: number[][][], test?: Uint8Array, picture?: object, name?: string }} Drawing
  */
 
@@ -62,11 +62,11 @@ class Pad {
     const { strokes, test, picture } = this.drawing;
     if (test) return test;
     if (picture) return toMnist(picture);
-    return strokes.length ? toMnist(this.grey()) : null;
+    return strokes.length ? toMnist(this.gray()) : null;
   }
 
-  /** The strokes as a grey picture, white on black. */
-  grey() {
+  /** The strokes as a gray picture, white on black. */
+  gray() {
     const pixels = this.pen.getImageData(0, 0, PAD, PAD).data;
     const data = new Uint8Array(PAD * PAD);
     for (let i = 0; i < data.length; i++) data[i] = pixels[4 * i];
@@ -115,8 +115,8 @@ class Pad {
     const { strokes, test, picture } = this.drawing;
     drawStrokes(this.pen, strokes, PAD);
     drawStrokes(screen, strokes, this.canvas.width);
-    if (test) drawGrey(screen, { H: FIELD, W: FIELD, data: test }, false);
-    if (picture) drawGrey(screen, picture, true);
+    if (test) drawGray(screen, { H: FIELD, W: FIELD, data: test }, false);
+    if (picture) drawGray(screen, picture, true);
   }
 }
 
@@ -142,8 +142,8 @@ function drawStrokes(pen, strokes, size) {
   }
 }
 
-/** Draw a grey picture as large as fits. */
-function drawGrey(pen, picture, isSmooth) {
+/** Draw a gray picture as large as fits. */
+function drawGray(pen, picture, isSmooth) {
   const canvas = document.createElement("canvas");
   canvas.width = picture.W;
   canvas.height = picture.H;
@@ -158,7 +158,7 @@ function drawGrey(pen, picture, isSmooth) {
 }
 
 /**
- * Read a picture file: turned upright, reduced, and grey as Pillow makes it. Transparency is laid
+ * Read a picture file: turned upright, reduced, and gray as Pillow makes it. Transparency is laid
  * on white, or on black if more is seen then.
  * @param {Blob} file
  * @returns {Promise<{ H: number, W: number, data: Uint8Array }>}
@@ -178,9 +178,9 @@ async function readPicture(file) {
     pen.imageSmoothingQuality = "high";
     pen.drawImage(bitmap, 0, 0, W, H);
     const pixels = pen.getImageData(0, 0, W, H).data;
-    const grey = (_, i) =>
+    const gray = (_, i) =>
       (pixels[4 * i] * 19595 + pixels[4 * i + 1] * 38470 + pixels[4 * i + 2] * 7471 + 32768) >> 16;
-    return { H, W, data: Uint8Array.from({ length: H * W }, grey) };
+    return { H, W, data: Uint8Array.from({ length: H * W }, gray) };
   });
   const contrast = ({ data }) =>
     data.reduce((a, b) => Math.max(a, b)) - data.reduce((a, b) => Math.min(a, b));

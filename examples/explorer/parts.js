@@ -32,7 +32,7 @@ function result(text, sum, beat) {
 }
 
 /**
- * A grid of numbers, coloured.
+ * A grid of numbers, colored.
  * @param {string} title
  * @param {number} rows
  * @param {number} columns
@@ -51,7 +51,7 @@ function grid(title, rows, columns, look) {
       const made = place && !isOutside
         ? link(...place, text) : element("span", { title: isOutside ? "padding" : `${value}` }, text);
       made.className = `cell${isOutside ? " outside" : ""}${isBest ? " best" : ""}`;
-      if (!isOutside) Object.assign(made.style, cssColours(value, scale));
+      if (!isOutside) Object.assign(made.style, cssColors(value, scale));
       if (other !== undefined) made.dataset.with = other;
       cells.append(beat === undefined ? made : onBeat(beat, made));
     }
@@ -75,7 +75,7 @@ function partsOfSum(parts, head, beat) {
     const width = scale ? 50 * (Math.abs(value) / scale) : 0;
     bar.style.width = `${width}%`;
     bar.style.left = `${value < 0 ? 50 - width : 50}%`;
-    bar.style.background = cssColours(Math.sign(value) * 0.68, 1).background;
+    bar.style.background = cssColors(Math.sign(value) * 0.68, 1).background;
     const row = element("div", { className: "part" }, name,
       element("span", { className: "small quiet" }, middle ?? ""),
       element("span", { className: "rail" }, bar), element("b", {}, short(value)));

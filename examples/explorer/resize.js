@@ -1,4 +1,4 @@
-/* Scaling of grey pictures as Pillow does it, so that a drawing becomes what minicnn.to_mnist
+/* Scaling of gray pictures as Pillow does it, so that a drawing becomes what minicnn.to_mnist
    makes of it. A picture is { H, W, data }, data a Float32Array in rows.
 
    Each new pixel is a weighted mean of the old ones around its place; where the picture becomes
@@ -22,11 +22,11 @@ function weightsOf(oldSize, newSize, filter) {
   const scale = oldSize / newSize, widened = Math.max(scale, 1);
   const reach = filter.reach * widened;
   return Array.from({ length: newSize }, (_, i) => {
-    const centre = (i + 0.5) * scale;
-    const first = Math.max(Math.trunc(centre - reach + 0.5), 0);
-    const last = Math.min(Math.trunc(centre + reach + 0.5), oldSize);
+    const center = (i + 0.5) * scale;
+    const first = Math.max(Math.trunc(center - reach + 0.5), 0);
+    const last = Math.min(Math.trunc(center + reach + 0.5), oldSize);
     const weights = [];
-    for (let j = first; j < last; j++) weights.push(filter.at((j - centre + 0.5) * (1 / widened)));
+    for (let j = first; j < last; j++) weights.push(filter.at((j - center + 0.5) * (1 / widened)));
     const sum = sumOf(weights);
     return { first, weights: weights.map((weight) => (sum ? weight / sum : weight)) };
   });

@@ -1,7 +1,7 @@
 """Pictures of the lessons: arrays with their numbers, curves, bars, and paths down a valley.
 
 Each function returns a figure on white paper, as those of `minicnn.plots` do. Arrays are shown in
-grey, the largest number white; where there are negative numbers, those above 0 are red and those
+gray, the largest number white; where there are negative numbers, those above 0 are red and those
 below are blue, the further from 0 the deeper.
 """
 
@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from minicnn.plots.sheet import (
+from minicnn.plots.style import (
     BLUE,
-    GREY,
+    GRAY,
     INK,
     VERMILION,
     Sheet,
@@ -30,8 +30,8 @@ from minicnn.plots.sheet import (
 Array = NDArray[Any]
 Frame = tuple[int, int, int, int]
 
-# Colours that can be told apart by everyone, each with a line of its own.
-COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", INK)
+# Colors that can be told apart by everyone, each with a line of its own.
+COLORS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", INK)
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MANY = 12  # columns of numbers; more have smaller cells
 FEW = 30  # points of a line; more have no markers
@@ -74,8 +74,8 @@ def numbers(
 
 def _cells(axes: Any, values: Array, left: float, top: float, cell: float) -> None:
     H, W = values.shape
-    colours, limits = _shades(values)
-    picture(axes, values, (left, top, W * cell, H * cell), colours, limits)
+    colors, limits = _shades(values)
+    picture(axes, values, (left, top, W * cell, H * cell), colors, limits)
     for h, w in np.ndindex(H, W):
         number = float(values[h, w]) + 0.0  # -0 becomes 0
         share = abs(number) / limits[1]
@@ -88,7 +88,7 @@ def _cells(axes: Any, values: Array, left: float, top: float, cell: float) -> No
 
 
 def _shades(values: Array) -> tuple[str, tuple[float, float]]:
-    """Return colours and their limits: grey, or red above 0 and blue below if there is a below."""
+    """Return colors and their limits: gray, or red above 0 and blue below if there is a below."""
     highest = float(np.abs(values).max()) or 1.0
     return ("RdBu_r", (-highest, highest)) if (values < 0).any() else ("gray", (0.0, highest))
 
@@ -97,7 +97,7 @@ def _indices(
     axes: Any, shape: Sequence[int], first: tuple[int, int], left: float, top: float, cell: float
 ) -> None:
     """Write the numbers of rows and columns at the edges."""
-    style = {"fontsize": 6, "color": GREY, "ha": "center", "va": "center"}
+    style = {"fontsize": 6, "color": GRAY, "ha": "center", "va": "center"}
     for h in range(shape[0]):
         write(axes, left - 0.1, top + (h + 0.5) * cell, str(first[0] + h), **style)
     for w in range(shape[1]):
@@ -106,7 +106,7 @@ def _indices(
 
 @own_style
 def maps(panels: Mapping[str, Array]) -> Figure:
-    """Show arrays (H, W) as pictures side by side, each under its title, in the same colours."""
+    """Show arrays (H, W) as pictures side by side, each under its title, in the same colors."""
     size = 1.8
     widths = [max(size, text_width(title, 9)) + 0.25 for title in panels]
     sheet, axes = inches(0.15 + sum(widths), 0.35 + size + 0.12)
@@ -132,10 +132,10 @@ def curves(
     """
     sheet = Sheet(7, 3.2, arranged=True)
     axes = sheet.subplots()
-    for (name, line), colour, style in zip(lines.items(), COLOURS, STYLES, strict=False):
+    for (name, line), color, style in zip(lines.items(), COLORS, STYLES, strict=False):
         xs, ys = line if isinstance(line, tuple) else (np.arange(1, len(line) + 1), line)
         marker = "o" if len(xs) <= FEW else ""
-        axes.plot(xs, ys, label=name, color=colour, linestyle=style, marker=marker, markersize=4)
+        axes.plot(xs, ys, label=name, color=color, linestyle=style, marker=marker, markersize=4)
     for axis in log:
         axes.set(**{f"{axis}scale": "log"})
         scale = axes.xaxis if axis == "x" else axes.yaxis

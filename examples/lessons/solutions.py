@@ -100,7 +100,7 @@ def mean_pool_backward(dy: Array, H: int, W: int) -> Array:
     return dx
 
 
-# ---------------------------------------------------------------- 6, optimisers
+# ---------------------------------------------------------------- 6, optimizers
 
 
 def momentum_step(
@@ -146,8 +146,8 @@ def stopping(val_losses: list[float], patience: int) -> tuple[int, int]:
 
 def gflops(N: int, OH: int, OW: int, KH: int, KW: int, C: int, F: int, seconds: float) -> float:
     """Count two operations for each multiply-add of each output."""
-    multiply_adds = N * OH * OW * F * KH * KW * C
-    return 2 * multiply_adds / seconds / 1e9
+    macs = N * OH * OW * F * KH * KW * C
+    return 2 * macs / seconds / 1e9
 
 
 def winograd(d: Any, g: Any) -> list[Any]:

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel, piece
+from minicnn.kernels.jit import device_function, kernel
 
 Indices = NDArray[np.int64]
 
 
-@piece
+@device_function
 def _first_of(parent: Indices, run: int) -> int:
     """Follow the parents of a run to the first run of its component."""
     while parent[run] != run:
@@ -20,7 +20,7 @@ def _first_of(parent: Indices, run: int) -> int:
 def join_runs(row: Indices, start: Indices, stop: Indices, parent: Indices) -> None:
     """Give every run of ink the first run of its component: union-find over runs.
 
-    Two runs touch if they lie in neighbouring rows and share a column or a corner. The loop nest is
+    Two runs touch if they lie in neighboring rows and share a column or a corner. The loop nest is
     run, touching run of the row above. Both rows are walked from left to right, so no pair is
     looked for twice; and of two components that meet, the one that began earlier stays.
 

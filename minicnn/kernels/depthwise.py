@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW, Kernel, for_each_tile
+from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.simd import fma, load, load_scalar
 from minicnn.kernels.six import load_six, six_from, six_of, six_times, store_six
-from minicnn.kernels.tiles import cut_in_blocks, load_some, store_some
-from minicnn.kernels.vectors import at, load, multiply_add
+from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
+from minicnn.kernels.tiles import load_tail, pack_weights, store_tail
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -28,7 +28,7 @@ Places = tuple[int, int, int]
 Lists = tuple[Indices, Indices, Indices, Indices, Indices]
 
 
-@for_each_tile
+@specialize_nr
 def depthwise(lanes: int) -> Kernel:
     """Make the depthwise convolution for tiles of so many lanes."""
 
@@ -69,7 +69,7 @@ def depthwise(lanes: int) -> Kernel:
         y : ndarray (N, pixels·C)
             Overwritten.
         """
-        cut_in_blocks(weight, bias, blocks, lanes)
+        pack_weights(weight, bias, blocks, lanes)
         C = bias.size
         count, rows, _ = blocks.shape
         for n in range(len(y)):
@@ -78,19 +78,21 @@ def depthwise(lanes: int) -> Kernel:
                 c, b = block * lanes, block * rows * lanes
                 s = load(blocks, b, lanes)
                 for group in range(len(groups)):
-                    last = at(groups, 4 * group + 1)
-                    for p in range(at(groups, 4 * group), last, 6):
+                    last = load_scalar(groups, 4 * group + 1)
+                    for p in range(load_scalar(groups, 4 * group), last, 6):
                         six = six_from(p, last)
                         pixels = six_of(corners, six, base)
                         a0, a1, a2, a3, a4, a5 = s, s, s, s, s, s
-                        for t in range(at(groups, 4 * group + 2), at(groups, 4 * group + 3)):
-                            i = at(taps, t)
-                            w = load(blocks, b + (1 + at(places, t)) * lanes, lanes)
+                        for t in range(
+                            load_scalar(groups, 4 * group + 2), load_scalar(groups, 4 * group + 3)
+                        ):
+                            i = load_scalar(taps, t)
+                            w = load(blocks, b + (1 + load_scalar(places, t)) * lanes, lanes)
                             numbers = six_times(pixels, 1, i)
                             v0, v1, v2, v3, v4, v5 = load_six(x, numbers, c, C - c, lanes)
-                            a0, a1 = multiply_add(v0, w, a0), multiply_add(v1, w, a1)
-                            a2, a3 = multiply_add(v2, w, a2), multiply_add(v3, w, a3)
-                            a4, a5 = multiply_add(v4, w, a4), multiply_add(v5, w, a5)
+                            a0, a1 = fma(v0, w, a0), fma(v1, w, a1)
+                            a2, a3 = fma(v2, w, a2), fma(v3, w, a3)
+                            a4, a5 = fma(v4, w, a4), fma(v5, w, a5)
                         sums = (a0, a1, a2, a3, a4, a5)
                         store_six(y, six_of(targets, six, o), c, C - c, sums, lanes)
 
@@ -128,16 +130,16 @@ def depthwise_weight_gradient(
     lists = (groups, corners, targets, taps, places)
     dweight[:] = 0
     for n in range(len(dy)):
-        for c in range(0, C, NARROW):
+        for c in range(0, C, NR_SMALL):
             i, g, some = n * x.shape[1] + c, n * dy.shape[1] + c, C - c
             for group in range(len(groups)):
-                if some >= NARROW:  # a constant instead of what is left: no masks
-                    _correlate(x, i, lists, group, dy, g, dweight, c, NARROW)
+                if some >= NR_SMALL:  # a constant instead of what is left: no masks
+                    _correlate(x, i, lists, group, dy, g, dweight, c, NR_SMALL)
                 else:
                     _correlate(x, i, lists, group, dy, g, dweight, c, some)
 
 
-@piece
+@device_function
 def _correlate(
     x: Array,
     i: int,
@@ -151,8 +153,8 @@ def _correlate(
 ) -> None:
     """Add what a group of pixels of one image gives to NARROW channels of the weights."""
     groups, corners, targets, taps, places = lists
-    end = at(groups, 4 * group + 3)
-    for t in range(at(groups, 4 * group + 2), end, 9):
+    end = load_scalar(groups, 4 * group + 3)
+    for t in range(load_scalar(groups, 4 * group + 2), end, 9):
         # the last tile may take the last tap more than once, to the same result
         t0, t1, t2, t3, t4, t5 = six_from(t, end)
         t6, t7, t8 = min(t + 6, end - 1), min(t + 7, end - 1), min(t + 8, end - 1)
@@ -160,9 +162,9 @@ def _correlate(
         a = _load_three(dweight, places, first, c, left)
         b = _load_three(dweight, places, second, c, left)
         e = _load_three(dweight, places, third, c, left)
-        for p in range(at(groups, 4 * group), at(groups, 4 * group + 1)):
-            k = i + at(corners, p)
-            d = load_some(dy, g + at(targets, p), left)
+        for p in range(load_scalar(groups, 4 * group), load_scalar(groups, 4 * group + 1)):
+            k = i + load_scalar(corners, p)
+            d = load_tail(dy, g + load_scalar(targets, p), left)
             a = _add_three(x, k, taps, first, d, a, left)
             b = _add_three(x, k, taps, second, d, b, left)
             e = _add_three(x, k, taps, third, d, e, left)
@@ -171,33 +173,33 @@ def _correlate(
         _store_three(dweight, places, third, c, e, left)
 
 
-@piece
+@device_function
 def _load_three(dweight: Array, places: Indices, tap: Places, c: int, left: int) -> Three:
     C = dweight.shape[1]
     return (
-        load_some(dweight, at(places, tap[0]) * C + c, left),
-        load_some(dweight, at(places, tap[1]) * C + c, left),
-        load_some(dweight, at(places, tap[2]) * C + c, left),
+        load_tail(dweight, load_scalar(places, tap[0]) * C + c, left),
+        load_tail(dweight, load_scalar(places, tap[1]) * C + c, left),
+        load_tail(dweight, load_scalar(places, tap[2]) * C + c, left),
     )
 
 
-@piece
+@device_function
 def _add_three(
     x: Array, k: int, taps: Indices, tap: Places, d: Vector, sums: Three, left: int
 ) -> Three:
     """Add three vectors of `x`, each times `d`, to as many sums."""
     return (
-        multiply_add(load_some(x, k + at(taps, tap[0]), left), d, sums[0]),
-        multiply_add(load_some(x, k + at(taps, tap[1]), left), d, sums[1]),
-        multiply_add(load_some(x, k + at(taps, tap[2]), left), d, sums[2]),
+        fma(load_tail(x, k + load_scalar(taps, tap[0]), left), d, sums[0]),
+        fma(load_tail(x, k + load_scalar(taps, tap[1]), left), d, sums[1]),
+        fma(load_tail(x, k + load_scalar(taps, tap[2]), left), d, sums[2]),
     )
 
 
-@piece
+@device_function
 def _store_three(
     dweight: Array, places: Indices, tap: Places, c: int, sums: Three, left: int
 ) -> None:
     C = dweight.shape[1]
-    store_some(dweight, at(places, tap[0]) * C + c, sums[0], left)
-    store_some(dweight, at(places, tap[1]) * C + c, sums[1], left)
-    store_some(dweight, at(places, tap[2]) * C + c, sums[2], left)
+    store_tail(dweight, load_scalar(places, tap[0]) * C + c, sums[0], left)
+    store_tail(dweight, load_scalar(places, tap[1]) * C + c, sums[1], left)
+    store_tail(dweight, load_scalar(places, tap[2]) * C + c, sums[2], left)

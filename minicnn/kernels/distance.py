@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.jit import kernel
 
 
 @kernel

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel
+from minicnn.kernels.jit import kernel
 
 Array = NDArray[np.float32]
 Scalar = float | np.floating[Any]
 
 
 @kernel
-def cross_entropy_step(
+def softmax_cross_entropy_forward_backward(
     logits: Array,
     labels: NDArray[np.int64],
     scale: Scalar,
@@ -23,7 +23,7 @@ def cross_entropy_step(
 ) -> None:
     """Compute the sum of the rows' losses, its gradient, and how many rows are right.
 
-    The loss of a row is ``-Σ_k t_k · log p_k``, with p as in `cross_entropy` and
+    The loss of a row is ``-Σ_k t_k · log p_k``, with p as in `softmax_cross_entropy` and
     ``t_k = kept · [k is the label] + spread``; ``dlogits[n, k] = scale · (p_k - t_k)``. A row is
     right if its greatest logit, the first of equals, is its label's.
 
@@ -63,7 +63,9 @@ def cross_entropy_step(
 
 
 @kernel
-def cross_entropy(logits: Array, targets: Array, differences: Array, surprise: Array) -> None:
+def softmax_cross_entropy(
+    logits: Array, targets: Array, differences: Array, surprise: Array
+) -> None:
     """Compute ``surprise[n] = -Σ_k t_k · log p_k``, with p the softmax of the logits of row n.
 
     And its gradient, ``differences[n, k] = p_k · Σ_j t_j - t_k``.

@@ -1,4 +1,12 @@
-"""Max-pooling and its way back, some channels of a window at a time."""
+"""Max-pooling and its way back, some channels of a window at a time.
+
+Average pooling and its way back: rows first, then columns.
+
+A mean over a window is a sum of sums: the rows of the window are added up along whole rows of the
+image, which is one pass over numbers that lie side by side however few channels there are; what is
+left is to add KW neighbors of that one row, which stays in the first-level cache. So a number is
+read KH times, not KH·KW times.
+"""
 
 from typing import Any
 
@@ -6,28 +14,31 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import kernel, piece
-from minicnn.kernels.machine import NARROW
-from minicnn.kernels.patches import Window
-from minicnn.kernels.pooled import store_strongest
-from minicnn.kernels.tiles import load_four, load_up_to
-from minicnn.kernels.vectors import (
+from minicnn.kernels.conv_pool import store_max
+from minicnn.kernels.copy import copy_range, fill_zero_range
+from minicnn.kernels.im2col import Window
+from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.reduce import ROWS
+from minicnn.kernels.simd import (
     add,
-    beats,
+    divide,
     equals,
-    fill,
+    greater_or_nan,
     load,
+    masked_store,
     select,
+    splat,
     store,
-    store_first,
 )
+from minicnn.kernels.target import NR_SMALL
+from minicnn.kernels.tiles import load_four, load_tail, load_tail_lanes, store_tail
 
 # Channels that are taken at once where they divide into so many: what is known of a window stays in
 # registers, and the loop around a pixel is paid for once. Twice as many would not fit; of a square
 # of four pixels, all of which are loaded at once, only half as many do. Other numbers of channels
 # are taken NARROW at a time.
-MANY = 4 * NARROW
-MANY_OF_FOUR = 2 * NARROW
+MANY = 4 * NR_SMALL
+MANY_OF_FOUR = 2 * NR_SMALL
 
 Vector = Any
 Array = NDArray[np.float32]
@@ -40,7 +51,7 @@ def _store(array: NDArray[Any], i: int, v: Vector, left: int, lanes: int) -> Non
     if left >= lanes:
         store(array, i, v)
     else:
-        store_first(array, i, v, left)
+        masked_store(array, i, v, left)
 
 
 @kernel
@@ -54,7 +65,7 @@ def max_pool(x: Array, window: Window, y: Array, winner: Winner) -> None:
 
     The tile is one window and some channels: the best so far and where it was are a few registers,
     and nothing else is written. Squares of 2×2 pixels, the pool of nearly every network, are taken
-    as they are under a convolution, by `minicnn.kernels.pooled`, without loops over kh and kw.
+    as they are under a convolution, by `minicnn.kernels.conv_pool`, without loops over kh and kw.
 
     Parameters
     ----------
@@ -72,11 +83,11 @@ def max_pool(x: Array, window: Window, y: Array, winner: Winner) -> None:
         if C % MANY_OF_FOUR == 0:
             _max_of_four(x, window, y, winner, MANY_OF_FOUR)
         else:
-            _max_of_four(x, window, y, winner, NARROW)
+            _max_of_four(x, window, y, winner, NR_SMALL)
     elif C % MANY == 0:
         _max_pool(x, window, y, winner, MANY)
     else:
-        _max_pool(x, window, y, winner, NARROW)
+        _max_pool(x, window, y, winner, NR_SMALL)
 
 
 @numba.njit(inline="always")
@@ -92,9 +103,9 @@ def _max_of_four(x: Array, window: Window, y: Array, winner: Winner, lanes: int)
                 below = corner + W * C
                 pixels = corner, corner + C, below, below + C
                 for c in range(0, C, lanes):
-                    some = C - c if lanes == NARROW else lanes
+                    some = C - c if lanes == NR_SMALL else lanes
                     four = load_four(x, pixels, c, some, lanes)
-                    store_strongest(four, False, y, winner, place + c, lanes)
+                    store_max(four, False, y, winner, place + c, lanes)
                 place += C
 
 
@@ -112,17 +123,17 @@ def _max_pool(x: Array, window: Window, y: Array, winner: Winner, lanes: int) ->
                 first_kw, last_kw = max(0, -w0), min(KW, W - w0)
                 corner = ((n * H + h0) * W + w0) * C
                 for c in range(0, C, lanes):
-                    some = C - c if lanes == NARROW else lanes
+                    some = C - c if lanes == NR_SMALL else lanes
                     i = corner + (first_kh * W + first_kw) * C + c
-                    best = load_up_to(x, i, some, lanes)
-                    which = fill(winner, first_kh * KW + first_kw, lanes)
+                    best = load_tail_lanes(x, i, some, lanes)
+                    which = splat(winner, first_kh * KW + first_kw, lanes)
                     for kh in range(first_kh, last_kh):
                         i = corner + (kh * W + first_kw) * C + c
                         for kw in range(first_kw, last_kw):
-                            v = load_up_to(x, i, some, lanes)
-                            mask = beats(v, best)
+                            v = load_tail_lanes(x, i, some, lanes)
+                            mask = greater_or_nan(v, best)
                             best = select(mask, v, best)
-                            which = select(mask, fill(winner, kh * KW + kw, lanes), which)
+                            which = select(mask, splat(winner, kh * KW + kw, lanes), which)
                             i += C
                     _store(y, place + c, best, some, lanes)
                     _store(winner, place + c, which, some, lanes)
@@ -154,14 +165,14 @@ def max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array) -> N
     if dx.shape[3] % MANY == 0:
         _max_pool_backward(dy, winner, window, dx, MANY)
     else:
-        _max_pool_backward(dy, winner, window, dx, NARROW)
+        _max_pool_backward(dy, winner, window, dx, NR_SMALL)
 
 
 @numba.njit(inline="always")
 def _max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array, lanes: int) -> None:
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
-    zeros = fill(dx, 0, lanes)
+    zeros = splat(dx, 0, lanes)
     row = W * C
     # The columns that first passes come to, which are the last SW ones; all or none, where windows
     # leave gaps.
@@ -185,7 +196,7 @@ def _max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array, lan
                     w = kw - left  # of window 0; then those inside of the image
                     first_ow = 0 if w >= 0 else (SW - 1 - w) // SW
                     last_ow = OW if (OW - 1) * SW + w < W else (W - 1 - w) // SW + 1
-                    number = fill(winner, (h - h0) * KW + kw, lanes)
+                    number = splat(winner, (h - h0) * KW + kw, lanes)
                     i = first_column + (first_ow * SW + w) * C
                     place = ((n * OH + oh) * OW + first_ow) * C
                     for _ in range(first_ow, last_ow):
@@ -201,14 +212,14 @@ def _max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array, lan
         _clear(dx, image + begun * row, image + H * row)
 
 
-@piece
+@device_function
 def _clear(array: Array, start: int, end: int) -> None:
-    for i in range(start, end, NARROW):
-        store(array, i, fill(array, 0, NARROW))
+    for i in range(start, end, NR_SMALL):
+        store(array, i, splat(array, 0, NR_SMALL))
 
 
 @kernel
-def max_pool_scatter(
+def max_pool_backward_any_c(
     dy: Array, winner: Winner, window: Window, steps: Indices, W: int, dx: Array
 ) -> None:
     """Do what `max_pool_backward` does, for any number of channels.
@@ -238,3 +249,204 @@ def max_pool_scatter(
                 for c in range(C):
                     i = corner + steps[winner[n, oh, ow, c]] + c
                     dx[n, i] += dy[n, oh, ow, c]
+
+
+@kernel
+def avg_pool(x: Array, window: Window, y: Array, row: Array) -> None:
+    """Take each window's mean, in which padding counts as 0.
+
+    ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``. The loop
+    nest is n, oh, then kh over the row of the image, then ow, c, kw.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+    window : minicnn.shapes.Window
+    y : ndarray (N, OH, OW, C)
+        Overwritten.
+    row : ndarray (W·C,)
+        Room for the sums of the rows of a window.
+    """
+    KH, KW, SH, SW, top, left, OH, OW = window
+    N, H, W, C = x.shape
+    place = 0
+    for n in range(N):
+        for oh in range(OH):
+            first, last = max(0, oh * SH - top), min(H, oh * SH - top + KH)
+            _add_rows(x, (n * H + first) * W * C, last - first, row)
+            for ow in range(OW):
+                start, end = max(0, ow * SW - left), min(W, ow * SW - left + KW)
+                for c in range(0, C, NR_SMALL):
+                    some = C - c
+                    if some >= NR_SMALL:  # a constant instead of what is left: no masks
+                        _mean(row, start * C + c, end - start, C, KH * KW, y, place + c, NR_SMALL)
+                    else:
+                        _mean(row, start * C + c, end - start, C, KH * KW, y, place + c, some)
+                place += C
+
+
+@device_function
+def _add_rows(x: Array, i: int, count: int, row: Array) -> None:
+    """Compute ``row[q] = Σ_k x[i + k·length + q]``."""
+    length = row.size
+    for q in range(0, length, NR_SMALL):
+        if length - q >= NR_SMALL:
+            _add(x, i + q, count, length, row, q, NR_SMALL)
+        else:
+            _add(x, i + q, count, length, row, q, length - q)
+
+
+@device_function
+def _add(a: Array, i: int, count: int, step: int, out: Array, o: int, left: int) -> None:
+    total = load_tail(a, i, left)
+    for _ in range(1, count):
+        i += step
+        total = add(total, load_tail(a, i, left))
+    store_tail(out, o, total, left)
+
+
+@device_function
+def _mean(a: Array, i: int, count: int, step: int, area: int, y: Array, o: int, left: int) -> None:
+    total = load_tail(a, i, left)
+    for _ in range(1, count):
+        i += step
+        total = add(total, load_tail(a, i, left))
+    store_tail(y, o, divide(total, splat(y, area, NR_SMALL)), left)
+
+
+@kernel
+def avg_pool_backward(dy: Array, window: Window, dx: Array, row: Array) -> None:
+    """Share each gradient out evenly over its window.
+
+    ``dx[n, h, w, c] = Σ dy[n, oh, ow, c] / (KH·KW)`` over the windows that hold pixel (h, w): the
+    adjoint of `avg_pool`. The loop nest is n, oh, then w, c, ow for a row of sums, then kh over the
+    rows that take it. A row that is come to for the first time is written, later ones are added to.
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, C)
+    window : minicnn.shapes.Window
+    dx : ndarray (N, H, W, C)
+        Overwritten.
+    row : ndarray ((W + OW)·C,)
+        Room for what a row of windows gives to one row of the image, and for its shares.
+    """
+    KH, KW, SH, SW, top, left, OH, OW = window
+    N, H, W, C = dx.shape
+    length = W * C
+    for n in range(N):
+        begun = 0  # rows
+        for oh in range(OH):
+            _divide_row(dy, (n * OH + oh) * OW * C, OW * C, KH * KW, row, length)
+            for w in range(W):
+                first = max(0, (w + left - KW) // SW + 1)
+                last = min(OW, (w + left) // SW + 1)
+                _add_columns(row, length + first * C, last - first, C, w * C)
+            h0 = oh * SH - top
+            if begun < h0:
+                fill_zero_range(dx, (n * H + begun) * length, (h0 - begun) * length)
+            last_h = min(H, h0 + KH)
+            for h in range(max(0, h0), last_h):
+                i = (n * H + h) * length
+                if h >= begun:
+                    copy_range(row, 0, length, dx, i)
+                else:
+                    _add_row(row, length, dx, i)
+            begun = max(begun, last_h)
+        fill_zero_range(dx, (n * H + begun) * length, (H - begun) * length)
+
+
+@device_function
+def _divide_row(dy: Array, i: int, count: int, area: int, row: Array, o: int) -> None:
+    for q in range(0, count - NR_SMALL + 1, NR_SMALL):
+        store(row, o + q, divide(load(dy, i + q, NR_SMALL), splat(row, area, NR_SMALL)))
+    for q in range(count - count % NR_SMALL, count):
+        store(row, o + q, divide(load(dy, i + q, 1), splat(row, area, 1)))
+
+
+@device_function
+def _add_columns(row: Array, i: int, count: int, C: int, o: int) -> None:
+    """Compute ``row[o + c] = Σ_k row[i + k·C + c]``."""
+    for c in range(0, C, NR_SMALL):
+        some = C - c
+        if count <= 0:
+            store_tail(row, o + c, splat(row, 0, NR_SMALL), some)
+        elif some >= NR_SMALL:
+            _add(row, i + c, count, C, row, o + c, NR_SMALL)
+        else:
+            _add(row, i + c, count, C, row, o + c, some)
+
+
+@device_function
+def _add_row(row: Array, count: int, dx: Array, i: int) -> None:
+    for q in range(0, count - NR_SMALL + 1, NR_SMALL):
+        store(dx, i + q, add(load(dx, i + q, NR_SMALL), load(row, q, NR_SMALL)))
+    for q in range(count - count % NR_SMALL, count):
+        store(dx, i + q, add(load(dx, i + q, 1), load(row, q, 1)))
+
+
+@kernel
+def global_avg_pool(x: Array, y: Array) -> None:
+    """Take the mean of each channel over a whole image: ``y[n, c] = Σ_p x[n, p, c] / P``.
+
+    The loop nest is n, block of p, c, p: some pixels stay in the first-level cache while all
+    channels are summed, each vector of them in four registers, since an addition waits for the last
+    one in its own.
+
+    Parameters
+    ----------
+    x : ndarray (N, P, C)
+    y : ndarray (N, C)
+        Overwritten.
+    """
+    N, P, C = x.shape
+    fill_zero_range(y, 0, N * C)
+    for n in range(N):
+        for p in range(0, P, ROWS):
+            count = min(ROWS, P - p)
+            for c in range(0, C, NR_SMALL):
+                i, o, some = (n * P + p) * C + c, n * C + c, C - c
+                if some >= NR_SMALL:
+                    _add_many(x, i, count, C, y, o, NR_SMALL)
+                else:
+                    _add_many(x, i, count, C, y, o, some)
+        _divide_row(y, n * C, C, P, y, n * C)
+
+
+@device_function
+def _add_many(x: Array, i: int, count: int, step: int, y: Array, o: int, left: int) -> None:
+    """Compute ``y[o + c] += Σ_k x[i + k·step + c]``."""
+    zero = splat(x, 0, NR_SMALL)
+    a0, a1, a2, a3 = load_tail(y, o, left), zero, zero, zero
+    for _ in range(count // 4):
+        a0, a1 = add(a0, load_tail(x, i, left)), add(a1, load_tail(x, i + step, left))
+        i += 2 * step
+        a2, a3 = add(a2, load_tail(x, i, left)), add(a3, load_tail(x, i + step, left))
+        i += 2 * step
+    for _ in range(count % 4):
+        a0 = add(a0, load_tail(x, i, left))
+        i += step
+    store_tail(y, o, add(add(a0, a1), add(a2, a3)), left)
+
+
+@kernel
+def global_avg_pool_backward(dy: Array, dx: Array) -> None:
+    """Share each gradient out evenly over its image: ``dx[n, p, c] = dy[n, c] / P``.
+
+    The loop nest is n, p, c: the first pixel is computed, the others are copies of it; NARROW of
+    them are copied at once, since that is whole vectors for any number of channels.
+
+    Parameters
+    ----------
+    dy : ndarray (N, C)
+    dx : ndarray (N, P, C)
+        Overwritten.
+    """
+    N, P, C = dx.shape
+    for n in range(N):
+        first = n * P * C
+        _divide_row(dy, n * C, C, P, dx, first)
+        for p in range(1, min(P, NR_SMALL)):
+            copy_range(dx, first, C, dx, first + p * C)
+        for p in range(NR_SMALL, P, NR_SMALL):
+            copy_range(dx, first, min(NR_SMALL, P - p) * C, dx, first + p * C)

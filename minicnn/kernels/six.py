@@ -9,27 +9,27 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import piece
-from minicnn.kernels.tiles import Array, Vector, load_four, store_four
-from minicnn.kernels.vectors import (
-    at,
-    beats,
-    broadcast,
-    fill,
+from minicnn.kernels.jit import device_function
+from minicnn.kernels.simd import (
+    fma,
+    greater_or_nan,
     load,
-    load_first,
-    multiply_add,
+    load_scalar,
+    load_splat,
+    masked_load,
+    masked_store,
     select,
+    splat,
     store,
-    store_first,
 )
+from minicnn.kernels.tiles import Array, Vector, load_four, store_four
 
 Indices = NDArray[np.int64]
 Six = tuple[Vector, Vector, Vector, Vector, Vector, Vector]
 SixPlaces = tuple[int, int, int, int, int, int]
 
 
-@piece
+@device_function
 def six_from(i: int, count: int) -> SixPlaces:
     """Return the numbers of six rows from `i` on.
 
@@ -56,7 +56,7 @@ def six_from(i: int, count: int) -> SixPlaces:
     )
 
 
-@piece
+@device_function
 def six_times(six: SixPlaces, step: int, base: int) -> SixPlaces:
     """Return six numbers times another, a third added: where six rows begin.
 
@@ -80,7 +80,7 @@ def six_times(six: SixPlaces, step: int, base: int) -> SixPlaces:
     )
 
 
-@piece
+@device_function
 def six_of(array: Indices, six: SixPlaces, base: int) -> SixPlaces:
     """Return six numbers of an array, each with another added.
 
@@ -97,12 +97,12 @@ def six_of(array: Indices, six: SixPlaces, base: int) -> SixPlaces:
     """
     i0, i1, i2, i3, i4, i5 = six
     return (
-        base + at(array, i0),
-        base + at(array, i1),
-        base + at(array, i2),
-        base + at(array, i3),
-        base + at(array, i4),
-        base + at(array, i5),
+        base + load_scalar(array, i0),
+        base + load_scalar(array, i1),
+        base + load_scalar(array, i2),
+        base + load_scalar(array, i3),
+        base + load_scalar(array, i4),
+        base + load_scalar(array, i5),
     )
 
 
@@ -128,7 +128,7 @@ def load_six(array: Array, places: SixPlaces, f: int, left: int, lanes: int) -> 
     if left >= lanes:
         a4, a5 = load(array, p4 + f, lanes), load(array, p5 + f, lanes)
     else:
-        a4, a5 = load_first(array, p4 + f, left, lanes), load_first(array, p5 + f, left, lanes)
+        a4, a5 = masked_load(array, p4 + f, left, lanes), masked_load(array, p5 + f, left, lanes)
     return a0, a1, a2, a3, a4, a5
 
 
@@ -153,8 +153,8 @@ def store_six(array: Array, places: SixPlaces, f: int, left: int, vectors: Six, 
         store(array, p4 + f, a4)
         store(array, p5 + f, a5)
     else:
-        store_first(array, p4 + f, a4, left)
-        store_first(array, p5 + f, a5, left)
+        masked_store(array, p4 + f, a4, left)
+        masked_store(array, p5 + f, a5, left)
 
 
 @numba.njit(inline="always")
@@ -174,14 +174,14 @@ def positive_six(vectors: Six, like: Array, lanes: int) -> Six:
     tuple of vector
     """
     a0, a1, a2, a3, a4, a5 = vectors
-    zero = fill(like, 0, lanes)
+    zero = splat(like, 0, lanes)
     return (
-        select(beats(a0, zero), a0, zero),
-        select(beats(a1, zero), a1, zero),
-        select(beats(a2, zero), a2, zero),
-        select(beats(a3, zero), a3, zero),
-        select(beats(a4, zero), a4, zero),
-        select(beats(a5, zero), a5, zero),
+        select(greater_or_nan(a0, zero), a0, zero),
+        select(greater_or_nan(a1, zero), a1, zero),
+        select(greater_or_nan(a2, zero), a2, zero),
+        select(greater_or_nan(a3, zero), a3, zero),
+        select(greater_or_nan(a4, zero), a4, zero),
+        select(greater_or_nan(a5, zero), a5, zero),
     )
 
 
@@ -228,12 +228,12 @@ def six_sums(
     i = 0
     for _ in range(count):
         v = load(weight, w, lanes)
-        a0 = multiply_add(broadcast(x, p0 + i, lanes), v, a0)
-        a1 = multiply_add(broadcast(x, p1 + i, lanes), v, a1)
-        a2 = multiply_add(broadcast(x, p2 + i, lanes), v, a2)
-        a3 = multiply_add(broadcast(x, p3 + i, lanes), v, a3)
-        a4 = multiply_add(broadcast(x, p4 + i, lanes), v, a4)
-        a5 = multiply_add(broadcast(x, p5 + i, lanes), v, a5)
+        a0 = fma(load_splat(x, p0 + i, lanes), v, a0)
+        a1 = fma(load_splat(x, p1 + i, lanes), v, a1)
+        a2 = fma(load_splat(x, p2 + i, lanes), v, a2)
+        a3 = fma(load_splat(x, p3 + i, lanes), v, a3)
+        a4 = fma(load_splat(x, p4 + i, lanes), v, a4)
+        a5 = fma(load_splat(x, p5 + i, lanes), v, a5)
         i += step
         w += down
     return a0, a1, a2, a3, a4, a5
@@ -278,7 +278,7 @@ def multiply_rows(
     lanes : int
         A constant.
     """
-    z = fill(x, 0, lanes)
+    z = splat(x, 0, lanes)
     for t in range(0, count, 6):
         six = six_from(t, count)
         sums = (z, z, z, z, z, z)

@@ -12,9 +12,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import piece
-from minicnn.kernels.machine import LANES_OF_A_REGISTER, SUMS
-from minicnn.kernels.vectors import at, load, multiply_add, store
+from minicnn.kernels.jit import device_function
+from minicnn.kernels.simd import fma, load, load_scalar, store
+from minicnn.kernels.target import ACCUMULATOR_REGISTERS, SIMD_WIDTH
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -24,10 +24,10 @@ Three = tuple[int, int, int]
 Nine = tuple[int, int, int, int, int, int, int, int, int]
 
 # So many lanes may a vector have.
-STRETCHES = (1, 2, 4, 8, 16, 32)
+VECTOR_WIDTHS = (1, 2, 4, 8, 16, 32)
 
 
-def stretch_for(rows: int, R: int, fitting: Iterable[int], nine: Callable[[int], bool]) -> int:
+def choose_width(rows: int, R: int, fitting: Iterable[int], nine: Callable[[int], bool]) -> int:
     """Choose the lanes of the vectors that some rows are cut into.
 
     Parameters
@@ -36,7 +36,7 @@ def stretch_for(rows: int, R: int, fitting: Iterable[int], nine: Callable[[int],
     R : int
         Numbers of a row.
     fitting : iterable of int
-        Lanes to choose from, of `STRETCHES`.
+        Lanes to choose from, of `VECTOR_WIDTHS`.
     nine : callable
         Says of so many lanes whether nine vectors are summed at once.
 
@@ -51,13 +51,13 @@ def stretch_for(rows: int, R: int, fitting: Iterable[int], nine: Callable[[int],
         vectors = rows * -(-R // lanes)
         nines = vectors // 9 if nine(lanes) else 0
         threes = -(-(vectors - 9 * nines) // 3)
-        registers = (9 * nines + 3 * threes) * -(-lanes // LANES_OF_A_REGISTER)
+        registers = (9 * nines + 3 * threes) * -(-lanes // SIMD_WIDTH)
         return registers, nines + threes, -lanes
 
     return min(fitting, key=cost)
 
 
-def holds_nine(lanes: int) -> bool:
+def nine_fit_in_registers(lanes: int) -> bool:
     """Tell whether the sums of nine vectors fit in the registers.
 
     Parameters
@@ -68,10 +68,10 @@ def holds_nine(lanes: int) -> bool:
     -------
     bool
     """
-    return 9 * -(-lanes // LANES_OF_A_REGISTER) <= SUMS
+    return 9 * -(-lanes // SIMD_WIDTH) <= ACCUMULATOR_REGISTERS
 
 
-@piece
+@device_function
 def three_from(i: int, count: int) -> Three:
     """Return the numbers of three vectors from `i` on.
 
@@ -90,7 +90,7 @@ def three_from(i: int, count: int) -> Three:
     return i, min(i + 1, count - 1), min(i + 2, count - 1)
 
 
-@piece
+@device_function
 def nine_times(step: int, i: int) -> Nine:
     """Return the first nine multiples of a number, each with another added.
 
@@ -107,7 +107,7 @@ def nine_times(step: int, i: int) -> Nine:
     return i, i + step, i + 2 * step, j, j + step, j + 2 * step, k, k + step, k + 2 * step
 
 
-@piece
+@device_function
 def nine_of(array: Indices, i: int, base: int) -> Nine:
     """Return nine numbers of an array from ``array[i]`` on, each with another added.
 
@@ -121,15 +121,15 @@ def nine_of(array: Indices, i: int, base: int) -> Nine:
     tuple of int
     """
     return (
-        base + at(array, i),
-        base + at(array, i + 1),
-        base + at(array, i + 2),
-        base + at(array, i + 3),
-        base + at(array, i + 4),
-        base + at(array, i + 5),
-        base + at(array, i + 6),
-        base + at(array, i + 7),
-        base + at(array, i + 8),
+        base + load_scalar(array, i),
+        base + load_scalar(array, i + 1),
+        base + load_scalar(array, i + 2),
+        base + load_scalar(array, i + 3),
+        base + load_scalar(array, i + 4),
+        base + load_scalar(array, i + 5),
+        base + load_scalar(array, i + 6),
+        base + load_scalar(array, i + 7),
+        base + load_scalar(array, i + 8),
     )
 
 
@@ -209,9 +209,9 @@ def add_three(
     a0, a1, a2 = sums
     p0, p1, p2 = places
     return (
-        multiply_add(number, load(array, i + p0, lanes), a0),
-        multiply_add(number, load(array, i + p1, lanes), a1),
-        multiply_add(number, load(array, i + p2, lanes), a2),
+        fma(number, load(array, i + p0, lanes), a0),
+        fma(number, load(array, i + p1, lanes), a1),
+        fma(number, load(array, i + p2, lanes), a2),
     )
 
 
@@ -233,15 +233,15 @@ def add_nine(
     a0, a1, a2, a3, a4, a5, a6, a7, a8 = sums
     p0, p1, p2, p3, p4, p5, p6, p7, p8 = places
     return (
-        multiply_add(number, load(array, i + p0, lanes), a0),
-        multiply_add(number, load(array, i + p1, lanes), a1),
-        multiply_add(number, load(array, i + p2, lanes), a2),
-        multiply_add(number, load(array, i + p3, lanes), a3),
-        multiply_add(number, load(array, i + p4, lanes), a4),
-        multiply_add(number, load(array, i + p5, lanes), a5),
-        multiply_add(number, load(array, i + p6, lanes), a6),
-        multiply_add(number, load(array, i + p7, lanes), a7),
-        multiply_add(number, load(array, i + p8, lanes), a8),
+        fma(number, load(array, i + p0, lanes), a0),
+        fma(number, load(array, i + p1, lanes), a1),
+        fma(number, load(array, i + p2, lanes), a2),
+        fma(number, load(array, i + p3, lanes), a3),
+        fma(number, load(array, i + p4, lanes), a4),
+        fma(number, load(array, i + p5, lanes), a5),
+        fma(number, load(array, i + p6, lanes), a6),
+        fma(number, load(array, i + p7, lanes), a7),
+        fma(number, load(array, i + p8, lanes), a8),
     )
 
 

@@ -11,16 +11,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.compilation import piece
-from minicnn.kernels.machine import NARROW
-from minicnn.kernels.vectors import (
-    broadcast,
-    load,
-    load_first,
-    multiply_add,
-    store,
-    store_first,
-)
+from minicnn.kernels.jit import device_function
+from minicnn.kernels.simd import fma, load, load_splat, masked_load, masked_store, store
+from minicnn.kernels.target import NR_SMALL
 
 Array = NDArray[np.float32]
 Vector = Any
@@ -28,7 +21,7 @@ Four = tuple[Vector, Vector, Vector, Vector]
 Places = tuple[int, int, int, int]
 
 
-@piece
+@device_function
 def four_from(i: int, count: int) -> Places:
     """Return the numbers of four rows from `i` on.
 
@@ -47,8 +40,8 @@ def four_from(i: int, count: int) -> Places:
     return i, min(i + 1, count - 1), min(i + 2, count - 1), min(i + 3, count - 1)
 
 
-@piece
-def load_some(array: Array, i: int, left: int) -> Vector:
+@device_function
+def load_tail(array: Array, i: int, left: int) -> Vector:
     """Return NARROW numbers from ``array[i]`` on; where fewer are left, those and zeros.
 
     Parameters
@@ -61,11 +54,11 @@ def load_some(array: Array, i: int, left: int) -> Vector:
     -------
     vector
     """
-    return load(array, i, NARROW) if left >= NARROW else load_first(array, i, left, NARROW)
+    return load(array, i, NR_SMALL) if left >= NR_SMALL else masked_load(array, i, left, NR_SMALL)
 
 
-@piece
-def store_some(array: Array, i: int, v: Vector, left: int) -> None:
+@device_function
+def store_tail(array: Array, i: int, v: Vector, left: int) -> None:
     """Write a vector of NARROW lanes to ``array[i]`` and on, as far as numbers are left.
 
     Parameters
@@ -75,14 +68,14 @@ def store_some(array: Array, i: int, v: Vector, left: int) -> None:
     v : vector
     left : int
     """
-    if left >= NARROW:
+    if left >= NR_SMALL:
         store(array, i, v)
     else:
-        store_first(array, i, v, left)
+        masked_store(array, i, v, left)
 
 
 @numba.njit(inline="always")
-def load_up_to(array: Array, i: int, left: int, lanes: int) -> Vector:
+def load_tail_lanes(array: Array, i: int, left: int, lanes: int) -> Vector:
     """Return a vector from ``array[i]`` on; where fewer numbers are left, those and zeros.
 
     Parameters
@@ -97,11 +90,11 @@ def load_up_to(array: Array, i: int, left: int, lanes: int) -> Vector:
     -------
     vector
     """
-    return load(array, i, lanes) if left >= lanes else load_first(array, i, left, lanes)
+    return load(array, i, lanes) if left >= lanes else masked_load(array, i, left, lanes)
 
 
 @numba.njit(inline="always")
-def cut_in_blocks(weight: Array, bias: Array, blocks: Array, lanes: int) -> None:
+def pack_weights(weight: Array, bias: Array, blocks: Array, lanes: int) -> None:
     """Lay weights out as tiles read them: in blocks of channels, each from one end to the other.
 
     Parameters
@@ -116,10 +109,10 @@ def cut_in_blocks(weight: Array, bias: Array, blocks: Array, lanes: int) -> None
     """
     F, o = bias.size, 0
     for f in range(0, F, lanes):
-        store(blocks, o, load_up_to(bias, f, F - f, lanes))
+        store(blocks, o, load_tail_lanes(bias, f, F - f, lanes))
         for k in range(f, weight.size, F):
             o += lanes
-            store(blocks, o, load_up_to(weight, k, F - f, lanes))
+            store(blocks, o, load_tail_lanes(weight, k, F - f, lanes))
         o += lanes
 
 
@@ -145,8 +138,8 @@ def load_four(array: Array, places: Places, f: int, left: int, lanes: int) -> Fo
         a0, a1 = load(array, p0 + f, lanes), load(array, p1 + f, lanes)
         a2, a3 = load(array, p2 + f, lanes), load(array, p3 + f, lanes)
     else:
-        a0, a1 = load_first(array, p0 + f, left, lanes), load_first(array, p1 + f, left, lanes)
-        a2, a3 = load_first(array, p2 + f, left, lanes), load_first(array, p3 + f, left, lanes)
+        a0, a1 = masked_load(array, p0 + f, left, lanes), masked_load(array, p1 + f, left, lanes)
+        a2, a3 = masked_load(array, p2 + f, left, lanes), masked_load(array, p3 + f, left, lanes)
     return a0, a1, a2, a3
 
 
@@ -172,10 +165,10 @@ def store_four(array: Array, places: Places, f: int, left: int, vectors: Four, l
         store(array, p2 + f, a2)
         store(array, p3 + f, a3)
     else:
-        store_first(array, p0 + f, a0, left)
-        store_first(array, p1 + f, a1, left)
-        store_first(array, p2 + f, a2, left)
-        store_first(array, p3 + f, a3, left)
+        masked_store(array, p0 + f, a0, left)
+        masked_store(array, p1 + f, a1, left)
+        masked_store(array, p2 + f, a2, left)
+        masked_store(array, p3 + f, a3, left)
 
 
 @numba.njit(inline="always")
@@ -224,10 +217,10 @@ def four_sums(
         i = r * row
         for _ in range(columns):
             v = load(weight, w, lanes)
-            a0 = multiply_add(broadcast(x, p0 + i, lanes), v, a0)
-            a1 = multiply_add(broadcast(x, p1 + i, lanes), v, a1)
-            a2 = multiply_add(broadcast(x, p2 + i, lanes), v, a2)
-            a3 = multiply_add(broadcast(x, p3 + i, lanes), v, a3)
+            a0 = fma(load_splat(x, p0 + i, lanes), v, a0)
+            a1 = fma(load_splat(x, p1 + i, lanes), v, a1)
+            a2 = fma(load_splat(x, p2 + i, lanes), v, a2)
+            a3 = fma(load_splat(x, p3 + i, lanes), v, a3)
             i += column
             w += down
     return a0, a1, a2, a3

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import DTypeLike
 
-from minicnn.randomness import Draws
+from minicnn.random import RandomKey
 from minicnn.shapes import FloatArray, Shape
 
 Gradients = dict[str, FloatArray]
-Initialiser = Callable[[Generator, Shape, DTypeLike], FloatArray]
+Initializer = Callable[[Generator, Shape, DTypeLike], FloatArray]
 
 
 @dataclass(eq=False, repr=False)
@@ -92,7 +92,7 @@ class Layer:
             float32, or float64 for gradient checks.
         """
 
-    def adopt(self, parameters: Gradients, statistics: Gradients) -> None:
+    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
         """Take other arrays for the layer's own: views of the vectors in which a model has all.
 
         Parameters
@@ -130,7 +130,7 @@ class Layer:
         """
         return input_shape
 
-    def multiply_adds(self, input_shape: Shape) -> int:
+    def macs(self, input_shape: Shape) -> int:
         """Return how many multiply-adds one image costs in forward.
 
         Parameters
@@ -144,7 +144,7 @@ class Layer:
         return 0
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
     ) -> tuple[FloatArray, Any]:
         """Compute the output.
 
@@ -205,7 +205,7 @@ class Layer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def observed(self, cache: Any) -> dict[str, FloatArray]:
+    def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
         """Return what one forward in training saw of that which the statistics follow.
 
         Parameters
@@ -220,7 +220,7 @@ class Layer:
         """
         return {}
 
-    def momenta(self) -> dict[str, float]:
+    def statistics_momentum(self) -> dict[str, float]:
         """Return how far one shard of a batch moves the statistics to what it observed.
 
         Returns

@@ -4,24 +4,25 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from minicnn import ops, shapes
-from minicnn.initialisers import he_normal
-from minicnn.layers.affine import Affine
-from minicnn.layers.base import Gradients, Initialiser, Layer
-from minicnn.randomness import Draws
+from minicnn import ops
+from minicnn.initializers import he_normal
+from minicnn.layers.base import Gradients, Initializer, Layer
+from minicnn.layers.weighted import Weighted
+from minicnn.random import RandomKey
 from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.checks import check_bool, check_flat_shape, check_image_shape, positive_int
 
 
 @dataclass(eq=False, repr=False)
-class Dense(Affine):
+class Dense(Weighted):
     """Every input connected with every output: ``y = x · weight + bias``.
 
     Parameters
     ----------
     units : int
         How many outputs.
-    initialiser : callable
-        From `minicnn.initialisers`; the biases start at 0.
+    initializer : callable
+        From `minicnn.initializers`; the biases start at 0.
     bias : bool
         False where a `BatchNorm` follows, which takes any constant off again: ``y = x · weight``.
 
@@ -32,27 +33,27 @@ class Dense(Affine):
     """
 
     units: int
-    initialiser: Initialiser = he_normal
+    initializer: Initializer = he_normal
     bias: bool = True
 
     def __post_init__(self) -> None:
-        self.units = shapes.positive_int("Dense", "units", self.units)
-        shapes.check_flag("Dense", "bias", self.bias)
+        self.units = positive_int("Dense", "units", self.units)
+        check_bool("Dense", "bias", self.bias)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        features = shapes.check_flat_shape("Dense", input_shape)
+        features = check_flat_shape("Dense", input_shape)
         weight = (features, self.units)
         return {"weight": weight, "bias": (self.units,)} if self.bias else {"weight": weight}
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        shapes.check_flat_shape("Dense", input_shape)
+        check_flat_shape("Dense", input_shape)
         return (self.units,)
 
-    def multiply_adds(self, input_shape: Shape) -> int:
-        return shapes.check_flat_shape("Dense", input_shape) * self.units
+    def macs(self, input_shape: Shape) -> int:
+        return check_flat_shape("Dense", input_shape) * self.units
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
     ) -> tuple[FloatArray, Any]:
         return ops.dense(x, *self.weights())
 
@@ -64,7 +65,7 @@ class Dense(Affine):
         need_dx: bool = True,
         gradients: Gradients | None = None,
     ) -> tuple[FloatArray | None, Gradients]:
-        return self.gradients_by(ops.dense_backward, dy, cache, need_dx, gradients)
+        return self._backward(ops.dense_backward, dy, cache, need_dx, gradients)
 
 
 @dataclass(eq=False, repr=False)
@@ -72,10 +73,10 @@ class Flatten(Layer):
     """Each image as one row, for the dense layers."""
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return (prod(shapes.check_image_shape("Flatten", input_shape)),)
+        return (prod(check_image_shape("Flatten", input_shape)),)
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
     ) -> tuple[FloatArray, Any]:
         return ops.flatten(x)
 

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from minicnn import ops, shapes
+from minicnn import ops
 from minicnn.layers.base import Gradients, Layer
-from minicnn.randomness import Draws
+from minicnn.random import RandomKey
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
+from minicnn.shapes.checks import check_image_shape
+from minicnn.shapes.window import pool_window
 
 
 @dataclass(eq=False, repr=False)
@@ -27,8 +29,8 @@ class MaxPool2D(Layer):
     padding: Padding = 0
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        H, W, C = shapes.check_image_shape("MaxPool2D", input_shape)
-        window = shapes.pool_window("MaxPool2D", (H, W), self.pool_size, self.stride, self.padding)
+        H, W, C = check_image_shape("MaxPool2D", input_shape)
+        window = pool_window("MaxPool2D", (H, W), self.pool_size, self.stride, self.padding)
         return window.OH, window.OW, C
 
     def is_two_by_two(self) -> bool:
@@ -46,7 +48,7 @@ class MaxPool2D(Layer):
         )
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
     ) -> tuple[FloatArray, Any]:
         return ops.max_pool2d(x, self.pool_size, self.stride, self.padding)
 
@@ -79,12 +81,12 @@ class AvgPool2D(Layer):
     padding: Padding = 0
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        H, W, C = shapes.check_image_shape("AvgPool2D", input_shape)
-        window = shapes.pool_window("AvgPool2D", (H, W), self.pool_size, self.stride, self.padding)
+        H, W, C = check_image_shape("AvgPool2D", input_shape)
+        window = pool_window("AvgPool2D", (H, W), self.pool_size, self.stride, self.padding)
         return window.OH, window.OW, C
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
     ) -> tuple[FloatArray, Any]:
         return ops.avg_pool2d(x, self.pool_size, self.stride, self.padding)
 
@@ -104,11 +106,11 @@ class GlobalAvgPool2D(Layer):
     """Mean of each channel over the whole image: one row of C numbers for each image."""
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        _, _, C = shapes.check_image_shape("GlobalAvgPool2D", input_shape)
+        _, _, C = check_image_shape("GlobalAvgPool2D", input_shape)
         return (C,)
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: Draws | None = None
+        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
     ) -> tuple[FloatArray, Any]:
         return ops.global_avg_pool2d(x)
 

@@ -7,26 +7,28 @@ to what it was given, and its results have the dtype of its arguments. The gradi
 respect to ``name`` is called ``dname`` and has its shape.
 """
 
-from minicnn.ops.activations import relu, relu_backward, softmax, softmax_backward
-from minicnn.ops.averages import (
+from minicnn.ops.activations import (
+    dropout,
+    dropout_backward,
+    relu,
+    relu_backward,
+    softmax,
+    softmax_backward,
+)
+from minicnn.ops.conv import conv2d, conv2d_backward
+from minicnn.ops.conv_pool import conv2d_max_pool2d, conv2d_max_pool2d_backward
+from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
+from minicnn.ops.merge import add, add_backward, concat, concat_backward
+from minicnn.ops.norm import batch_norm, batch_norm_backward, batch_norm_inference, fold_batch_norm
+from minicnn.ops.pooling import (
     avg_pool2d,
     avg_pool2d_backward,
     global_avg_pool2d,
     global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
 )
-from minicnn.ops.convolution import conv2d, conv2d_backward
-from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
-from minicnn.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
-from minicnn.ops.dropout import dropout, dropout_backward
-from minicnn.ops.folding import fold_batch_norm
-from minicnn.ops.joining import add, add_backward, concat, concat_backward
-from minicnn.ops.normalisation import (
-    batch_norm,
-    batch_norm_backward,
-    batch_norm_inference,
-)
-from minicnn.ops.pooled import conv2d_max_pool2d, conv2d_max_pool2d_backward
-from minicnn.ops.pooling import max_pool2d, max_pool2d_backward
 
 __all__ = [
     "add",

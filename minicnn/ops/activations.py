@@ -1,12 +1,18 @@
-"""ReLU and softmax: the op pairs."""
+"""ReLU and softmax: the op pairs.
+
+Dropout: the op pair.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn import kernels, memory, shapes
+from minicnn.kernels import elementwise
+from minicnn.random import RandomKey, drop_threshold, dropout_mask
+from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.checks import check_array, check_dropout, check_float, check_gradient
 
 
 class ReLUCache(NamedTuple):
@@ -49,12 +55,12 @@ def relu(x: FloatArray) -> tuple[FloatArray, ReLUCache]:
     ----------
     Nair, Hinton, "Rectified linear units improve restricted Boltzmann machines" (ICML 2010).
     """
-    shapes.check_float("relu", "x", x)
-    y: FloatArray = memory.empty(x.shape, x.dtype)
-    return y, relu_into(np.ascontiguousarray(x).reshape(x.shape), y)
+    check_float("relu", "x", x)
+    y: FloatArray = arena.empty(x.shape, x.dtype)
+    return y, relu_inplace(np.ascontiguousarray(x).reshape(x.shape), y)
 
 
-def relu_into(x: FloatArray, y: FloatArray) -> ReLUCache:
+def relu_inplace(x: FloatArray, y: FloatArray) -> ReLUCache:
     """Write ``max(x, 0)`` to an array that is there; it may be x itself.
 
     Parameters
@@ -68,8 +74,10 @@ def relu_into(x: FloatArray, y: FloatArray) -> ReLUCache:
     -------
     ReLUCache
     """
-    positive = memory.empty((-(-x.size // kernels.RELU_LANES) * kernels.RELU_LANES // 8,), np.uint8)
-    kernels.relu_forward(x.reshape(-1), y.reshape(-1), positive)
+    positive = arena.empty(
+        (-(-x.size // elementwise.RELU_LANES) * elementwise.RELU_LANES // 8,), np.uint8
+    )
+    elementwise.relu_forward(x.reshape(-1), y.reshape(-1), positive)
     return ReLUCache(x.shape, positive)
 
 
@@ -94,10 +102,10 @@ def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
     TypeError, ValueError
         If `dy` does not fit the output.
     """
-    shapes.check_float("relu_backward", "dy", dy)
-    shapes.check_gradient("relu_backward", dy, cache.shape, dy.dtype)
-    dx = memory.empty(cache.shape, dy.dtype)
-    kernels.relu_backward(np.ascontiguousarray(dy).reshape(-1), cache.positive, dx.reshape(-1))
+    check_float("relu_backward", "dy", dy)
+    check_gradient("relu_backward", dy, cache.shape, dy.dtype)
+    dx = arena.empty(cache.shape, dy.dtype)
+    elementwise.relu_backward(np.ascontiguousarray(dy).reshape(-1), cache.positive, dx.reshape(-1))
     return dx
 
 
@@ -128,7 +136,7 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
     ----------
     Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
-    shapes.check_array("softmax", "logits", logits, "N classes")
+    check_array("softmax", "logits", logits, "N classes")
     with np.errstate(invalid="ignore", over="ignore"):  # ∞ - ∞ is NaN, and so is then the row
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     y = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -155,6 +163,87 @@ def softmax_backward(dy: FloatArray, cache: SoftmaxCache) -> FloatArray:
         If `dy` does not fit the output.
     """
     y = cache.y
-    shapes.check_gradient("softmax_backward", dy, y.shape, y.dtype)
+    check_gradient("softmax_backward", dy, y.shape, y.dtype)
     dlogits: FloatArray = y * (dy - (dy * y).sum(axis=1, keepdims=True))
     return dlogits
+
+
+class DropoutCache(NamedTuple):
+    """What `dropout_backward` needs: one bit for each number, set where it was kept, and a factor.
+
+    Bit ``i % 8`` of ``kept[n, i // 8]`` belongs to number i of image n; as many bytes as the
+    kernel's vectors take. PyTorch keeps a byte for each number.
+    """
+
+    shape: Shape
+    kept: NDArray[np.uint8]
+    scale: FloatArray
+
+
+def dropout(x: FloatArray, rate: float, draws: RandomKey) -> tuple[FloatArray, DropoutCache]:
+    """Drop numbers at random, and scale the others up: ``y = x / (1 - rate)`` where kept, else 0.
+
+    So y is x on average, and in use nothing is to be done. Which numbers are kept depends on seed,
+    epoch, layer and image alone.
+
+    Parameters
+    ----------
+    x : ndarray (N, ...)
+        float32 or float64.
+    rate : float
+        How likely a number is dropped, 0 to 0.9999; taken to a 2¹⁶th.
+    draws : Draws
+        For as many images as `x` has.
+
+    Returns
+    -------
+    y : ndarray, as `x`
+    cache : DropoutCache
+
+    Raises
+    ------
+    TypeError
+        If x is not float32 or float64.
+    ValueError
+        If `rate` is out of range, or `draws` are for another number of images.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to prevent
+    neural networks from overfitting" (JMLR 2014), section 10 for the scale in training.
+    """
+    rate = check_dropout(x, rate, len(draws.numbers))
+    kept = dropout_mask(draws, rate, x[0].size)
+    scale = np.array([1 / (1 - drop_threshold(rate) / elementwise.PROBABILITY_STEPS)], x.dtype)
+    cache = DropoutCache(x.shape, kept, scale)
+    return _keep(x, cache), cache
+
+
+def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
+    """Give the gradient of `dropout`: ``dx = dy / (1 - rate)`` where x was kept, else 0.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Dropout".
+
+    Parameters
+    ----------
+    dy : ndarray, as the output
+    cache : DropoutCache
+
+    Returns
+    -------
+    dx : ndarray, as `dy`
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    check_gradient("dropout_backward", dy, cache.shape, cache.scale.dtype)
+    return _keep(dy, cache)
+
+
+def _keep(x: FloatArray, cache: DropoutCache) -> FloatArray:
+    y: FloatArray = arena.empty(x.shape, x.dtype)
+    rows = np.ascontiguousarray(x).reshape(len(x), -1)
+    elementwise.apply_dropout(rows, cache.kept, cache.scale, y.reshape(rows.shape))
+    return y

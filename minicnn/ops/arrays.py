@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn import kernels, memory, shapes
-from minicnn.memory import Request
-from minicnn.shapes import FloatArray, IntArray, Shape, Window
+from minicnn.kernels import copy, target
+from minicnn.runtime import arena
+from minicnn.runtime.arena import ArraySpec
+from minicnn.shapes import FloatArray, IntArray, Shape
+from minicnn.shapes.checks import check_out
+from minicnn.shapes.window import Window
 
 
 @lru_cache(maxsize=256)
-def corners(rows: int, columns: int, down: int, right: int) -> NDArray[np.int64]:
+def origins(rows: int, columns: int, down: int, right: int) -> NDArray[np.int64]:
     """Return where each window begins in the flat image: ``oh · down + ow · right``.
 
     Parameters
@@ -26,10 +29,10 @@ def corners(rows: int, columns: int, down: int, right: int) -> NDArray[np.int64]
     -------
     ndarray of int64 (rows * columns,)
     """
-    return sums_of(np.arange(rows) * down, np.arange(columns) * right)
+    return outer_sum(np.arange(rows) * down, np.arange(columns) * right)
 
 
-def sums_of(rows: IntArray, columns: IntArray) -> NDArray[np.int64]:
+def outer_sum(rows: IntArray, columns: IntArray) -> NDArray[np.int64]:
     """Return ``rows[i] + columns[j]``, row by row.
 
     Parameters
@@ -43,7 +46,7 @@ def sums_of(rows: IntArray, columns: IntArray) -> NDArray[np.int64]:
     return np.ascontiguousarray((rows[:, None] + columns).ravel(), dtype=np.int64)
 
 
-def seen_by(window: Window) -> tuple[int, int]:
+def receptive_size(window: Window) -> tuple[int, int]:
     """Return how many rows and columns of the padded image the windows see.
 
     Parameters
@@ -73,13 +76,13 @@ def padded_shape(shape: Shape, window: Window) -> Shape | None:
         ``(N, H', W', C)``; None if the windows stay inside.
     """
     N, H, W, C = shape
-    height, width = seen_by(window)
+    height, width = receptive_size(window)
     if window.top == 0 and window.left == 0 and height <= H and width <= W:
         return None
     return N, height, width, C
 
 
-def padded(x: FloatArray, window: Window) -> FloatArray:
+def pad_images(x: FloatArray, window: Window) -> FloatArray:
     """Return the images with as many zeros around them as the windows reach; `x` itself if none.
 
     Parameters
@@ -94,12 +97,12 @@ def padded(x: FloatArray, window: Window) -> FloatArray:
     shape = padded_shape(x.shape, window)
     if shape is None:
         return np.ascontiguousarray(x)
-    result: FloatArray = memory.empty(shape, x.dtype)
-    kernels.pad_images(np.ascontiguousarray(x), window.top, window.left, result)
+    result: FloatArray = arena.empty(shape, x.dtype)
+    copy.pad_images(np.ascontiguousarray(x), window.top, window.left, result)
     return result
 
 
-def rounded(count: int, lanes: int) -> int:
+def round_up(count: int, lanes: int) -> int:
     """Return a number rounded up to a multiple of another.
 
     Parameters
@@ -113,7 +116,7 @@ def rounded(count: int, lanes: int) -> int:
     return -(-count // lanes) * lanes
 
 
-def filled(matrix: NDArray[Any], lanes: int) -> NDArray[Any]:
+def pad_channels(matrix: NDArray[Any], lanes: int) -> NDArray[Any]:
     """Return an array with zeros added on the right up to whole tiles; itself if it fits.
 
     Parameters
@@ -129,21 +132,21 @@ def filled(matrix: NDArray[Any], lanes: int) -> NDArray[Any]:
     missing = -F % lanes
     if not missing:
         return np.ascontiguousarray(matrix)
-    result = memory.empty((*matrix.shape[:-1], F + missing), matrix.dtype)
-    kernels.clear(result.reshape(-1))
+    result = arena.empty((*matrix.shape[:-1], F + missing), matrix.dtype)
+    copy.fill_zero(result.reshape(-1))
     rows = np.ascontiguousarray(matrix).reshape(-1, F)
-    kernels.copy_columns(rows, 0, result.reshape(-1, F + missing), 0, F)
+    copy.copy_columns(rows, 0, result.reshape(-1, F + missing), 0, F)
     return result
 
 
-def weight_gradients(
-    where: str, weight: FloatArray, dy: FloatArray, out: tuple[FloatArray, FloatArray] | None
+def gradient_buffers(
+    op: str, weight: FloatArray, dy: FloatArray, out: tuple[FloatArray, FloatArray] | None
 ) -> tuple[FloatArray, FloatArray]:
     """Return room for the gradients of the weights and of the bias: new, or what a caller gave.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the function that asks, for the messages.
     weight : ndarray (..., F)
     dy : ndarray
@@ -163,12 +166,12 @@ def weight_gradients(
     """
     sizes = weight.shape, weight.shape[-1:]
     if out is None:
-        return memory.empty(sizes[0], dy.dtype), memory.empty(sizes[1], dy.dtype)
-    shapes.check_out(where, out, sizes, dy.dtype)
+        return arena.empty(sizes[0], dy.dtype), arena.empty(sizes[1], dy.dtype)
+    check_out(op, out, sizes, dy.dtype)
     return out
 
 
-def blocks(K: int, F: int, dtype: DTypeLike) -> Request:
+def allocate_panels(K: int, F: int, dtype: DTypeLike) -> ArraySpec:
     """Return the room for weights and bias in blocks of as many channels as a tile takes.
 
     Parameters
@@ -182,11 +185,11 @@ def blocks(K: int, F: int, dtype: DTypeLike) -> Request:
     request
         For an array (blocks, 1 + K, lanes).
     """
-    lanes = kernels.lanes_for(F)
+    lanes = target.choose_nr(F)
     return (-(-F // lanes), 1 + K, lanes), dtype
 
 
-def cropped(dpadded: FloatArray, window: Window, shape: Shape) -> FloatArray:
+def crop_images(dpadded: FloatArray, window: Window, shape: Shape) -> FloatArray:
     """Return the gradient of the images that `padded` took, from that of what it gave.
 
     Parameters
@@ -202,6 +205,6 @@ def cropped(dpadded: FloatArray, window: Window, shape: Shape) -> FloatArray:
     """
     if dpadded.shape == shape and window.top == 0 and window.left == 0:
         return dpadded
-    dx: FloatArray = memory.empty(shape, dpadded.dtype)  # 0 where no window sees a pixel
-    kernels.crop_images(dpadded, window.top, window.left, dx)
+    dx: FloatArray = arena.empty(shape, dpadded.dtype)  # 0 where no window sees a pixel
+    copy.crop_images(dpadded, window.top, window.left, dx)
     return dx

@@ -4,10 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn import kernels, memory, shapes
-from minicnn.memory import Request
+from minicnn.kernels import gemm, target, transpose
 from minicnn.ops import arrays
+from minicnn.runtime import arena
+from minicnn.runtime.arena import ArraySpec
 from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.checks import check_array, check_dense, check_gradient
+from minicnn.shapes.memoize import memoize_by_shape
 
 
 class Plan(NamedTuple):
@@ -19,8 +22,8 @@ class Plan(NamedTuple):
 
     lanes: int
     lanes_of_images: int
-    forward: tuple[Request, ...]
-    backward: tuple[Request, ...]
+    forward: tuple[ArraySpec, ...]
+    backward: tuple[ArraySpec, ...]
     zeros: FloatArray
 
 
@@ -74,25 +77,25 @@ def dense(
     Nature 323 (1986), equation 1.
     """
     plan = _plan(x, weight, bias)
-    y, *room = memory.several(plan.forward)
+    y, *room = arena.allocate(plan.forward)
     rows, weights = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     inputs, filled_up = len(weight), room[0] if room else weights
     bias = np.ascontiguousarray(bias)
     if len(x) == 1:
-        kernels.multiply_row(rows, weights, bias, relu, y)
+        gemm.gemv(rows, weights, bias, relu, y)
     else:
-        multiply = kernels.matmul[plan.lanes]
+        multiply = gemm.gemm[plan.lanes]
         multiply(rows, inputs, 1, inputs, weights, filled_up, bias, relu, y)
     return y, DenseCache(x, weight, y if relu else None, plan)
 
 
-@shapes.once_for_shapes
+@memoize_by_shape
 def _plan(x: FloatArray, weight: FloatArray, bias: FloatArray) -> Plan:
     """Check the arguments of `dense`, and work out what they need."""
-    shapes.check_dense(x, weight, bias)
+    check_dense(x, weight, bias)
     N, (inputs, outputs), dtype = len(x), weight.shape, x.dtype
-    lanes, lanes_of_images = kernels.lanes_for(outputs), kernels.lanes_for(N)
-    row, column = arrays.rounded(outputs, lanes), arrays.rounded(N, lanes_of_images)
+    lanes, lanes_of_images = target.choose_nr(outputs), target.choose_nr(N)
+    row, column = arrays.round_up(outputs, lanes), arrays.round_up(N, lanes_of_images)
     forward = [(N, outputs), (inputs, row)] if row > outputs else [(N, outputs)]
     backward = [(N, inputs), (N, row), (outputs, column), (inputs, N)]
     return Plan(
@@ -139,20 +142,20 @@ def dense_backward(
         If `dy` does not fit the output.
     """
     x, weight, y, plan = cache
-    shapes.check_gradient("dense_backward", dy, (len(x), weight.shape[1]), x.dtype)
-    dweight, dbias = arrays.weight_gradients("dense_backward", weight, dy, out)
-    dx, rows, columns, dx_transposed = memory.several(plan.backward)
+    check_gradient("dense_backward", dy, (len(x), weight.shape[1]), x.dtype)
+    dweight, dbias = arrays.gradient_buffers("dense_backward", weight, dy, out)
+    dx, rows, columns, dx_transposed = arena.allocate(plan.backward)
     passed = dx[:0] if y is None else y
-    kernels.dense_upstream(np.ascontiguousarray(dy), passed, rows, columns, dbias)
+    gemm.mask_and_transpose_dy(np.ascontiguousarray(dy), passed, rows, columns, dbias)
     (N, inputs), outputs = x.shape, weight.shape[1]
-    multiply, zeros = kernels.matmul[plan.lanes], plan.zeros
+    multiply, zeros = gemm.gemm[plan.lanes], plan.zeros
     multiply(np.ascontiguousarray(x), 1, inputs, N, rows, rows, zeros, False, dweight)
     if not need_dx:
         return None, dweight, dbias
     # dxᵀ = weight · dyᵀ: this way round only the small matrices are transposed, not the weights
-    multiply, weights = kernels.matmul[plan.lanes_of_images], np.ascontiguousarray(weight)
+    multiply, weights = gemm.gemm[plan.lanes_of_images], np.ascontiguousarray(weight)
     multiply(weights, outputs, 1, outputs, columns, columns, zeros, False, dx_transposed)
-    kernels.transpose(dx_transposed, dx)
+    transpose.transpose(dx_transposed, dx)
     return dx, dweight, dbias
 
 
@@ -177,7 +180,7 @@ def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:
     ValueError
         If x has not four axes.
     """
-    shapes.check_array("flatten", "x", x, "N H W C")
+    check_array("flatten", "x", x, "N H W C")
     return x.reshape(x.shape[0], -1), FlattenCache(x.shape)
 
 
@@ -201,6 +204,6 @@ def flatten_backward(dy: FloatArray, cache: FlattenCache) -> FloatArray:
         If `dy` does not fit the output.
     """
     N, H, W, C = cache.shape
-    shapes.check_array("flatten_backward", "dy", dy, "N H*W*C")
-    shapes.check_gradient("flatten_backward", dy, (N, H * W * C), dy.dtype)
+    check_array("flatten_backward", "dy", dy, "N H*W*C")
+    check_gradient("flatten_backward", dy, (N, H * W * C), dy.dtype)
     return dy.reshape(cache.shape)

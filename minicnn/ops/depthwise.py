@@ -4,11 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn import kernels, memory, shapes
-from minicnn.memory import Request
+from minicnn.kernels import depthwise, reduce, target
 from minicnn.ops import arrays
-from minicnn.ops.taps import Taps, there_and_back
-from minicnn.shapes import FloatArray, IntPair, Padding, Window
+from minicnn.ops.taps import Taps, forward_and_backward_taps
+from minicnn.runtime import arena
+from minicnn.runtime.arena import ArraySpec
+from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes.checks import check_gradient
+from minicnn.shapes.memoize import memoize_by_shape
+from minicnn.shapes.window import Window, depthwise_conv2d_window
 
 
 class Plan(NamedTuple):
@@ -21,7 +25,7 @@ class Plan(NamedTuple):
     window: Window
     there: Taps
     back: Taps
-    blocks: Request
+    blocks: ArraySpec
 
 
 class DepthwiseConv2DCache(NamedTuple):
@@ -74,7 +78,7 @@ def depthwise_conv2d(
     applications" (2017), section 3.1, equation 3.
     """
     plan = _plan(x, weight, bias, stride, padding)
-    y: FloatArray = memory.empty((len(x), plan.window.OH, plan.window.OW, x.shape[3]), x.dtype)
+    y: FloatArray = arena.empty((len(x), plan.window.OH, plan.window.OW, x.shape[3]), x.dtype)
     _convolve(x, plan.there, weight, bias, plan.blocks, y)
     return y, DepthwiseConv2DCache(x, weight, plan)
 
@@ -118,45 +122,50 @@ def depthwise_conv2d_backward(
     x, weight, plan = cache
     N, C = len(x), x.shape[3]
     shape = N, plan.window.OH, plan.window.OW, C
-    shapes.check_gradient("depthwise_conv2d_backward", dy, shape, x.dtype)
+    check_gradient("depthwise_conv2d_backward", dy, shape, x.dtype)
     dy = np.ascontiguousarray(dy)
-    dweight, dbias = arrays.weight_gradients("depthwise_conv2d_backward", weight, dy, out)
-    kernels.sum_rows(dy.reshape(-1, C), dbias)
+    dweight, dbias = arrays.gradient_buffers("depthwise_conv2d_backward", weight, dy, out)
+    reduce.column_sums(dy.reshape(-1, C), dbias)
     taps = plan.there
-    kernels.depthwise_weight_gradient(
-        arrays.padded(x, taps.around).reshape(N, -1),
+    depthwise.depthwise_weight_gradient(
+        arrays.pad_images(x, taps.around).reshape(N, -1),
         *taps[1:],
         dy.reshape(N, -1),
         dweight.reshape(-1, C),
     )
     if not need_dx:
         return None, dweight, dbias
-    dx: FloatArray = memory.empty(x.shape, x.dtype)
-    _convolve(dy, plan.back, weight, memory.lasting_zeros(C, x.dtype), plan.blocks, dx)
+    dx: FloatArray = arena.empty(x.shape, x.dtype)
+    _convolve(dy, plan.back, weight, arena.constant_zeros(C, x.dtype), plan.blocks, dx)
     return dx, dweight, dbias
 
 
 def _convolve(
-    x: FloatArray, taps: Taps, weight: FloatArray, bias: FloatArray, blocks: Request, y: FloatArray
+    x: FloatArray,
+    taps: Taps,
+    weight: FloatArray,
+    bias: FloatArray,
+    blocks: ArraySpec,
+    y: FloatArray,
 ) -> None:
     (_, _, lanes), _ = blocks
-    kernels.depthwise[lanes](
-        arrays.padded(x, taps.around).reshape(len(x), -1),
+    depthwise.depthwise[lanes](
+        arrays.pad_images(x, taps.around).reshape(len(x), -1),
         *taps[1:],
         np.ascontiguousarray(weight).reshape(-1, len(bias)),
         np.ascontiguousarray(bias),
-        memory.empty(*blocks),
+        arena.empty(*blocks),
         y.reshape(len(y), -1),
     )
 
 
-@shapes.once_for_shapes
+@memoize_by_shape
 def _plan(
     x: FloatArray, weight: FloatArray, bias: FloatArray, stride: IntPair, padding: Padding
 ) -> Plan:
     """Check the arguments of `depthwise_conv2d`, and work out what they need."""
-    window = shapes.depthwise_conv2d_window(x, weight, bias, stride, padding)
+    window = depthwise_conv2d_window(x, weight, bias, stride, padding)
     C = x.shape[3]
-    lanes = kernels.NARROW if C % kernels.WIDE else kernels.WIDE
+    lanes = target.NR_SMALL if C % target.NR_MEDIUM else target.NR_MEDIUM
     room = (-(-C // lanes), 1 + window.KH * window.KW, lanes), x.dtype
-    return Plan(window, *there_and_back(window, *x.shape[1:]), room)
+    return Plan(window, *forward_and_backward_taps(window, *x.shape[1:]), room)

@@ -2,17 +2,19 @@
 
 import numpy as np
 
-from minicnn import kernels, memory
+from minicnn.kernels import conv_col2im, conv_direct, copy, target, transpose
 from minicnn.ops import arrays
-from minicnn.ops.arrays import corners, filled, rounded, seen_by
-from minicnn.shapes import FloatArray, Window
+from minicnn.ops.arrays import origins, pad_channels, receptive_size, round_up
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 # What the pixels of a block may take of the first-level cache while the gradient of the weights is
 # summed: all channels of dy, and of x a line or two at a time.
 BLOCK_BYTES = 32 * 1024
 NUMBERS_OF_X = 32
 BLOCK_OF_PIXELS = 24  # that are spread at once: four tiles of six
-TILE = 6  # so many vectors are summed at once
+MR = 6  # so many vectors are summed at once
 FEWEST_PIXELS = 16  # or to load and store the sums takes too long
 
 
@@ -30,29 +32,29 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     -------
     ndarray (N, OH, OW, F)
     """
-    seen = _seen_from_above(window, *x.shape[1:3])
+    seen = _transposed_window(window, *x.shape[1:3])
     F, C = weight.shape[3], weight.shape[2]
-    if seen and spreading_pays(seen, window.OH * window.OW, F, C):
+    if seen and prefers_col2im(seen, window.OH * window.OW, F, C):
         y = spread(np.ascontiguousarray(x), turn_round(weight), seen, window.OH, window.OW)
         y += bias
         return y
     N, H, W = x.shape[:3]
-    height, width = seen_by(window)
+    height, width = receptive_size(window)
     needed = window.top > 0 or window.left > 0 or height > H or width > W
     row = (width if needed else W) * C
-    y, padded, blocks = memory.several(
+    y, padded, blocks = arena.allocate(
         (
             ((N, window.OH, window.OW, F), x.dtype),
             ((height * row if needed else 0,), x.dtype),
-            arrays.blocks(window.KH * window.KW * C, F, x.dtype),
+            arrays.allocate_panels(window.KH * window.KW * C, F, x.dtype),
         )
     )
-    kernels.direct_forward[kernels.lanes_for(F)](
+    conv_direct.forward[target.choose_nr(F)](
         np.ascontiguousarray(x).reshape(-1),
         (H, W * C, window.top, window.left * C),
         padded,
         row,
-        corners(window.OH, window.OW, window.SH * row, window.SW * C),
+        origins(window.OH, window.OW, window.SH * row, window.SW * C),
         window.KH,
         np.ascontiguousarray(weight),
         np.ascontiguousarray(bias),
@@ -62,7 +64,7 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     return y
 
 
-def _seen_from_above(window: Window, H: int, W: int) -> Window | None:
+def _transposed_window(window: Window, H: int, W: int) -> Window | None:
     """Return the window whose gradient with respect to its input is this convolution, if any."""
     KH, KW, SH, SW, top, left, _, _ = window
     if SH * SW > 1 or top >= KH or left >= KW:
@@ -81,26 +83,29 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     dweight : ndarray (KH, KW, C, F)
         Overwritten.
     """
-    x = arrays.padded(x, window)
+    x = arrays.pad_images(x, window)
     C, F = x.shape[3], dy.shape[3]
-    kernels.clear(dweight.reshape(-1))
+    copy.fill_zero(dweight.reshape(-1))
     N, row = len(x), x[0, 0].size
     KH, KW, SH, SW, _, _, OH, OW = window
-    if _few_pay(KH, KW * C, F):
+    if _prefers_row_vectors(KH, KW * C, F):
         _few_weight_gradient(x, dy, window, dweight)
         return
     down, right = SH * row, SW * C
     if down == OW * right:  # no gap between the rows: they are as one
         OH, OW = 1, OH * OW
-    lanes = kernels.lanes_for(F)
+    lanes = target.choose_nr(F)
     block = max(FEWEST_PIXELS, BLOCK_BYTES // (x.itemsize * (F + NUMBERS_OF_X)))
     # Vectors run over the end of a pixel: into the next image, but not over the end of the memory.
     last = 0 if F % lanes == 0 else min(N, -(-lanes // (OH * OW * F)))
-    for images, gradients in ((x[: N - last], dy), (x[N - last :], filled(dy[N - last :], lanes))):
-        kernels.direct_weight_gradient[lanes](
+    for images, gradients in (
+        (x[: N - last], dy),
+        (x[N - last :], pad_channels(dy[N - last :], lanes)),
+    ):
+        conv_direct.backward_weight[lanes](
             images,
             x[0].size,
-            corners(KH, KW * C, row, 1),
+            origins(KH, KW * C, row, 1),
             OH,
             down,
             OW,
@@ -111,11 +116,11 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
         )
 
 
-def _few_pay(KH: int, R: int, F: int) -> bool:
+def _prefers_row_vectors(KH: int, R: int, F: int) -> bool:
     """Return whether dweight takes fewer vectors of numbers of the window than of filters."""
-    lanes = kernels.NARROW
-    of_numbers = F * rounded(KH * -(-R // lanes), TILE)
-    return F < lanes <= R and of_numbers < rounded(KH * R, TILE)
+    lanes = target.NR_SMALL
+    of_numbers = F * round_up(KH * -(-R // lanes), MR)
+    return F < lanes <= R and of_numbers < round_up(KH * R, MR)
 
 
 def _few_weight_gradient(
@@ -125,15 +130,15 @@ def _few_weight_gradient(
     KH, KW, SH, SW, _, _, OH, OW = window
     N, row, C, F = len(x), x[0, 0].size, x.shape[3], dy.shape[3]
     R = KW * C
-    starts = np.minimum(np.arange(0, R, kernels.NARROW), R - kernels.NARROW)
+    starts = np.minimum(np.arange(0, R, target.NR_SMALL), R - target.NR_SMALL)
     vectors = (np.arange(KH)[:, None] * row + starts).ravel()
-    found = memory.zeros((F, KH, len(starts), kernels.NARROW), x.dtype)
-    kernels.direct_few_weight_gradient(
+    found = arena.zeros((F, KH, len(starts), target.NR_SMALL), x.dtype)
+    conv_direct.backward_weight_few_filters(
         x, x[0].size, vectors, OH, SH * row, OW, SW * C, dy.reshape(N, -1, F), found
     )
     rows = dweight.reshape(KH, R, F)
     for j, start in enumerate(starts):
-        rows[:, start : start + kernels.NARROW] = found[:, :, j].transpose(1, 2, 0)
+        rows[:, start : start + target.NR_SMALL] = found[:, :, j].transpose(1, 2, 0)
 
 
 def input_gradient(
@@ -153,12 +158,12 @@ def input_gradient(
     -------
     ndarray (N, H, W, C)
     """
-    if spreading_pays(window, H * W, *weight.shape[2:]):
+    if prefers_col2im(window, H * W, *weight.shape[2:]):
         return spread(dy, weight, window, H, W)
     return conv2d(*turned_round(dy, weight, window, H, W))
 
 
-def spreading_pays(window: Window, pixels: int, C: int, F: int) -> bool:
+def prefers_col2im(window: Window, pixels: int, C: int, F: int) -> bool:
     """Return whether `spread` is faster than the convolution of dy with the kernels turned round.
 
     That one computes whole vectors of channels, for each pixel of the input; the other adds up each
@@ -176,7 +181,7 @@ def spreading_pays(window: Window, pixels: int, C: int, F: int) -> bool:
     -------
     bool
     """
-    lanes = kernels.NARROW
+    lanes = target.NR_SMALL
     adding = window.OH * window.OW * C * (F + lanes)
     return window.SH * window.SW > 1 or adding < pixels * -(-C // lanes) * lanes * F
 
@@ -198,14 +203,14 @@ def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -
     """
     KH, KW, SH, SW, top, left, OH, OW = window
     N, C, F = len(dy), weight.shape[2], weight.shape[3]
-    lanes = kernels.lanes_for(KH * KW * C)
+    lanes = target.choose_nr(KH * KW * C)
     columns = _in_blocks(weight.reshape(-1, F).T, lanes)
     height, width = max(H + top, (OH - 1) * SH + KH), max(W + left, (OW - 1) * SW + KW)
-    image = memory.empty((height, width * C), dy.dtype)
-    dx = memory.empty((N, H, W, C), dy.dtype)
+    image = arena.empty((height, width * C), dy.dtype)
+    dx = arena.empty((N, H, W, C), dy.dtype)
     row = width * C
-    sent = memory.empty((BLOCK_OF_PIXELS, len(columns) * lanes), dy.dtype)
-    kernels.spread[lanes](
+    sent = arena.empty((BLOCK_OF_PIXELS, len(columns) * lanes), dy.dtype)
+    conv_col2im.backward_input[lanes](
         dy.reshape(N, OH * OW, F),
         columns,
         KH,
@@ -224,7 +229,7 @@ def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -
 def _in_blocks(matrix: FloatArray, lanes: int) -> FloatArray:
     """Return the columns of a matrix (K, F) in blocks, filled up with zeros: (blocks, K, lanes)."""
     K, F = matrix.shape
-    result: FloatArray = memory.zeros((-(-F // lanes), K, lanes), matrix.dtype)
+    result: FloatArray = arena.zeros((-(-F // lanes), K, lanes), matrix.dtype)
     for block, columns in enumerate(result):
         part = matrix[:, block * lanes : (block + 1) * lanes]
         columns[:, : part.shape[1]] = part
@@ -244,8 +249,8 @@ def turn_round(weight: FloatArray) -> FloatArray:
         In the workspace.
     """
     KH, KW, C, F = weight.shape
-    turned: FloatArray = memory.empty((KH, KW, F, C), weight.dtype)
-    kernels.turn_round(np.ascontiguousarray(weight), turned)
+    turned: FloatArray = arena.empty((KH, KW, F, C), weight.dtype)
+    transpose.rotate180_swap_channels(np.ascontiguousarray(weight), turned)
     return turned
 
 
@@ -277,6 +282,6 @@ def turned_round(
     KH, KW = window.KH, window.KW
     up, back = KH - 1 - window.top, KW - 1 - window.left
     turned = turn_round(weight)
-    bias = memory.lasting_zeros(weight.shape[2], dy.dtype)
+    bias = arena.constant_zeros(weight.shape[2], dy.dtype)
     seen = dy[:, max(0, -up) :, max(0, -back) :]
     return seen, turned, bias, Window(KH, KW, 1, 1, max(0, up), max(0, back), H, W)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from minicnn import kernels, memory
+from minicnn.kernels import gemm, target
 from minicnn.ops import arrays
+from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
 
 
@@ -19,12 +20,12 @@ def matmul_add(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
         Updated.
     """
     (M, K), N = a.shape, b.shape[1]
-    lanes = kernels.lanes_for(N)
+    lanes = target.choose_nr(N)
     if a.flags.c_contiguous:
         source, row, column = a, K, 1
     else:  # the kernel takes an array in C order and the steps to walk it in
         source, row, column = np.ascontiguousarray(a.T), 1, M
     b = np.ascontiguousarray(b)
-    room = memory.empty((K, arrays.rounded(N, lanes)), b.dtype) if N % lanes else b
+    room = arena.empty((K, arrays.round_up(N, lanes)), b.dtype) if N % lanes else b
     nothing = np.empty(0, a.dtype)
-    kernels.matmul[lanes](source, row, column, K, b, room, nothing, False, out)
+    gemm.gemm[lanes](source, row, column, K, b, room, nothing, False, out)

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.ops.arrays import sums_of
-from minicnn.shapes import Shape, Window
+from minicnn.ops.arrays import outer_sum
+from minicnn.shapes import Shape
+from minicnn.shapes.window import Window
 
 Indices = NDArray[np.int64]
 
 # Along an axis: which pixel sees which, through which place of the window.
-Seen = list[tuple[int, int, int]]
+AxisTaps = list[tuple[int, int, int]]
 
 # Groups must have so many pixels on average. The fewer, the more of a kernel's tiles are half
 # empty; then it takes less time to put zeros around the images.
@@ -35,7 +36,7 @@ class Taps(NamedTuple):
     places: Indices
 
 
-class _Alike(NamedTuple):
+class TapGroup(NamedTuple):
     """Pixels along an axis that see through the same places.
 
     Pixel ``targets[i]`` sees pixel ``corners[i] + taps[j]`` through ``places[j]``.
@@ -47,7 +48,7 @@ class _Alike(NamedTuple):
     places: Indices
 
 
-def there_and_back(window: Window, H: int, W: int, C: int) -> tuple[Taps, Taps]:
+def forward_and_backward_taps(window: Window, H: int, W: int, C: int) -> tuple[Taps, Taps]:
     """List how the pixels of the output see those of the input, and the other way round.
 
     Parameters
@@ -83,7 +84,7 @@ def there_and_back(window: Window, H: int, W: int, C: int) -> tuple[Taps, Taps]:
     return _taps((H, W, C), (OH, OW), there, KW), _taps((OH, OW, C), (H, W), back, KW)
 
 
-def _taps(source: Shape, target: Shape, seen: tuple[Seen, Seen], KW: int) -> Taps:
+def _taps(source: Shape, target: Shape, seen: tuple[AxisTaps, AxisTaps], KW: int) -> Taps:
     """List how pixels (H, W) see images (H, W, C): what is outside, not at all or as zeros."""
     rows, columns = (
         [one for one in along if 0 <= one[1] < size]
@@ -95,16 +96,16 @@ def _taps(source: Shape, target: Shape, seen: tuple[Seen, Seen], KW: int) -> Tap
     return _lists(source, target, seen, KW)
 
 
-def _lists(source: Shape, target: Shape, seen: tuple[Seen, Seen], KW: int) -> Taps:
+def _lists(source: Shape, target: Shape, seen: tuple[AxisTaps, AxisTaps], KW: int) -> Taps:
     C, OW = source[2], target[1]
     (top, height, rows), (left, width, columns) = map(_along_axis, source[:2], target, seen)
     row = width * C
     parts = [
         (
-            sums_of(down.corners * row, right.corners * C),
-            sums_of(down.targets * OW * C, right.targets * C),
-            sums_of(down.taps * row, right.taps * C),
-            sums_of(down.places * KW, right.places),
+            outer_sum(down.corners * row, right.corners * C),
+            outer_sum(down.targets * OW * C, right.targets * C),
+            outer_sum(down.taps * row, right.taps * C),
+            outer_sum(down.places * KW, right.places),
         )
         for down, right in product(rows, columns)
     ]
@@ -117,7 +118,7 @@ def _lists(source: Shape, target: Shape, seen: tuple[Seen, Seen], KW: int) -> Ta
     )
 
 
-def _along_axis(size: int, targets: int, seen: Seen) -> tuple[int, int, list[_Alike]]:
+def _along_axis(size: int, targets: int, seen: AxisTaps) -> tuple[int, int, list[TapGroup]]:
     """Return how many zeros stand in front, the length with all zeros, and the groups."""
     sources = [source for _, source, _ in seen]
     before = max(0, -min(sources, default=0))
@@ -133,5 +134,5 @@ def _along_axis(size: int, targets: int, seen: Seen) -> tuple[int, int, list[_Al
         corners = [pairs[target][0][0] if places else 0 for target in pixels]
         taps = [source - corners[0] for source, _ in pairs[pixels[0]]]
         lists = pixels, corners, taps, places
-        groups.append(_Alike(*(np.array(numbers, np.int64) for numbers in lists)))
+        groups.append(TapGroup(*(np.array(numbers, np.int64) for numbers in lists)))
     return before, length, groups

@@ -3,10 +3,12 @@
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minicnn import kernels, memory
-from minicnn.memory import Request
+from minicnn.kernels import conv_winograd, conv_winograd_backward, copy, target, transpose
 from minicnn.ops import arrays
-from minicnn.shapes import FloatArray, Window
+from minicnn.runtime import arena
+from minicnn.runtime.arena import ArraySpec
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 # As many tiles as this are under way at once: each transformed weight that is loaded serves them
 # all. There is room for one more, which is not used, and for one more vector of the weights: with
@@ -17,7 +19,7 @@ BLOCK = 48
 FEWEST_CHANNELS = 16
 
 
-def applies(window: Window) -> bool:
+def supports(window: Window) -> bool:
     """Return whether a convolution is one of those that minimal filtering can do.
 
     Parameters
@@ -31,7 +33,7 @@ def applies(window: Window) -> bool:
     return (window.KH, window.KW, window.SH, window.SW) == (3, 3, 1, 1)
 
 
-def pays(window: Window, C: int, F: int) -> bool:
+def is_faster(window: Window, C: int, F: int) -> bool:
     """Return whether minimal filtering is faster than the direct kernels.
 
     Parameters
@@ -44,7 +46,7 @@ def pays(window: Window, C: int, F: int) -> bool:
     -------
     bool
     """
-    return applies(window) and min(C, F) >= FEWEST_CHANNELS
+    return supports(window) and min(C, F) >= FEWEST_CHANNELS
 
 
 def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) -> FloatArray:
@@ -63,10 +65,10 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     """
     C, F = weight.shape[2:]
     lanes, shape = lanes_of(F), (len(x), window.OH, window.OW, F)
-    y, transformed, images, products = memory.several(((shape, x.dtype), *room(C, F, x.dtype)))
-    kernels.winograd_weights(np.ascontiguousarray(weight), lanes, transformed)
-    source, bias = arrays.padded(x, _even(window)), np.ascontiguousarray(bias)
-    kernels.winograd_forward[lanes](source, transformed, bias, y, images, products)
+    y, transformed, images, products = arena.allocate(((shape, x.dtype), *room(C, F, x.dtype)))
+    conv_winograd.transform_weight(np.ascontiguousarray(weight), lanes, transformed)
+    source, bias = arrays.pad_images(x, _even(window)), np.ascontiguousarray(bias)
+    conv_winograd.forward[lanes](source, transformed, bias, y, images, products)
     return y
 
 
@@ -82,12 +84,15 @@ def weight_gradient(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
         Overwritten.
     """
     C, F = x.shape[3], dy.shape[3]
-    dtransformed = memory.empty((16, C + 1, arrays.rounded(F, kernels.NARROW)), x.dtype)
-    kernels.clear(dtransformed.reshape(-1))
-    images, gradients = memory.several(room(C, F, x.dtype)[1:])
-    source, kernel = arrays.padded(x, _even(window)), kernels.winograd_weight_gradient[lanes_of(F)]
+    dtransformed = arena.empty((16, C + 1, arrays.round_up(F, target.NR_SMALL)), x.dtype)
+    copy.fill_zero(dtransformed.reshape(-1))
+    images, gradients = arena.allocate(room(C, F, x.dtype)[1:])
+    source, kernel = (
+        arrays.pad_images(x, _even(window)),
+        conv_winograd_backward.backward_weight[lanes_of(F)],
+    )
     kernel(source, dy, dtransformed, images, gradients)
-    kernels.winograd_weights_gradient(dtransformed, dweight)
+    conv_winograd.transform_weight_backward(dtransformed, dweight)
 
 
 def input_gradient(
@@ -108,19 +113,19 @@ def input_gradient(
     ndarray (N, H, W, C)
     """
     C, F = weight.shape[2:]
-    Fp, window, shape = arrays.rounded(F, kernels.NARROW), _even(window), (len(dy), H, W, C)
-    exchanged, dsource, transformed, gradients, products = memory.several(
+    Fp, window, shape = arrays.round_up(F, target.NR_SMALL), _even(window), (len(dy), H, W, C)
+    exchanged, dsource, transformed, gradients, products = arena.allocate(
         (
             ((3, 3, Fp, C), dy.dtype),
             (arrays.padded_shape(shape, window) or shape, dy.dtype),
             *room(Fp, C, dy.dtype),
         )
     )
-    kernels.exchange_channels(np.ascontiguousarray(weight), exchanged)
-    kernels.winograd_weights(exchanged, lanes_of(C), transformed)
-    kernel = kernels.winograd_input_gradient[lanes_of(C)]
+    transpose.swap_channel_axes(np.ascontiguousarray(weight), exchanged)
+    conv_winograd.transform_weight(exchanged, lanes_of(C), transformed)
+    kernel = conv_winograd_backward.backward_input[lanes_of(C)]
     kernel(dy, transformed, dsource, gradients, products)
-    return arrays.cropped(dsource, window, shape)
+    return arrays.crop_images(dsource, window, shape)
 
 
 def lanes_of(F: int) -> int:
@@ -136,13 +141,13 @@ def lanes_of(F: int) -> int:
     int
         Those with which the fewest are left over, and of several the most.
     """
-    wide = (kernels.WIDEST, kernels.WIDE)
-    Fp = arrays.rounded(F, kernels.NARROW)
+    wide = (target.NR_LARGE, target.NR_MEDIUM)
+    Fp = arrays.round_up(F, target.NR_SMALL)
     lanes = min(wide, key=lambda lanes: Fp % lanes)  # the first of equals
-    return lanes if lanes <= Fp else kernels.NARROW
+    return lanes if lanes <= Fp else target.NR_SMALL
 
 
-def room(C: int, F: int, dtype: DTypeLike) -> tuple[Request, Request, Request]:
+def room(C: int, F: int, dtype: DTypeLike) -> tuple[ArraySpec, ArraySpec, ArraySpec]:
     """Return the room for transformed weights and, of a block of tiles, images and products.
 
     Parameters
@@ -156,9 +161,9 @@ def room(C: int, F: int, dtype: DTypeLike) -> tuple[Request, Request, Request]:
     transformed, images, products : request
         For arrays (16, C·Fp + NARROW), (16, B, C) and (16, B, Fp).
     """
-    B, Fp = BLOCK + 1, arrays.rounded(F, kernels.NARROW)
+    B, Fp = BLOCK + 1, arrays.round_up(F, target.NR_SMALL)
     return (
-        ((16, C * Fp + kernels.NARROW), dtype),
+        ((16, C * Fp + target.NR_SMALL), dtype),
         ((16, B, C), dtype),
         ((16, B, Fp), dtype),
     )

@@ -6,23 +6,26 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from minicnn import shapes
-from minicnn.layers import BatchNorm, Container, Conv2D, Dropout, ReLU, every_layer
-from minicnn.model import Sequential
-from minicnn.plots.sheet import NORMAL, inches, own_style, picture, text_width, write
-from minicnn.plots.tiles import GAP, MARGIN, SIZE, as_pictures, grid, tile_size
+from minicnn.layers.activations import Dropout, ReLU
+from minicnn.layers.container import Container, iter_layers
+from minicnn.layers.conv import Conv2D
+from minicnn.layers.norm import BatchNorm
+from minicnn.model.sequential import Sequential
+from minicnn.plots.image_grid import GAP, MARGIN, SIZE, as_pictures, grid, tile_size
+from minicnn.plots.style import NORMAL, inches, own_style, picture, text_width, write
 from minicnn.shapes import FloatArray
+from minicnn.shapes.checks import as_batch, positive_int
 
 COLUMNS = 8
 HEAD = 0.3  # inches: the line above a section
 
 
 class Section(NamedTuple):
-    """Images that belong together: a line above them, and how they are coloured."""
+    """Images that belong together: a line above them, and how they are colored."""
 
     title: str
     pictures: NDArray[Any]
-    colours: str
+    colors: str
     limits: tuple[float, float]
 
 
@@ -31,7 +34,7 @@ def filters(model: Sequential) -> Figure:
     """Show the filters of the first convolution: what each looks for in the image.
 
     Of images with one channel red is a weight above 0 and blue one below, on the same scale for all
-    filters. Of images with three channels the weights are shown as colours, grey standing for 0. Of
+    filters. Of images with three channels the weights are shown as colors, gray standing for 0. Of
     any other number each channel of each filter has a tile of its own.
 
     Parameters
@@ -47,7 +50,7 @@ def filters(model: Sequential) -> Figure:
     ValueError
         If the model has no convolution.
     """
-    first = next((layer for layer in every_layer(model.layers) if isinstance(layer, Conv2D)), None)
+    first = next((layer for layer in iter_layers(model.layers) if isinstance(layer, Conv2D)), None)
     if first is None:
         raise ValueError("filters: the model has no Conv2D")
     weight = np.moveaxis(first.parameters["weight"], 3, 0)  # (F, KH, KW, C)
@@ -55,16 +58,16 @@ def filters(model: Sequential) -> Figure:
     largest = float(abs(weight).max())
     captions = [[str(f + 1)] for f in range(F)]
     if C == 3:
-        title = f"{first}: grey is 0, the strongest colour ±{largest:.2g}"
-        colours = 0.5 + 0.5 * weight / (largest or 1)
-        return grid(colours, captions, min(COLUMNS, F), title=title)
+        title = f"{first}: gray is 0, the strongest color ±{largest:.2g}"
+        colors = 0.5 + 0.5 * weight / (largest or 1)
+        return grid(colors, captions, min(COLUMNS, F), title=title)
     if C > 1:
         captions = [[f"{f + 1}, channel {c + 1}"] for f in range(F) for c in range(C)]
     tiles = np.moveaxis(weight, 3, 1).reshape(F * C, KH, KW)
     title = f"{first}: white is 0, the deepest red {largest:.2g}, blue {-largest:.2g}"
     columns = min(COLUMNS, F) if C == 1 else min(COLUMNS, C)
     limits = (-largest, largest)
-    return grid(tiles, captions, columns, title=title, colours="RdBu_r", limits=limits)
+    return grid(tiles, captions, columns, title=title, colors="RdBu_r", limits=limits)
 
 
 @own_style
@@ -91,11 +94,11 @@ def feature_maps(model: Sequential, image: NDArray[Any], *, channels: int = 16) 
     TypeError, ValueError
         If the image does not fit the model, or it has no step that makes maps.
     """
-    channels = shapes.positive_int("feature_maps", "channels", channels)
-    batch, _ = shapes.as_batch("feature_maps", image, model.input_shape)
+    channels = positive_int("feature_maps", "channels", channels)
+    batch, _ = as_batch("feature_maps", image, model.input_shape)
     if len(batch) != 1:
         raise ValueError(f"feature_maps: give one image, not {len(batch)}")
-    steps = _steps(model, model.prepare(batch))
+    steps = _steps(model, model.preprocess(batch))
     if not steps:
         raise ValueError("feature_maps: no layer of the model makes maps (H, W, C)")
     x = batch if batch.shape[3] in (1, 3) else np.moveaxis(batch[0], 2, 0)  # else a tile a channel
@@ -113,7 +116,7 @@ def feature_maps(model: Sequential, image: NDArray[Any], *, channels: int = 16) 
 def _steps(model: Sequential, x: FloatArray) -> list[tuple[str, FloatArray]]:
     """Return the layers that make maps, each with its maps (H, W, C) after its ReLU if it has one.
 
-    A batch normalisation counts to the layer before it too.
+    A batch normalization counts to the layer before it too.
 
     One layer after the other: where the model computes several as one, the maps between them are
     never made.
@@ -141,12 +144,12 @@ def _draw_sections(sections: list[Section]) -> Figure:
     whole = max(wide, columns * (SIZE + GAP) - GAP)
     sheet, axes = inches(MARGIN + whole + MARGIN, sum(heights) + MARGIN)
     y = 0.0
-    for (title, pictures, colours, limits), down in zip(sections, heights, strict=True):
+    for (title, pictures, colors, limits), down in zip(sections, heights, strict=True):
         write(axes, MARGIN, y + HEAD - 0.07, title)
         width, height = tile_size(pictures.shape[1:3])
         for number, image in enumerate(pictures):
             row, column = divmod(number, COLUMNS)
             left, top = MARGIN + column * (SIZE + GAP), y + HEAD + row * (height + GAP)
-            picture(axes, image, (left, top, width, height), colours, limits)
+            picture(axes, image, (left, top, width, height), colors, limits)
         y += down
     return sheet

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import shapes
 from minicnn.shapes import FloatArray
+from minicnn.shapes.checks import check_dense, check_gradient
 
 Cache = tuple[Any, ...]
 
@@ -31,7 +31,7 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
     TypeError, ValueError
         As `minicnn.shapes.check_dense`.
     """
-    shapes.check_dense(x, weight, bias)
+    check_dense(x, weight, bias)
     N, inputs = x.shape
     outputs = weight.shape[1]
     y = np.empty((N, outputs), x.dtype)
@@ -69,7 +69,7 @@ def dense_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray
     x, weight = cache
     N, inputs = x.shape
     outputs = weight.shape[1]
-    shapes.check_gradient("dense_backward", dy, (N, outputs), x.dtype)
+    check_gradient("dense_backward", dy, (N, outputs), x.dtype)
     dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(outputs)
     for n, j in product(range(N), range(outputs)):
         upstream = float(dy[n, j])

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minicnn import shapes
 from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes.checks import check_array, check_gradient
+from minicnn.shapes.window import pool_window
 
 Cache = tuple[Any, ...]
 
@@ -42,8 +43,8 @@ def max_pool2d(
     TypeError, ValueError
         As `minicnn.shapes.check_array` and `minicnn.shapes.pool_window`.
     """
-    shapes.check_array("max_pool2d", "x", x, "N H W C")
-    window = shapes.pool_window("max_pool2d", x.shape[1:3], pool_size, stride, padding)
+    check_array("max_pool2d", "x", x, "N H W C")
+    window = pool_window("max_pool2d", x.shape[1:3], pool_size, stride, padding)
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     y = np.empty((N, OH, OW, C), x.dtype)
@@ -83,7 +84,7 @@ def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
         If `dy` does not fit the output.
     """
     shape, winners, _ = cache
-    shapes.check_gradient("max_pool2d_backward", dy, winners.shape[:-1], dy.dtype)
+    check_gradient("max_pool2d_backward", dy, winners.shape[:-1], dy.dtype)
     dx = np.zeros(shape)
     for n, oh, ow, c in product(*map(range, dy.shape)):
         h, w = winners[n, oh, ow, c]
@@ -121,8 +122,8 @@ def avg_pool2d(
     TypeError, ValueError
         As `minicnn.shapes.check_array` and `minicnn.shapes.pool_window`.
     """
-    shapes.check_array("avg_pool2d", "x", x, "N H W C")
-    window = shapes.pool_window("avg_pool2d", x.shape[1:3], pool_size, stride, padding)
+    check_array("avg_pool2d", "x", x, "N H W C")
+    window = pool_window("avg_pool2d", x.shape[1:3], pool_size, stride, padding)
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     y = np.empty((N, OH, OW, C), x.dtype)
@@ -160,7 +161,7 @@ def avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     shape, window = cache
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = shape
-    shapes.check_gradient("avg_pool2d_backward", dy, (N, OH, OW, C), dy.dtype)
+    check_gradient("avg_pool2d_backward", dy, (N, OH, OW, C), dy.dtype)
     dx = np.zeros(shape)
     for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
         for kh, kw in product(range(KH), range(KW)):
@@ -191,7 +192,7 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, Cache]:
     TypeError, ValueError
         As `minicnn.shapes.check_array`.
     """
-    shapes.check_array("global_avg_pool2d", "x", x, "N H W C")
+    check_array("global_avg_pool2d", "x", x, "N H W C")
     N, H, W, C = x.shape
     y = np.empty((N, C), x.dtype)
     for n, c in product(range(N), range(C)):
@@ -223,7 +224,7 @@ def global_avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
         If `dy` does not fit the output.
     """
     ((N, H, W, C),) = cache
-    shapes.check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
+    check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
     dx = np.empty((N, H, W, C), dy.dtype)
     for n, h, w, c in product(range(N), range(H), range(W), range(C)):
         dx[n, h, w, c] = float(dy[n, c]) / (H * W)

@@ -1,24 +1,166 @@
-"""What an operation demands of its arrays, and the messages where they do not fit."""
+"""Numbers, checked: whole ones, pairs of them, and those of a range; and flags.
 
+What an operation demands of its arrays, and the messages where they do not fit.
+
+What a model demands of images and labels, and the messages where they do not fit.
+
+What batch normalization demands of its arrays and numbers.
+
+What branches of a network demand of each other where they meet.
+
+What dropout demands.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn.shapes.windows import Shape
-
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-
-FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+from minicnn.shapes import FLOAT_DTYPES, FloatArray, Shape
 
 
-def check_float(where: str, name: str, array: object) -> None:
+def positive_int(op: str, name: str, value: object) -> int:
+    """Return `value` as an int of at least 1.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function or class that asks, for the message.
+    name : str
+        Name of the argument.
+    value : object
+        What was given.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If `value` is not a whole number.
+    ValueError
+        If it is below 1.
+    """
+    number = _whole_number(op, name, value)
+    if number < 1:
+        raise ValueError(f"{op}: {name} must be at least 1, not {number}")
+    return number
+
+
+def _whole_number(op: str, name: str, value: Any) -> int:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{op}: {name} must be a whole number, not {value!r}")
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be a whole number, not {value!r}") from None
+
+
+def as_pair(op: str, name: str, value: object, minimum: int) -> tuple[int, int]:
+    """Return one whole number as a pair of equals, and a pair as it is.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function or class that asks, for the message.
+    name : str
+        Name of the argument.
+    value : object
+        What was given.
+    minimum : int
+        The smallest number allowed.
+
+    Returns
+    -------
+    tuple of int
+        ``(vertical, horizontal)``.
+
+    Raises
+    ------
+    TypeError
+        If an element is not a whole number.
+    ValueError
+        If there are not two, or one is below `minimum`.
+    """
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(items) != 2:
+        raise ValueError(
+            f"{op}: {name} must be a whole number or a pair (vertical, horizontal), not {value!r}"
+        )
+    down, right = (_whole_number(op, name, item) for item in items)
+    if min(down, right) < minimum:
+        raise ValueError(f"{op}: {name} must be at least {minimum}, not {value!r}")
+    return down, right
+
+
+def check_range(op: str, name: str, value: Any, low: float = 0.0, high: float = np.inf) -> float:
+    """Return `value` as a float of at least `low` and below `high`.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function or class that asks, for the message.
+    name : str
+        Name of the argument.
+    value : object
+        What was given.
+    low, high : float
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If `value` is no number.
+    ValueError
+        If it is out of the range, or NaN.
+    """
+    try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError
+        number = float(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be a number, not {value!r}") from None
+    if not low <= number < high:  # False for NaN too
+        within = f"lie in {low:g} .. {high:g}, below {high:g}"
+        wanted = within if high < np.inf else f"be {low:g} or more, and finite"
+        raise ValueError(f"{op}: {name} must {wanted}, not {value!r}")
+    return number
+
+
+def check_bool(op: str, name: str, value: object) -> None:
+    """Check that `value` is True or False.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function or class that asks, for the message.
+    name : str
+        Name of the argument.
+    value : object
+        What was given.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{op}: {name} must be True or False, not {value!r}")
+
+
+def check_float(op: str, name: str, array: object) -> None:
     """Check that `array` is a NumPy array of float32 or float64.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the function that asks, for the messages.
     name : str
         Name of the argument.
@@ -31,20 +173,20 @@ def check_float(where: str, name: str, array: object) -> None:
         If it is no NumPy array, or of another dtype.
     """
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"{where}: {name} must be a NumPy array, not {type(array).__name__}")
+        raise TypeError(f"{op}: {name} must be a NumPy array, not {type(array).__name__}")
     if array.dtype not in FLOAT_DTYPES:
         raise TypeError(
-            f"{where}: {name} must be float32 or float64, not {array.dtype}; "
+            f"{op}: {name} must be float32 or float64, not {array.dtype}; "
             f"cast it with {name}.astype(np.float32)"
         )
 
 
-def check_array(where: str, name: str, array: FloatArray, axes: str) -> None:
+def check_array(op: str, name: str, array: FloatArray, axes: str) -> None:
     """Check that `array` is a non-empty float array with the axes named.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the function that asks, for the messages.
     name : str
         Name of the argument.
@@ -60,23 +202,23 @@ def check_array(where: str, name: str, array: FloatArray, axes: str) -> None:
     ValueError
         If it has another number of axes, or an axis of length 0.
     """
-    check_float(where, name, array)
+    check_float(op, name, array)
     wanted = axes.split()
     if array.ndim != len(wanted):
         raise ValueError(
-            f"{where}: {name} must have {len(wanted)} axes ({', '.join(wanted)}), "
+            f"{op}: {name} must have {len(wanted)} axes ({', '.join(wanted)}), "
             f"not {array.ndim} (shape {array.shape})"
         )
     if array.size == 0:
-        raise ValueError(f"{where}: {name} is empty (shape {array.shape}); give at least one image")
+        raise ValueError(f"{op}: {name} is empty (shape {array.shape}); give at least one image")
 
 
-def check_same_dtype(where: str, **arrays: FloatArray) -> None:
+def check_same_dtype(op: str, **arrays: FloatArray) -> None:
     """Check that all arrays given by name have one dtype, that of the first.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the function that asks, for the message.
     **arrays : ndarray
         The arrays, each under the name of its argument.
@@ -90,17 +232,17 @@ def check_same_dtype(where: str, **arrays: FloatArray) -> None:
     for name, array in others:
         if array.dtype != reference.dtype:
             raise TypeError(
-                f"{where}: {name} is {array.dtype} but {first} is {reference.dtype}; "
+                f"{op}: {name} is {array.dtype} but {first} is {reference.dtype}; "
                 f"cast one with .astype(np.{reference.dtype})"
             )
 
 
-def check_gradient(where: str, dy: object, shape: Shape, dtype: DTypeLike) -> None:
+def check_gradient(op: str, dy: object, shape: Shape, dtype: DTypeLike) -> None:
     """Check that an upstream gradient fits the output that it belongs to.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the function that asks, for the messages.
     dy : object
         The upstream gradient that was given.
@@ -117,19 +259,19 @@ def check_gradient(where: str, dy: object, shape: Shape, dtype: DTypeLike) -> No
         If its shape differs.
     """
     if not isinstance(dy, np.ndarray):
-        raise TypeError(f"{where}: dy must be a NumPy array, not {type(dy).__name__}")
+        raise TypeError(f"{op}: dy must be a NumPy array, not {type(dy).__name__}")
     if dy.shape != shape:
-        raise ValueError(f"{where}: dy has shape {dy.shape} but the output has {shape}")
+        raise ValueError(f"{op}: dy has shape {dy.shape} but the output has {shape}")
     if dy.dtype != dtype:
-        raise TypeError(f"{where}: dy is {dy.dtype} but the output is {np.dtype(dtype)}")
+        raise TypeError(f"{op}: dy is {dy.dtype} but the output is {np.dtype(dtype)}")
 
 
-def check_out(where: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) -> None:
+def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) -> None:
     """Check that arrays to be overwritten are what a kernel writes into.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the function that asks, for the messages.
     out : object
         What was given: wanted is a tuple of arrays in C order.
@@ -146,22 +288,22 @@ def check_out(where: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLik
         If a shape differs, or one is not in C order: a kernel would write into a copy.
     """
     if not isinstance(out, tuple) or [type(array) for array in out] != [np.ndarray] * len(sizes):
-        raise TypeError(f"{where}: out must be a tuple of {len(sizes)} NumPy arrays")
+        raise TypeError(f"{op}: out must be a tuple of {len(sizes)} NumPy arrays")
     for array, size in zip(out, sizes, strict=True):
         if array.shape != size:
-            raise ValueError(f"{where}: out has an array of shape {array.shape}, wanted is {size}")
+            raise ValueError(f"{op}: out has an array of shape {array.shape}, wanted is {size}")
         if array.dtype != dtype:
-            raise TypeError(f"{where}: out is {array.dtype}, but the gradient is {np.dtype(dtype)}")
+            raise TypeError(f"{op}: out is {array.dtype}, but the gradient is {np.dtype(dtype)}")
         if not array.flags.c_contiguous:
-            raise ValueError(f"{where}: out must be in C order, as np.empty makes it")
+            raise ValueError(f"{op}: out must be in C order, as np.empty makes it")
 
 
-def check_bias(where: str, bias: FloatArray, weight: FloatArray) -> None:
+def check_bias(op: str, bias: FloatArray, weight: FloatArray) -> None:
     """Check that `bias` has one element for each output of `weight`.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the function that asks, for the message.
     bias : ndarray (F,)
     weight : ndarray (..., F)
@@ -173,17 +315,17 @@ def check_bias(where: str, bias: FloatArray, weight: FloatArray) -> None:
     """
     if bias.shape[0] != weight.shape[-1]:
         raise ValueError(
-            f"{where}: bias has {bias.shape[0]} elements but weight gives {weight.shape[-1]} "
+            f"{op}: bias has {bias.shape[0]} elements but weight gives {weight.shape[-1]} "
             f"outputs (bias {bias.shape}, weight {weight.shape})"
         )
 
 
-def check_image_shape(where: str, shape: Shape) -> tuple[int, int, int]:
+def check_image_shape(op: str, shape: Shape) -> tuple[int, int, int]:
     """Return ``(H, W, C)`` if that is what a layer gets.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the layer that asks, for the message.
     shape : tuple of int
         Shape of one image.
@@ -199,19 +341,19 @@ def check_image_shape(where: str, shape: Shape) -> tuple[int, int, int]:
     """
     if len(shape) != 3:
         raise ValueError(
-            f"{where}: needs images (H, W, C), but its input has shape {shape}; "
+            f"{op}: needs images (H, W, C), but its input has shape {shape}; "
             f"it must stand before Flatten and Dense"
         )
     H, W, C = shape
     return H, W, C
 
 
-def check_flat_shape(where: str, shape: Shape) -> int:
+def check_flat_shape(op: str, shape: Shape) -> int:
     """Return the number of features if each image is one row.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the layer that asks, for the message.
     shape : tuple of int
         Shape of one image.
@@ -227,7 +369,7 @@ def check_flat_shape(where: str, shape: Shape) -> int:
     """
     if len(shape) != 1:
         raise ValueError(
-            f"{where}: needs one row for each image, but its input has shape {shape}; "
+            f"{op}: needs one row for each image, but its input has shape {shape}; "
             f"put Flatten() before it"
         )
     return shape[0]
@@ -259,12 +401,12 @@ def check_dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> None:
     check_bias("dense", bias, weight)
 
 
-def float_dtype(where: str, dtype: DTypeLike) -> np.dtype[np.floating[Any]]:
+def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[np.floating[Any]]:
     """Return `dtype` if the library computes in it.
 
     Parameters
     ----------
-    where : str
+    op : str
         Name of the class that asks, for the message.
     dtype : dtype
         What was given.
@@ -280,5 +422,484 @@ def float_dtype(where: str, dtype: DTypeLike) -> np.dtype[np.floating[Any]]:
     """
     found: np.dtype[Any] = np.dtype(dtype)
     if found not in FLOAT_DTYPES:
-        raise TypeError(f"{where}: dtype must be float32 or float64, not {found}")
+        raise TypeError(f"{op}: dtype must be float32 or float64, not {found}")
     return found
+
+
+def check_pixels(op: str, images: object) -> None:
+    """Check that `images` is an array of pixels, and not empty.
+
+    Parameters
+    ----------
+    op : str
+        Name of the class that asks, for the messages.
+    images : object
+        What was given.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or neither uint8 nor float.
+    ValueError
+        If it has no elements.
+    """
+    if not isinstance(images, np.ndarray):
+        raise TypeError(
+            f"{op}: images must be a NumPy array, not {type(images).__name__}; "
+            f"np.asarray may turn it into one"
+        )
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise TypeError(
+            f"{op}: images must be uint8 (0 to 255) or float (0 to 1), not {images.dtype}; "
+            f"images.astype(np.uint8) if the pixels are 0 to 255"
+        )
+    if images.size == 0:
+        raise ValueError(f"{op}: images is empty (shape {images.shape})")
+
+
+def check_pixel_range(op: str, images: FloatArray) -> None:
+    """Check that every pixel of float images lies in 0..1, up to rounding.
+
+    Parameters
+    ----------
+    op : str
+        Name of the class that asks, for the message.
+    images : ndarray of float (N, H, W, C)
+
+    Raises
+    ------
+    ValueError
+        If one does not, or is NaN.
+    """
+    low, high = -1e-6, 1 + 1e-6
+    if not (images.min() >= low and images.max() <= high):  # NaN is neither
+        first = np.argwhere(~((images >= low) & (images <= high)))[0]
+        raise ValueError(
+            f"{op}: pixels of float images must lie in 0..1, but image {first[0]} holds "
+            f"{images[tuple(first)]}; pass uint8 images, or divide by 255"
+        )
+
+
+def check_scaling(mean: float, std: float) -> tuple[float, float]:
+    """Check what a model subtracts from pixels, and what it divides them by.
+
+    Parameters
+    ----------
+    mean, std : float
+
+    Returns
+    -------
+    mean, std : float
+
+    Raises
+    ------
+    ValueError
+        If one is not finite, or `std` not above 0.
+    """
+    if not (np.isfinite(mean) and 0 < std < np.inf):
+        raise ValueError(
+            f"Sequential: input_mean must be finite and input_std above 0, not {mean!r} and {std!r}"
+        )
+    return float(mean), float(std)
+
+
+def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray[Any], bool]:
+    """Return images with all four axes.
+
+    Parameters
+    ----------
+    op : str
+        Name of the class that asks, for the messages.
+    images : ndarray (N, H, W, C) or (H, W, C); without C where the model has one channel
+    input_shape : tuple of int
+        ``(H, W, C)`` of the model.
+
+    Returns
+    -------
+    images : ndarray (N, H, W, C)
+    single : bool
+        Whether it was a single one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_pixels`, and if the shape does not fit.
+    """
+    check_pixels(op, images)
+    H, W, C = input_shape
+    single = images.shape == (H, W, C) or (C == 1 and images.shape == (H, W))
+    count = 1 if single else len(images)
+    if not single and images.shape[1:] != (H, W, C) and (C > 1 or images.shape[1:] != (H, W)):
+        wanted = f"({H}, {W}, {C}) or (N, {H}, {W}, {C})"
+        if C == 1:
+            wanted = f"({H}, {W}), (N, {H}, {W}), {wanted}"
+        raise ValueError(
+            f"{op}: images have shape {images.shape}, but the model takes {wanted}; if the "
+            f"pixels are all there, images.reshape(-1, {H}, {W}, {C}) brings them into form"
+        )
+    return images.reshape(count, H, W, C), single
+
+
+def check_labels(
+    op: str, labels: object, count: int, num_classes: int, name: str = "labels"
+) -> None:
+    """Check integer class labels.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function that asks, for the messages.
+    labels : object
+        What was given; wanted is an integer array ``(count,)`` of values in
+        ``0 .. num_classes - 1``.
+    count : int
+        How many labels there must be.
+    num_classes : int
+        How many classes there are.
+    name : str
+        Name of the argument.
+
+    Raises
+    ------
+    TypeError
+        If `labels` is no integer array.
+    ValueError
+        If there are more or fewer than `count`, or one is out of range.
+    """
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        given = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
+        raise TypeError(f"{op}: {name} must be an integer array, not {given}")
+    if labels.shape != (count,):
+        raise ValueError(
+            f"{op}: {name} must have shape ({count},), one for each image, not {labels.shape}"
+        )
+    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if outside.size:
+        first = outside[0]
+        raise ValueError(
+            f"{op}: {name} must lie in 0..{num_classes - 1}, but {name}[{first}] is {labels[first]}"
+        )
+
+
+def check_probability_rows(
+    op: str, rows: NDArray[Any], shape: Sequence[int], name: str = "label row"
+) -> None:
+    """Check that each row is a probability distribution over the classes.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function that asks, for the messages.
+    rows : ndarray (N, classes)
+        What was given.
+    shape : sequence of int
+        The shape wanted.
+    name : str
+        What a row is called in the message.
+
+    Raises
+    ------
+    ValueError
+        If the shape differs, an element is negative or not finite, or a row does not sum to 1
+        within 1e-4 (float32 rounding is far below, a forgotten class far above).
+    """
+    if rows.shape != tuple(shape):
+        raise ValueError(
+            f"{op}: label rows must have shape {tuple(shape)} like the logits, not {rows.shape}"
+        )
+    with np.errstate(invalid="ignore"):  # ∞ - ∞ is NaN, and that is no distribution
+        sums = rows.sum(axis=1)
+    wrong = np.flatnonzero(~((rows >= 0).all(axis=1) & (abs(sums - 1) < 1e-4)))
+    if wrong.size:
+        first = wrong[0]
+        raise ValueError(
+            f"{op}: each {name} must be probabilities that sum to 1, but row {first} is "
+            f"{rows[first].tolist()}"
+        )
+
+
+def check_class_names(op: str, names: Sequence[str] | None, classes: int) -> list[str]:
+    """Return one name for each class: those given, or their numbers.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function that asks, for the messages.
+    names : sequence of str, or None
+        What was given.
+    classes : int
+        How many classes there are.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    TypeError
+        If a name is no text.
+    ValueError
+        If there are more or fewer names than classes.
+    """
+    if names is None:
+        return [str(number) for number in range(classes)]
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{op}: class_names must be texts, but one is {name!r}")
+    if len(names) != classes:
+        raise ValueError(
+            f"{op}: class_names must be {classes}, one for each class, not {len(names)}"
+        )
+    return list(names)
+
+
+def check_batch_norm(op: str, x: FloatArray, epsilon: float, **channels: FloatArray) -> int:
+    """Return how many numbers of x each channel has, if x and the arrays by channel fit.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function that asks, for the messages.
+    x : ndarray (N, H, W, C) or (N, C)
+    epsilon : float
+    **channels : ndarray (C,)
+        The arrays with one number for each channel, under the names of their arguments.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        With the argument's name, what was given and what is wanted.
+    """
+    check_float(op, "x", x)
+    if x.ndim not in (2, 4):
+        raise ValueError(
+            f"{op}: x must be images (N, H, W, C) or rows (N, C), not of shape {x.shape}"
+        )
+    check_array(op, "x", x, "N C" if x.ndim == 2 else "N H W C")
+    _check_channels(op, "x", x, epsilon, channels)
+    return prod(x.shape[:-1])
+
+
+def check_fold(op: str, weight: FloatArray, epsilon: float, **channels: FloatArray) -> None:
+    """Check what is to be folded into a layer's weight.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function that asks, for the messages.
+    weight : ndarray (..., F)
+    epsilon : float
+    **channels : ndarray (F,)
+        The arrays with one number for each output, under the names of their arguments.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With the argument's name, what was given and what is wanted.
+    """
+    check_float(op, "weight", weight)
+    if weight.ndim < 2:
+        raise ValueError(
+            f"{op}: weight must have at least 2 axes (..., F), not {weight.ndim} "
+            f"(shape {weight.shape})"
+        )
+    _check_channels(op, "weight", weight, epsilon, channels)
+
+
+def _check_channels(
+    op: str, name: str, array: FloatArray, epsilon: float, channels: dict[str, FloatArray]
+) -> None:
+    """Check that there is one number for each channel of an array, which its last axis counts."""
+    C = array.shape[-1]
+    for other, numbers in channels.items():
+        check_array(op, other, numbers, "C")
+        if numbers.shape[0] != C:
+            raise ValueError(
+                f"{op}: {other} has {numbers.shape[0]} elements but {name} has {C} channels "
+                f"({other} {numbers.shape}, {name} {array.shape})"
+            )
+    check_same_dtype(op, **{name: array}, **channels)
+    check_range(op, "epsilon", epsilon)
+
+
+def check_norm_shape(op: str, shape: Shape) -> int:
+    """Return the number of channels if batch normalization can take such an input.
+
+    Parameters
+    ----------
+    op : str
+        Name of the layer that asks, for the message.
+    shape : tuple of int
+        Shape of one image.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If it is neither an image nor a row.
+    """
+    if len(shape) not in (1, 3):
+        raise ValueError(
+            f"{op}: needs images (H, W, C) or one row for each, but its input has shape {shape}"
+        )
+    return shape[-1]
+
+
+def check_sum(op: str, a: Shape, b: Shape) -> Shape:
+    """Check that two branches can be added.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function or class that asks, for the message.
+    a, b : tuple of int
+        What they give.
+
+    Returns
+    -------
+    tuple of int
+        The shape of the sum.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if a != b:
+        raise ValueError(f"{op}: what is added must be of one shape, not {a} and {b}")
+    return a
+
+
+def check_residual(layers: Shape, shortcut: Shape) -> Shape:
+    """Check that a residual and what goes past it can be added.
+
+    Parameters
+    ----------
+    layers, shortcut : tuple of int
+        What they give.
+
+    Returns
+    -------
+    tuple of int
+        The shape of the sum.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if layers != shortcut:
+        raise ValueError(
+            f"Residual: the layers give {layers} but the shortcut {shortcut}, which cannot be "
+            f"added; a shortcut such as [Conv2D(filters, 1, stride)] can change its shape"
+        )
+    return layers
+
+
+def check_concat(op: str, found: Sequence[Shape]) -> Shape:
+    """Check that the channels of branches can be put side by side.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function or class that asks, for the message.
+    found : sequence of tuple of int
+        What they give; the channels are the last axis.
+
+    Returns
+    -------
+    tuple of int
+        What they give together.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they differ in more than their channels.
+    """
+    if not found:
+        raise ValueError(f"{op}: give at least one branch")
+    if len({shape[:-1] for shape in found}) > 1:
+        shown = ", ".join(map(str, found))
+        raise ValueError(f"{op}: only the last axis, the channels, may differ, not {shown}")
+    return *found[0][:-1], sum(shape[-1] for shape in found)
+
+
+def check_parts(op: str, **parts: FloatArray) -> None:
+    """Check that arrays that meet are float32 or float64, and of one dtype.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function that asks, for the messages.
+    **parts : ndarray
+        Each under the name of its argument.
+
+    Raises
+    ------
+    TypeError
+        If they are not.
+    """
+    for name, part in parts.items():
+        check_float(op, name, part)
+    check_same_dtype(op, **parts)
+
+
+def check_rate(op: str, rate: object) -> float:
+    """Return how likely a number is dropped, as a float.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function or class that asks, for the message.
+    rate : object
+        What was given.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not in 0 .. 0.9999: nearer to 1 nothing would be left.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
+        raise TypeError(f"{op}: rate must be a number, not {rate!r}")
+    if not 0 <= rate <= 0.9999:
+        raise ValueError(f"{op}: rate must lie in 0 .. 0.9999, not {rate!r}")
+    return float(rate)
+
+
+def check_dropout(x: FloatArray, rate: object, images: int) -> float:
+    """Check the arguments of `dropout`.
+
+    Parameters
+    ----------
+    x : ndarray (N, ...)
+    rate : object
+    images : int
+        For how many there are draws.
+
+    Returns
+    -------
+    float
+        The rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they do not fit.
+    """
+    check_float("dropout", "x", x)
+    if x.shape[:1] != (images,) or x.size == 0:
+        raise ValueError(f"dropout: the draws are for {images} images, but x has shape {x.shape}")
+    return check_rate("dropout", rate)

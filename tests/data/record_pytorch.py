@@ -67,7 +67,7 @@ NORM_RESULTS = (
 )
 
 # The class of torch.optim, its options, and those of minicnn; 50 steps each
-OPTIMISERS = {
+OPTIMIZERS = {
     "sgd": ("SGD", {"lr": 0.1}, {"learning_rate": 0.1}),
     "sgd momentum": (
         "SGD",
@@ -212,15 +212,15 @@ def gradients(function, dy, *arguments):
 
 
 def trajectory(kind, options, start, steps):
-    """Return the parameters after each step of an optimiser of PyTorch."""
+    """Return the parameters after each step of an optimizer of PyTorch."""
     import torch
 
     parameters = leaf(start)
-    optimiser = getattr(torch.optim, kind)([parameters], **options)
+    optimizer = getattr(torch.optim, kind)([parameters], **options)
     seen = []
     for gradient in steps:
         parameters.grad = torch.tensor(gradient)
-        optimiser.step()
+        optimizer.step()
         seen.append(parameters.detach().numpy().copy())
     return np.array(seen)
 
@@ -294,8 +294,8 @@ def record():
         keep(f"{case}, smoothed", "logits labels loss dlogits", (logits, targets, *arrays))
 
     start, steps = eighths(rng, PARAMETERS), eighths(rng, STEPS, PARAMETERS)
-    keep("optimisers", "start gradients", (start, steps))
-    for case, (kind, options, _) in OPTIMISERS.items():
+    keep("optimizers", "start gradients", (start, steps))
+    for case, (kind, options, _) in OPTIMIZERS.items():
         found[f"{case}/trajectory"] = trajectory(kind, options, start, steps)
 
     rng = np.random.default_rng(21)

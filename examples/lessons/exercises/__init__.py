@@ -6,7 +6,7 @@ check(output_size)  # prints that it is right, or what is not yet right
 
 from exercises.checking import Function, verdict
 from exercises.gradients import BACKPROPAGATION, LOSS
-from exercises.learning import OPTIMISERS, TRAINING
+from exercises.learning import OPTIMIZERS, TRAINING
 from exercises.speed import SPEED
 from exercises.windows import CONVOLUTION, PIXELS, POOLING
 
@@ -16,7 +16,7 @@ LESSONS = {
     3: POOLING,
     4: LOSS,
     5: BACKPROPAGATION,
-    6: OPTIMISERS,
+    6: OPTIMIZERS,
     7: TRAINING,
     8: SPEED,
 }

@@ -1,4 +1,4 @@
-"""The exercises of lessons 6 and 7: optimisers, and training."""
+"""The exercises of lessons 6 and 7: optimizers, and training."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from minicnn import SGD, Adam
 
 Array = NDArray[Any]
 
-# ---------------------------------------------------------------- 6, optimisers
+# ---------------------------------------------------------------- 6, optimizers
 
 
 def momentum_cases(rng: Generator) -> Iterator[Arguments]:
@@ -26,10 +26,10 @@ def momentum_of_library(
     p: Array, v: Array, g: Array, learning_rate: float, momentum: float
 ) -> tuple[Array, Array]:
     """Return the parameters and the velocity after a step of `minicnn.SGD`."""
-    optimiser, p = SGD(learning_rate, momentum), p.copy()
-    state = optimiser.state(p)
+    optimizer, p = SGD(learning_rate, momentum), p.copy()
+    state = optimizer.state(p)
     state["v"][...] = v
-    optimiser.step(p, g)
+    optimizer.step(p, g)
     return p, state["v"]
 
 
@@ -44,10 +44,10 @@ def adam_cases(rng: Generator) -> Iterator[Arguments]:
 
 def adam_of_library(p: Array, m: Array, v: Array, g: Array, t: int) -> tuple[Array, Array, Array]:
     """Return the parameters and the moments after step t of `minicnn.Adam`."""
-    optimiser, p = Adam(0.001), p.copy()
-    state = optimiser.state(p)
+    optimizer, p = Adam(0.001), p.copy()
+    state = optimizer.state(p)
     state["m"][...], state["v"][...], state["steps"][...] = m, v, t - 1
-    optimiser.step(p, g)
+    optimizer.step(p, g)
     return p, state["m"], state["v"]
 
 
@@ -61,7 +61,7 @@ def adam_by_hand(
     return p - 0.001 * m / (1 - 0.9**t) / ((np.sqrt(spread) if root else spread) + 1e-8), m, v
 
 
-OPTIMISERS = {
+OPTIMIZERS = {
     "momentum_step": Exercise(
         momentum_cases,
         momentum_of_library,

@@ -8,7 +8,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from exercises.checking import Arguments, Exercise
-from minicnn import kernels, ops, reference, shapes
+from minicnn import ops, reference
+from minicnn.kernels import im2col
+from minicnn.shapes.window import make_window, output_size
 
 Array = NDArray[Any]
 
@@ -34,9 +36,9 @@ def sizes(rng: Generator) -> Iterator[Arguments]:
 def gathered(x: Array, KH: int, KW: int, S: int, P: int) -> Array:
     """Return all patches (N, OH, OW, KH, KW, C), by the library."""
     N, H, W, C = x.shape
-    window = shapes.window("patches", (H, W), (KH, KW), S, P)
+    window = make_window("patches", (H, W), (KH, KW), S, P)
     patches = np.empty((N, window.OH, window.OW, KH, KW, C), x.dtype)
-    kernels.gather_patches(x, window, patches)
+    im2col.im2col(x, window, patches)
     return patches
 
 
@@ -58,7 +60,7 @@ def one_patch(image: Array, oh: int, ow: int, KH: int, KW: int, S: int, P: int) 
 PIXELS = {
     "output_size": Exercise(
         sizes,
-        lambda H, KH, S, P: shapes.output_size(H, KH, S, P, P),
+        lambda H, KH, S, P: output_size(H, KH, S, P, P),
         {
             "The window at the very start counts too: + 1.": lambda H, KH, S, P: (
                 (H + 2 * P - KH) // S
@@ -164,7 +166,7 @@ CONVOLUTION = {
                     gathered(x, KH, KW, 1, 0).swapaxes(1, 2).reshape(-1, KH * KW * x.shape[3])
                 )
             ),
-            "Within a row, the channels of one pixel are neighbours: c runs fastest.": (
+            "Within a row, the channels of one pixel are neighbors: c runs fastest.": (
                 lambda x, KH, KW: np.moveaxis(gathered(x, KH, KW, 1, 0), 5, 3).reshape(
                     -1, KH * KW * x.shape[3]
                 )

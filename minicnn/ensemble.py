@@ -1,0 +1,200 @@
+"""Answers that are the mean of several: of several networks, or of several looks at an image."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minicnn.augment import warp
+from minicnn.model.classifier import Classifier, check_model
+from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.checks import as_batch, check_pixel_range, check_range
+
+
+class Ensemble(Classifier):
+    """Several models that vote: their probabilities are averaged.
+
+    What one network gets wrong by chance of its first weights, the others mostly get right. Each
+    model keeps its own file: ``Ensemble([load_model(path) for path in paths])``.
+
+    Parameters
+    ----------
+    models : sequence of Sequential, or of others that vote
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are none, one is no model, or they differ in input, outputs or class names.
+
+    References
+    ----------
+    Hansen, Salamon, "Neural network ensembles" (IEEE Transactions on Pattern Analysis and Machine
+    Intelligence 12, 1990).
+    """
+
+    def __init__(self, models: Sequence[Classifier]) -> None:
+        self.models = list(models)
+        if not self.models:
+            raise ValueError("Ensemble: give at least one model")
+        for number, model in enumerate(self.models, start=1):
+            check_model("Ensemble", model, Classifier)
+            if _interface(model) != _interface(self.models[0]):
+                raise ValueError(
+                    f"Ensemble: the models must agree in input, outputs and class names, but "
+                    f"model {number} has {_interface(model)}, model 1 {_interface(self.models[0])}"
+                )
+        self.input_shape, self.output_shape, self.class_names = _interface(self.models[0])
+
+    def __repr__(self) -> str:
+        """Return the call that makes it."""
+        return f"Ensemble({self.models!r})"
+
+    def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
+        return _checked("Ensemble", images, self)
+
+    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+        """Compute the logarithm of the mean of the models' probabilities, which are logits too.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            From `preprocess`.
+        threads : int, optional
+            One for each usable core where left out. The numbers come out the same.
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+        """
+        return _mean(model.infer(model.preprocess(x), threads=threads) for model in self.models)
+
+
+class TestTimeAugmentation(Classifier):
+    """Test-time augmentation: a model that looks at each image several times, moved a little.
+
+    Its probabilities are averaged over the views: the image as it is, shifted in four directions,
+    turned both ways, smaller and larger. What is 0 is left out.
+
+    Parameters
+    ----------
+    model : Sequential, or another that votes
+    shift : float
+        In pixels.
+    rotation : float
+        In degrees, 0 to below 180.
+    zoom : float
+        0.1 looks at images a tenth larger, and as much smaller.
+
+    Attributes
+    ----------
+    views : int
+        How often each image is looked at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `model` is none, or a number is out of range.
+
+    References
+    ----------
+    Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks"
+    (NIPS 2012), section 4.1.
+    """
+
+    def __init__(
+        self, model: Classifier, *, shift: float = 1.0, rotation: float = 0.0, zoom: float = 0.0
+    ) -> None:
+        check_model("TestTimeAugmentation", model, Classifier)
+        self.model = model
+        self.shift = check_range("TestTimeAugmentation", "shift", shift)
+        self.rotation = check_range("TestTimeAugmentation", "rotation", rotation, high=180)
+        self.zoom = check_range("TestTimeAugmentation", "zoom", zoom)
+        turn, larger = np.radians(self.rotation), 1 + self.zoom
+        self.input_shape, self.output_shape, self.class_names = _interface(model)
+        self._maps = [_inverse_affine()]
+        if self.shift:
+            self._maps += [_inverse_affine(down=far) for far in (-self.shift, self.shift)]
+            self._maps += [_inverse_affine(right=far) for far in (-self.shift, self.shift)]
+        if turn:
+            self._maps += [_inverse_affine(turn=-turn), _inverse_affine(turn=turn)]
+        if larger > 1:
+            self._maps += [_inverse_affine(zoom=larger), _inverse_affine(zoom=1 / larger)]
+        self.views = len(self._maps)
+
+    def __repr__(self) -> str:
+        """Return the call that makes it."""
+        how = f"shift={self.shift}, rotation={self.rotation}, zoom={self.zoom}"
+        return f"TestTimeAugmentation({self.model!r}, {how})"
+
+    def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
+        return _checked("TestTimeAugmentation", images, self)
+
+    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+        """Compute the logarithm of the mean of the views' probabilities, which are logits too.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            From `preprocess`.
+        threads : int, optional
+            One for each usable core where left out. The numbers come out the same.
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+        """
+        views = (_warp_images(x, op) for op in self._maps)
+        return _mean(
+            self.model.infer(self.model.preprocess(view), threads=threads) for view in views
+        )
+
+
+def _interface(model: Classifier) -> tuple[Shape, Shape, tuple[str, ...] | None]:
+    return model.input_shape, model.output_shape, model.class_names
+
+
+def _checked(op: str, images: NDArray[Any], model: Classifier) -> NDArray[Any]:
+    batch, _ = as_batch(op, images, model.input_shape)
+    if batch.dtype != np.uint8:
+        check_pixel_range(op, batch)
+    return batch
+
+
+def _mean(votes: Iterable[FloatArray]) -> FloatArray:
+    """Return ``log(mean of softmax(logits))``, over some logits (N, classes)."""
+    logarithms = [logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True) for logits in votes]
+    mean: FloatArray = np.logaddexp.reduce(logarithms) - np.log(len(logarithms))
+    return mean.astype(logarithms[0].dtype, copy=False)
+
+
+def _inverse_affine(
+    *, turn: float = 0.0, zoom: float = 1.0, down: float = 0.0, right: float = 0.0
+) -> FloatArray:
+    """Return (2, 3): where each pixel of an image that is moved comes from, as `kernels.warp`."""
+    cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
+    return np.array([[cos, sin, -down], [-sin, cos, -right]])
+
+
+def _warp_images(images: NDArray[Any], op: FloatArray) -> FloatArray:
+    """Return images (N, H, W, C) as floats, every one moved alike."""
+    dtype = np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
+    N, H, W, _ = images.shape
+    planes = images.transpose(0, 3, 1, 2).astype(dtype, order="C")  # (N, C, H, W)
+    if images.dtype == np.uint8:
+        planes /= dtype.type(255)
+    Wp = -(-W // warp.WARP_LANES) * warp.WARP_LANES
+    out = np.empty_like(planes)
+    warp.warp(
+        planes,
+        np.tile(op.astype(dtype), (N, 1, 1)),
+        np.empty((N, 0), np.int32),  # nothing is bent
+        np.empty((H, 0), dtype),
+        np.empty((0, Wp), dtype),
+        np.empty(0, dtype),
+        np.empty((2, H, Wp), dtype),
+        np.empty((H, Wp), np.int32),
+        np.empty((H + 3, W + 3), dtype),
+        out,
+    )
+    return np.ascontiguousarray(out.transpose(0, 2, 3, 1))  # (N, H, W, C)

@@ -1,0 +1,133 @@
+"""What all that tells classes apart can do, be it one network or several."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from numpy.typing import NDArray
+
+from minicnn.ops.activations import softmax
+from minicnn.shapes import FloatArray, IntArray, Shape
+from minicnn.shapes.checks import as_batch
+
+
+class Classifier(ABC):
+    """Something that takes images and says how likely each class is.
+
+    Attributes
+    ----------
+    input_shape : tuple of int
+        ``(H, W, C)`` of one image.
+    output_shape : tuple of int
+        ``(classes,)``
+    class_names : tuple of str, or None
+    """
+
+    input_shape: Shape
+    output_shape: Shape
+    class_names: tuple[str, ...] | None
+
+    @abstractmethod
+    def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Turn images into what `infer` takes.
+
+        Parameters
+        ----------
+        images : ndarray (N, H, W, C) or (H, W, C); without C where there is one channel
+            uint8 (0 to 255), or float (0 to 1).
+
+        Returns
+        -------
+        ndarray (N, H, W, C)
+
+        Raises
+        ------
+        TypeError
+            If the dtype is neither uint8 nor float.
+        ValueError
+            If the shape does not fit, there are no images, or a float pixel is not in 0..1.
+        """
+
+    @abstractmethod
+    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+        """Compute the logits of prepared images.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            From `preprocess`.
+        threads : int, optional
+            One for each usable core where left out. The numbers come out the same.
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+        """
+
+    def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+        """Say how likely each class is.
+
+        Parameters
+        ----------
+        images : ndarray
+            One image or a batch, as in `preprocess`.
+        threads : int, optional
+            As in `infer`.
+
+        Returns
+        -------
+        ndarray (N, classes)
+            Rows that sum to 1; ``(classes,)`` for one image.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `preprocess`.
+        """
+        batch, single = as_batch(type(self).__name__, images, self.input_shape)
+        probabilities, _ = softmax(self.infer(self.preprocess(batch), threads=threads))
+        return probabilities[0] if single else probabilities
+
+    def predict(self, images: NDArray[Any], *, threads: int | None = None) -> IntArray:
+        """Name the likeliest class.
+
+        Parameters
+        ----------
+        images : ndarray
+            One image or a batch, as in `preprocess`.
+        threads : int, optional
+            As in `infer`.
+
+        Returns
+        -------
+        ndarray of int (N,)
+            A single number for one image.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `preprocess`.
+        """
+        classes: IntArray = self.predict_proba(images, threads=threads).argmax(axis=-1)
+        return classes
+
+
+def check_model(op: str, model: object, kind: type) -> None:
+    """Check that a model is of a kind.
+
+    Parameters
+    ----------
+    op : str
+        Name of the function that asks, for the message.
+    model : object
+    kind : type
+        `Classifier`; or `Sequential`, where several that vote will not do.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if not isinstance(model, kind):
+        wanted = "Classifier such as Sequential" if kind is Classifier else kind.__name__
+        hint = ": give it each network by itself" if isinstance(model, Classifier) else ""
+        raise TypeError(f"{op}: model must be a {wanted}, not {type(model).__name__}{hint}")

@@ -1,0 +1,137 @@
+"""Where branches of a network meet: addition and concatenation, the op pairs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from minicnn.kernels import copy
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.checks import check_concat, check_gradient, check_parts, check_sum
+
+
+class AddCache(NamedTuple):
+    """What `add_backward` needs: the shape and dtype of the sum."""
+
+    shape: Shape
+    dtype: DTypeLike
+
+
+class ConcatCache(NamedTuple):
+    """What `concat_backward` needs: the shape and dtype of the whole, and channels of each part."""
+
+    shape: Shape
+    dtype: DTypeLike
+    channels: tuple[int, ...]
+
+
+def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, AddCache]:
+    """Add two arrays: ``y = a + b``.
+
+    Parameters
+    ----------
+    a, b : ndarray, of one shape
+        float32 or float64.
+
+    Returns
+    -------
+    y : ndarray, as `a`
+    cache : AddCache
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they differ in dtype or shape.
+    """
+    check_parts("add", a=a, b=b)
+    check_sum("add", a.shape, b.shape)
+    y: FloatArray = arena.empty(a.shape, a.dtype)
+    copy.add_arrays(
+        np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1), y.reshape(-1)
+    )
+    return y, AddCache(y.shape, y.dtype)
+
+
+def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArray]:
+    """Give the gradients of `add`: ``da = db = dy``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
+
+    Parameters
+    ----------
+    dy : ndarray, as the output
+    cache : AddCache
+
+    Returns
+    -------
+    da, db : ndarray, as `dy`
+        `dy` itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    check_gradient("add_backward", dy, cache.shape, cache.dtype)
+    return dy, dy
+
+
+def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
+    """Put the channels of several arrays side by side.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray (..., C_i)
+        float32 or float64; only the last axis may differ.
+
+    Returns
+    -------
+    y : ndarray (..., C), with ``C = Σ C_i``
+    cache : ConcatCache
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are none, or they do not fit.
+    """
+    whole = check_concat("concat", [np.shape(part) for part in parts])
+    check_parts("concat", **{f"part {n}": part for n, part in enumerate(parts, start=1)})
+    y: FloatArray = arena.empty(whole, parts[0].dtype)
+    rows, first = y.reshape(-1, whole[-1]), 0
+    for part in parts:
+        count = part.shape[-1]
+        copy.copy_columns(np.ascontiguousarray(part).reshape(-1, count), 0, rows, first, count)
+        first += count
+    return y, ConcatCache(whole, y.dtype, tuple(part.shape[-1] for part in parts))
+
+
+def concat_backward(dy: FloatArray, cache: ConcatCache) -> tuple[FloatArray, ...]:
+    """Give the gradients of `concat`: to each part that of its channels.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
+
+    Parameters
+    ----------
+    dy : ndarray (..., C)
+    cache : ConcatCache
+
+    Returns
+    -------
+    tuple of ndarray (..., C_i)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    check_gradient("concat_backward", dy, cache.shape, cache.dtype)
+    rows = np.ascontiguousarray(dy).reshape(-1, cache.shape[-1])
+    dparts, first = [], 0
+    for count in cache.channels:
+        dpart = arena.empty((*cache.shape[:-1], count), dy.dtype)
+        copy.copy_columns(rows, first, dpart.reshape(-1, count), 0, count)
+        dparts.append(dpart)
+        first += count
+    return tuple(dparts)

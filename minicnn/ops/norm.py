@@ -1,0 +1,322 @@
+"""Batch normalization: the op pair, and the same with statistics that are given.
+
+Batch normalization folded into the layer before it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minicnn.kernels import norm
+from minicnn.ops import arrays
+from minicnn.runtime import arena
+from minicnn.runtime.arena import ArraySpec
+from minicnn.shapes import FloatArray
+from minicnn.shapes.checks import check_batch_norm, check_fold, check_gradient
+from minicnn.shapes.memoize import memoize_by_shape
+
+
+class BatchNormCache(NamedTuple):
+    """What `batch_norm_backward` needs: a reference to x, and some numbers of each channel.
+
+    `channels` is what `minicnn.kernels.norm` keeps of each; `mean` and `variance` are two
+    rows of it, as `batch_norm` has found them, the variance by ``M - 1``. `given` says that they
+    were not found but given. What a ReLU has cut off is worked out again from x.
+    """
+
+    x: FloatArray
+    channels: FloatArray
+    relu: bool
+    given: bool
+
+    @property
+    def mean(self) -> FloatArray:
+        """The mean of each channel, (C,)."""
+        mean: FloatArray = self.channels[norm.MEAN]
+        return mean
+
+    @property
+    def variance(self) -> FloatArray:
+        """The variance of each channel, (C,): the sum of squares by ``M - 1``."""
+        variance: FloatArray = self.channels[norm.VARIANCE]
+        return variance
+
+
+def batch_norm(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    *,
+    epsilon: float = 1e-5,
+    relu: bool = False,
+) -> tuple[FloatArray, BatchNormCache]:
+    """Give every channel mean 0 and variance 1 over the batch, then a scale and a shift to learn.
+
+    With m and v the mean and variance of all numbers of channel c, of which there are M = N·H·W:
+    ``y[..., c] = (x[..., c] - m) / √(v + ε) · weight[c] + bias[c]``, where ``v = Σ (x - m)² / M``;
+    then ``max(y, 0)`` if there is a ReLU.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C) or (N, C)
+        float32 or float64; at least two numbers of each channel.
+    weight, bias : ndarray (C,)
+    epsilon : float
+        0 or more; above 0 it keeps the quotient finite where a channel is constant.
+    relu : bool
+        Whether a ReLU follows: the same numbers as `ops.relu` gives, at no cost.
+
+    Returns
+    -------
+    y : ndarray, as `x`
+    cache : BatchNormCache
+        Its `mean` and `variance` are those that running statistics follow; the variance is, as in
+        PyTorch, the one by ``M - 1``.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+    ValueError
+        If shapes do not fit, there is one number of each channel only, or ε is out of range.
+
+    References
+    ----------
+    Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    covariate shift" (ICML 2015), algorithm 1.
+    """
+    y, channels = arena.allocate(_plan(x, weight, bias, epsilon))
+    matrix = np.ascontiguousarray(x).reshape(y.shape)
+    norm.batch_norm_statistics(
+        matrix, np.ascontiguousarray(weight), np.ascontiguousarray(bias), epsilon, channels
+    )
+    norm.normalize(matrix, channels, relu, y)
+    return y.reshape(x.shape), BatchNormCache(x, channels, relu, False)
+
+
+@memoize_by_shape
+def _plan(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, epsilon: float
+) -> tuple[ArraySpec, ...]:
+    """Check the arguments of `batch_norm`; return the room for y and what is known of channels."""
+    M = check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
+    if M == 1:
+        raise ValueError(
+            f"batch_norm: x has one number of each channel {x.shape}, which has no variance; "
+            f"give at least two images"
+        )
+    return _room(x, M)
+
+
+def _room(x: FloatArray, M: int) -> tuple[ArraySpec, ...]:
+    C = x.shape[-1]
+    return ((M, C), x.dtype), ((norm.CHANNEL_ROWS, C), x.dtype)
+
+
+def batch_norm_inference(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+    *,
+    epsilon: float = 1e-5,
+    relu: bool = False,
+) -> tuple[FloatArray, BatchNormCache]:
+    """Do what `batch_norm` does with a mean and a variance that are given.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C) or (N, C)
+        float32 or float64.
+    weight, bias : ndarray (C,)
+    mean, variance : ndarray (C,)
+        What training has followed.
+    epsilon : float
+        0 or more.
+    relu : bool
+        Whether a ReLU follows.
+
+    Returns
+    -------
+    y : ndarray, as `x`
+    cache : BatchNormCache
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+    ValueError
+        If shapes do not fit, or ε is out of range.
+
+    References
+    ----------
+    Ioffe, Szegedy (ICML 2015), algorithm 2, steps 10 and 11.
+    """
+    y, channels = arena.allocate(_plan_of_given(x, weight, bias, mean, variance, epsilon))
+    matrix = np.ascontiguousarray(x).reshape(y.shape)
+    norm.batch_norm_from_running(
+        np.ascontiguousarray(weight),
+        np.ascontiguousarray(bias),
+        np.ascontiguousarray(mean),
+        np.ascontiguousarray(variance),
+        epsilon,
+        channels,
+    )
+    norm.normalize(matrix, channels, relu, y)
+    return y.reshape(x.shape), BatchNormCache(x, channels, relu, True)
+
+
+@memoize_by_shape
+def _plan_of_given(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+    epsilon: float,
+) -> tuple[ArraySpec, ...]:
+    """Check the arguments of `batch_norm_inference`; return the same room."""
+    M = check_batch_norm(
+        "batch_norm_inference", x, epsilon, weight=weight, bias=bias, mean=mean, variance=variance
+    )
+    return _room(x, M)
+
+
+def batch_norm_backward(
+    dy: FloatArray,
+    cache: BatchNormCache,
+    *,
+    need_dx: bool = True,
+    out: tuple[FloatArray, FloatArray] | None = None,
+) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    """Give the gradients of `batch_norm` and of `batch_norm_inference`.
+
+    With n the normalized number, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and
+    ``dweight = Σ dy · n``. An x moves its own y, and by way of mean and variance all others:
+    ``dx = weight / √(v + ε) · (dy - dbias / M - n · dweight / M)``. With a given mean and variance
+    only the first of the three terms is there. dy counts as 0 where a ReLU made the output 0.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Batch normalization".
+
+    Parameters
+    ----------
+    dy : ndarray, as the output
+    cache : BatchNormCache
+    need_dx : bool
+        False leaves dx out: the first layer of a network has no use for it.
+    out : tuple of ndarray, optional
+        ``(dweight, dbias)`` to be overwritten; new arrays where left out.
+
+    Returns
+    -------
+    dx : ndarray, as `dy`, or None
+    dweight, dbias : ndarray (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not fit the output.
+    """
+    x, channels, relu, given = cache
+    check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
+    C = x.shape[-1]
+    rows, matrix = (np.ascontiguousarray(array).reshape(-1, C) for array in (dy, x))
+    dweight, dbias = arrays.gradient_buffers("batch_norm_backward", channels[0], dy, out)
+    norm.batch_norm_gradients(rows, matrix, channels, relu, dweight, dbias)
+    if not need_dx:
+        return None, dweight, dbias
+    dx, factors = arena.allocate(((rows.shape, dy.dtype), ((2, C), dy.dtype)))
+    norm.batch_norm_input_gradient(rows, matrix, channels, relu, given, dweight, dbias, factors, dx)
+    return dx.reshape(x.shape), dweight, dbias
+
+
+def fold_batch_norm(
+    weight: FloatArray,
+    bias: FloatArray,
+    norm_weight: FloatArray,
+    norm_bias: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+    *,
+    epsilon: float = 1e-5,
+) -> tuple[FloatArray, FloatArray]:
+    """Give a convolution or dense layer weights with which it normalizes as well.
+
+    With ``s = norm_weight / √(variance + ε)``, what the layer gives with ``weight · s`` and
+    ``(bias - mean) · s + norm_bias`` is what `batch_norm_inference` makes of what it gives with
+    `weight` and `bias`, but for rounding.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Folding a batch normalization".
+
+    Parameters
+    ----------
+    weight : ndarray (..., F)
+        float32 or float64.
+    bias : ndarray (F,)
+    norm_weight, norm_bias, mean, variance : ndarray (F,)
+        Of the normalization.
+    epsilon : float
+        0 or more.
+
+    Returns
+    -------
+    weight : ndarray (..., F)
+    bias : ndarray (F,)
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+    ValueError
+        If shapes do not fit, or ε is out of range.
+
+    References
+    ----------
+    Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-
+    only inference" (CVPR 2018), section 3.2.
+    """
+    folded, folded_bias, scale = arena.allocate(
+        _fold_plan(weight, bias, norm_weight, norm_bias, mean, variance, epsilon)
+    )
+    matrix = np.ascontiguousarray(weight).reshape(folded.shape)
+    numbers = (bias, norm_weight, norm_bias, mean, variance)
+    bias, norm_weight, norm_bias, mean, variance = map(np.ascontiguousarray, numbers)
+    norm.fold_batch_norm(
+        matrix,
+        bias,
+        norm_weight,
+        norm_bias,
+        mean,
+        variance,
+        epsilon,
+        scale,
+        folded,
+        folded_bias,
+    )
+    return folded.reshape(weight.shape), folded_bias
+
+
+@memoize_by_shape
+def _fold_plan(
+    weight: FloatArray,
+    bias: FloatArray,
+    norm_weight: FloatArray,
+    norm_bias: FloatArray,
+    mean: FloatArray,
+    variance: FloatArray,
+    epsilon: float,
+) -> tuple[ArraySpec, ...]:
+    """Check the arguments of `fold_batch_norm`; return the room for both results and the scale."""
+    check_fold(
+        "fold_batch_norm",
+        weight,
+        epsilon,
+        bias=bias,
+        norm_weight=norm_weight,
+        norm_bias=norm_bias,
+        mean=mean,
+        variance=variance,
+    )
+    F, dtype = weight.shape[-1], weight.dtype
+    return ((weight.size // F, F), dtype), ((F,), dtype), ((F,), dtype)
