@@ -29,7 +29,7 @@ from minicnn import (
 from minicnn.gradcheck import away_from_kinks, check_gradients, format_report, relative_errors
 from minicnn.random import RandomKey
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "check_gradients.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "check_gradients.py"
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes minutes without JIT"

@@ -19,7 +19,7 @@ import pytest
 import minicnn
 from minicnn import load_mnist_sample, load_model
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRAIN = [sys.executable, "-u", str(ROOT / "examples" / "train_mnist.py")]
 
 pytestmark = pytest.mark.skipif(
@@ -340,7 +340,7 @@ def test_other_flags_than_those_of_the_checkpoint_are_named(folder, tmp_path):
             "--save: no/such/folder/m.npz cannot be written: there is no",
         ),
         (["--save", "."], "--save: . cannot be written: it is a folder; name a file in it"),
-        (["--plots", __file__], "test_examples.py is not a folder"),
+        (["--plots", __file__], "test_train_mnist.py is not a folder"),
         (["--resume"], "--resume needs --save, which says where the checkpoint is"),
         (["--resume", "--save", "m.npz"], "there is no checkpoint m.checkpoint.npz to go on from"),
         (["--patience", "2", "--validation", "0"], "--patience watches images put aside"),

@@ -392,7 +392,7 @@ def in_another_process(folder):
 def start_in(folder, **environment):
     code = "import sys, pathlib, test_compilation as here\nhere.in_another_process(pathlib.Path())"
     folder.mkdir(exist_ok=True)
-    path = os.pathsep.join([str(Path(__file__).parent), str(PACKAGE.parent)])
+    path = os.pathsep.join([str(Path(__file__).parents[1]), str(PACKAGE.parent)])
     finish(start(code, folder, NUMBA_CACHE_DIR=str(folder), PYTHONPATH=path, **environment))
     return folder
 

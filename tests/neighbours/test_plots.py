@@ -463,7 +463,7 @@ plots.predictions(image, image, np.ones((1, 1)))._repr_png_()
 assert matplotlib.rcParams.copy() == before
 print("matplotlib.pyplot" in sys.modules)
 """
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
     )
@@ -471,7 +471,7 @@ print("matplotlib.pyplot" in sys.modules)
 
 
 def test_the_example_of_the_readme_runs(capsys, monkeypatch, tmp_path):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"## Evaluation and pictures\n\n```python\n(.*?)```", readme, re.S)
     monkeypatch.chdir(tmp_path)
     data = load_mnist_sample()

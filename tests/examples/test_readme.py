@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import report
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

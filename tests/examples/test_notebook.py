@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOK = EXAMPLES / "digits.ipynb"
 LESSONS = sorted((EXAMPLES / "lessons").glob("*.ipynb"))
-RUNNER = Path(__file__).parent / "data" / "run_notebook.py"
+RUNNER = Path(__file__).parents[1] / "data" / "run_notebook.py"
 
 # Each lesson takes seconds in a kernel of its own; test_lessons.py runs their code without one.
 EACH_IN_A_KERNEL = [NOTEBOOK, *(pytest.param(path, marks=pytest.mark.slow) for path in LESSONS)]

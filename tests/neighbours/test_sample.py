@@ -20,7 +20,7 @@ import pytest
 
 from minicnn.data.mnist import ImageDataset, load_mnist, load_mnist_sample
 
-BUILDER = Path(__file__).parent / "data" / "build_mnist_sample.py"
+BUILDER = Path(__file__).parents[1] / "data" / "build_mnist_sample.py"
 TRAIN_IMAGES_SHA256 = "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
 
 

@@ -19,7 +19,7 @@ import minicnn.shapes
 from minicnn import SGD, Adam, losses, ops, reference
 from minicnn.shapes.window import make_window
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = "minicnn/reference/DERIVATIONS.md"
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")
 TITLES = re.findall(r"^## (.*)$", TEXT, re.M)

@@ -5,7 +5,7 @@ import os
 import check_setup
 import numpy as np
 import pytest
-from test_examples import write_idx
+from test_train_mnist import write_idx
 
 from minicnn import (
     BatchNorm,

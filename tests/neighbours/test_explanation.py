@@ -312,7 +312,7 @@ def test_a_cell_is_written_out(trace):
 
 
 def test_the_example_of_the_readme_runs(capsys):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(trace = .*?)```", readme, re.S)[1]
     layers = [Conv2D(3, 3), ReLU(), MaxPool2D(4), Conv2D(9, 3), Flatten(), Dense(10)]
     model = Sequential(layers, (28, 28, 1))

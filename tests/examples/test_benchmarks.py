@@ -22,7 +22,7 @@ from side_by_side import OtherSide, Results, Timed, check_equal
 
 import minicnn
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 needs_jit = pytest.mark.skipif(

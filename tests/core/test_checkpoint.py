@@ -181,9 +181,9 @@ def test_with_everything_on_a_killed_training_goes_on_to_the_same_bytes(digits, 
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_checkpoints
-test_checkpoints.everything_on(
-    test_checkpoints.thin_digits(), {str(path)!r}, epochs=200, patience=None, progress=True)
+import test_checkpoint
+test_checkpoint.everything_on(
+    test_checkpoint.thin_digits(), {str(path)!r}, epochs=200, patience=None, progress=True)
 """
     killed = subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, text=True)
     for line in killed.stdout:

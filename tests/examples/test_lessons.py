@@ -17,7 +17,7 @@ from test_notebook import LESSONS, code_cells, needs_jit, written
 import minicnn
 from minicnn import Dense, Flatten, Sequential
 
-FOLDER = Path(__file__).parents[1] / "examples" / "lessons"
+FOLDER = Path(__file__).parents[2] / "examples" / "lessons"
 # Their numbers are whole, or few and printed with few digits: they are the same on every machine.
 SAME_EVERYWHERE = "1234"
 TRAINS = "678"  # or measures

@@ -25,7 +25,7 @@ from minicnn import (
 from minicnn.random import RandomKey
 
 spec = importlib.util.spec_from_file_location(
-    "record_pytorch", Path(__file__).parent / "data" / "record_pytorch.py"
+    "record_pytorch", Path(__file__).parents[1] / "data" / "record_pytorch.py"
 )
 recording = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(recording)  # imports no PyTorch
