@@ -17,6 +17,8 @@ from minicnn.shapes.checks import check_rate
 class ReLU(Layer):
     """``y = max(x, 0)``."""
 
+    replayable = True
+
     def forward(
         self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
     ) -> tuple[FloatArray, Any]:
@@ -47,6 +49,9 @@ class Dropout(Layer):
     TypeError, ValueError
         If `rate` is no such number.
     """
+
+    # A capture would fix the key, a Python integer, and with it the mask of every replay.
+    replayable = False
 
     rate: float
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -26,10 +26,21 @@ class Layer:
     statistics : dict of str to ndarray
         The arrays that training follows but does not learn, such as a running mean; most layers
         have none.
+    replayable : bool
+        Class attribute: True promises that `forward`, `infer` and `backward` touch arrays through
+        kernels only, so that their kernel calls can be captured and replayed. Subclasses do not
+        inherit it.
     """
+
+    replayable: ClassVar[bool] = False
 
     parameters: dict[str, FloatArray] = field(default_factory=dict, init=False)
     statistics: dict[str, FloatArray] = field(default_factory=dict, init=False)
+
+    def __init_subclass__(cls) -> None:
+        """Reset `replayable` unless the class itself declares it."""
+        # Not inherited: an overridden method may use NumPy, which a replay leaves out.
+        cls.replayable = cls.__dict__.get("replayable", False)
 
     def __repr__(self) -> str:
         """Return the call that makes this layer, without what is left at its default."""

@@ -205,6 +205,11 @@ def iter_layers(layers: Sequence[Layer]) -> Iterator[Layer]:
                 yield from iter_layers(chain.layers)
 
 
+def is_replayable(layers: Sequence[Layer]) -> bool:
+    """Return whether all layers, those inside containers too, are declared replayable."""
+    return all(layer.replayable for layer in iter_layers(layers))
+
+
 def list_of_layers(op: str, layers: object) -> list[Layer]:
     """Return layers as a list.
 

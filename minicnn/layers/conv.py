@@ -42,6 +42,8 @@ class Conv2D(Weighted):
         If `filters` is no whole number of at least 1; other arguments are checked in `build`.
     """
 
+    replayable = True
+
     filters: int
     kernel_size: IntPair
     stride: IntPair = 1
@@ -112,6 +114,8 @@ class DepthwiseConv2D(Weighted):
     TypeError
         If `bias` is no truth value; other arguments are checked in `build`.
     """
+
+    replayable = True
 
     kernel_size: IntPair
     stride: IntPair = 1

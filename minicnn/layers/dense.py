@@ -32,6 +32,8 @@ class Dense(Weighted):
         If `units` is no whole number of at least 1.
     """
 
+    replayable = True
+
     units: int
     initializer: Initializer = he_normal
     bias: bool = True
@@ -71,6 +73,8 @@ class Dense(Weighted):
 @dataclass(eq=False, repr=False)
 class Flatten(Layer):
     """Each image as one row, for the dense layers."""
+
+    replayable = True
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (prod(check_image_shape("Flatten", input_shape)),)

@@ -70,6 +70,8 @@ class FusedConvPool(Layer):
         Whether a ReLU stands between the two.
     """
 
+    replayable = True
+
     conv: Conv2D
     relu: bool
 
@@ -120,6 +122,8 @@ class FusedConvReLU(Layer):
         Its parameters are used as they are, not copied.
     """
 
+    replayable = True
+
     conv: Conv2D
 
     def __post_init__(self) -> None:
@@ -169,6 +173,8 @@ class FusedDenseReLU(Layer):
         Its parameters are used as they are, not copied.
     """
 
+    replayable = True
+
     dense: Dense
 
     def __post_init__(self) -> None:
@@ -210,6 +216,8 @@ class FusedNormReLU(BatchNorm):
     momentum, epsilon : float
         As those of the `BatchNorm` whose work it does, and whose arrays it adopts.
     """
+
+    replayable = True
 
     def forward(
         self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None

@@ -33,6 +33,8 @@ class Residual(Container):
     He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (CVPR 2016), section 3.2.
     """
 
+    replayable = True
+
     layers: Sequence[Layer]
     shortcut: Sequence[Layer] | None = None
 
@@ -75,6 +77,8 @@ class Concat(Container):
     Szegedy et al., "Going deeper with convolutions" (CVPR 2015), section 4; Huang, Liu, van der
     Maaten, Weinberger, "Densely connected convolutional networks" (CVPR 2017), section 3.
     """
+
+    replayable = True
 
     branches: Sequence[Sequence[Layer]]
 

@@ -39,6 +39,8 @@ class BatchNorm(Layer):
         If a number is none, or out of range.
     """
 
+    replayable = True
+
     momentum: float = 0.1
     epsilon: float = 1e-5
 

@@ -24,6 +24,8 @@ class MaxPool2D(Layer):
     padding : int, pair of int, "same" or "valid"
     """
 
+    replayable = True
+
     pool_size: IntPair
     stride: IntPair | None = None
     padding: Padding = 0
@@ -76,6 +78,8 @@ class AvgPool2D(Layer):
     padding : int, pair of int, "same" or "valid"
     """
 
+    replayable = True
+
     pool_size: IntPair
     stride: IntPair | None = None
     padding: Padding = 0
@@ -104,6 +108,8 @@ class AvgPool2D(Layer):
 @dataclass(eq=False, repr=False)
 class GlobalAvgPool2D(Layer):
     """Mean of each channel over the whole image: one row of C numbers for each image."""
+
+    replayable = True
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _, _, C = check_image_shape("GlobalAvgPool2D", input_shape)

@@ -27,7 +27,7 @@ from minicnn import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
-from minicnn.layers.container import iter_layers
+from minicnn.layers.container import is_replayable, iter_layers
 from minicnn.random import RandomKey
 from minicnn.train.nonfinite import find_non_finite
 
@@ -513,3 +513,19 @@ def test_pytorch_gives_the_same(digits, network):
             assert layer.statistics["variance"] == pytest.approx(made.running_var.numpy())
     in_use = theirs.eval()(torch.tensor(x.transpose(0, 3, 1, 2))).detach().numpy()
     assert model.forward(x)[0] == pytest.approx(in_use, rel=1e-6, abs=1e-9)
+
+
+# ---------------------------------------------------------------- replay
+
+
+def test_replayable_is_declared_and_not_inherited():
+    class Own(ReLU):
+        pass
+
+    class Declared(ReLU):
+        replayable = True
+
+    assert is_replayable(resnet().layers)
+    assert not is_replayable([ReLU(), Own()])
+    assert is_replayable([ReLU(), Declared()])
+    assert not is_replayable([Residual([ReLU()], shortcut=[Own()])])
