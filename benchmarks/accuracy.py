@@ -28,15 +28,16 @@ many of the seeds missed it.
 """
 
 import argparse
+import ast
 import hashlib
 import inspect
 import json
 import math
 import multiprocessing
-import re
 import runpy
 import statistics
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -165,23 +166,34 @@ def summary(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def digest_of(recipe: Recipe) -> str:
-    """Return a digest of a recipe's lines, and of those functions of its file that it uses."""
-    found: dict[str, str] = {}
+    """Return the SHA-256 of a recipe's code and of the functions of its file that it calls.
+
+    Comments and docstrings do not count: an edit of the prose keeps the measurements valid.
+    """
+    code: dict[str, str] = {}
 
     def visit(function: Recipe) -> None:
-        source = inspect.getsource(function)
-        found[function.__name__] = source
-        for word in re.findall(r"\w+", source):
-            other = function.__globals__.get(word)
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        code[function.__name__] = ast.unparse(without_docstrings(tree))
+        for node in ast.walk(tree):
+            callee = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
             if (
-                inspect.isfunction(other)
-                and other.__code__.co_filename == function.__code__.co_filename
-                and word not in found
+                inspect.isfunction(callee)
+                and callee.__code__.co_filename == function.__code__.co_filename
+                and callee.__name__ not in code
             ):
-                visit(other)
+                visit(callee)
 
     visit(recipe)
-    return hashlib.sha256("".join(found[name] for name in sorted(found)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(code[name] for name in sorted(code)).encode()).hexdigest()
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """Remove the docstring of every function of a syntax tree, and return the tree."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
 
 
 class Kept(Results):

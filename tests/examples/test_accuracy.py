@@ -138,7 +138,7 @@ def test_another_number_of_epochs_is_a_measurement_of_its_own(run, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_a_recipe_is_known_by_its_lines_and_by_those_of_what_it_calls(tmp_path):
+def test_digest_of_changes_with_the_code_that_a_recipe_calls(tmp_path):
     def digest(rate):
         path = tmp_path / f"{rate}.py"
         path.write_text(f"def rate():\n    return {rate}\n\ndef recipe():\n    return rate()\n")
@@ -147,6 +147,21 @@ def test_a_recipe_is_known_by_its_lines_and_by_those_of_what_it_calls(tmp_path):
     assert digest(1) == digest(1) != digest(2)
     recipes = list(accuracy.RECIPES.values())
     assert len({accuracy.digest_of(recipe) for recipe in recipes}) == len(recipes)
+
+
+def test_digest_of_ignores_comments_docstrings_and_layout(tmp_path):
+    def digest(name, source):
+        path = tmp_path / name
+        path.write_text(source)
+        return accuracy.digest_of(runpy.run_path(str(path))["recipe"])
+
+    plain = digest("plain.py", "def rate():\n    return 1\n\ndef recipe():\n    return rate()\n")
+    prose = (
+        'def rate():\n    """Return the rate."""\n    return (\n        1  # as measured\n    )\n\n'
+        'def recipe():\n    """Train."""\n    return rate()\n'
+    )
+    assert digest("prose.py", prose) == plain
+    assert digest("docstring_only.py", 'def recipe():\n    """Train."""\n') != plain
 
 
 def test_a_split_stands_in_for_the_test_images(data):
