@@ -9,12 +9,11 @@ The weights are laid out in blocks of as many output channels as a tile takes, t
 ``(blocks, 1 + KH·R, lanes)``, so that a tile reads them from one end to the other.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.copy import pad_image
-from minicnn.kernels.jit import kernel
+from minicnn.kernels.jit import inline_function, kernel
 from minicnn.kernels.simd import fma, load, load_splat
 from minicnn.kernels.six import (
     Six,
@@ -113,7 +112,7 @@ def forward(lanes: int) -> Kernel:
     return forward
 
 
-@numba.njit(inline="always")
+@inline_function
 def _twelve_sums(
     x: Array,
     places: SixPlaces,

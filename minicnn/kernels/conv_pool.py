@@ -9,11 +9,10 @@ ReLU made the output 0.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.jit import device_function
+from minicnn.kernels.jit import device_function, inline_function
 from minicnn.kernels.simd import (
     fma,
     greater_or_nan,
@@ -35,7 +34,7 @@ Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 
 
-@numba.njit(inline="always")
+@inline_function
 def max_of_four(four: Four, relu: bool, like: Array, lanes: int) -> tuple[Any, Any]:
     """Return the greatest of four, and which it was; the first of equals, and NaN beats all.
 
@@ -72,7 +71,7 @@ def max_of_four(four: Four, relu: bool, like: Array, lanes: int) -> tuple[Any, A
     return best, which
 
 
-@numba.njit(inline="always")
+@inline_function
 def store_max(four: Four, relu: bool, y: Array, winner: Bytes, place: int, lanes: int) -> None:
     """Write the greatest of four and which it was, from `place` on, as far as the array goes.
 
@@ -183,7 +182,7 @@ def _pixels_of(corners: Indices, p: int, base: int) -> Places:
     )
 
 
-@numba.njit(inline="always")
+@inline_function
 def _eight_sums(
     x: Array,
     first: Places,

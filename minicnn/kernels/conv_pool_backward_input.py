@@ -3,11 +3,10 @@
 A window is cut into vectors as in `minicnn.kernels.conv_pool_backward_weight`.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.jit import device_function
+from minicnn.kernels.jit import device_function, inline_function
 from minicnn.kernels.simd import (
     clear_lowest_bit,
     count_trailing_zeros,
@@ -105,7 +104,7 @@ def backward_input_sparse(lanes: int) -> Kernel:
     return backward_input_sparse
 
 
-@numba.njit(inline="always")
+@inline_function
 def _scatter_add_nine_rows(
     dy: Array,
     winner: Bytes,
@@ -135,7 +134,7 @@ def _scatter_add_nine_rows(
         store_nine(dx, places, sums)
 
 
-@numba.njit(inline="always")
+@inline_function
 def _scatter_add_three_rows(
     dy: Array,
     winner: Bytes,

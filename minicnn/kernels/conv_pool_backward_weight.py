@@ -15,12 +15,11 @@ saves.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import INACTIVE
-from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.jit import device_function, inline_function, kernel
 from minicnn.kernels.simd import (
     add,
     equal_bytes,
@@ -129,7 +128,7 @@ def backward_weight_sparse(lanes: int) -> Kernel:
     return backward_weight_sparse
 
 
-@numba.njit(inline="always")
+@inline_function
 def _sum_nine(
     value: Array,
     place: Indices,
@@ -150,7 +149,7 @@ def _sum_nine(
     store_nine(sums, places, nine)
 
 
-@numba.njit(inline="always")
+@inline_function
 def _sum_three(
     value: Array,
     place: Indices,

@@ -28,12 +28,11 @@ Winograd's minimal filtering: the weights ``G w Gᵀ``, and back.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import store_max
-from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.jit import device_function, inline_function, kernel
 from minicnn.kernels.simd import add, fma, load, splat, store, subtract
 from minicnn.kernels.six import load_six, multiply_rows, six_from, six_sums, six_times, store_six
 from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
@@ -250,7 +249,7 @@ def forward_pool(lanes: int) -> Kernel:
     return forward_pool
 
 
-@numba.njit(inline="always")
+@inline_function
 def batched_gemm(tiles: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
     """Compute ``products[e, t, f] = Σ_c tiles[e, t, c] · weight[e, c, f]`` for all 16 elements e.
 
@@ -280,7 +279,7 @@ def batched_gemm(tiles: Array, weight: Array, count: int, products: Array, lanes
             multiply_rows(tiles, i, C, count, weight, w + f * C, products, j + f, Fp, NR_SMALL)
 
 
-@numba.njit(inline="always")
+@inline_function
 def batched_gemm_tn(
     images: Array, gradients: Array, count: int, dweight: Array, lanes: int
 ) -> None:
@@ -307,7 +306,7 @@ def batched_gemm_tn(
                 _gemm_tn_block(images, gradients, e, c, f, count, dweight, NR_SMALL)
 
 
-@numba.njit(inline="always")
+@inline_function
 def _gemm_tn_block(
     images: Array,
     gradients: Array,

@@ -8,11 +8,10 @@ What a dense layer's way back needs besides matrix products.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.jit import kernel
+from minicnn.kernels.jit import inline_function, kernel
 from minicnn.kernels.simd import (
     fma,
     greater_or_nan,
@@ -132,7 +131,7 @@ def gemv(a: Array, b: Array, start: Array, relu: bool, out: Array) -> None:
         j += NR_SMALL
 
 
-@numba.njit(inline="always")
+@inline_function
 def _row_sums(a: Array, b: Array, j: int, left: int, s: Vector, relu: bool, lanes: int) -> Vector:
     K, N = b.shape
     for k in range(K):

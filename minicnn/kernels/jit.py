@@ -1,4 +1,4 @@
-"""How kernels are compiled: once, cached on disk, and announced."""
+"""Compile kernels once, cache them on disk, announce the compilation."""
 
 import threading
 import warnings
@@ -22,12 +22,12 @@ DeviceFunction = TypeVar("DeviceFunction", bound=Callable[..., Any])
 
 
 def _version() -> str:
-    """Return a hash of all that compiled kernels depend on besides Numba: sources and CPU."""
+    """Hash the sources and the CPU that kernels are compiled from and for."""
     package = Path(__file__).parents[1]
     sources = sorted(
         path for name in ("kernels", "augment") for path in (package / name).rglob("*.py")
     )
-    settings = vars(config)  # in which NUMBA_CPU_NAME and NUMBA_CPU_FEATURES arrive
+    settings = vars(config)  # Numba reads NUMBA_CPU_NAME and NUMBA_CPU_FEATURES into it
     cpu = (
         settings["CPU_NAME"],
         settings["CPU_FEATURES"],
@@ -37,56 +37,52 @@ def _version() -> str:
     return sha256(b"".join(path.read_bytes() for path in sources) + repr(cpu).encode()).hexdigest()
 
 
-# Part of the name under which each kernel is cached. Numba by itself compiles a function anew when
-# its own file has changed, but does not see a change in another file that it calls into. And while
-# it does tell CPUs apart, two machines that share a folder and start at the same moment could
-# overwrite each other's code: with names of their own they cannot.
+# Part of the name under which a kernel is cached. Numba recompiles a function when its own file
+# changes, but it does not notice a change in another file that the function calls. Numba does tell
+# CPUs apart, but two machines that share a folder and start together could overwrite each other's
+# code; with different names they cannot.
 _VERSION = _version()[:12]
 
 
-# error_model: a division by zero gives infinity as in NumPy; to look for one each time, as Python
-# does, would keep the compiler from using vectors.
-# _nrt: kernels make no arrays. With Numba's reference counting, which they do not need, each array
-# would be counted up and down in the innermost loops, and every vector register be saved and loaded
-# around it: some kernels take twice as long.
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
+    # Only `contract`: a multiplication and an addition may become one instruction. NaN and infinity
+    # keep their meaning.
     "fastmath": {"contract"},
+    # Division by zero gives infinity, as in NumPy. Python's check of every divisor would keep the
+    # compiler from vectorizing.
     "error_model": "numpy",
+    # Kernels allocate no arrays, so reference counting is off. With it every array is counted up
+    # and down in the innermost loops, and every vector register is saved and restored around the
+    # call: some kernels take twice as long.
     "_nrt": False,
-    "no_cfunc_wrapper": True,  # by which C would call it
+    "no_cfunc_wrapper": True,  # no C code calls a kernel
 }
-# A piece is called by kernels alone: what Python would call it by need not be compiled.
+# Device functions are called by kernels only, so they need no CPython wrapper.
 _DEVICE_OPTIONS = _OPTIONS | {"forceinline": True, "no_cpython_wrapper": True}
 
 
 class KernelCall(NamedTuple):
-    """A call of a kernel: by whom, Numba's dispatcher, and with what."""
+    """Record of one kernel call: Numba's dispatcher and the arguments."""
 
     dispatcher: Any
     arguments: tuple[Any, ...]
 
 
-# By thread, where its calls of kernels are listed; see `minicnn.kernels.capture`.
+# Thread → the list that its kernel calls are appended to; see `minicnn.kernels.capture`.
 active_captures: dict[int, list[KernelCall]] = {}
 this_thread = threading.get_ident
 
 
 class Kernel:
-    """A compiled kernel: Numba's dispatcher, but for listing the calls of threads that ask for it.
-
-    Parameters
-    ----------
-    dispatcher : Dispatcher
-        It compiles for the types that it meets.
-    """
+    """Numba's dispatcher, plus a record of its calls for capturing threads."""
 
     def __init__(self, dispatcher: Any) -> None:
         self.dispatcher = dispatcher
         update_wrapper(self, dispatcher.py_func)
 
     def __getattr__(self, name: str) -> Any:
-        """Be the dispatcher in everything else: in other kernels' eyes too."""
+        """Delegate to the dispatcher, also when a kernel calls this kernel."""
         return getattr(self.dispatcher, name)
 
     def __call__(self, *arguments: Any) -> None:
@@ -97,101 +93,90 @@ class Kernel:
 
 
 def kernel(function: Function) -> Function:
-    """Make a kernel: compiled at its first call, cached on disk, without the GIL.
+    """Compile a function at its first call; cache it; run it without the GIL.
 
-    The flag ``contract`` lets a multiplication and an addition become one instruction; no other
-    liberty is taken with the arithmetic, least of all with NaN and infinity.
-
-    Parameters
-    ----------
-    function : callable
-        Writes its results into arrays that it is given.
-
-    Returns
-    -------
-    callable
+    The function writes its results into arrays that the caller allocates. With
+    ``NUMBA_DISABLE_JIT=1`` it is returned as it is.
     """
     function.__qualname__ += f"_{_VERSION}"
     if vars(config)["DISABLE_JIT"]:
         return function
     compiled: Any = numba.njit(**_OPTIONS)(function)
-    # This is what ``cache=True`` does, which has no way to hand over a cache of one's own.
+    # ``cache=True`` would do the same, but it accepts no cache class.
     compiled._cache = _cache_for(function)
     return cast(Function, Kernel(compiled))
 
 
 def device_function(function: DeviceFunction) -> DeviceFunction:
-    """Make a piece of kernels: a function that the compiler puts in place wherever it is called.
-
-    A piece that takes the lanes of a tile must be put there earlier, by Numba
-    (``numba.njit(inline="always")``), which alone sees that they are a constant; that takes several
-    times as long to compile.
-
-    Parameters
-    ----------
-    function : callable
-
-    Returns
-    -------
-    callable
-    """
+    """Compile a function that only kernels call; LLVM inlines it."""
     return cast(DeviceFunction, numba.njit(**_DEVICE_OPTIONS)(function))
+
+
+def inline_function(function: DeviceFunction) -> DeviceFunction:
+    """Inline a function into its callers before types are inferred.
+
+    A function with a parameter for the lanes or rows of a tile requires this: vector types hold
+    these as constants, and Numba sees an argument's value as a constant only after inlining.
+    Other functions are device functions, because this takes several times as long to compile.
+    """
+    return cast(DeviceFunction, numba.njit(inline="always")(function))
 
 
 # ---------------------------------------------------------------- a cache that may fail
 
 
 class _KernelCache(FunctionCache):
-    """Numba's cache of one kernel, except that a failure costs time and stops nobody.
+    """Numba's cache of one kernel; a failure warns and recompiles.
 
-    Numba would raise: at a disk that is full, a folder that has become unwritable, a file that a
-    crash of the machine has cut short.
+    Numba raises if the disk is full, if the folder has become read-only, or if a crash of the
+    machine has truncated a file.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
         FunctionCache.__init__(self, function)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the compiled kernel for a signature, or None: then it will be compiled."""
+        """Return the compiled kernel for a signature, or None to compile it."""
         damage: Exception | None = None
         try:
-            found = FunctionCache.load_overload(self, sig, target_context)
-            # Two processes that save different signatures in the same instant give both the same
-            # file, so what is in a file may be the other one's.
-            if found is None or found.signature.args == normalize_signature(sig)[0]:
-                return found
+            loaded = FunctionCache.load_overload(self, sig, target_context)
+            # Two processes that save different signatures in the same instant write to the same
+            # file name, so the file may hold the other signature.
+            if loaded is None or loaded.signature.args == normalize_signature(sig)[0]:
+                return loaded
         except Exception as error:  # damaged files can make pickle raise anything
             damage = error
         try:
             FunctionCache.flush(self)  # or Numba would fail again when it adds to the index
         except OSError as error:
-            _warn_not_kept(error)
+            _warn_not_cached(error)
         else:
             if damage is not None:
                 _warn_once(
                     f"A compiled kernel in {self.cache_path} could not be read "
                     f"({type(damage).__name__}: {damage}).",
-                    "It is compiled again. If this is said at every start, delete that folder.",
+                    "It is compiled again. If this warning returns at every start, delete that "
+                    "folder.",
                 )
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Write a compiled kernel to disk, if that is possible."""
+        """Write a compiled kernel to disk, or warn."""
         try:
             FunctionCache.save_overload(self, sig, data)
-        except Exception as error:  # the kernel is compiled and works, whatever happens here
-            _warn_not_kept(error)
+        except Exception as error:  # the compiled kernel works without its file
+            _warn_not_cached(error)
 
 
 class _NoCache(NullCache):
-    """Takes the cache's place where Numba finds no folder to write to."""
+    """Replacement for the cache where Numba finds no writable folder."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
     def save_overload(self, sig: Any, cres: Any) -> None:
-        """Keep nothing, and say so: at the first compilation, not at import."""
-        _warn_not_kept(self._error)
+        """Warn: at the first compilation, not at import."""
+        _warn_not_cached(self._error)
 
 
 def _cache_for(function: Callable[..., None]) -> FunctionCache | NullCache:
@@ -201,55 +186,50 @@ def _cache_for(function: Callable[..., None]) -> FunctionCache | NullCache:
         return _NoCache(error)
 
 
-def _warn_not_kept(error: Exception) -> None:
+def _warn_not_cached(error: Exception) -> None:
     _warn_once(
-        f"Compiled kernels cannot be kept for later runs ({type(error).__name__}: {error}).",
-        "Everything works, but each process compiles them again, which takes some seconds. To "
-        "keep them, set the environment variable NUMBA_CACHE_DIR to a folder that can be written.",
+        f"Compiled kernels cannot be cached for later runs ({type(error).__name__}: {error}).",
+        "The results are right, but each process compiles the kernels again, which takes seconds. "
+        "To cache them, set the environment variable NUMBA_CACHE_DIR to a writable folder.",
     )
 
 
-_warned: set[str] = set()  # what all kernels have in common, they say once
+_warned: set[str] = set()  # one warning per cause, not one per kernel
 
 
-def _warn_once(trouble: str, advice: str) -> None:
+def _warn_once(problem: str, advice: str) -> None:
     if advice not in _warned:
         _warned.add(advice)
-        warnings.warn(f"{trouble} {advice}", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{problem} {advice}", RuntimeWarning, stacklevel=3)
 
 
 # ---------------------------------------------------------------- the announcement
 
 
 class _FirstCompilation(event.Listener):
-    """Calls `say` once, when the first of our kernels starts to compile."""
+    """Call `notify` when the first kernel starts to compile."""
 
-    def __init__(self, say: Callable[[str], object]) -> None:
-        self._say = say
-        self._said = False
+    def __init__(self, notify: Callable[[str], object]) -> None:
+        self._notify = notify
+        self._done = False
 
     def on_start(self, event: event.Event) -> None:
-        if not self._said:
-            self._said = True
-            self._say(
+        if not self._done:
+            self._done = True
+            self._notify(
                 "Compiling the kernels for this machine (some seconds, once; later runs load "
                 "them from Numba's cache) ..."
             )
 
     def on_end(self, event: event.Event) -> None:
-        """Nothing to do: Numba asks for both ends."""
+        """Do nothing; Numba requires the method."""
 
 
 @contextmanager
-def announce_compilation(say: Callable[[str], object]) -> Iterator[None]:
-    """Call `say` with one sentence if a kernel is compiled inside the ``with`` block.
+def announce_compilation(notify: Callable[[str], object]) -> Iterator[None]:
+    """Call `notify` with one sentence if the ``with`` block compiles a kernel.
 
-    A kernel that is loaded from Numba's cache takes milliseconds and is not announced.
-
-    Parameters
-    ----------
-    say : callable
-        Takes the sentence; ``print`` will do.
+    Loading a kernel from Numba's cache takes milliseconds and is not announced.
     """
-    with event.install_listener("numba:compile", _FirstCompilation(say)):
+    with event.install_listener("numba:compile", _FirstCompilation(notify)):
         yield

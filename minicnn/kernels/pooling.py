@@ -10,14 +10,13 @@ read KH times, not KH·KW times.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import copy_range, fill_zero_range
 from minicnn.kernels.im2col import Window
-from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.jit import device_function, inline_function, kernel
 from minicnn.kernels.reduce import ROWS
 from minicnn.kernels.simd import (
     add,
@@ -46,7 +45,7 @@ Winner = NDArray[np.unsignedinteger]
 Indices = NDArray[np.int64]
 
 
-@numba.njit(inline="always")
+@inline_function
 def _store(array: NDArray[Any], i: int, v: Vector, left: int, lanes: int) -> None:
     if left >= lanes:
         store(array, i, v)
@@ -90,7 +89,7 @@ def max_pool(x: Array, window: Window, y: Array, winner: Winner) -> None:
         _max_pool(x, window, y, winner, NR_SMALL)
 
 
-@numba.njit(inline="always")
+@inline_function
 def _max_of_four(x: Array, window: Window, y: Array, winner: Winner, lanes: int) -> None:
     SH, SW = window[2:4]
     _, H, W, C = x.shape
@@ -109,7 +108,7 @@ def _max_of_four(x: Array, window: Window, y: Array, winner: Winner, lanes: int)
                 place += C
 
 
-@numba.njit(inline="always")
+@inline_function
 def _max_pool(x: Array, window: Window, y: Array, winner: Winner, lanes: int) -> None:
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
@@ -168,7 +167,7 @@ def max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array) -> N
         _max_pool_backward(dy, winner, window, dx, NR_SMALL)
 
 
-@numba.njit(inline="always")
+@inline_function
 def _max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array, lanes: int) -> None:
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape

@@ -5,11 +5,10 @@ for the numbers they are multiplied with. Where rows come in plenty that is a te
 four rows of `minicnn.kernels.tiles`; where there are few, more of the last tile is done twice.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.jit import device_function
+from minicnn.kernels.jit import device_function, inline_function
 from minicnn.kernels.simd import (
     fma,
     greater_or_nan,
@@ -106,7 +105,7 @@ def six_of(array: Indices, six: SixPlaces, base: int) -> SixPlaces:
     )
 
 
-@numba.njit(inline="always")
+@inline_function
 def load_six(array: Array, places: SixPlaces, f: int, left: int, lanes: int) -> Six:
     """Return the vectors at ``array[places[i] + f]``, as `load_four`.
 
@@ -132,7 +131,7 @@ def load_six(array: Array, places: SixPlaces, f: int, left: int, lanes: int) -> 
     return a0, a1, a2, a3, a4, a5
 
 
-@numba.njit(inline="always")
+@inline_function
 def store_six(array: Array, places: SixPlaces, f: int, left: int, vectors: Six, lanes: int) -> None:
     """Write the first `left` lanes of each vector to ``array[places[i] + f]``.
 
@@ -157,7 +156,7 @@ def store_six(array: Array, places: SixPlaces, f: int, left: int, vectors: Six, 
         masked_store(array, p5 + f, a5, left)
 
 
-@numba.njit(inline="always")
+@inline_function
 def positive_six(vectors: Six, like: Array, lanes: int) -> Six:
     """Return the vectors with 0 for what is negative; NaN stays NaN.
 
@@ -185,7 +184,7 @@ def positive_six(vectors: Six, like: Array, lanes: int) -> Six:
     )
 
 
-@numba.njit(inline="always")
+@inline_function
 def six_sums(
     x: Array,
     places: SixPlaces,
@@ -239,7 +238,7 @@ def six_sums(
     return a0, a1, a2, a3, a4, a5
 
 
-@numba.njit(inline="always")
+@inline_function
 def multiply_rows(
     x: Array,
     i: int,

@@ -8,11 +8,10 @@ kernel of 32 channels in vectors of 32 lanes, or three.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.jit import device_function
+from minicnn.kernels.jit import device_function, inline_function
 from minicnn.kernels.simd import fma, load, load_scalar, store
 from minicnn.kernels.target import ACCUMULATOR_REGISTERS, SIMD_WIDTH
 
@@ -133,7 +132,7 @@ def nine_of(array: Indices, i: int, base: int) -> Nine:
     )
 
 
-@numba.njit(inline="always")
+@inline_function
 def load_three(array: Array, places: Three, lanes: int) -> Vectors:
     """Return the vectors at three places of an array.
 
@@ -153,7 +152,7 @@ def load_three(array: Array, places: Three, lanes: int) -> Vectors:
     return load(array, p0, lanes), load(array, p1, lanes), load(array, p2, lanes)
 
 
-@numba.njit(inline="always")
+@inline_function
 def load_nine(array: Array, places: Nine, lanes: int) -> Vectors:
     """Return the vectors at nine places of an array, as `load_three`.
 
@@ -182,7 +181,7 @@ def load_nine(array: Array, places: Nine, lanes: int) -> Vectors:
     )
 
 
-@numba.njit(inline="always")
+@inline_function
 def add_three(
     sums: Vectors, number: Vector, array: Array, i: int, places: Three, lanes: int
 ) -> Vectors:
@@ -215,7 +214,7 @@ def add_three(
     )
 
 
-@numba.njit(inline="always")
+@inline_function
 def add_nine(
     sums: Vectors, number: Vector, array: Array, i: int, places: Nine, lanes: int
 ) -> Vectors:
@@ -245,7 +244,7 @@ def add_nine(
     )
 
 
-@numba.njit(inline="always")
+@inline_function
 def store_three(array: Array, places: Three, vectors: Vectors) -> None:
     """Write three vectors to as many places of an array.
 
@@ -263,7 +262,7 @@ def store_three(array: Array, places: Three, vectors: Vectors) -> None:
     store(array, p2, a2)
 
 
-@numba.njit(inline="always")
+@inline_function
 def store_nine(array: Array, places: Nine, vectors: Vectors) -> None:
     """Write nine vectors to as many places of an array, as `store_three`.
 

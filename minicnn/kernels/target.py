@@ -1,9 +1,9 @@
-"""How many numbers are taken at once on this machine: chosen here, and nowhere else.
+"""Vector widths, tile sizes and L1 size of the CPU that Numba targets.
 
-A tile's sums must stay in registers. Four pixels × 16 channels are 8 registers of 8 numbers, of the
-16 that AVX2 has; 32 channels would leave none for the factors and halve the speed. With AVX-512 it
-is 32 registers of 16 numbers: four pixels × 64 channels fill half of them. What is not in between
-is not worth a tile of its own: each is compiled once more.
+The accumulators of a register tile must stay in registers. On AVX2, four pixels × 16 channels take
+8 of the 16 registers (of 8 float32); 32 channels would leave none for the factors and halve the
+speed. On AVX-512, four pixels × 64 channels take half of the 32 registers (of 16 float32). Three
+widths are enough; each further width adds a compilation.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,21 +16,12 @@ from minicnn.kernels.jit import kernel
 
 Kernel = Callable[..., None]
 
-CACHE_FILES = ("level", "type", "size")  # "1", "Data" and "48K"
-
 
 def nr_choices(features: str) -> tuple[int, int, int]:
-    """Choose the lanes of the three tiles: for few channels, for some, for many.
+    """Return NR for few, for medium and for many channels.
 
-    Parameters
-    ----------
-    features : str
-        LLVM's names of what the CPU can do: ``"+avx2,-avx512f,..."``.
-
-    Returns
-    -------
-    tuple of int
-        Powers of two, in rising order; two may be equal.
+    `features` are LLVM's names of the CPU's features: ``"+avx2,-avx512f,..."``. The result is
+    powers of two, in rising order; two may be equal.
     """
     if "+avx512f" in features:
         return 16, 32, 64
@@ -40,19 +31,9 @@ def nr_choices(features: str) -> tuple[int, int, int]:
 
 
 def simd_registers(features: str) -> tuple[int, int]:
-    """Say how many numbers a register holds, and how many registers of sums leave enough free.
+    """Return the float32 lanes and the number of accumulator registers.
 
-    A third of them, or a quarter, is for factors and for what the compiler needs.
-
-    Parameters
-    ----------
-    features : str
-        As for `nr_choices`.
-
-    Returns
-    -------
-    tuple of int
-        Numbers of float32, and registers.
+    A third or a quarter of the registers stays free for factors and for the compiler.
     """
     if "+avx512f" in features:
         return 16, 20
@@ -62,106 +43,63 @@ def simd_registers(features: str) -> tuple[int, int]:
 
 
 def l1_data_bytes(folder: str = "/sys/devices/system/cpu/cpu0/cache") -> int:
-    """Return the bytes of a core's first-level cache for data.
-
-    Parameters
-    ----------
-    folder : str
-        Where Linux describes the caches.
-
-    Returns
-    -------
-    int
-        32 KiB where the system says nothing: no CPU with vectors has less.
-    """
+    """Return the L1 data cache size that Linux reports, or 32 KiB."""
     for cache in sorted(Path(folder).glob("index*")):
         try:
-            level, kind, size = ((cache / name).read_text().strip() for name in CACHE_FILES)
+            level, kind, size = (
+                (cache / name).read_text().strip() for name in ("level", "type", "size")
+            )
         except OSError:
             continue
         if (level, kind) == ("1", "Data") and size.endswith("K"):
             return int(size[:-1]) * 1024
-    return 32 * 1024
+    return 32 * 1024  # no CPU with vector registers has less
 
 
 def _features() -> str:
-    """Return what Numba compiles for: the environment may name other features than the host's."""
-    named: str | None = vars(config)["CPU_FEATURES"]
-    if named is not None:
-        return named
+    """Return the CPU features, which the environment may override."""
+    override: str | None = vars(config)["CPU_FEATURES"]
+    if override is not None:
+        return override
     return "" if vars(config)["CPU_NAME"] == "generic" else str(get_host_cpu_features())
 
 
-def _nr_choices() -> tuple[int, int, int]:
-    """Return the lanes of the three tiles; in plain Python, without registers, any that differ."""
-    return (8, 16, 32) if vars(config)["DISABLE_JIT"] else nr_choices(_features())
-
-
-NR_SMALL, NR_MEDIUM, NR_LARGE = _nr_choices()
-# In plain Python so that both what fits and what does not is met.
-SIMD_WIDTH, ACCUMULATOR_REGISTERS = (
-    (8, 12) if vars(config)["DISABLE_JIT"] else simd_registers(_features())
-)
-# Bytes that an array may take of a core's first-level cache, beside lists and sums.
+# In plain Python there are no registers. The widths differ, so that tests without a compiler run
+# the code for each of them.
+_PLAIN_PYTHON = bool(vars(config)["DISABLE_JIT"])
+NR_CHOICES = (8, 16, 32) if _PLAIN_PYTHON else nr_choices(_features())
+NR_SMALL, NR_MEDIUM, NR_LARGE = NR_CHOICES
+SIMD_WIDTH, ACCUMULATOR_REGISTERS = (8, 12) if _PLAIN_PYTHON else simd_registers(_features())
+# Lanes of a vector in kernels without a register tile; two registers on NEON, one elsewhere.
+LANES = NR_SMALL
+# Bytes that an array may occupy in a core's L1 data cache. Lists and accumulators need an eighth.
 L1_BYTES = l1_data_bytes() * 7 // 8
 
 
-def specialize(widths: Iterable[int]) -> Callable[[Callable[[int], Kernel]], dict[int, Kernel]]:
-    """Make a kernel for each of several widths: ``name[lanes]``.
+def specialize(values: Iterable[int]) -> Callable[[Callable[[int], Kernel]], dict[int, Kernel]]:
+    """Compile one kernel for each value of a constant: ``name[value]``.
 
-    The lanes are a constant of each, so that its sums stay in registers. A width that is never
-    asked for is never compiled.
-
-    Parameters
-    ----------
-    widths : iterable of int
-
-    Returns
-    -------
-    callable
-        For a function that takes the lanes and returns one for
-        `minicnn.kernels.jit.kernel`.
+    The decorated function takes NR (or another constant of a tile) and returns the kernel. As a
+    constant, it lets the compiler keep the accumulators in registers. A kernel that is never called
+    is never compiled.
     """
-    return lambda make: {lanes: _named(make, lanes) for lanes in sorted(set(widths))}
+    return lambda make: {value: _named_kernel(make, value) for value in sorted(set(values))}
 
 
 def specialize_nr(make: Callable[[int], Kernel]) -> dict[int, Kernel]:
-    """Make a kernel for each width of tile, as `specialize`.
-
-    Parameters
-    ----------
-    make : callable
-
-    Returns
-    -------
-    dict of int to callable
-    """
-    return specialize((NR_SMALL, NR_MEDIUM, NR_LARGE))(make)
+    """Compile one kernel for each NR: ``name[NR]``."""
+    return specialize(NR_CHOICES)(make)
 
 
-def _named(make: Callable[[int], Kernel], lanes: int) -> Kernel:
-    """Return a kernel under a name of its own, by which Numba's cache tells it from the others."""
-    function = make(lanes)
-    function.__qualname__ = f"{make.__qualname__}_{lanes}"
+def _named_kernel(make: Callable[[int], Kernel], value: int) -> Kernel:
+    """Return a kernel under a name of its own, which Numba's cache requires."""
+    function = make(value)
+    function.__qualname__ = f"{make.__qualname__}_{value}"
     return kernel(function)
 
 
 def choose_nr(F: int) -> int:
-    """Return the lanes of the tile that fits so many channels.
-
-    The smallest that takes them all; where none does, the one that leaves fewer lanes empty, and
-    of equals the larger.
-
-    Parameters
-    ----------
-    F : int
-        Output channels.
-
-    Returns
-    -------
-    int
-        `NR_SMALL`, `NR_MEDIUM` or `NR_LARGE`.
-    """
+    """Return the smallest NR ≥ F, else the NR with fewer empty lanes."""
     if F <= NR_MEDIUM:
         return NR_SMALL if F <= NR_SMALL else NR_MEDIUM
     return NR_LARGE if -F % NR_LARGE <= -F % NR_MEDIUM else NR_MEDIUM

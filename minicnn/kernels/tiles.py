@@ -7,11 +7,10 @@ differ in nothing but where the numbers of a sum lie.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.jit import device_function
+from minicnn.kernels.jit import device_function, inline_function
 from minicnn.kernels.simd import fma, load, load_splat, masked_load, masked_store, store
 from minicnn.kernels.target import NR_SMALL
 
@@ -74,7 +73,7 @@ def store_tail(array: Array, i: int, v: Vector, left: int) -> None:
         masked_store(array, i, v, left)
 
 
-@numba.njit(inline="always")
+@inline_function
 def load_tail_lanes(array: Array, i: int, left: int, lanes: int) -> Vector:
     """Return a vector from ``array[i]`` on; where fewer numbers are left, those and zeros.
 
@@ -93,7 +92,7 @@ def load_tail_lanes(array: Array, i: int, left: int, lanes: int) -> Vector:
     return load(array, i, lanes) if left >= lanes else masked_load(array, i, left, lanes)
 
 
-@numba.njit(inline="always")
+@inline_function
 def pack_weights(weight: Array, bias: Array, blocks: Array, lanes: int) -> None:
     """Lay weights out as tiles read them: in blocks of channels, each from one end to the other.
 
@@ -116,7 +115,7 @@ def pack_weights(weight: Array, bias: Array, blocks: Array, lanes: int) -> None:
         o += lanes
 
 
-@numba.njit(inline="always")
+@inline_function
 def load_four(array: Array, places: Places, f: int, left: int, lanes: int) -> Four:
     """Return the vectors at ``array[places[i] + f]``, of which the first `left` lanes count.
 
@@ -143,7 +142,7 @@ def load_four(array: Array, places: Places, f: int, left: int, lanes: int) -> Fo
     return a0, a1, a2, a3
 
 
-@numba.njit(inline="always")
+@inline_function
 def store_four(array: Array, places: Places, f: int, left: int, vectors: Four, lanes: int) -> None:
     """Write the first `left` lanes of each vector to ``array[places[i] + f]``.
 
@@ -171,7 +170,7 @@ def store_four(array: Array, places: Places, f: int, left: int, vectors: Four, l
         masked_store(array, p3 + f, a3, left)
 
 
-@numba.njit(inline="always")
+@inline_function
 def four_sums(
     x: Array,
     places: Places,

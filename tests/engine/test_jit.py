@@ -1,4 +1,4 @@
-"""Kernels are compiled once and kept; and where they cannot be kept, everything still works.
+"""Kernels are compiled once and kept; and where they cannot be cached, everything still works.
 
 No test takes write permission away: that stops nobody who is root. A file where a folder should be
 stops everybody.
@@ -31,7 +31,7 @@ X = np.arange(4.0)
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty folder for compiled kernels; this process is as one that has just started."""
+    """Return an empty cache folder; reset the state of the process."""
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(jit, "_warned", set())
@@ -39,7 +39,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def new_kernel():
-    """Make the same kernel anew, as another process would."""
+    """Make the same kernel again, as another process would."""
 
     def double(x, y):
         for i in range(x.size):
@@ -70,13 +70,13 @@ def files(cache, suffix):
 # ---------------------------------------------------------------- one process
 
 
-def test_without_jit_a_kernel_is_the_function_itself(monkeypatch):
+def test_without_jit_kernel_returns_the_function(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
     assert not isinstance(new_kernel(), jit.Kernel)
     assert doubled(new_kernel()) == [0, 2, 4, 6]
 
 
-def test_a_compiled_kernel_is_kept_and_loaded(cache):
+def test_a_compiled_kernel_is_cached_and_loaded(cache):
     first, second = new_kernel(), new_kernel()
     assert doubled(first) == doubled(second) == [0, 2, 4, 6]
     assert not was_loaded(first)
@@ -86,7 +86,7 @@ def test_a_compiled_kernel_is_kept_and_loaded(cache):
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"garbage"], ids=["empty", "cut", "garbage"])
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-def test_a_damaged_file_is_said_and_mended(cache, suffix, content):
+def test_a_damaged_file_is_reported_and_replaced(cache, suffix, content):
     doubled(new_kernel())
     (damaged,) = files(cache, suffix)
     damaged.write_bytes(content)
@@ -107,8 +107,8 @@ def test_a_missing_file_is_compiled_again(cache):
     assert data.is_file()
 
 
-def test_code_for_other_arguments_under_the_right_name_is_not_used(cache):
-    # as two processes leave it that save their first signature in the same instant
+def test_a_file_with_code_for_another_signature_is_not_used(cache):
+    # Two processes that save their first signature in the same instant leave such files.
     kernel = new_kernel()
     doubled(kernel, np.float64)
     doubled(kernel, np.float32)
@@ -122,11 +122,11 @@ def test_code_for_other_arguments_under_the_right_name_is_not_used(cache):
     assert was_loaded(again)
 
 
-def test_a_folder_that_can_no_longer_be_written_gives_one_warning(cache):
+def test_a_folder_that_becomes_read_only_gives_one_warning(cache):
     kernels = [new_kernel(), new_kernel()]
     shutil.rmtree(cache)
     cache.write_bytes(b"a file where the folder was")
-    with pytest.warns(RuntimeWarning, match="cannot be kept .* NUMBA_CACHE_DIR") as caught:
+    with pytest.warns(RuntimeWarning, match="cannot be cached .* NUMBA_CACHE_DIR") as caught:
         assert all_doubled(kernels)
     assert len(caught) == 1
 
@@ -136,21 +136,21 @@ def test_an_index_that_can_be_neither_read_nor_written_stops_nobody(cache):
     (index,) = files(cache, "nbi")
     index.unlink()
     index.mkdir()
-    with pytest.warns(RuntimeWarning, match="cannot be kept") as caught:
+    with pytest.warns(RuntimeWarning, match="cannot be cached") as caught:
         assert doubled(new_kernel()) == [0, 2, 4, 6]
     assert len(caught) == 1
 
 
-def test_where_there_is_no_folder_the_first_compilation_says_so(cache):
+def test_without_a_folder_the_first_compilation_warns(cache):
     source = "def double(x, y):\n    for i in range(x.size):\n        y[i] = 2 * x[i]\n"
     kernels = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2):
             scope = {}
-            exec(source, scope)  # has no file, so Numba finds no folder for it
+            exec(source, scope)  # code without a file has no cache folder
             kernels.append(jit.kernel(scope["double"]))
-    with pytest.warns(RuntimeWarning, match="cannot be kept .* NUMBA_CACHE_DIR") as caught:
+    with pytest.warns(RuntimeWarning, match="cannot be cached .* NUMBA_CACHE_DIR") as caught:
         assert all_doubled(kernels)
     assert len(caught) == 1
 
@@ -165,7 +165,7 @@ def test_a_compilation_is_announced_once_and_a_load_is_not(cache):
     assert len(said) == 1
 
 
-# ---------------------------------------------------------------- what the name holds
+# ---------------------------------------------------------------- the version
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def copied_sources(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_change_in_any_source_gives_the_kernels_other_names(copied_sources):
+def test_a_change_in_any_source_changes_the_version(copied_sources):
     found = [jit._version()]
     for source in sorted(copied_sources.rglob("*.py")):
         with source.open("a", encoding="utf-8") as file:
@@ -187,7 +187,7 @@ def test_a_change_in_any_source_gives_the_kernels_other_names(copied_sources):
 
 
 @pytest.mark.parametrize("setting", ["CPU_NAME", "CPU_FEATURES"])
-def test_another_cpu_gives_the_kernels_other_names(monkeypatch, setting):
+def test_another_cpu_changes_the_version(monkeypatch, setting):
     here = jit._version()
     monkeypatch.setattr(numba.config, setting, "")
     assert jit._version() != here
@@ -245,15 +245,15 @@ def test_importing_compiles_nothing(tmp_path):
 
 @needs_jit
 @pytest.mark.parametrize("dtypes", [("f4", "f4"), ("f4", "f8")], ids=["same", "different"])
-def test_two_processes_may_start_cold_at_once(tmp_path, dtypes):
+def test_two_processes_compile_into_an_empty_cache_together(tmp_path, dtypes):
     both = [start(WAIT + step([own]), NUMBA_CACHE_DIR=str(tmp_path)) for own in dtypes]
     for process in both:
         assert process.stdout.readline() == "ready\n"
-    for process in both:  # both have imported all, and compile now
+    for process in both:  # both have imported everything and compile now
         process.stdin.write("\n")
         process.stdin.flush()
     assert [finish(process)[1] for process in both] == ["", ""]
-    # what they leave is right, whoever was first, though one entry of two may be lost
+    # The files hold the right code; one entry of two may be missing.
     code = f"{COUNT}{step([*dtypes])}print(len(recorder.buffer) // 2)"
     out, error = finish(start(code, NUMBA_CACHE_DIR=str(tmp_path)))
     assert error == ""
@@ -262,26 +262,25 @@ def test_two_processes_may_start_cold_at_once(tmp_path, dtypes):
 
 @needs_jit
 @pytest.mark.skipif(os.name == "nt", reason="the user's cache folder is not found by a variable")
-def test_an_install_that_cannot_be_written_works_with_one_warning(tmp_path):
+def test_a_read_only_install_works_with_one_warning(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "minicnn", ignore=shutil.ignore_patterns("__pycache__"))
     nowhere = tmp_path / "minicnn" / "kernels" / "__pycache__"
     nowhere.write_bytes(b"a file where the folder would be")
     variables = dict.fromkeys(["HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"], str(nowhere))
     _, error = finish(start("import minicnn", cwd=tmp_path, **variables))
-    assert error == ""  # nothing is lost yet
+    assert error == ""  # nothing is compiled yet
     code = step(["f4", "f8"]) + "import minicnn\nprint(minicnn.__file__)"
     out, error = finish(start(code, cwd=tmp_path, **variables))
     assert Path(out.strip()).is_relative_to(tmp_path)
     assert error.count("Warning") == 1
-    assert "RuntimeWarning: Compiled kernels cannot be kept" in error
+    assert "RuntimeWarning: Compiled kernels cannot be cached" in error
     assert "NUMBA_CACHE_DIR" in error
 
 
 # ---------------------------------------------------------------- other CPUs
 
-# Numba compiles for another CPU if told so by two environment variables; LLVM's names of the
-# features stand here as far as they decide what code is made. The widest registers that must be
-# found in the code, and whether multiply-add is one instruction there.
+# Two environment variables make Numba compile for another CPU. Each row: LLVM's names of the
+# features that decide the code, the widest registers in that code, and whether it has FMA.
 CPUS = {
     "x86-64": ("+sse2", "xmm", False),
     "nehalem": ("+sse4.2,+popcnt", "xmm", False),
@@ -296,7 +295,7 @@ CPUS = {
 
 
 def networks():
-    """Return models of whole numbers, of all kernels and all widths of tiles together."""
+    """Return models with integer weights that run all kernels and widths."""
     models = []
     for filters in (5, 20, 70):
         layers = [Conv2D(filters, 3), ReLU(), MaxPool2D(2), Conv2D(filters, 3), ReLU()]
@@ -310,44 +309,44 @@ def networks():
     return models
 
 
-def ends(model):
-    """Return an input and a gradient of the output for a model."""
+def inputs(model):
+    """Return an input and an output gradient for a model."""
     rng = np.random.default_rng(7)
     shapes = (2, *model.input_shape), (2, *model.output_shape)
     return [rng.integers(-2, 3, shape).astype(np.float32) for shape in shapes]
 
 
 def compute(model):
-    x, dy = ends(model)
+    x, dy = inputs(model)
     y, caches = model.forward(x, training=True)
     dx, gradients = model.backward(dy, caches, need_dx=True)
     return y, dx, gradients
 
 
 def compute_by_reference(model):
-    """Do what `compute` does, in plain loops, layer by layer."""
-    y, dy = ends(model)
-    ways_back, found = [], []
+    """Compute the results of `compute` with the reference loops."""
+    y, dy = inputs(model)
+    backwards, found = [], []
     for layer in model.layers:
         own = layer.parameters.values()
         if isinstance(layer, Conv2D):
             y, cache = reference.conv2d(y, *own, layer.stride, layer.padding)
-            ways_back.append((reference.conv2d_backward, cache))
+            backwards.append((reference.conv2d_backward, cache))
         elif isinstance(layer, MaxPool2D):
             y, cache = reference.max_pool2d(y, layer.pool_size, layer.stride)
-            ways_back.append((reference.max_pool2d_backward, cache))
+            backwards.append((reference.max_pool2d_backward, cache))
         else:
             name = type(layer).__name__.lower()
             y, cache = getattr(reference, name)(y, *own)
-            ways_back.append((getattr(reference, f"{name}_backward"), cache))
-    for back, cache in reversed(ways_back):
+            backwards.append((getattr(reference, f"{name}_backward"), cache))
+    for back, cache in reversed(backwards):
         dy, *gradients = dy if isinstance(dy := back(dy, cache), tuple) else (dy,)
         found = [gradient.ravel() for gradient in gradients] + found
     return y, dy, np.concatenate(found)
 
 
 def compiled_kernels():
-    """Return every kernel of the library, in all its widths, by its module and name; no pieces."""
+    """Return every kernel by module and name, in all its widths."""
     found = {}
     for name, module in sys.modules.items():
         if name.startswith("minicnn.kernels."):
@@ -364,11 +363,11 @@ def compiled_kernels():
 
 
 def in_another_process(folder):
-    """Run all networks, or compile the kernels for the signatures that lie in the folder."""
+    """Run all networks, or compile the signatures in the folder."""
     wanted = folder / "signatures"
     if wanted.exists():
-        for place, signatures in pickle.loads(wanted.read_bytes()).items():
-            for kernel in compiled_kernels()[place]:
+        for name, signatures in pickle.loads(wanted.read_bytes()).items():
+            for kernel in compiled_kernels()[name]:
                 for signature in signatures:
                     kernel.compile(signature)
     else:
@@ -376,8 +375,8 @@ def in_another_process(folder):
         (folder / "results").write_bytes(pickle.dumps(results))
     kernels = compiled_kernels()
     signatures = {
-        place: list(dict.fromkeys(found for kernel in widths for found in kernel.signatures))
-        for place, widths in kernels.items()
+        name: list(dict.fromkeys(found for kernel in widths for found in kernel.signatures))
+        for name, widths in kernels.items()
     }
     (folder / "compiled").write_bytes(pickle.dumps(signatures))
     code = "".join(
@@ -390,9 +389,9 @@ def in_another_process(folder):
 
 
 def start_in(folder, **environment):
-    code = "import sys, pathlib, test_compilation as here\nhere.in_another_process(pathlib.Path())"
+    code = "import sys, pathlib, test_jit as here\nhere.in_another_process(pathlib.Path())"
     folder.mkdir(exist_ok=True)
-    path = os.pathsep.join([str(Path(__file__).parents[1]), str(PACKAGE.parent)])
+    path = os.pathsep.join([str(Path(__file__).parent), str(PACKAGE.parent)])
     finish(start(code, folder, NUMBA_CACHE_DIR=str(folder), PYTHONPATH=path, **environment))
     return folder
 
@@ -408,7 +407,7 @@ def wanted():
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
-    """The folder that a run for this machine leaves."""
+    """Return the folder of a run for this machine."""
     return start_in(tmp_path_factory.mktemp("host"))
 
 
@@ -435,7 +434,7 @@ def test_the_kernels_are_exact_on_this_machine(host, wanted):
 def test_the_kernels_on_other_cpus(cpu, host, wanted, tmp_path):
     features, registers, fused = CPUS[cpu]
     runnable = set(features.split(",")) <= set(get_host_cpu_features().split(","))
-    if not runnable:  # the code can be made and looked at, though
+    if not runnable:  # the code can be compiled and inspected, but not run
         shutil.copy(host / "compiled", tmp_path / "signatures")
     start_in(tmp_path, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features)
     if runnable:

@@ -1,4 +1,4 @@
-"""The lanes of a tile follow what the CPU can do."""
+"""Vector widths, tile sizes and L1 size for each CPU."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from minicnn.kernels import target
 
 
 @pytest.mark.parametrize(
-    ("features", "tiles"),
+    ("features", "choices"),
     [
         ("+64bit,+avx,+avx2,+avx512f,+fma", (16, 32, 64)),
         ("+64bit,+avx,+avx2,-avx512f,+fma", (8, 16, 16)),
@@ -16,8 +16,8 @@ from minicnn.kernels import target
         ("", (4, 8, 8)),
     ],
 )
-def test_tiles(features, tiles):
-    assert target.nr_choices(features) == tiles
+def test_nr_choices_follow_the_cpu(features, choices):
+    assert target.nr_choices(features) == choices
 
 
 @pytest.mark.parametrize(
@@ -29,37 +29,35 @@ def test_tiles(features, tiles):
         ("+sse2,-avx2,-avx512f", (4, 12)),
     ],
 )
-def test_registers(features, registers):
+def test_registers_follow_the_cpu(features, registers):
     assert target.simd_registers(features) == registers
 
 
-def test_a_tile_leaves_few_lanes_empty(monkeypatch):
+def test_choose_nr_leaves_few_lanes_empty(monkeypatch):
     monkeypatch.setattr(target, "NR_SMALL", 16)
     monkeypatch.setattr(target, "NR_MEDIUM", 32)
     monkeypatch.setattr(target, "NR_LARGE", 64)
-    found = [target.choose_nr(F) for F in (1, 16, 17, 32, 33, 64, 500)]
-    assert found == [16, 16, 32, 32, 64, 64, 64]
+    chosen = [target.choose_nr(F) for F in (1, 16, 17, 32, 33, 64, 500)]
+    assert chosen == [16, 16, 32, 32, 64, 64, 64]
     assert [target.choose_nr(F) for F in (65, 96, 97, 128, 160)] == [32, 32, 64, 64, 32]
 
 
-def test_there_is_a_kernel_for_each_width_of_tile(monkeypatch):
-    def make(lanes):
-        def write_lanes(out):
-            out[0] = lanes
+def test_specialize_compiles_one_kernel_per_value():
+    def make(NR):
+        def write_nr(out):
+            out[0] = NR
 
-        return write_lanes
+        return write_nr
 
-    monkeypatch.setattr(target, "NR_SMALL", 8)
-    monkeypatch.setattr(target, "NR_MEDIUM", 16)
-    monkeypatch.setattr(target, "NR_LARGE", 16)
-    kernels, out = target.specialize_nr(make), np.zeros(1)
+    kernels, out = target.specialize((8, 16, 16))(make), np.zeros(1)
     assert list(kernels) == [8, 16]
-    for lanes, kernel in kernels.items():
+    for NR, kernel in kernels.items():
         kernel(out)
-        assert out[0] == lanes
+        assert out[0] == NR
+    assert list(target.specialize_nr(make)) == sorted(set(target.NR_CHOICES))
 
 
-def test_what_the_environment_names_counts(monkeypatch):
+def test_the_environment_overrides_the_features_of_the_host(monkeypatch):
     settings = {"CPU_FEATURES": None, "CPU_NAME": None}
     monkeypatch.setattr(target, "vars", lambda config: settings, raising=False)
     monkeypatch.setattr(target, "get_host_cpu_features", lambda: "+avx2")
@@ -80,7 +78,7 @@ def test_what_the_environment_names_counts(monkeypatch):
         ({"level": "1", "type": "Data"}, 32),
     ],
 )
-def test_the_first_level_cache_is_as_linux_says_or_small(tmp_path, files, size):
+def test_l1_data_bytes_reads_linux_or_returns_32_kib(tmp_path, files, size):
     (tmp_path / "index0").mkdir()
     for name, content in files.items():
         (tmp_path / "index0" / name).write_text(f"{content}\n")
