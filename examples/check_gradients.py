@@ -134,7 +134,7 @@ def check_layer(
     """Check the gradient of the input and of each parameter; `damage` spoils that of `damaged`."""
     rng = np.random.default_rng(1)
     layer.build(input_shape, rng, np.float64)
-    draws = RandomKey(seed=0, epoch=0, numbers=np.arange(BATCH))
+    draws = RandomKey(seed=0, epoch=0, image_ids=np.arange(BATCH))
     values = {name: rng.standard_normal(p.shape) for name, p in layer.parameters.items()}
 
     def forward(x: Array, **parameters: Array) -> tuple[Array, Any]:

@@ -1,8 +1,10 @@
-"""Random numbers by key: the same question always gets the same numbers.
+"""Counter-based random numbers: same key and counter, same numbers.
 
-A stream that is drawn from in turn makes every draw depend on all before it, so a change in the
-number of threads, or a resume in mid-training, changes everything after. Here each draw has an
-address, ``(seed, purpose, epoch, index)``, and a generator of its own.
+A sequential stream makes every draw depend on all draws before it. Then a change in the number of
+threads, or a resumed training, changes all later draws. Here each draw has an address
+``(seed, stream, epoch, index)``.
+
+Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.
 """
 
 from functools import lru_cache
@@ -16,26 +18,28 @@ from minicnn.kernels import elementwise
 from minicnn.runtime import arena
 from minicnn.shapes import IntArray
 
+# The position of a name is part of the key or counter: append new names, do not reorder.
 STREAMS = ("initial weights", "validation split", "shuffle", "drawn digits")
 BIT_STREAMS = ("augmentation", "elastic", "noise", "dropout")
 
 
 class RandomKey(NamedTuple):
-    """What is random inside a network, for one shard of images in one epoch.
+    """Randomness of one layer for a microbatch of images in one epoch.
 
-    `seed` and `epoch` are the training's, `numbers` (N,) those of the images in the data set,
-    `path` the place of the layer: its position in the model, or the position of the container that
-    it is in, and its position in there, and so on. So what a layer draws for an image depends on
-    nothing else, and two layers never share their draws.
+    `seed` and `epoch` are those of the training, `image_ids` (N,) the indices of the images in the
+    data set. `path` is the layer's position in the model, preceded by those of the containers that
+    hold it. So each image gets the same draws in any batch, and two layers never share draws.
+
+    `epoch` may be an array (1,) of uint64. Replayed kernels read its present value.
     """
 
     seed: int
-    epoch: int
-    numbers: IntArray
+    epoch: int | NDArray[np.uint64]
+    image_ids: IntArray
     path: tuple[int, ...] = ()
 
-    def of(self, position: int) -> "RandomKey":
-        """Return the draws of the layer at a position inside.
+    def fold_in(self, position: int) -> "RandomKey":
+        """Return the key of the layer at a position inside.
 
         Parameters
         ----------
@@ -43,140 +47,127 @@ class RandomKey(NamedTuple):
 
         Returns
         -------
-        Draws
+        RandomKey
         """
-        return RandomKey(self.seed, self.epoch, self.numbers, (*self.path, position))
+        return self._replace(path=(*self.path, position))
 
     @property
-    def key(self) -> int:
-        """Key of 64 bits for Philox4x32, from seed and path; epoch and numbers are counters."""
-        return _key(self.seed, self.path)
+    def philox_key(self) -> int:
+        """Key of 64 bits for Philox4x32, from seed and path; epoch and images are counters."""
+        return _philox_key(self.seed, self.path)
 
 
 @lru_cache(maxsize=1024)
-def _key(seed: int, path: tuple[int, ...]) -> int:
+def _philox_key(seed: int, path: tuple[int, ...]) -> int:
+    """Hash seed and path to 64 bits."""
     _check("seed", seed, 64)
     return int(SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0])
 
 
-def generator(seed: int, purpose: str, epoch: int = 0, index: int = 0) -> Generator:
-    """Return the generator at an address.
+def generator(seed: int, stream: str, epoch: int = 0, index: int = 0) -> Generator:
+    """Return the NumPy generator at an address.
 
     Parameters
     ----------
     seed : int
-        The user's seed, 0 to 2⁶⁴ - 1.
-    purpose : {"initial weights", "validation split", "shuffle", "drawn digits"}
-        What the numbers are for: two purposes never share numbers.
+        0 to 2⁶⁴ - 1.
+    stream : {"initial weights", "validation split", "shuffle", "drawn digits"}
+        Two streams never share numbers.
     epoch, index : int
-        Which epoch, and which layer or image.
+        Epoch; layer or image.
 
     Returns
     -------
     numpy.random.Generator
-        Philox4x64 with key ``(seed, purpose)``. Its counter starts at ``(0, 0, index, epoch)``:
-        the low words count the draws, so two addresses stay apart for 2¹²⁸ draws.
+        Philox4x64 with key ``(seed, stream)``. Its counter starts at ``(0, 0, index, epoch)``. The
+        two low words count the draws, so two addresses stay apart for 2¹²⁸ draws.
 
     Raises
     ------
     TypeError, ValueError
-        If `seed` is not such a number.
-
-    References
-    ----------
-    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.
+        If `seed` is not an integer in that range.
     """
     _check("seed", seed, 64)
-    key = seed | (STREAMS.index(purpose) << 64)
+    key = seed | (STREAMS.index(stream) << 64)
     counter = (index << 128) | (epoch << 192)
     return Generator(Philox(key=key, counter=counter))
 
 
 def random_bits(
-    seed: int, purpose: str, epoch: int, numbers: IntArray, count: int
+    seed: int, stream: str, epoch: int, image_ids: IntArray, count: int
 ) -> NDArray[np.int32]:
-    """Return random words at many addresses at once, for a shard of images.
-
-    A generator for each image would take longer to make than all that is done with it.
+    """Return random words of 32 bits for each image of a microbatch.
 
     Parameters
     ----------
     seed : int
-        The user's seed, 0 to 2⁶⁴ - 1.
-    purpose : {"augmentation", "elastic", "noise"}
-        What the numbers are for.
+        0 to 2⁶⁴ - 1.
+    stream : {"augmentation", "elastic", "noise", "dropout"}
     epoch : int
         0 to 2³² - 1.
-    numbers : ndarray of int (N,)
-        Of the images, 0 to 2³² - 1.
+    image_ids : ndarray of int (N,)
+        0 to 2³² - 1.
     count : int
-        How many words for each.
+        Words an image, rounded up to a multiple of 4.
 
     Returns
     -------
-    ndarray of int32 (N, count), or some more
-        All of the range, -2³¹ to 2³¹ - 1; in the workspace. From Philox4x32 with key `seed` and
-        counters ``(0 .., purpose, number, epoch)``.
+    ndarray of int32 (N, count), in the arena
+        -2³¹ to 2³¹ - 1, from Philox4x32 with key `seed` and counter
+        ``(block, stream, image_id, epoch)``.
 
     Raises
     ------
     TypeError, ValueError
-        If `seed` or `epoch` is not such a number.
-
-    References
-    ----------
-    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.
+        If `seed` or `epoch` is not an integer in its range.
     """
     _check("seed", seed, 64)
     _check("epoch", epoch, 32)
     blocks = -(-count // 4)
-    words = arena.empty((len(numbers), 4, blocks), np.uint32)
-    stream = np.uint64(BIT_STREAMS.index(purpose))
+    words = arena.empty((len(image_ids), 4, blocks), np.uint32)
+    # One kernel call for all images: making a NumPy generator for each image takes longer than the
+    # image's whole augmentation.
     elementwise.philox_words(
-        np.uint64(seed), stream, np.uint64(epoch), numbers.astype(np.uint64), words
+        np.uint64(seed),
+        np.uint64(BIT_STREAMS.index(stream)),
+        np.uint64(epoch),
+        image_ids.astype(np.uint64),
+        words,
     )
-    return words.view(np.int32).reshape(len(numbers), 4 * blocks)
+    return words.view(np.int32).reshape(len(image_ids), 4 * blocks)
 
 
 def drop_threshold(rate: float) -> int:
-    """Return in how many of 2¹⁶ cases `dropout_mask` drops a number.
-
-    Parameters
-    ----------
-    rate : float
-
-    Returns
-    -------
-    int
-    """
+    """Return the number of 16-bit values, out of 2¹⁶, for which an element is dropped."""
     return round(rate * elementwise.PROBABILITY_STEPS)
 
 
-def dropout_mask(draws: RandomKey, rate: float, count: int) -> NDArray[np.uint8]:
-    """Decide by chance which numbers of each image are kept.
+def dropout_mask(key: RandomKey, rate: float, count: int) -> NDArray[np.uint8]:
+    """Draw the elements of each image that dropout keeps.
 
     Parameters
     ----------
-    draws : Draws
+    key : RandomKey
     rate : float
-        Share that is dropped, to a 2¹⁶th.
+        Probability of dropping an element, rounded to a multiple of 2⁻¹⁶.
     count : int
-        Numbers of an image.
+        Elements an image.
 
     Returns
     -------
-    ndarray of uint8 (N, bytes)
-        Bit ``i % 8`` of byte ``i // 8`` is set where number i is kept; in the workspace. As many
-        bytes as whole vectors take.
+    ndarray of uint8 (N, bytes), in the arena
+        Bit ``i % 8`` of byte ``i // 8`` is set where element i is kept. The number of bytes is
+        rounded up to whole vectors.
     """
-    _check("epoch", draws.epoch, 32)
+    _check("epoch", np.asarray(key.epoch).item(), 32)
     lanes = elementwise.DROPOUT_LANES
-    bits = arena.empty((len(draws.numbers), -(-count // lanes) * lanes // 8), np.uint8)
+    bits = arena.empty((len(key.image_ids), -(-count // lanes) * lanes // 8), np.uint8)
     elementwise.bernoulli_bits(
-        np.uint64(draws.key),
+        np.uint64(key.philox_key),
         np.uint64(BIT_STREAMS.index("dropout")),
-        np.uint64(draws.epoch),
-        draws.numbers.astype(np.uint64),
+        # Arrays of uint64 are passed without a copy, so a replay reads their present values.
+        np.asarray(key.epoch, np.uint64).reshape(1),
+        np.asarray(key.image_ids, np.uint64),
         np.uint64(drop_threshold(rate)),
         bits,
     )
@@ -184,6 +175,7 @@ def dropout_mask(draws: RandomKey, rate: float, count: int) -> NDArray[np.uint8]
 
 
 def _check(name: str, value: object, bits: int) -> None:
+    """Raise unless a value is an unsigned integer of at most `bits` bits."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if not 0 <= value < 2**bits:

@@ -111,11 +111,11 @@ def run(
     for position, layer in enumerate(layers):
         place = (inside[0], f"{inside[1]}{position}") if inside else (position, "")
         tally = tallies.setdefault(place, Tally(layer))
-        own = draws.of(position)
+        own = draws.fold_in(position)
         if isinstance(layer, Container):
             outer, names = place[0], f"{place[1]}." if place[1] else ""
             parts = [
-                run(chain.layers, x, own.of(branch), tallies, (outer, f"{names}{prefix}"))
+                run(chain.layers, x, own.fold_in(branch), tallies, (outer, f"{names}{prefix}"))
                 for branch, (prefix, chain) in enumerate(layer.chains.items())
             ]
             x, _ = layer.join(parts)

@@ -157,17 +157,24 @@ DROPOUT_LANES = 32
 
 @kernel
 def bernoulli_bits(
-    seed: Word, purpose: Word, epoch: Word, numbers: NDArray[Any], below: Word, bits: Bits
+    seed: Word,
+    purpose: Word,
+    epoch: NDArray[np.uint64],  # (1,): an array, so that a replay reads its present value
+    numbers: NDArray[Any],
+    below: Word,
+    bits: Bits,
 ) -> None:
     """Set bit j of ``bits[n, b]`` where 16 random bits are `below` or more.
 
-    They are those of ``philox(b, purpose, numbers[n], epoch, low(seed), high(seed))``: of its four
-    words the low halves first, then the high halves.
+    The bits come from ``philox(b, purpose, numbers[n], epoch[0], low(seed), high(seed))``: the low
+    halves of its four words first, then the high halves.
 
     Parameters
     ----------
     seed : uint64
-    purpose, epoch : uint64
+    purpose : uint64
+        Below 2³².
+    epoch : ndarray of uint64 (1,)
         Below 2³².
     numbers : ndarray of uint64 (N,)
         Below 2³².
@@ -178,9 +185,10 @@ def bernoulli_bits(
     """
     N, B = bits.shape
     k0, k1 = seed & LOW, seed >> HALF
+    e = epoch[0]
     for n in range(N):
         for b in range(B):
-            w0, w1, w2, w3 = philox(Word(b), purpose, numbers[n], epoch, k0, k1)
+            w0, w1, w2, w3 = philox(Word(b), purpose, numbers[n], e, k0, k1)
             byte = Word((w0 & SHORT) >= below)
             byte |= Word((w1 & SHORT) >= below) << Word(1)
             byte |= Word((w2 & SHORT) >= below) << Word(2)

@@ -66,7 +66,7 @@ class Dropout(Layer):
         if draws is None:
             raise ValueError(
                 "Dropout: training needs draws to be random by, such as "
-                "Draws(seed, epoch, numbers of the images) of minicnn.random"
+                "RandomKey(seed, epoch, image_ids) of minicnn.random"
             )
         return ops.dropout(x, self.rate, draws)
 

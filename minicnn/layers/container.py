@@ -121,7 +121,7 @@ class Container(Layer, ABC):
     ) -> tuple[FloatArray, Any]:
         parts, caches = [], []
         for number, chain in enumerate(self.chains.values()):
-            own = None if draws is None else draws.of(number)
+            own = None if draws is None else draws.fold_in(number)
             part, cache = chain.forward(x, training=training, draws=own)
             parts.append(part)
             caches.append(cache)

@@ -315,7 +315,7 @@ class FusedSequence:
         """
         caches = []
         for layer, first, _ in self.steps:
-            own = None if draws is None else draws.of(first)
+            own = None if draws is None else draws.fold_in(first)
             x, cache = layer.forward(x, training=training, draws=own)
             caches.append(cache)
         return x, caches

@@ -212,7 +212,7 @@ def dropout(x: FloatArray, rate: float, draws: RandomKey) -> tuple[FloatArray, D
     Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to prevent
     neural networks from overfitting" (JMLR 2014), section 10 for the scale in training.
     """
-    rate = check_dropout(x, rate, len(draws.numbers))
+    rate = check_dropout(x, rate, len(draws.image_ids))
     kept = dropout_mask(draws, rate, x[0].size)
     scale = np.array([1 / (1 - drop_threshold(rate) / elementwise.PROBABILITY_STEPS)], x.dtype)
     cache = DropoutCache(x.shape, kept, scale)

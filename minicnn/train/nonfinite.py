@@ -66,7 +66,7 @@ def _first_place(
         for parameter, array in layer.parameters.items():
             if not np.isfinite(array).all():
                 return f"the {parameter} of {name}"
-        own = None if draws is None else draws.of(position)
+        own = None if draws is None else draws.fold_in(position)
         y, cache = layer.forward(x, training=True, draws=own)
         caches.append(cache)
         if not np.isfinite(y).all():
@@ -90,7 +90,7 @@ def _first_inside(container: Container, x: FloatArray, draws: RandomKey | None) 
     for branch, (prefix, chain) in enumerate(container.chains.items()):
         part = x
         for position, layer in enumerate(chain.layers):
-            own = None if draws is None else draws.of(branch).of(position)
+            own = None if draws is None else draws.fold_in(branch).fold_in(position)
             y, _ = layer.forward(part, training=True, draws=own)
             if not np.isfinite(y).all():
                 inside = _first_inside(layer, part, own) if isinstance(layer, Container) else None

@@ -27,7 +27,9 @@ DRAWS = RandomKey(7, 2, np.array([5, 1, 2**32 - 1]), (3, 1))
 def kept(draws, rate, shape):
     """Return what is kept, from the words of the slow way round."""
     count = int(np.prod(shape))
-    words = random_bits(draws.key, "dropout", draws.epoch, draws.numbers, -(-count // 8) * 4)
+    words = random_bits(
+        draws.philox_key, "dropout", draws.epoch, draws.image_ids, -(-count // 8) * 4
+    )
     blocks = words.view(np.uint32).reshape(len(words), 4, -1)
     halves = np.concatenate([blocks & 0xFFFF, blocks >> 16], axis=1)  # (N, 8, blocks)
     chosen = halves.transpose(0, 2, 1).reshape(len(words), -1) >= round(rate * 2**16)
@@ -67,12 +69,12 @@ def test_as_many_are_dropped_as_the_rate_says_and_the_mean_stays(rate):
 
 
 def test_what_is_kept_depends_on_seed_epoch_layer_and_image_alone():
-    alone = dropout_mask(DRAWS._replace(numbers=DRAWS.numbers[1:2]), 0.5, 70)
+    alone = dropout_mask(DRAWS._replace(image_ids=DRAWS.image_ids[1:2]), 0.5, 70)
     bits = dropout_mask(DRAWS, 0.5, 70)
     assert np.array_equal(bits[1:2], alone)
     others = [
         DRAWS._replace(seed=8), DRAWS._replace(epoch=3), DRAWS._replace(path=(3, 2)),
-        DRAWS._replace(numbers=DRAWS.numbers - 1),
+        DRAWS._replace(image_ids=DRAWS.image_ids - 1),
     ]  # fmt: skip
     for other in others:
         assert (dropout_mask(other, 0.5, 70) != bits).any(axis=1).all()
@@ -137,7 +139,9 @@ def test_the_layer_passes_everything_in_use():
 def test_training_without_draws_says_what_is_missing():
     model = Sequential([Flatten(), Dropout(0.5), Dense(2)], input_shape=(2, 2, 1))
     x = np.ones((3, 2, 2, 1), np.float32)
-    with pytest.raises(ValueError, match=r"Dropout: training needs draws .* Draws\(seed, epoch"):
+    with pytest.raises(
+        ValueError, match=r"Dropout: training needs draws .* RandomKey\(seed, epoch"
+    ):
         model.forward(x, training=True)
     y, _ = model.forward(x, training=True, draws=DRAWS)
     assert not np.array_equal(y, model.forward(x)[0])

@@ -60,7 +60,7 @@ class Shaken(Layer):
     def forward(self, x, *, training=False, draws=None):
         if not training:
             return x, 1
-        words = random_bits(draws.key, "noise", draws.epoch, draws.numbers, x[0].size)
+        words = random_bits(draws.philox_key, "noise", draws.epoch, draws.image_ids, x[0].size)
         signs = np.where(words[:, : x[0].size].reshape(x.shape) < 0, -1, 1).astype(x.dtype)
         return x * signs, signs
 
@@ -248,14 +248,23 @@ def test_statistics_are_saved_with_the_model(digits, tmp_path, monkeypatch):
 
 def test_draws_differ_by_seed_and_place_and_by_nothing_else():
     draws = RandomKey(3, 7, np.arange(4))
-    assert draws.of(2).of(0) == RandomKey(3, 7, draws.numbers, (2, 0))
-    keys = [draws.key, *(draws.of(i).key for i in range(9)), draws.of(1).of(2).key]
-    keys += [draws.of(0).of(0).key, RandomKey(4, 7, draws.numbers, (2, 0)).key]
+    assert draws.fold_in(2).fold_in(0) == RandomKey(3, 7, draws.image_ids, (2, 0))
+    keys = [
+        draws.philox_key,
+        *(draws.fold_in(i).philox_key for i in range(9)),
+        draws.fold_in(1).fold_in(2).philox_key,
+    ]
+    keys += [
+        draws.fold_in(0).fold_in(0).philox_key,
+        RandomKey(4, 7, draws.image_ids, (2, 0)).philox_key,
+    ]
     assert len(set(keys)) == len(keys)
     assert all(0 <= key < 2**64 for key in keys)
-    assert RandomKey(3, 8, np.arange(2), (5,)).key == draws.of(5).key  # those go to the counter
+    assert (
+        RandomKey(3, 8, np.arange(2), (5,)).philox_key == draws.fold_in(5).philox_key
+    )  # those go to the counter
 
 
 def test_draws_want_a_seed():
     with pytest.raises(ValueError, match=r"seed must lie in 0 \.\. 2\*\*64 - 1"):
-        assert RandomKey(-1, 0, np.arange(1)).key
+        assert RandomKey(-1, 0, np.arange(1)).philox_key
