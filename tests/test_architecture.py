@@ -1,21 +1,21 @@
-"""The rules of the house: who may import whom, and what no file of the package may do."""
+"""Rules of the package: imports, sizes, documentation, cost of importing."""
 
 import ast
 import importlib
 import inspect
-import io
 import re
 import subprocess
 import sys
-import tokenize
 from pathlib import Path
 
+import code_lines
 import pytest
 
 import minicnn
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "minicnn"
+THIS = Path(__file__).relative_to(ROOT)
 
 # The floors in reading order, each with the outside packages that it may import. A module imports
 # its own floor and the floors above it in this list.
@@ -45,100 +45,133 @@ FLOORS: list[tuple[set[str], set[str]]] = [
         {"numpy", "numba", "llvmlite", "matplotlib", "PIL", "pooch", "scipy"},
     ),
 ]
-# Of the neighbors, who imports another one.
-NEIGHBORS_IN_USE = {
+# The imports between neighbors.
+NEIGHBOR_IMPORTS = {
     "plots": {"explanation", "metrics"},
     "ensemble": {"augment"},
     "recognizer": {"augment", "data"},
 }
 # `Sequential.save` imports `serialization` when it is called.
 LAZY = {("model", "serialization")}
+MAX_CODE_LINES = 300  # of a file
+# Upper bounds of the whole: `benchmarks/code_lines.py` prints the figures of each file.
+MAX_CORE_LINES, MAX_PACKAGE_LINES, MAX_FILES = 4_400, 12_000, 125
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted([*(ROOT / "examples").rglob("*.py"), *FILES])
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-def imports(tree: ast.AST) -> list[str]:
-    """Every module that a file imports; ``from minicnn import a`` counts as minicnn.a."""
-    found = []
-    for node in ast.walk(tree):
+def imports(path: Path) -> list[tuple[int, str]]:
+    """Return (line, module) of every import of a file.
+
+    ``from minicnn import a`` counts as an import of minicnn.a.
+    """
+    modules = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            whole = node.module == "minicnn"
-            found += [f"minicnn.{a.name}" for a in node.names] if whole else [str(node.module)]
-    return found
+            where = f"{name_of(path)}:{node.lineno}"
+            assert node.level == 0, f"{where}: make the import absolute"
+            names = [f"minicnn.{alias.name}" for alias in node.names]
+            modules += [
+                (node.lineno, name)
+                for name in (names if node.module == "minicnn" else [str(node.module)])
+            ]
+    return modules
 
 
-def floor_of(name: str) -> int:
-    return next(index for index, (names, _) in enumerate(FLOORS) if name in names)
+def floor_of(module: str) -> int:
+    """Return the position in FLOORS of a top-level module of the package."""
+    positions = [index for index, (names, _) in enumerate(FLOORS) if module in names]
+    assert positions, f"{THIS}: add {module!r} to the floor of FLOORS that it belongs to"
+    return positions[0]
 
 
-def test_every_file_is_on_a_floor():
-    assert {room_of(path) for path in FILES} - {"__init__"} == set().union(*(f for f, _ in FLOORS))
+def test_every_module_of_floors_exists():
+    modules = {code_lines.module_of(path) for path in FILES} - {"__init__"}
+    listed = set().union(*(names for names, _ in FLOORS))
+    assert not listed - modules, f"{THIS}: remove {sorted(listed - modules)} from FLOORS"
+    assert not modules - listed, f"{THIS}: add {sorted(modules - listed)} to a floor of FLOORS"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_only_go_to_the_same_floor_or_above(path):
-    name = room_of(path)
-    if name == "__init__":
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_go_to_the_same_floor_or_to_one_above(path):
+    module = code_lines.module_of(path)
+    if module == "__init__":
         return
-    own = floor_of(name)
-    for module in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        top, *inside = module.split(".")
+    floor, neighbors = floor_of(module), len(FLOORS) - 1
+    for line, imported in imports(path):
+        where, (top, *inside) = f"{name_of(path)}:{line}", imported.split(".")
         if top != "minicnn":
-            outside = FLOORS[own][1]
-            assert top in outside or top in sys.stdlib_module_names, f"{name} imports {module}"
+            allowed = top in FLOORS[floor][1] or top in sys.stdlib_module_names
+            assert allowed, f"{where}: {module} must not import {top}; see FLOORS in {THIS}"
             continue
-        assert inside, f"{name} imports the whole package"
+        assert inside, f"{where}: import the module that you need, not the whole package"
         other = inside[0]
-        assert floor_of(other) <= own or (name, other) in LAZY, f"{name} must not import {module}"
-        if own == len(FLOORS) - 1 and floor_of(other) == own and other != name:
-            assert other in NEIGHBORS_IN_USE.get(name, ()), f"{name} must not import {module}"
+        below = floor_of(other) > floor and (module, other) not in LAZY
+        assert not below, f"{where}: {module} must not import {other}, which is on a later floor"
+        if floor == floor_of(other) == neighbors and other != module:
+            assert other in NEIGHBOR_IMPORTS.get(module, ()), (
+                f"{where}: neighbor {module} must not import neighbor {other}; "
+                f"move the shared code down, or list the pair in NEIGHBOR_IMPORTS of {THIS}"
+            )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_package_does_not_print_assert_or_grow_without_end(path):
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_package_has_no_print_assert_fastmath_or_oversized_file(path):
     source = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(source)):
-        assert not isinstance(node, ast.Assert), "assert is no validation"
+        where = f"{name_of(path)}:{getattr(node, 'lineno', 0)}"
+        assert not isinstance(node, ast.Assert), f"{where}: raise an error, python -O drops assert"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id != "print"
+            assert node.func.id != "print", f"{where}: return the text, the package prints nothing"
         if isinstance(node, ast.keyword) and node.arg in ("fastmath", "parallel"):
-            # fastmath is a set of named flags: True would delete the checks for NaN.
-            assert not (isinstance(node.value, ast.Constant) and node.value.value)
-    assert code_lines(source) <= 300, f"split {path.name}: it has more than 300 lines of code"
+            # fastmath=True would delete the checks for NaN; parallel=True loads in seconds.
+            switched_on = isinstance(node.value, ast.Constant) and node.value.value
+            assert not switched_on, f"{where}: {node.arg}=True is not allowed; name single flags"
+    lines, _ = code_lines.count(source)
+    assert lines <= MAX_CODE_LINES, (
+        f"{name_of(path)}: split it, {lines} lines of code are more than {MAX_CODE_LINES}"
+    )
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_core_and_package_stay_small():
+    files = code_lines.counts()
+    core = {path: n for path, n in files.items() if code_lines.module_of(path) in code_lines.CORE}
+    hint = f"see python benchmarks/code_lines.py, or raise the bound in {THIS} with a reason"
+    assert code_lines.total(core)[0] <= MAX_CORE_LINES, f"the core has grown: {hint}"
+    assert code_lines.total(files)[0] <= MAX_PACKAGE_LINES, f"the package has grown: {hint}"
+    assert len(files) <= MAX_FILES, f"{len(files)} files are more than {MAX_FILES}: {hint}"
+
+
+def test_code_lines_leave_out_docstrings_comments_and_blanks():
+    source = (
+        '"""A module."""\n\n# why\ndef f(\n    x,\n):\n    """Two\n    lines."""\n    return x\n'
+    )
+    assert code_lines.count(source) == (4, 3)
+    assert code_lines.total({Path("a"): (4, 3), Path("b"): (1, 0)}) == (5, 3)
+
+
+def test_code_lines_are_printed_for_core_and_package(capsys):
+    assert code_lines.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(FILES) + 2
+    assert lines[-1].endswith(f"package, {len(FILES)} files")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
 def test_torch_is_imported_in_benchmarks_and_tests_only(path):
-    names = imports(ast.parse(path.read_text(encoding="utf-8")))
-    assert not any(name.split(".")[0] == "torch" for name in names)
-
-
-def code_lines(source: str) -> int:
-    """Count lines that hold code: no comments, docstrings or blank lines."""
-    docstrings = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    lines = set()
-    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in (*skipped, tokenize.ENDMARKER):
-            lines |= set(range(token.start[0], token.end[0] + 1))
-    return len(lines - docstrings)
+    for line, module in imports(path):
+        assert module.split(".")[0] != "torch", f"{name_of(path)}:{line}: move it to benchmarks/"
 
 
 def public_callables():
-    """Yield (name, callable) of the public API: of `minicnn.__all__` and of the modules in it."""
+    """Yield the name and object of each public function, class and method."""
     modules = [minicnn, *(m for m in vars(minicnn).values() if inspect.ismodule(m))]
     named = [m for m in modules if m is minicnn or m.__name__.split(".")[-1] in minicnn.__all__]
     for module in [*named, importlib.import_module("minicnn.plots")]:
@@ -170,48 +203,62 @@ PUBLIC = dict(public_callables())
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_docstrings_name_exactly_the_parameters(name):
+def test_public_docstrings_list_exactly_the_parameters(name):
     thing = PUBLIC[name]
+    code = inspect.unwrap(thing)
+    where = f"{name_of(Path(inspect.getfile(code)))}:{inspect.getsourcelines(code)[1]}: {name}"
     if inspect.isclass(thing):
         documents_itself = hasattr(thing, "_fields") or issubclass(thing, (Exception, str))
         if documents_itself or getattr(thing, "_is_protocol", False):
-            assert thing.__doc__, name
+            assert thing.__doc__, f"{where}: add a docstring"
             return
     docstring = inspect.getdoc(thing)
     if inspect.isfunction(thing) and not thing.__doc__:  # an override: its base documents it
         owner = vars(importlib.import_module(thing.__module__))[thing.__qualname__.split(".")[0]]
         docstring = inspect.getdoc(getattr(owner, thing.__name__))
-    assert docstring, name
-    wanted = [p for p in inspect.signature(thing).parameters if p != "self"]
-    assert documented(docstring) == wanted
+    assert docstring, f"{where}: add a docstring"
+    parameters = [p for p in inspect.signature(thing).parameters if p != "self"]
+    assert documented(docstring) == parameters, f"{where}: list the parameters as in the signature"
 
 
-def run_python(code: str) -> str:
+def run_python(code: str) -> list[str]:
+    """Run code in a new process, and return the lines that it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
     )
-    return done.stdout
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
-def test_importing_compiles_nothing_and_stays_light():
-    out = run_python("""
-import sys
+def test_importing_opens_no_data_file_and_imports_no_heavy_package():
+    heavy, opened = run_python("""
+import pathlib, sys
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import minicnn, numba
-import importlib, pkgutil
-from minicnn import kernels
-for info in pkgutil.walk_packages(kernels.__path__, "minicnn.kernels."):
-    for name, kernel in vars(importlib.import_module(info.name)).items():
-        assert not getattr(kernel, "signatures", []), name
-print([name for name in ("matplotlib", "torch", "pooch", "PIL") if name in sys.modules])
-import pathlib
+heavy = ("matplotlib", "scipy.ndimage", "torch", "pooch", "PIL")  # Numba imports scipy itself
+print([name for name in heavy if name in sys.modules])
 print([p for p in opened if "minicnn" in p and pathlib.Path(p).is_file()
        and not p.endswith((".py", ".pyc"))])
 """)
-    assert out.split("\n")[:2] == ["[]", "[]"]
+    assert heavy == "[]", "import these packages where they are used, inside a function"
+    assert opened == "[]", "importing minicnn must read no data file"
 
 
-def test_what_is_exported_exists_and_is_sorted():
-    assert all(hasattr(minicnn, name) for name in minicnn.__all__)
-    assert len(set(minicnn.__all__)) == len(minicnn.__all__)
+def test_importing_compiles_no_kernel():
+    (compiled,) = run_python("""
+import importlib, pkgutil
+from minicnn import kernels
+print([
+    f"{info.name}.{name}" for info in pkgutil.walk_packages(kernels.__path__, "minicnn.kernels.")
+    for name, kernel in vars(importlib.import_module(info.name)).items()
+    if getattr(kernel, "signatures", [])
+])
+""")
+    assert compiled == "[]", "declare these kernels without signatures: they compile when called"
+
+
+def test_exported_names_exist_once():
+    missing = [name for name in minicnn.__all__ if not hasattr(minicnn, name)]
+    assert not missing, f"minicnn/__init__.py: import these names, or remove them: {missing}"
+    assert len(set(minicnn.__all__)) == len(minicnn.__all__), "minicnn/__init__.py: a name is twice"
