@@ -1,7 +1,4 @@
-"""What was taken for what: the confusion matrix, and what follows from it.
-
-How sure the answers are, and how far that can be believed.
-"""
+"""Compute classification metrics and calibration."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,7 +21,7 @@ Counts = NDArray[np.int64]
 
 
 class ClassScores(NamedTuple):
-    """How well each class is read: four arrays ``(classes,)``.
+    """Scores of each class: four arrays ``(classes,)``.
 
     `precision`, `recall` and `f1` lie in 0 to 1; `support` is the number of images of the class.
     """
@@ -36,7 +33,7 @@ class ClassScores(NamedTuple):
 
 
 class MacroAverage(NamedTuple):
-    """Means over the classes, each counting the same however many images it has; 0 to 1."""
+    """Unweighted means over the classes, each in 0 to 1."""
 
     precision: float
     recall: float
@@ -44,14 +41,16 @@ class MacroAverage(NamedTuple):
 
 
 def accuracy(labels: IntArray, predicted: IntArray) -> float:
-    """Give the share of right answers: ``Σ_n [predicted_n = label_n] / N``.
+    """Compute the share of correct predictions.
+
+    ``accuracy = Σ_n [predicted_n = label_n] / N``
 
     Parameters
     ----------
     labels : ndarray of int (N,)
         True classes.
     predicted : ndarray of int (N,)
-        Answers, such as ``model.predict(images)``.
+        Predicted classes, such as ``model.predict(images)``.
 
     Returns
     -------
@@ -61,45 +60,50 @@ def accuracy(labels: IntArray, predicted: IntArray) -> float:
     Raises
     ------
     TypeError
-        If one is no integer array.
+        If an argument is not an integer array.
     ValueError
-        If there are none, or more of one than of the other, or one is negative.
+        If the arrays are empty, differ in length, or hold a negative class.
     """
-    _check_answers("accuracy", labels, predicted, np.iinfo(np.int64).max)
+    _check_predictions("accuracy", labels, predicted, np.iinfo(np.int64).max)
     return float((labels == predicted).mean())
 
 
-def confusion_matrix(labels: IntArray, predicted: IntArray, classes: int) -> Counts:
-    """Count what each class was taken for: ``matrix[i, j] = Σ_n [label_n = i][predicted_n = j]``.
+def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) -> Counts:
+    """Count the images of each pair of true and predicted class.
+
+    ``matrix[i, j] = Σ_n [label_n = i][predicted_n = j]``
 
     Parameters
     ----------
     labels : ndarray of int (N,)
-        True classes, in ``0 .. classes - 1``.
+        True classes, in ``0 .. num_classes - 1``.
     predicted : ndarray of int (N,)
-        Answers, in the same range.
-    classes : int
+        Predicted classes, in the same range.
+    num_classes : int
 
     Returns
     -------
     ndarray of int64 (classes, classes)
-        True classes down, predicted ones across: right answers lie on the diagonal.
+        A row for each true class, a column for each predicted one. The diagonal is correct.
 
     Raises
     ------
     TypeError
-        If one is no integer array, or `classes` no whole number.
+        If an array is not of integers, or `num_classes` is not a whole number.
     ValueError
-        If there are no labels, more of one than of the other, or one is out of range.
+        If the arrays are empty, differ in length, or hold a class out of range.
     """
-    classes = positive_int("confusion_matrix", "classes", classes)
-    _check_answers("confusion_matrix", labels, predicted, classes)
-    places = labels.astype(np.int64) * classes + predicted.astype(np.int64)
-    return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
+    num_classes = positive_int("confusion_matrix", "num_classes", num_classes)
+    _check_predictions("confusion_matrix", labels, predicted, num_classes)
+    cells = labels.astype(np.int64) * num_classes + predicted.astype(np.int64)
+    counts = np.bincount(cells, minlength=num_classes * num_classes)
+    return counts.reshape(num_classes, num_classes)
 
 
 def normalize_rows(matrix: IntArray) -> Scores:
-    """Normalize a confusion matrix by row: ``share[i, j] = matrix[i, j] / Σ_k matrix[i, k]``.
+    """Divide each row of a confusion matrix by its sum.
+
+    ``share[i, j] = matrix[i, j] / Σ_k matrix[i, k]``
 
     Parameters
     ----------
@@ -109,26 +113,26 @@ def normalize_rows(matrix: IntArray) -> Scores:
     Returns
     -------
     ndarray of float64 (classes, classes)
-        What share of the images of class i was taken for class j; the diagonal is the recall. Rows
-        sum to 1, or to 0 where a class has no images.
+        The share of the images of class i that is predicted as class j. The diagonal is the recall.
+        A row sums to 1, or to 0 if its class has no images.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no confusion matrix.
+        If it is not a confusion matrix.
     """
     _check_matrix("normalize_rows", matrix)
     return _ratio(matrix, matrix.sum(axis=1, keepdims=True))
 
 
 def precision_recall_f1(matrix: IntArray) -> ClassScores:
-    """Give precision, recall and F1 of each class.
+    """Compute precision, recall and F1 of each class.
 
-    With TP the images of a class that were read as such, FP those of others that were taken for it
-    and FN its own that were taken for others: ``precision = TP / (TP + FP)``,
-    ``recall = TP / (TP + FN)``, ``F1 = 2 TP / (2 TP + FP + FN)``, which is the harmonic mean of the
-    two. Where a denominator is 0 (the precision of a class that is never predicted, the recall of
-    one that has no images) the score is 0: nothing of the kind was got right.
+    TP counts the images of a class that are predicted as this class, FP the images of other classes
+    that are predicted as it, and FN its images that are predicted as another class:
+    ``precision = TP / (TP + FP)``, ``recall = TP / (TP + FN)``,
+    ``F1 = 2 TP / (2 TP + FP + FN)``, the harmonic mean of both. A score with denominator 0 is 0:
+    the precision of a class that is never predicted, the recall of a class without images.
 
     Parameters
     ----------
@@ -142,26 +146,26 @@ def precision_recall_f1(matrix: IntArray) -> ClassScores:
     Raises
     ------
     TypeError, ValueError
-        If it is no confusion matrix.
+        If it is not a confusion matrix.
 
     References
     ----------
     C. J. van Rijsbergen, "Information retrieval" (1979), chapter 7 (F with β = 1).
     """
     _check_matrix("precision_recall_f1", matrix)
-    right, true, answered = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    correct, support, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
     return ClassScores(
-        _ratio(right, answered),
-        _ratio(right, true),
-        _ratio(2 * right, true + answered),
-        true.astype(np.int64),
+        _ratio(correct, predicted),
+        _ratio(correct, support),
+        _ratio(2 * correct, support + predicted),
+        support.astype(np.int64),
     )
 
 
 def macro_average(matrix: IntArray) -> MacroAverage:
-    """Give the means of the classes' precision, recall and F1.
+    """Average precision, recall and F1 over the classes.
 
-    A class that neither has images nor is ever predicted says nothing and is left out.
+    A class without images that is never predicted is left out.
 
     Parameters
     ----------
@@ -175,7 +179,7 @@ def macro_average(matrix: IntArray) -> MacroAverage:
     Raises
     ------
     TypeError, ValueError
-        If it is no confusion matrix.
+        If it is not a confusion matrix.
 
     References
     ----------
@@ -183,30 +187,30 @@ def macro_average(matrix: IntArray) -> MacroAverage:
     section 13.6.
     """
     _check_matrix("macro_average", matrix)
-    met = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
+    present = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
     precision, recall, f1, _ = precision_recall_f1(matrix)
-    return MacroAverage(*(float(scores[met].mean()) for scores in (precision, recall, f1)))
+    return MacroAverage(*(float(scores[present].mean()) for scores in (precision, recall, f1)))
 
 
 def classification_report(matrix: IntArray, class_names: Sequence[str] | None = None) -> Table:
-    """Lay out precision, recall, F1 and number of images of each class, their means, and accuracy.
+    """Tabulate the scores of each class, their means, and the accuracy.
 
     Parameters
     ----------
     matrix : ndarray of int (classes, classes)
         From `confusion_matrix`.
     class_names : sequence of str, optional
-        One name for each class; their numbers where left out.
+        A name for each class; default: its index.
 
     Returns
     -------
     str
-        A table; ``print(classification_report(matrix))`` shows it.
+        ``print(classification_report(matrix))`` shows the table.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no confusion matrix, or there are more or fewer names than classes.
+        If it is not a confusion matrix, or the number of names is not the number of classes.
     """
     _check_matrix("classification_report", matrix)
     names = check_class_names("classification_report", class_names, len(matrix))
@@ -215,31 +219,31 @@ def classification_report(matrix: IntArray, class_names: Sequence[str] | None = 
         rows.append((name, *(f"{score:.2%}" for score in scores), f"{support:,}"))
     total = f"{matrix.sum():,}"
     means = ("Mean of the classes", *(f"{mean:.2%}" for mean in macro_average(matrix)), total)
-    right = ("Accuracy", "", f"{matrix.trace() / matrix.sum():.2%}", "", total)
-    return lay_out(rows, "<>>>>", footer=[means, right])
+    correct = ("Accuracy", "", f"{matrix.trace() / matrix.sum():.2%}", "", total)
+    return lay_out(rows, "<>>>>", footer=[means, correct])
 
 
-def _ratio(part: IntArray, whole: IntArray) -> Scores:
-    """Divide, with 0 wherever there is nothing to divide by."""
-    found: Scores = np.zeros(part.shape)
-    np.divide(part, whole, out=found, where=whole != 0)
-    return found
+def _ratio(numerator: IntArray, denominator: IntArray) -> Scores:
+    """Divide, with 0 where the denominator is 0."""
+    ratio: Scores = np.zeros(numerator.shape)
+    np.divide(numerator, denominator, out=ratio, where=denominator != 0)
+    return ratio
 
 
-def _check_answers(op: str, labels: IntArray, predicted: IntArray, classes: int) -> None:
+def _check_predictions(op: str, labels: IntArray, predicted: IntArray, num_classes: int) -> None:
     count = np.size(labels)
-    check_labels(op, labels, count, classes)
+    check_labels(op, labels, count, num_classes)
     if not count:
         raise ValueError(f"{op}: labels is empty; give at least one")
-    check_labels(op, predicted, count, classes, "predicted")
+    check_labels(op, predicted, count, num_classes, "predicted")
 
 
 def _check_matrix(op: str, matrix: IntArray) -> None:
     if not isinstance(matrix, np.ndarray) or not np.issubdtype(matrix.dtype, np.integer):
-        given = matrix.dtype if isinstance(matrix, np.ndarray) else type(matrix).__name__
+        kind = matrix.dtype if isinstance(matrix, np.ndarray) else type(matrix).__name__
         raise TypeError(
-            f"{op}: matrix must be an integer array of counts, not {given}; "
-            f"confusion_matrix(labels, predicted, classes) gives one"
+            f"{op}: matrix must be an integer array of counts, not {kind}; "
+            f"compute it by confusion_matrix(labels, predicted, num_classes)"
         )
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"{op}: matrix must be (classes, classes), not {matrix.shape}")
@@ -248,11 +252,11 @@ def _check_matrix(op: str, matrix: IntArray) -> None:
 
 
 class Calibration(NamedTuple):
-    """How far confidence can be believed, bin by bin, and in one number.
+    """Confidence and accuracy of each of M confidence bins.
 
-    Of M bins, `counts` (M,) are the images in each, `confidence` (M,) and `accuracy` (M,) their
-    mean confidence and their share of right answers (both NaN in an empty bin).
-    `expected_calibration_error` (0 to 1) is the mean gap between the two.
+    `counts` (M,) are the images of each bin, `confidence` (M,) and `accuracy` (M,) their mean
+    confidence and their share of correct predictions, both NaN in an empty bin.
+    `expected_calibration_error` (0 to 1) is the mean gap between both, weighted by `counts`.
     """
 
     counts: NDArray[np.int64]
@@ -262,10 +266,9 @@ class Calibration(NamedTuple):
 
 
 def top_k_accuracy(labels: IntArray, probabilities: FloatArray, k: int) -> float:
-    """Give the share of images whose true class is among the k likeliest.
+    """Compute the share of images whose class is among the k most probable.
 
-    Of classes that are equally likely the one with the lower number goes first, as in
-    ``model.predict``; so with k = 1 this is its accuracy.
+    Equal probabilities rank by class index, as in ``model.predict``; so k = 1 is its accuracy.
 
     Parameters
     ----------
@@ -291,17 +294,17 @@ def top_k_accuracy(labels: IntArray, probabilities: FloatArray, k: int) -> float
     classes = probabilities.shape[1]
     if k > classes:
         raise ValueError(f"top_k_accuracy: k must be at most {classes}, the classes, not {k}")
-    true = np.take_along_axis(probabilities, labels[:, None], axis=1)  # (N, 1)
-    first = np.arange(classes) < labels[:, None]  # (N, classes)
-    ahead = (probabilities > true) | ((probabilities == true) & first)
+    own = np.take_along_axis(probabilities, labels[:, None], axis=1)  # (N, 1)
+    lower_index = np.arange(classes) < labels[:, None]  # (N, classes)
+    ahead = (probabilities > own) | ((probabilities == own) & lower_index)
     return float((ahead.sum(axis=1) < k).mean())
 
 
 def calibration(labels: IntArray, probabilities: FloatArray, bins: int = 15) -> Calibration:
-    """Compare how sure the answers are with how many are right.
+    """Compare confidence with accuracy, and compute the calibration error.
 
-    The confidence of an answer is the greatest probability in its row. Bin m of M holds the answers
-    with a confidence in ``((m - 1) / M, m / M]``; over the bins B_m, of N answers in all,
+    The confidence of a prediction is the greatest probability of its row. Bin m of M holds the
+    predictions with a confidence in ``((m - 1) / M, m / M]``. Over the bins B_m of N predictions,
     ``ECE = Σ_m |B_m| / N · |accuracy(B_m) - confidence(B_m)|``.
 
     Parameters
@@ -320,7 +323,7 @@ def calibration(labels: IntArray, probabilities: FloatArray, bins: int = 15) -> 
     Raises
     ------
     TypeError, ValueError
-        If labels and probabilities do not fit each other, or `bins` is no positive whole number.
+        If labels and probabilities do not fit each other, or `bins` is not a positive integer.
 
     References
     ----------
@@ -330,15 +333,16 @@ def calibration(labels: IntArray, probabilities: FloatArray, bins: int = 15) -> 
     _check_probabilities("calibration", labels, probabilities)
     bins = positive_int("calibration", "bins", bins)
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
-    upper_edges = np.arange(1, bins) / bins  # rounding may lift a confidence above 1, the last edge
-    places = np.searchsorted(upper_edges, confidence, side="left")
-    counts = np.bincount(places, minlength=bins)
-    sums = np.bincount(places, confidence, bins)
-    rights = np.bincount(places, right, bins)
-    error = float(np.abs(rights - sums).sum() / len(labels))
+    correct = probabilities.argmax(axis=1) == labels
+    # Without the last edge, 1: rounding may lift a confidence above it.
+    upper_edges = np.arange(1, bins) / bins
+    bin_of = np.searchsorted(upper_edges, confidence, side="left")
+    counts = np.bincount(bin_of, minlength=bins)
+    confidence_sums = np.bincount(bin_of, confidence, bins)
+    correct_counts = np.bincount(bin_of, correct, bins)
+    error = float(np.abs(correct_counts - confidence_sums).sum() / len(labels))
     with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin
-        return Calibration(counts, sums / counts, rights / counts, error)
+        return Calibration(counts, confidence_sums / counts, correct_counts / counts, error)
 
 
 def _check_probabilities(op: str, labels: IntArray, probabilities: FloatArray) -> None:

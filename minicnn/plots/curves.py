@@ -1,4 +1,4 @@
-"""Charts: how training went, what was taken for what, and how far confidence can be believed."""
+"""Charts: learning curves, confusion matrix, reliability diagram."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,9 +30,9 @@ from minicnn.plots.style import (
 from minicnn.shapes import IntArray
 from minicnn.shapes.checks import check_class_names
 
-FEW_EPOCHS = 30  # up to here each epoch has a marker
-MANY = 12  # classes; more have smaller cells
-FEW_ANSWERS = 10  # fewer say little of how many are right
+MAX_MARKED_EPOCHS = 30  # longer curves have no markers
+MAX_LARGE_CELLS = 12  # more classes have smaller cells
+FEW_PREDICTIONS = 10  # fewer say little about the accuracy of a bin
 LINES = {
     "": ("training, as it went", BLUE, "o", "-"),
     "val_": ("validation, after each epoch", VERMILION, "s", "--"),
@@ -41,16 +41,16 @@ LINES = {
 
 @own_style
 def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw loss and accuracy of each epoch, of training and, where there is one, of validation.
+    """Plot loss and accuracy of each epoch, of training and validation.
 
-    The training curves are means over an epoch in which the network changes, of images as they were
-    met, augmented or not; the validation is taken at its end, of images as they are. So validation
-    may well be better.
+    The training curves are means over an epoch, while the network changes, of augmented images.
+    Validation runs at the end of the epoch, on images without augmentation. So its accuracy may be
+    higher.
 
     Parameters
     ----------
     history : mapping of str to sequence of float
-        From `fit`: ``loss`` and ``accuracy``, perhaps ``val_loss`` and ``val_accuracy``.
+        From `fit`: ``loss`` and ``accuracy``; with validation ``val_loss`` and ``val_accuracy``.
 
     Returns
     -------
@@ -59,30 +59,30 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     Raises
     ------
     ValueError
-        If ``loss`` or ``accuracy`` is missing or empty, or two are not of one length.
+        If ``loss`` or ``accuracy`` is missing or empty, or the lengths differ.
     """
-    given = {
+    curves = {
         name: np.asarray(history[name], np.float64)
         for name in ("loss", "accuracy", "val_loss", "val_accuracy")
         if name in history
     }
-    lengths = {name: len(values) for name, values in given.items()}
-    if not {"loss", "accuracy"} <= set(given) or len(set(lengths.values())) > 1:
+    lengths = {name: len(values) for name, values in curves.items()}
+    if not {"loss", "accuracy"} <= set(curves) or len(set(lengths.values())) > 1:
         raise ValueError(
-            f"learning_curves: history must hold loss and accuracy, one number for each epoch, "
+            f"learning_curves: history must hold loss and accuracy, one value for each epoch, "
             f"not {lengths or list(history)}"
         )
     epochs = np.arange(1, lengths["loss"] + 1)
     if not len(epochs):
-        raise ValueError("learning_curves: history is empty; train for an epoch at least")
+        raise ValueError("learning_curves: history is empty; train for at least one epoch")
     sheet = Sheet(8, 3.2, arranged=True)
     panels = sheet.subplots(1, 2)
     for axes, measure in zip(panels, ("loss", "accuracy"), strict=True):
         for prefix, (label, color, marker, line) in LINES.items():
-            if prefix + measure in given:
+            if prefix + measure in curves:
                 axes.plot(
-                    epochs, given[prefix + measure], color=color, label=label, linestyle=line,
-                    marker=marker if len(epochs) <= FEW_EPOCHS else "", markersize=4,
+                    epochs, curves[prefix + measure], color=color, label=label, linestyle=line,
+                    marker=marker if len(epochs) <= MAX_MARKED_EPOCHS else "", markersize=4,
                 )  # fmt: skip
         axes.set_title(measure)
         axes.set_xlabel("epoch")
@@ -92,7 +92,8 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     panels[0].set_ylim(bottom=0)
     panels[1].yaxis.set_major_formatter(PercentFormatter(1))
     bottom, top = panels[1].get_ylim()
-    panels[1].set_ylim(top=min(1 + 0.02 * (1 - bottom), top))  # all right, the line is still whole
+    # A little above 100 %, so that a line at 100 % is drawn in full width.
+    panels[1].set_ylim(top=min(1 + 0.02 * (1 - bottom), top))
     handles, labels = panels[0].get_legend_handles_labels()
     sheet.legend(handles, labels, loc="outside upper center", ncols=2)
     return sheet
@@ -100,17 +101,17 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
 
 @own_style
 def confusion_matrix(matrix: IntArray, class_names: Sequence[str] | None = None) -> Figure:
-    """Draw a confusion matrix: in each cell how many images, and what share of their class.
+    """Draw a confusion matrix with the count and row share of each cell.
 
-    The diagonal is blue, the deeper the larger the share. The mistakes are orange, on a scale of
-    their own: the deepest is the most frequent one, however rare. Cells without images stay empty.
+    The diagonal is blue, darker for a larger share. Mistakes are orange on a scale of their own:
+    the darkest cell is the most frequent mistake. Cells without images stay empty.
 
     Parameters
     ----------
     matrix : ndarray of int (classes, classes)
-        From `minicnn.metrics.confusion_matrix`: true classes down, predicted ones across.
+        From `minicnn.metrics.confusion_matrix`: a row for each true class.
     class_names : sequence of str, optional
-        One name for each class; their numbers where left out.
+        A name for each class; default: its index.
 
     Returns
     -------
@@ -119,13 +120,13 @@ def confusion_matrix(matrix: IntArray, class_names: Sequence[str] | None = None)
     Raises
     ------
     TypeError, ValueError
-        If it is no confusion matrix, or there are more or fewer names than classes.
+        If it is not a confusion matrix, or the number of names is not the number of classes.
     """
     shares = metrics.normalize_rows(matrix)
     classes = len(matrix)
     names = check_class_names("confusion_matrix", class_names, classes)
     names = [readable(name, NORMAL, 1.5) for name in names]
-    cell, size = (0.62, NORMAL) if classes <= MANY else (0.5, SMALL)  # inches, points
+    cell, size = (0.62, NORMAL) if classes <= MAX_LARGE_CELLS else (0.5, SMALL)  # inches, points
     cell = max(cell, text_width(f"{matrix.max():,}", size) + 0.05)
     longest = max(text_width(name, NORMAL) for name in names)
     upright = longest > cell - 0.06  # too long to stand side by side
@@ -140,8 +141,8 @@ def confusion_matrix(matrix: IntArray, class_names: Sequence[str] | None = None)
     axes.hlines(top + lines, left, left + side, color="white", linewidth=1.5)
     axes.vlines(left + lines, top, top + side, color="white", linewidth=1.5)
 
-    right, total = matrix.trace(), matrix.sum()
-    head = f"{right:,} of {total:,} right ({right / total:.2%})"
+    correct, total = matrix.trace(), matrix.sum()
+    head = f"{correct:,} of {total:,} right ({correct / total:.2%})"
     write(axes, 0.15, 0.3, head, fontweight="bold", fontsize=LARGE)
     write(axes, left, 0.58, "predicted", color=GRAY)
     write(axes, 0.3, top, "true", color=GRAY, rotation=90, ha="right", va="top")
@@ -162,7 +163,7 @@ def confusion_matrix(matrix: IntArray, class_names: Sequence[str] | None = None)
 
 
 def _cell_colors(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give each cell a color (classes, classes, 3) by its share of the row."""
+    """Return colors (classes, classes, 3) for the row shares of cells."""
     mistakes = shares.copy()
     np.fill_diagonal(mistakes, 0)
     strength = mistakes / (mistakes.max() or 1)
@@ -174,15 +175,12 @@ def _cell_colors(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return colors
 
 
-# ---------------------------------------------------------------- calibration
-
-
 @own_style
 def reliability_diagram(calibration: metrics.Calibration) -> Figure:
-    """Draw how many answers of each confidence are right, and how many there are.
+    """Plot the accuracy of each confidence bin, and the size of the bins.
 
-    A network that knows how sure it may be has its bars end on the diagonal. Below it, it is too
-    sure. Bins with few answers say little, and are pale.
+    The bars of a calibrated network end on the diagonal; below it the network is overconfident.
+    Bins with few predictions are pale, because their accuracy is uncertain.
 
     Parameters
     ----------
@@ -201,7 +199,7 @@ def reliability_diagram(calibration: metrics.Calibration) -> Figure:
     counts, confidence, accuracy, error = calibration
     bins = len(counts)
     left, width = np.arange(bins) / bins, 1 / bins
-    colors = [PALE if count < FEW_ANSWERS else BLUE for count in counts]
+    colors = [PALE if count < FEW_PREDICTIONS else BLUE for count in counts]
     sheet = Sheet(4.6, 5, arranged=True)
     upper, lower = sheet.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.bar(left, np.nan_to_num(accuracy), width, align="edge", color=colors, edgecolor="white")

@@ -1,4 +1,4 @@
-"""The sheet that every figure is drawn on: opaque white, whatever the theme of the notebook."""
+"""Figure style: white background, colors, fonts, and drawing in inches."""
 
 import io
 from functools import lru_cache
@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
-# Colors that can be told apart by everyone (Okabe and Ito, "Color universal design", 2008).
+# Colors that color-blind readers can tell apart (Okabe and Ito, "Color universal design", 2008).
 BLUE, VERMILION, PALE = "#0072B2", "#D55E00", "#A9CCE3"
 INK, GRAY, LIGHT = "#222222", "#666666", "#CCCCCC"
 
@@ -45,21 +45,15 @@ STYLE: dict[str, Any] = {
 }
 
 
-# A decorator. matplotlib looks settings up when a part is made and again when it is drawn.
+# A decorator. matplotlib reads its settings when an artist is made and again when it is drawn.
 own_style = style.context(["default", STYLE])
 
 
 class Sheet(Figure):
-    """A figure on opaque white paper, the same whatever style the user has set.
+    """A figure on opaque white, whatever style the user has set.
 
-    A notebook shows it by itself: no backend need be chosen, and nothing of pyplot is touched.
-
-    Parameters
-    ----------
-    width, height : float
-        In inches.
-    arranged : bool
-        Whether matplotlib finds places for axes and labels; otherwise the caller does.
+    A notebook shows it by itself, without a backend and without pyplot. With `arranged` matplotlib
+    lays out axes and labels; without it the caller does.
     """
 
     @own_style
@@ -68,24 +62,12 @@ class Sheet(Figure):
 
     @own_style
     def draw(self, renderer: RendererBase) -> None:
-        """Draw it in its own style.
-
-        Parameters
-        ----------
-        renderer : matplotlib.backend_bases.RendererBase
-        """
+        """Draw the figure in its own style."""
         super().draw(renderer)
 
     @own_style
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Write it to a file, in its own style.
-
-        Parameters
-        ----------
-        fname : str, os.PathLike or binary file
-        **options
-            As for `matplotlib.figure.Figure.savefig`.
-        """
+        """Write the figure to a file in its own style."""
         super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
@@ -95,17 +77,7 @@ class Sheet(Figure):
 
 
 def inches(width: float, height: float) -> tuple[Sheet, Axes]:
-    """Make a sheet to lay out by hand: x to the right, y down, both in inches, no frame.
-
-    Parameters
-    ----------
-    width, height : float
-
-    Returns
-    -------
-    sheet : Sheet
-    axes : matplotlib.axes.Axes
-    """
+    """Make a sheet with axes in inches: x to the right, y down, no frame."""
     sheet = Sheet(width, height)
     axes = sheet.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -115,45 +87,20 @@ def inches(width: float, height: float) -> tuple[Sheet, Axes]:
 
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float) -> float:
-    """Measure a line of text in bold letters, the widest.
-
-    Parameters
-    ----------
-    text : str
-    size : float
-        In points.
-
-    Returns
-    -------
-    float
-        In inches.
-    """
+    """Measure a line of bold text of a size in points; return inches."""
     plain = text.replace("$", r"\$") + "|"  # no mathematics, and a space at the end counts
     path = TextPath((0, 0), plain, size, prop=FontProperties(family=FONT, weight="bold"))
     return 1.03 * float(path.vertices[:, 0].max()) / 72  # drawn, a letter starts at a whole pixel
 
 
 def readable(text: str, size: float, width: float = np.inf) -> str:
-    """Make a text fit to be drawn: without signs that the font lacks, and short enough.
-
-    Parameters
-    ----------
-    text : str
-    size : float
-        In points.
-    width : float
-        In inches; what is longer loses its middle.
-
-    Returns
-    -------
-    str
-    """
+    """Shorten a text to `width` inches; replace characters without a glyph."""
     known = get_font(findfont(FONT)).get_charmap()
     text = "".join(sign if ord(sign) in known else "\N{REPLACEMENT CHARACTER}" for sign in text)
     if text_width(text, size) <= width:
         return text
     keep = int(len(text) * width / text_width(text, size))
-    while True:  # the letters that stay may be wide ones
+    while True:  # The remaining letters may be wide ones.
         head, tail = -(-keep // 2), keep // 2
         shorter = f"{text[:head]}…{text[len(text) - tail :]}"
         if keep == 0 or text_width(shorter, size) <= width:
@@ -162,58 +109,26 @@ def readable(text: str, size: float, width: float = np.inf) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in per cent, so that only nothing reads as 0 and only all as 100.
-
-    Parameters
-    ----------
-    share : float
-        0 to 1.
-
-    Returns
-    -------
-    str
-    """
+    """Format a share so that only 0 reads as 0 % and only 1 as 100 %."""
     if 0 < share < 0.0005:
         return "<0.1%"
     return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
 
 
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
-    """Write plain text: signs that mean mathematics to matplotlib mean themselves.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    x, y : float
-    text : str
-    **options
-        As for `matplotlib.axes.Axes.text`.
-    """
+    """Draw text without matplotlib's mathematics: ``$`` is a dollar sign."""
     axes.text(x, y, text, parse_math=False, **options)
 
 
 def picture(
-    axes: Axes,
-    image: NDArray[Any],
-    place: tuple[float, float, float, float],
-    colors: str = "gray",
-    limits: tuple[float, float] = (0, 1),
+    axes: Axes,  # from `inches`
+    image: NDArray[Any],  # (H, W), (H, W, 3) or (H, W, 4)
+    box: tuple[float, float, float, float],  # left, top, width, height
+    colors: str = "gray",  # the color map of an image (H, W)
+    limits: tuple[float, float] = (0, 1),  # the values at the ends of the color map
 ) -> None:
-    """Put an image on a sheet, with a thin frame.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        From `inches`.
-    image : ndarray (H, W), (H, W, 3) or (H, W, 4)
-    place : tuple of float
-        Left, top, width and height.
-    colors : str
-        Color map of an image without colors.
-    limits : tuple of float
-        What its ends stand for.
-    """
-    x, y, width, height = place
+    """Draw an image with a thin frame."""
+    x, y, width, height = box
     axes.imshow(
         image,
         extent=(x, x + width, y + height, y),

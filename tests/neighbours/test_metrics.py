@@ -1,4 +1,4 @@
-"""Measures of right, wrong and certainty: worked by hand, and what must hold for any answers."""
+"""Test metrics by hand and on arbitrary predictions."""
 
 import re
 
@@ -15,7 +15,7 @@ LABELS = np.array([0, 0, 0, 0, 1, 1, 2], np.uint8)
 PREDICTED = np.array([0, 0, 0, 1, 1, 0, 1])
 MATRIX = np.array([[3, 1, 0], [1, 1, 0], [0, 1, 0]])
 
-# Five answers over four classes, in eighths, which float32 holds exactly.
+# Five predictions over four classes, in eighths, which float32 holds exactly.
 TIES = np.array([0, 1, 3, 0, 3])
 EIGHTHS = np.array(
     [[4, 2, 1, 1], [4, 4, 0, 0], [1, 6, 1, 0], [7, 1, 0, 0], [2, 2, 2, 2]], np.float32
@@ -24,8 +24,8 @@ PROBABILITIES = EIGHTHS / 8
 
 
 @st.composite
-def answers(draw):
-    """Labels and predictions of up to 40 images, and the number of classes."""
+def predictions(draw):
+    """Draw labels and predictions of up to 40 images, and their classes."""
     classes = draw(st.integers(1, 6))
     count = draw(st.integers(1, 40))
     labels, predicted = (
@@ -35,8 +35,8 @@ def answers(draw):
 
 
 @st.composite
-def certain_answers(draw):
-    """Labels of up to 30 images, and rows of probabilities, in sixteenths so that some are tied."""
+def probability_rows(draw):
+    """Draw labels of up to 30 images, and tied probabilities in sixteenths."""
     classes = draw(st.integers(1, 5))
     count = draw(st.integers(1, 30))
     labels = draw(arrays.arrays(np.int64, count, elements=st.integers(0, classes - 1)))
@@ -45,10 +45,10 @@ def certain_answers(draw):
     return labels, np.diff(edges).astype(np.float32) / 16
 
 
-# ---------------------------------------------------------------- right and wrong
+# ---------------------------------------------------------------- predicted classes
 
 
-def test_by_hand():
+def test_scores_by_hand():
     assert metrics.accuracy(LABELS, PREDICTED) == 4 / 7
     matrix = metrics.confusion_matrix(LABELS, PREDICTED, 3)
     assert matrix.dtype == np.int64
@@ -66,19 +66,19 @@ def test_by_hand():
     )
 
 
-def test_a_class_that_is_not_met_is_left_out_of_the_means():
+def test_macro_average_leaves_out_a_class_without_images_and_predictions():
     matrix = np.zeros((5, 5), int)
     matrix[:3, :3] = MATRIX
     assert metrics.macro_average(matrix) == metrics.macro_average(MATRIX)
     assert not metrics.normalize_rows(matrix)[3:].any()
-    # predicted once, though it has no images: it counts, with nothing got right
+    # Predicted once without having images, a class counts with recall 0.
     matrix[0, 4] = 1
     assert metrics.precision_recall_f1(matrix).recall[4] == 0
     assert metrics.macro_average(matrix).recall == pytest.approx((3 / 5 + 1 / 2) / 4)
 
 
-@given(answers())
-def test_what_holds_for_any_answers(drawn):
+@given(predictions())
+def test_scores_of_arbitrary_predictions_are_consistent(drawn):
     labels, predicted, classes = drawn
     matrix = metrics.confusion_matrix(labels, predicted, classes)
     assert matrix.sum() == len(labels)
@@ -87,7 +87,7 @@ def test_what_holds_for_any_answers(drawn):
     assert np.array_equal(support, np.bincount(labels, minlength=classes))
     assert np.array_equal(recall, metrics.normalize_rows(matrix).diagonal())
     assert np.array_equal(precision, metrics.precision_recall_f1(matrix.T).recall)
-    # recall, weighted by how many images there are, is the accuracy
+    # The mean recall weighted by the number of images is the accuracy.
     accuracy = metrics.accuracy(labels, predicted)
     assert (recall * support).sum() / len(labels) == pytest.approx(accuracy)
     both = precision + recall > 0
@@ -98,7 +98,7 @@ def test_what_holds_for_any_answers(drawn):
     assert all(0 <= mean <= 1 for mean in metrics.macro_average(matrix))
 
 
-def test_all_right():
+def test_scores_of_correct_predictions_are_one():
     labels = np.arange(10)
     assert metrics.accuracy(labels, labels) == 1
     matrix = metrics.confusion_matrix(labels, labels, 10)
@@ -106,7 +106,7 @@ def test_all_right():
     assert metrics.macro_average(matrix) == (1, 1, 1)
 
 
-def test_report():
+def test_classification_report_is_a_table():
     assert repr(metrics.classification_report(MATRIX, ["T-shirt/top", "Bag", "Hat"])) == (
         "Class                Precision  Recall      F1  Images\n"
         "------------------------------------------------------\n"
@@ -121,17 +121,17 @@ def test_report():
     assert large[2].split() == ["0", "75.00%", "75.00%", "75.00%", "4,000"]
 
 
-# ---------------------------------------------------------------- certainty
+# ---------------------------------------------------------------- probabilities
 
 
-def test_top_k_by_hand():
-    # ranks of the true class: 1; 2 (tied, and class 0 goes first); 4; 1; 4 (all four tied)
+def test_top_k_accuracy_by_hand():
+    # Ranks of the true class: 1; 2 (a tie that class 0 leads); 4; 1; 4 (four tied).
     found = [metrics.top_k_accuracy(TIES, PROBABILITIES, k) for k in (1, 2, 3, 4)]
     assert found == [2 / 5, 3 / 5, 3 / 5, 1]
 
 
-@given(certain_answers())
-def test_top_k_grows_from_the_accuracy_to_one(drawn):
+@given(probability_rows())
+def test_top_k_accuracy_grows_from_the_accuracy_to_one(drawn):
     labels, probabilities = drawn
     classes = probabilities.shape[1]
     found = [metrics.top_k_accuracy(labels, probabilities, k) for k in range(1, classes + 1)]
@@ -141,8 +141,8 @@ def test_top_k_grows_from_the_accuracy_to_one(drawn):
 
 
 def test_calibration_by_hand():
-    # confidence 1/2 right, 1/2 wrong, 3/4 wrong, 7/8 right, 1/4 wrong; bins (0, 1/4], (1/4, 1/2],
-    # (1/2, 3/4], (3/4, 1]: an edge belongs to the bin below it
+    # Confidence 1/2 correct, 1/2 wrong, 3/4 wrong, 7/8 correct, 1/4 wrong. Bins (0, 1/4],
+    # (1/4, 1/2], (1/2, 3/4], (3/4, 1]: an edge belongs to the bin below it.
     counts, confidence, accuracy, error = metrics.calibration(TIES, PROBABILITIES, bins=4)
     assert np.array_equal(counts, [1, 2, 1, 1])
     assert np.array_equal(confidence, [1 / 4, 1 / 2, 3 / 4, 7 / 8])
@@ -150,7 +150,7 @@ def test_calibration_by_hand():
     assert error == pytest.approx((1 / 4 + 2 * 0 + 3 / 4 + 1 / 8) / 5)
 
 
-def test_calibration_of_an_empty_bin_and_of_certainty():
+def test_calibration_of_empty_bins_and_of_confidence_one():
     labels = np.array([0, 1])
     sure = np.eye(2, dtype=np.float32) * (1 + np.float32(2**-23))  # a rounding error above 1
     counts, confidence, accuracy, error = metrics.calibration(labels, sure, bins=3)
@@ -161,13 +161,13 @@ def test_calibration_of_an_empty_bin_and_of_certainty():
     assert error < 1e-6
 
 
-@given(certain_answers(), st.integers(1, 20))
-def test_calibration_keeps_all_answers(drawn, bins):
+@given(probability_rows(), st.integers(1, 20))
+def test_calibration_of_arbitrary_predictions_is_consistent(drawn, bins):
     labels, probabilities = drawn
     counts, confidence, accuracy, error = metrics.calibration(labels, probabilities, bins)
     assert counts.sum() == len(labels)
     full = counts > 0
-    # each bin's mean confidence lies within its edges; 2**-30 for the rounding of a sum
+    # The mean confidence of a bin lies within its edges; 2**-30 for the rounding of a sum.
     upper = np.arange(1, bins + 1)[full] / bins
     assert (confidence[full] <= upper + 2**-30).all()
     assert (confidence[full] >= upper - 1 / bins - 2**-30).all()
@@ -175,7 +175,7 @@ def test_calibration_keeps_all_answers(drawn, bins):
     right = (probabilities.argmax(axis=1) == labels).mean()
     assert (shares * accuracy[full]).sum() == pytest.approx(right)
     assert error == pytest.approx((shares * abs(accuracy[full] - confidence[full])).sum())
-    # one bin: the gap between mean confidence and accuracy, and more bins never hide more
+    # One bin gives the gap of the means, and more bins never hide more of it.
     one = metrics.calibration(labels, probabilities, 1).expected_calibration_error
     assert one == pytest.approx(abs(right - probabilities.max(axis=1).mean(dtype=np.float64)))
     assert error >= one - 1e-12
@@ -220,13 +220,13 @@ WRONG = {
         THREE - 1,
         3,
     ),
-    "confusion_matrix: classes must be at least 1, not 0": (
+    "confusion_matrix: num_classes must be at least 1, not 0": (
         metrics.confusion_matrix,
         THREE,
         THREE,
         0,
     ),
-    "confusion_matrix: classes must be a whole number, not 2.5": (
+    "confusion_matrix: num_classes must be a whole number, not 2.5": (
         metrics.confusion_matrix,
         THREE,
         THREE,
@@ -311,7 +311,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_wrong_arguments(message):
+def test_metrics_reject_wrong_arguments(message):
     function, *arguments = WRONG[message]
     of_type = any(word in message for word in ("an integer array", "float32", "texts", "whole"))
     with pytest.raises(TypeError if of_type else ValueError, match=re.escape(message)):

@@ -1,4 +1,4 @@
-"""Figures: what they show, that nothing overlaps, and that they look the same everywhere."""
+"""Test the content, text layout and style of figures."""
 
 import io
 import re
@@ -40,56 +40,56 @@ IMAGES = RNG.integers(0, 256, (40, 6, 6), np.uint8)
 
 
 def probabilities(count, classes):
-    """Rows that sum to 1, mostly sure of something."""
+    """Draw rows that sum to 1, most of them near one class."""
     return RNG.dirichlet(np.full(classes, 0.2), count).astype(np.float32)
 
 
 def texts(figure):
-    """All that is written on a figure, with where it stands, in pixels."""
+    """Return each text of a figure with its box in pixels."""
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
-    unseen = set()  # the labels of ticks beyond the ends of an axis
+    hidden = set()  # the labels of ticks beyond the ends of an axis
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         low, high = sorted(axis.get_view_interval())
-        unseen |= {
+        hidden |= {
             tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high
         }
     return [
         (text.get_text(), text.get_window_extent(renderer))
         for text in figure.findobj(matplotlib.text.Text)
-        if text.get_text() and text.get_visible() and text not in unseen
+        if text.get_text() and text.get_visible() and text not in hidden
     ]
 
 
 def pixels(figure):
-    """The figure as an array of pixels, through a file."""
+    """Return the pixels of the PNG file of a figure."""
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return np.asarray(Image.open(file))
 
 
 def check(figure):
-    """Return the texts of a figure once it is proven opaque, and they whole and apart."""
+    """Assert that a figure is white and its texts are apart; return them."""
     assert isinstance(figure, Figure)
     assert figure.get_facecolor() == (1, 1, 1, 1)
     found = texts(figure)
     width, height = figure.get_size_inches() * figure.dpi
     x0, y0, x1, y1 = np.array([box.extents for _, box in found]).reshape(-1, 4).T
     outside = (x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height)
-    assert not outside.any(), [found[place][0] for place in np.flatnonzero(outside)]
+    assert not outside.any(), [found[index][0] for index in np.flatnonzero(outside)]
     apart = (x1[:, None] <= x0 + 0.5) | (y1[:, None] <= y0 + 0.5)
     overlap = np.argwhere(np.triu(~(apart | apart.T), k=1))
     assert not len(overlap), [(found[one][0], found[other][0]) for one, other in overlap]
     return [text for text, _ in found]
 
 
-# ---------------------------------------------------------------- readings
+# ---------------------------------------------------------------- predictions
 
 
 @pytest.mark.parametrize(("count", "classes"), [(1, 10), (3, 26), (13, 10), (40, 2)])
-def test_readings(count, classes):
+def test_predictions_draw_titles_shares_and_bars(count, classes):
     names = None if count == 1 else (FASHION * 3)[:classes]
-    titles = [f"{'long_folder_name/' * (number % 5)}{number}.png" for number in range(count)]
+    titles = [f"{'long_folder_name/' * (index % 5)}{index}.png" for index in range(count)]
     shares = probabilities(count, classes)
     figure = plots.predictions(
         list(IMAGES[:count]), IMAGES[:count], shares, titles=titles, class_names=names
@@ -103,10 +103,10 @@ def test_readings(count, classes):
     assert longest == pytest.approx(shares.max() * 1.2, rel=1e-5)
 
 
-def test_readings_show_pictures_of_every_kind():
+def test_predictions_draw_images_of_every_kind():
     empty = np.full((4, 8, 4), 255, np.uint8)
     empty[..., 3] = 0  # transparent
-    given = [
+    originals = [
         empty,
         Image.new("LA", (5, 5), (0, 0)),
         np.ones((8, 4)),
@@ -116,18 +116,18 @@ def test_readings_show_pictures_of_every_kind():
         Image.fromarray(np.full((5, 5), 65535, np.uint16)),
         Image.fromarray(np.full((5, 5), 0.25, np.float32)),
     ]
-    figure = plots.predictions(given, IMAGES[:8], probabilities(8, 3))
+    figure = plots.predictions(originals, IMAGES[:8], probabilities(8, 3))
     check(figure)
     shown = [image.get_array() for image in figure.axes[0].images[::2]]
     assert [int(image.min()) for image in shown] == [204, 204, 255, 255, 255, 255, 255, 63]
     assert all(image.min() == image.max() for image in shown)
     assert shown[0].shape == (4, 8, 3)
-    assert max(shown[4].shape) <= 504  # thinned out before it is drawn
+    assert max(shown[4].shape) <= 504  # reduced before it is drawn
     left, right, bottom, top = figure.axes[0].images[0].get_extent()
-    assert (right - left) / (bottom - top) == pytest.approx(2)  # twice as wide as high, as given
+    assert (right - left) / (bottom - top) == pytest.approx(2)  # proportions are kept
 
 
-def test_texts_that_would_be_misread_or_cannot_be_drawn_are_made_harmless():
+def test_readable_shortens_texts_and_replaces_missing_characters():
     assert style.readable("数字.png", 9) == "��.png"
     assert style.readable("short", 9, 5) == "short"
     assert style.readable("wide", 9, 0.01) == "…"
@@ -141,18 +141,18 @@ def test_texts_that_would_be_misread_or_cannot_be_drawn_are_made_harmless():
     assert set(titles[:2]) < set(check(figure))
 
 
-def test_only_nothing_is_0_and_only_all_is_100_percent():
+def test_percent_rounds_to_0_and_100_only_if_exact():
     shares = [0, 1e-9, 0.00051, 0.5, 0.9994, 0.99999, 1]
     found = [style.percent(share) for share in shares]
     assert found == ["0.0%", "<0.1%", "0.1%", "50.0%", "99.9%", ">99.9%", "100.0%"]
 
 
-# ---------------------------------------------------------------- charts
+# ---------------------------------------------------------------- curves
 
 
 @pytest.mark.parametrize("epochs", [1, 8, 100])
 @pytest.mark.parametrize("validated", [False, True])
-def test_learning_curves(epochs, validated):
+def test_learning_curves_draw_each_epoch(epochs, validated):
     falling = list(0.9 ** np.arange(epochs))
     history = {"loss": falling, "accuracy": [1 - loss / 5 for loss in falling]}
     if validated:
@@ -166,7 +166,9 @@ def test_learning_curves(epochs, validated):
         assert len(rest) == validated
         assert list(training.get_xdata()) == list(range(1, epochs + 1))
         assert list(training.get_ydata()) == history[measure]
-        assert (training.get_marker() == "") == (epochs == 100)  # a single point would be nothing
+        assert (training.get_marker() == "") == (
+            epochs == 100
+        )  # without a marker a single point is invisible
         ticks = axes.get_xticks()
         assert np.array_equal(ticks, np.rint(ticks))  # no half epochs
         low, high = axes.get_ylim()
@@ -193,7 +195,7 @@ def matrix_of(classes, count, right):
     ],
     ids=["digits", "long names", "large numbers", "no mistake", "one class", "nothing right"],
 )
-def test_confusion_matrix(matrix, names):
+def test_confusion_matrix_draws_counts_shares_and_colors(matrix, names):
     figure = plots.confusion_matrix(matrix, names)
     found = check(figure)
     shares = metrics.normalize_rows(matrix)
@@ -205,7 +207,7 @@ def test_confusion_matrix(matrix, names):
         assert all(found.count(name) == 2 for name in names)
     colors = figure.axes[0].images[0].get_array()
     white, right = colors.min(axis=2) > 0.9, np.eye(len(matrix), dtype=bool)
-    assert np.array_equal(white, matrix == 0)  # zero cells are quiet, and only they
+    assert np.array_equal(white, matrix == 0)  # only empty cells are pale
     assert (colors[..., 2] > colors[..., 0])[right & ~white].all()  # the diagonal is blue
     assert (colors[..., 0] > colors[..., 2])[~right & ~white].all()  # mistakes are not
     darkness = (1 - colors[~right & ~white]).sum(axis=1)
@@ -213,14 +215,14 @@ def test_confusion_matrix(matrix, names):
         assert darkness.argmax() == shares[~right & ~white].argmax()
 
 
-def test_a_matrix_of_26_classes_is_readable():
+def test_confusion_matrix_of_26_classes_fits_a_page():
     figure = plots.confusion_matrix(matrix_of(26, 3000, 0.95), [chr(65 + k) for k in range(26)])
     check(figure)
     assert figure.get_size_inches().max() < 16
 
 
 @pytest.mark.parametrize("count", [3, 2000])
-def test_reliability(count):
+def test_reliability_diagram_draws_accuracy_and_counts(count):
     shares = probabilities(count, 10)
     calibration = metrics.calibration(RNG.integers(0, 10, count), shares, 8)
     figure = plots.reliability_diagram(calibration)
@@ -236,7 +238,7 @@ def test_reliability(count):
 # ---------------------------------------------------------------- images
 
 
-def test_image_grid():
+def test_image_grid_draws_captions_and_proportions():
     assert set(check(plots.image_grid(IMAGES[:13], [*FASHION, "a", "b", "c"]))) > set(FASHION)
     figure = plots.image_grid(RNG.random((3, 4, 8, 3)), columns=2)  # colors, no captions
     check(figure)
@@ -247,7 +249,7 @@ def test_image_grid():
 
 
 @pytest.mark.parametrize("names", [None, FASHION])
-def test_worst_mistakes(names):
+def test_worst_mistakes_are_sorted_by_confidence(names):
     labels = np.zeros(40, np.uint8)
     shares = probabilities(40, 10)
     shown = names or [str(k) for k in range(10)]
@@ -262,7 +264,7 @@ def test_worst_mistakes(names):
     assert found.count(f"true {shown[0]}") == 5
 
 
-def test_worst_mistakes_where_there_is_one_or_none():
+def test_worst_mistakes_of_one_or_no_mistake():
     shares = np.eye(10, dtype=np.float32)[[1, 2, 3]]
     figure = plots.worst_mistakes(IMAGES[:3], np.array([1, 2, 3]), shares)
     assert check(figure) == ["0 of 3 read wrong"]
@@ -270,22 +272,22 @@ def test_worst_mistakes_where_there_is_one_or_none():
     assert found == ["1 of 3 read wrong", "image 1", "true 5", "read 2, 100.0%"]
 
 
-def shifted(images, numbers, *, seed, epoch):
-    """Stand in for an augmentation: what it does tells what it was given."""
-    steps = [seed + epoch + number for number in numbers]
+def shifted(images, image_ids, *, seed, epoch):
+    """Shift images by seed + epoch + index: the result shows the arguments."""
+    steps = [seed + epoch + index for index in image_ids]
     return np.stack([np.roll(x, s) for x, s in zip(images, steps, strict=True)]) / np.float32(255)
 
 
-@pytest.mark.parametrize("numbers", [None, np.array([4, 9])])
-def test_augmentation_grid(numbers):
+@pytest.mark.parametrize("image_ids", [None, np.array([4, 9])])
+def test_augmentation_grid_draws_the_images_of_each_epoch(image_ids):
     images = IMAGES[:2, :, :, None]
-    figure = plots.augmentation_grid(images, shifted, numbers=numbers, seed=7, epochs=3)
+    figure = plots.augmentation_grid(images, shifted, image_ids=image_ids, seed=7, epochs=3)
     assert check(figure) == ["original", "epoch 1", "epoch 2", "epoch 3"]
     shown = [image.get_array() for image in figure.axes[0].images]
-    for row, number in enumerate([0, 1] if numbers is None else numbers):
+    for row, index in enumerate([0, 1] if image_ids is None else image_ids):
         x = IMAGES[row] / np.float32(255)
-        wanted = [x, *(np.roll(x, 7 + epoch + number) for epoch in range(3))]
-        assert all(map(np.array_equal, shown[4 * row : 4 * row + 4], wanted))
+        expected = [x, *(np.roll(x, 7 + epoch + index) for epoch in range(3))]
+        assert all(map(np.array_equal, shown[4 * row : 4 * row + 4], expected))
 
 
 # ---------------------------------------------------------------- inside a network
@@ -299,7 +301,7 @@ def network(filters, channels, size=3, relu=True):
 @pytest.mark.parametrize(
     ("filters", "channels", "tiles"), [(1, 1, 1), (64, 1, 64), (5, 3, 5), (3, 2, 6), (2, 1, 2)]
 )
-def test_filters(filters, channels, tiles):
+def test_filters_draw_the_weights(filters, channels, tiles):
     model = network(filters, channels, size=1 if filters == 2 else (3, 2))
     figure = plots.filters(model)
     found = check(figure)
@@ -316,7 +318,7 @@ def test_filters(filters, channels, tiles):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_feature_maps(channels):
+def test_feature_maps_draw_the_outputs_of_layers(channels):
     model = network(20, channels)
     image = RNG.random((9, 8, channels)).astype(np.float32)
     figure = plots.feature_maps(model, image)
@@ -336,7 +338,7 @@ def test_feature_maps(channels):
     assert drawn[pictures].get_clim() == (0, x[0, ..., :16].max())
 
 
-def test_feature_maps_of_other_networks():
+def test_feature_maps_of_networks_without_relu_or_with_dropout():
     model = Sequential([ReLU(), MaxPool2D((9, 8)), Flatten(), Dense(2)], input_shape=(9, 8, 1))
     found = check(plots.feature_maps(model, IMAGES[0].repeat(2, 1)[:, :8].repeat(2, 0)[:9]))
     assert found[1:] == ["ReLU(): 1 map of 9×8", "MaxPool2D((9, 8)): 1 map of 1×1"]
@@ -348,7 +350,7 @@ def test_feature_maps_of_other_networks():
     ]
 
 
-# ---------------------------------------------------------------- the way of one image
+# ---------------------------------------------------------------- the steps of one image
 
 
 @pytest.fixture(scope="module")
@@ -365,28 +367,28 @@ def trace():
 @pytest.mark.parametrize(
     ("number", "at", "channels"), [(1, (8, 0, 4), 1), (3, (0, 2, 3), 1), (4, (2, 1, 0), 3)]
 )
-def test_window(trace, number, at, channels):
+def test_conv_window_draws_values_and_sums(trace, number, at, channels):
     found = check(plots.conv_window(trace, number, at))
-    cell = trace.step(number)[at]
+    unit = trace.step(number)[at]
     assert found.count("window") == found.count("weights") == channels
-    total, last = float(cell.total), found[-1]
-    assert last.endswith(f"sum {total:.4g}, bias {cell.bias:.4g}: {cell.result:.4g}")
+    total, last = float(unit.total), found[-1]
+    assert last.endswith(f"sum {total:.4g}, bias {unit.bias:.4g}: {unit.result:.4g}")
     sums = [float(text.removeprefix("Σ = ")) for text in found if text.startswith("Σ = ")]
     if channels == 3:
         sums.append(float(last.split(";")[0].rpartition("= ")[2]))
     assert sum(sums) == pytest.approx(total, abs=2e-3)
-    numbers = [f"{value + 0.0:.2g}" for value in cell.inputs[..., 0].ravel()]
+    values = [f"{value + 0.0:.2g}" for value in unit.inputs[..., 0].ravel()]
     if number == 1:
-        assert all(found.count(text) >= numbers.count(text) for text in numbers)
+        assert all(found.count(text) >= values.count(text) for text in values)
 
 
-def test_a_window_of_many_numbers_is_drawn_without_them():
+def test_conv_window_of_more_than_seven_columns_prints_no_values():
     model = Sequential([Conv2D(2, 9), Flatten(), Dense(2)], (10, 10, 1))
     figure = plots.conv_window(explain(model, np.ones((10, 10))), 1, (0, 0, 0))
     assert len(check(figure)) == 9  # title, names, signs, the sums
 
 
-def test_winners(trace):
+def test_pool_argmax_marks_the_maximum_of_each_window(trace):
     figure = plots.pool_argmax(trace, 2, 3)
     assert check(figure)[1:] == ["before: 9×10", "after: 4×5"]
     before, after = (np.asarray(image.get_array()) for image in figure.axes[0].images)
@@ -399,7 +401,7 @@ def test_winners(trace):
     np.testing.assert_array_equal(before[rows, columns], after.ravel())
 
 
-def test_decision(trace):
+def test_logit_contributions_add_up_to_the_logits(trace):
     figure = plots.logit_contributions(trace)
     found = check(figure)
     assert {"one", "two", "three", "f$o$ur"} <= set(found)
@@ -413,28 +415,30 @@ def test_decision(trace):
     np.testing.assert_allclose(drawn, trace.probabilities)
 
 
-def test_what_a_figure_of_the_way_cannot_show(trace):
+def test_figures_of_a_trace_reject_other_layers(trace):
     for call, message in {
         lambda: plots.conv_window(
             trace, 2, (0, 0, 0)
-        ): r"window: layer 2 is MaxPool2D\(2\), not a conv",
+        ): r"conv_window: layer 2 is MaxPool2D\(2\), not a conv",
         lambda: plots.pool_argmax(
             trace, 1, 0
-        ): r"winners: layer 1 is Conv2D\(5, 3\), not a max-pool",
+        ): r"pool_argmax: layer 1 is Conv2D\(5, 3\), not a max-pool",
     }.items():
         with pytest.raises(ValueError, match=message):
             call()
-    with pytest.raises(IndexError, match="there is no channel 5: they are 0 to 4"):
+    with pytest.raises(IndexError, match="pool_argmax: channel must be 0 to 4, not 5"):
         plots.pool_argmax(trace, 2, 5)
     pooled = explain(Sequential([GlobalAvgPool2D()], (4, 4, 3)), np.zeros((4, 4, 3)))
-    with pytest.raises(ValueError, match=r"the last layer is GlobalAvgPool2D\(\), not Dense"):
+    with pytest.raises(
+        ValueError, match=r"logit_contributions: the last layer is GlobalAvgPool2D\(\), not Dense"
+    ):
         plots.logit_contributions(pooled)
 
 
-# ---------------------------------------------------------------- what holds for all
+# ---------------------------------------------------------------- every figure
 
 
-def test_the_style_that_a_user_has_set_changes_nothing():
+def test_figures_ignore_the_style_of_the_user():
     def draw():
         return [
             plots.learning_curves({"loss": [2.0, 1.0], "accuracy": [0.5, 0.7]}),
@@ -442,16 +446,16 @@ def test_the_style_that_a_user_has_set_changes_nothing():
             plots.image_grid(IMAGES[:2], ["a", "b"]),
         ]
 
-    usual = [pixels(figure) for figure in draw()]
+    plain = [pixels(figure) for figure in draw()]
     with matplotlib_style.context("dark_background"):
         figures = draw()
-        assert all(map(np.array_equal, map(pixels, figures), usual))
+        assert all(map(np.array_equal, map(pixels, figures), plain))
         assert figures[0]._repr_png_().startswith(b"\x89PNG")
-    assert all(map(np.array_equal, map(pixels, figures), usual))
-    assert all((picture[0, 0] == 255).all() for picture in usual)  # white and opaque
+    assert all(map(np.array_equal, map(pixels, figures), plain))
+    assert all((picture[0, 0] == 255).all() for picture in plain)  # white and opaque
 
 
-def test_pyplot_is_left_alone():
+def test_figures_do_not_import_pyplot():
     code = """
 import sys
 import matplotlib
@@ -470,7 +474,7 @@ print("matplotlib.pyplot" in sys.modules)
     assert done.stdout == "False\n"
 
 
-def test_the_example_of_the_readme_runs(capsys, monkeypatch, tmp_path):
+def test_the_example_of_the_readme_draws_its_figures(capsys, monkeypatch, tmp_path):
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"## Evaluation and pictures\n\n```python\n(.*?)```", readme, re.S)
     monkeypatch.chdir(tmp_path)
@@ -487,60 +491,60 @@ def test_the_example_of_the_readme_runs(capsys, monkeypatch, tmp_path):
 
 SHARES = np.eye(2)
 WRONG = {
-    "readings: given has 1 pictures, probabilities 2": (
+    "predictions: originals must be 2, one for each row of probabilities, not 1": (
         plots.predictions,
         [IMAGES[0]],
         IMAGES[:2],
         SHARES,
     ),
-    "readings: seen has 3 pictures, probabilities 2": (
+    "predictions: inputs must be 2, one for each row of probabilities, not 3": (
         plots.predictions,
         IMAGES[:2],
         IMAGES[:3],
         SHARES,
     ),
-    "readings: draw at most 300 pictures in one figure, not 301": (
+    "predictions: draw at most 300 images in one figure, not 301": (
         plots.predictions,
         [IMAGES[0]] * 301,
         np.zeros((301, 2, 2), np.uint8),
         np.ones((301, 1)),
     ),
-    "readings: each row must be probabilities that sum to 1": (
+    "predictions: each row must be probabilities that sum to 1": (
         plots.predictions,
         IMAGES[:2],
         IMAGES[:2],
         SHARES * 2,
     ),
-    "readings: given must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not (1, 4, 4, 2)": (
+    "predictions: originals must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not (1, 4, 4, 2)": (
         plots.predictions,
         [np.zeros((4, 4, 2))] * 2,
         IMAGES[:2],
         SHARES,
     ),
-    "readings: pixels of float images must lie in 0..1": (
+    "predictions: pixels of float images must lie in 0..1": (
         plots.predictions,
         [np.full((4, 4), 255.0)] * 2,
         IMAGES[:2],
         SHARES,
     ),
-    "readings: given must hold PIL images or NumPy arrays, not str": (
+    "predictions: originals must hold PIL images or NumPy arrays, not str": (
         plots.predictions,
         ["a.png", "b.png"],
         IMAGES[:2],
         SHARES,
     ),
-    "readings: images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not (4,)": (
+    "predictions: images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not (4,)": (
         plots.predictions,
         IMAGES[:2],
         IMAGES[0, 0, :4],
         SHARES,
     ),
-    "learning_curves: history must hold loss and accuracy, one number for each epoch": (
+    "learning_curves: history must hold loss and accuracy, one value for each epoch": (
         plots.learning_curves,
         {"loss": [1.0]},
     ),
     "for each epoch, not ['epochs']": (plots.learning_curves, {"epochs": [1.0]}),
-    "learning_curves: history must hold loss and accuracy, one number for each epoch, not "
+    "learning_curves: history must hold loss and accuracy, one value for each epoch, not "
     "{'loss': 1, 'accuracy': 2}": (
         plots.learning_curves,
         {"loss": [1.0], "accuracy": [0.5, 0.6]},
@@ -598,7 +602,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_wrong_arguments(message):
+def test_figures_reject_wrong_arguments(message):
     function, *arguments = WRONG[message]
     of_type = "not str" in message
     with pytest.raises(TypeError if of_type else ValueError, match=re.escape(message)):
