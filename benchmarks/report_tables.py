@@ -324,7 +324,7 @@ PARTS = {
     "startup": ("startup", startup),
     "scaling": ("scaling", scaling),
     "augmentation": ("augmentation", augmentation),
-    "lines": ("lines", lines),
+    "lines": ("digit_lines", lines),
     "ablation": ("ablation", ablation),
     "explorer": ("explorer", explorer),
 }

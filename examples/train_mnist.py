@@ -204,7 +204,7 @@ def load_data(folder: str | None) -> minicnn.ImageDataset:
 
 def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
     images, labels = data.train_images[: flags.limit], data.train_labels[: flags.limit]
-    drawn = len(images) // 25 if flags.augment and minicnn.are_digits(images, labels) else 0
+    drawn = len(images) // 25 if flags.augment else 0
     if drawn:
         print(f"drawing {drawn} digits in other forms than MNIST's, to learn from them too")
         more, their_labels = minicnn.synthetic_digits(drawn, flags.seed)

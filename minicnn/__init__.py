@@ -7,6 +7,9 @@ operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `mo
 import plots``.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from minicnn import diagnostics, gradcheck, initializers, metrics, ops, reference
 from minicnn.augment import Augment
 from minicnn.data.idx import read_idx
@@ -23,9 +26,6 @@ from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from minicnn.losses import one_hot, softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.model.sequential import Sequential
 from minicnn.optim import SGD, Adam
-from minicnn.recognizer.detect import DigitBox, detect_digits
-from minicnn.recognizer.load_image import BlankImageError, ImageError, to_mnist_format
-from minicnn.recognizer.synthetic import are_digits, synthetic_digits
 from minicnn.runtime.archive import ModelFileError
 from minicnn.runtime.thread_pool import cpu_count
 from minicnn.serialization import load_model
@@ -63,7 +63,6 @@ __all__ = [
     "Residual",
     "Sequential",
     "TestTimeAugmentation",
-    "are_digits",
     "cpu_count",
     "detect_digits",
     "diagnostics",
@@ -85,3 +84,31 @@ __all__ = [
     "synthetic_digits",
     "to_mnist_format",
 ]
+
+# The recognizer imports SciPy, so its names are loaded at their first use.
+_RECOGNIZER = {
+    "BlankImageError": "load_image",
+    "DigitBox": "detect",
+    "ImageError": "load_image",
+    "detect_digits": "detect",
+    "synthetic_digits": "synthetic",
+    "to_mnist_format": "mnist_format",
+}
+
+if TYPE_CHECKING:
+    from minicnn.recognizer.detect import DigitBox, detect_digits
+    from minicnn.recognizer.load_image import BlankImageError, ImageError
+    from minicnn.recognizer.mnist_format import to_mnist_format
+    from minicnn.recognizer.synthetic import synthetic_digits
+else:
+
+    def __getattr__(name: str) -> object:
+        """Load a name of the recognizer."""
+        if name not in _RECOGNIZER:
+            raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+        module = import_module(f"minicnn.recognizer.{_RECOGNIZER[name]}")
+        return globals().setdefault(name, getattr(module, name))
+
+    def __dir__() -> list[str]:
+        """List the names that are loaded at their first use too."""
+        return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""A line or a page of several digits, cut into single ones in reading order."""
+"""Detect the digits of a line or a page, in reading order."""
 
 from __future__ import annotations
 
@@ -6,122 +6,128 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from minicnn.recognizer.grouping import Writing, join_pieces, relabeled
+from minicnn.recognizer.grouping import Handwriting, group_components, split_touching
 from minicnn.recognizer.load_image import BlankImageError, ImageError, ImageSource, read_gray
-from minicnn.recognizer.mnist_format import fit_to_mnist_field
-from minicnn.recognizer.segmentation import Components, Gray, Mask, connected_components, find_ink
-from minicnn.recognizer.splitting import cut_touching
+from minicnn.recognizer.mnist_format import normalize_digit
+from minicnn.recognizer.segmentation import (
+    Gray,
+    Mask,
+    Regions,
+    label_regions,
+    measure_regions,
+    segment_foreground,
+)
 
-LONGEST = 2400  # pixels; larger pictures are reduced
-# Ink that is fainter, in relation to the darkest, does not hold two pieces together: between two
-# strokes that nearly touch, soft edges overlap.
-CORE = 0.4
-EDGE = 0.15  # soft edges are not wider, in heights of the writing
-SAME_LINE = 0.4  # of the lower one's height, that two neighbors on a line share
-
-Box = tuple[int, int, int, int]
+MAX_SIZE = 2400  # pixels of the longer side; larger images are reduced
+# Density that connects two components. Between two strokes that nearly touch, soft edges overlap.
+CORE_DENSITY = 0.4
+EDGE_WIDTH = 0.15  # width of soft edges, in heights of the handwriting
+MIN_OVERLAP = 0.4  # common part of the heights of two neighbors on a line
 
 
 class DigitBox(NamedTuple):
-    """One digit of a line or page.
+    """One digit of a line or a page.
 
-    `box` is ``(left, top, right, bottom)`` in pixels of the picture, the last two exclusive, as in
-    Pillow; `image` (28, 28) uint8 is what `to_mnist_format` makes of it; `line` counts the lines of
-    writing from 0.
+    `box` is ``(left, top, right, bottom)`` in pixels of the image, the last two exclusive, as in
+    Pillow. `image` (28, 28) uint8 is the digit in the format of `to_mnist_format`. `line` counts
+    the lines of text from 0.
     """
 
-    box: Box
+    box: tuple[int, int, int, int]
     image: NDArray[np.uint8]
     line: int
 
 
 def detect_digits(image: ImageSource) -> list[DigitBox]:
-    """Cut a picture of several digits into single ones, as `to_mnist_format` makes them.
+    """Detect all digits of an image and convert each to MNIST's format.
 
-    Pieces of ink that make one digit are joined: the loose bar of a 5, a 4 of two strokes. Digits
-    that touch are cut apart, where they are wide enough together to be told from one digit. What
-    is too small for a digit is left out: points, commas, dashes, dirt.
+    Components that form one digit are grouped: the loose bar of a 5, a 4 of two strokes. Touching
+    digits are split if they are too wide for one digit. Components that are too small for a digit
+    are dropped: points, commas, dashes, dirt.
 
     Parameters
     ----------
     image : path, bytes, PIL.Image.Image or ndarray
-        As in `to_mnist_format`. One digit is found as well as many.
+        As in `to_mnist_format`, with one digit or more.
 
     Returns
     -------
-    list of FoundDigit
-        Line by line from top to bottom, each from left to right; at least one.
+    list of DigitBox
+        At least one; lines from top to bottom, each from left to right.
 
     Raises
     ------
-    FileNotFoundError, ImageError
-        As in `to_mnist_format`; or if there are more than 1000 pieces of ink on it.
+    FileNotFoundError
+        If the file does not exist.
+    ImageError
+        As in `to_mnist_format`, or if the image has more than 1000 components.
     BlankImageError
-        If nothing is drawn on it.
+        If the image has no ink.
     """
     name, gray = read_gray(image)
-    reduced, scale = _reduced(gray)
-    ink = find_ink(reduced)
-    if not ink.mask.any():
-        raise BlankImageError(f"{name}: nothing is drawn on this picture; draw digits, darker")
+    reduced, scale = reduce_size(gray)
+    foreground = segment_foreground(reduced)
+    density = foreground.density
+    if not foreground.mask.any():
+        raise BlankImageError(f"{name}: the image is blank; draw digits with more contrast")
     try:
-        joined, writing = join_pieces(connected_components(ink.darkness >= CORE))
+        grouped, handwriting = group_components(label_regions(density >= CORE_DENSITY))
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from error
-    digits = _with_soft_edges(cut_touching(joined, ink.darkness, writing), ink.mask, writing)
-    found = []
-    for line, members in enumerate(_lines(digits.boxes, writing)):
+    cores = split_touching(grouped, density, handwriting)
+    digits = grow_into_soft_edges(cores, foreground.mask, handwriting)
+    scale *= foreground.scale
+    detected = []
+    for line, members in enumerate(text_lines(digits.boxes, handwriting)):
         for member in members:
             top, left, bottom, right = digits.boxes[member].tolist()
             own = digits.labels[top:bottom, left:right] == member + 1
-            darkness = np.where(own, ink.darkness[top:bottom, left:right], np.float32(0))
-            left, top, right, bottom = (
-                scale * ink.scale * side for side in (left, top, right, bottom)
+            ink = np.where(own, density[top:bottom, left:right], np.float32(0))
+            box = (
+                scale * left,
+                scale * top,
+                min(scale * right, gray.shape[1]),
+                min(scale * bottom, gray.shape[0]),
             )
-            box = left, top, min(right, gray.shape[1]), min(bottom, gray.shape[0])
-            found.append(DigitBox(box, fit_to_mnist_field(darkness), line))
-    return found
+            detected.append(DigitBox(box, normalize_digit(ink), line))
+    return detected
 
 
-def _reduced(gray: Gray) -> tuple[Gray, int]:
-    """Return a picture of bearable size, and how many pixels of the given one are one of it."""
+def reduce_size(gray: Gray) -> tuple[Gray, int]:
+    """Reduce a large image; return it and the reduction factor."""
     from PIL import Image
 
-    scale = -(-max(gray.shape) // LONGEST)
+    scale = -(-max(gray.shape) // MAX_SIZE)
     return np.asarray(Image.fromarray(gray).reduce(scale)), scale
 
 
-def _with_soft_edges(digits: Components, mask: Mask, writing: Writing) -> Components:
-    """Give the fainter ink to the digit that it lies next to, from the core outwards."""
+def grow_into_soft_edges(digits: Regions, mask: Mask, handwriting: Handwriting) -> Regions:
+    """Assign fainter ink to the adjacent digit, from its core outward."""
     labels = digits.labels
-    for _ in range(1 + round(EDGE * writing.height)):
-        p = np.pad(labels, 1)
-        p = np.maximum(np.maximum(p[:-2], p[1:-1]), p[2:])
-        p = np.maximum(np.maximum(p[:, :-2], p[:, 1:-1]), p[:, 2:])
-        spread = np.where(mask & (labels == 0), p, labels)
-        if np.array_equal(spread, labels):
+    for _ in range(1 + round(EDGE_WIDTH * handwriting.height)):
+        grown = np.where(mask & (labels == 0), ndimage.grey_dilation(labels, size=(3, 3)), labels)
+        if np.array_equal(grown, labels):
             break
-        labels = spread
-    return relabeled(labels, len(digits.areas))
+        labels = grown
+    return measure_regions(labels)
 
 
-def _lines(boxes: NDArray[np.int64], writing: Writing) -> list[list[int]]:
-    """Sort boxes into lines, top to bottom, and each line from left to right.
+def text_lines(boxes: NDArray[np.int64], handwriting: Handwriting) -> list[list[int]]:
+    """Sort boxes into lines from top to bottom, each line from left to right.
 
-    A box belongs to the line whose last box so far shares the most of its height: so a line may
-    climb or fall.
+    A box joins the line whose last box overlaps it most in height, so a line may climb or fall.
     """
     top, left, bottom, right = boxes.T
-    middle = (left + right) / 2 + writing.slant * (top + bottom) / 2
+    x = (left + right) / 2 + handwriting.slant * (top + bottom) / 2
     lines: list[list[int]] = []
-    for box in np.argsort(middle, kind="stable").tolist():
+    for box in np.argsort(x, kind="stable").tolist():
         last = [line[-1] for line in lines]
-        shared = np.minimum(bottom[box], bottom[last]) - np.maximum(top[box], top[last])
-        lower = np.minimum(bottom[box] - top[box], bottom[last] - top[last])
-        share = shared / lower
-        if share.max(initial=0) >= SAME_LINE:
-            lines[int(share.argmax())].append(box)
+        common = np.minimum(bottom[box], bottom[last]) - np.maximum(top[box], top[last])
+        overlap = common / np.minimum(bottom[box] - top[box], bottom[last] - top[last])
+        if overlap.max(initial=0) >= MIN_OVERLAP:
+            lines[int(overlap.argmax())].append(box)
         else:
             lines.append([box])
     return sorted(lines, key=lambda line: float(np.mean(top[line] + bottom[line])))

@@ -1,21 +1,20 @@
-"""The forms in which people write digits, as lines through points: a table."""
+"""Glyphs: the shapes in which people write each digit, as points of pen strokes."""
 
 import numpy as np
 
-Runs = list[list[tuple[float, float]]]  # smooth pieces of a stroke; corners lie between them
+Point = tuple[float, float]  # x to the right, y down
+GlyphStroke = list[list[Point]]  # smooth segments; the stroke has a corner between two of them
 
 
-def _arc(
-    x: float, y: float, rx: float, ry: float, start: float, end: float
-) -> list[tuple[float, float]]:
-    """Return anchors on an ellipse; degrees, 0 is to the right, 90 is down."""
+def _arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[Point]:
+    """Return points on an ellipse around (x, y); 0 degrees is right, 90 is down."""
     count = max(3, round(abs(end - start) / 40) + 1)
     angles = np.radians(np.linspace(start, end, count))
     return [(x + rx * float(np.cos(a)), y + ry * float(np.sin(a))) for a in angles]
 
 
-# The forms of each digit: name -> strokes -> smooth runs -> anchors (x, y); the height is 1.
-FORMS: dict[int, dict[str, list[Runs]]] = {
+# Digit -> name of the glyph -> strokes -> segments -> points; the height is 1.
+GLYPHS: dict[int, dict[str, list[GlyphStroke]]] = {
     0: {
         "round": [[_arc(0.32, 0.5, 0.32, 0.5, -100, 262)]],
         "open": [[_arc(0.32, 0.5, 0.32, 0.5, -65, 250)]],

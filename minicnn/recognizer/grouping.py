@@ -1,9 +1,15 @@
-"""Which pieces of ink make one digit: the loose bar of a 5, a 4 of two strokes, a broken line.
+"""Decide which ink forms one digit: group fragments, split touching digits.
 
-All is measured in heights of the writing, so that a photo and a thumbnail come out the same, and
-upright: as if the writing did not lean. Of two digits that lean, the box of one reaches over the
-box of the other; once upright, their boxes lie side by side, and those of a broken digit's pieces
-lie one over the other.
+Fragments are the loose bar of a 5, the two strokes of a 4, the parts of a broken line. All limits
+are in heights of the handwriting, so a photo and a thumbnail give the same result. They hold for
+deskewed writing: the boxes of two slanted digits overlap, and once deskewed they do not, while the
+boxes of the fragments of one digit still do.
+
+A 4 and a wide 0 could be split as well as two touching digits. So a region is split only if it is
+wider than high, along a seam that crosses little ink and no loop, into two parts about as high as
+the whole. The limits were tuned on lines of MNIST's training digits (``benchmarks/
+digit_line_maker.py``): of 1,500 lines with gaps, two single digits are split; of 300 lines with
+touching digits, 235 are split into the right number.
 """
 
 from typing import NamedTuple
@@ -11,137 +17,113 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.recognizer.segmentation import Components, boxes_around
+from minicnn.recognizer.segmentation import (
+    InkDensity,
+    Mask,
+    Regions,
+    bounding_box,
+    label_regions,
+    measure_regions,
+)
 
 Points = NDArray[np.float64]  # (n, 2): y, x
 Boxes = NDArray[np.float64]  # (n, 4): top, left, bottom, right
 
-SLANTS = (-0.5, 0.8)  # writing that leans further is taken to lean by so much
-OUTLINE = 40  # points on a height
-MOST_PIECES = 1000  # each is compared with each
-# In heights of the writing:
-DUST = 0.12  # a piece that is nowhere longer is dirt, or the grain of the paper
-FRAGMENT = 0.6  # a piece that is lower may be a part of a digit
-NEAR = 0.3  # pieces that are farther apart belong to two digits,
-ASIDE = 0.2  # and so much nearer they must be if none lies under the other
-HIGHEST, WIDEST = 1.6, 1.25  # a digit of joined pieces; its width in relation to its height
-SMALLEST = 0.6  # height and width together: what has less when all is joined is a point, a comma
-FLATTEST = 0.2  # what is lower when all is joined is a dash
+SLANT_RANGE = (-0.5, 0.8)  # estimates are clipped to this range
+OUTLINE_POINTS = 40  # per height of the handwriting
+MAX_COMPONENTS = 1000  # the pairwise distances take quadratic time
+# In heights of the handwriting:
+MIN_SIZE = 0.12  # a component whose longer side is shorter is dirt or grain of the paper
+FRAGMENT_HEIGHT = 0.6  # a lower component may be a fragment of a digit
+MAX_COST = 0.3  # of a merge: the gap between the fragments,
+SIDEWAYS_COST = 0.2  # plus this if they lie side by side
+MAX_HEIGHT, MAX_ASPECT = 1.6, 1.25  # of a merged digit: height; width over height
+MIN_HALF_PERIMETER = 0.6  # of a digit; points and commas have less
+MIN_HEIGHT = 0.2  # of a digit; a dash is lower
+
+# Limits of a split, in heights of the region, but at least of MIN_UNIT handwriting heights:
+MIN_UNIT = 0.8
+SPLIT_ASPECT, SPLIT_ASPECT_ALONE = 1.2, 1.6  # a narrower region is one digit; alone, the second
+MIN_PART_HEIGHT = 0.8  # height of the ink on each side of the seam
+# In heights of the handwriting:
+SEAM_MARGIN = 0.15  # distance of a seam from both ends
+MAX_SEAM_INK = 0.16  # pixels of ink on the seam
+MAX_HOLE = 0.1  # area of a loop that a seam may cross, in squares of the height
+DIAGONAL_COST = 0.05  # of one diagonal step of a seam, in pixels of full ink
+OFF_CENTER_COST = 0.2  # of a seam at the very end, in heights of full ink
 
 
-class Writing(NamedTuple):
-    """How digits on a picture are written: `height` in pixels; `slant` as in `upright`."""
+class Handwriting(NamedTuple):
+    """Height of the digits in pixels, and their slant as in `deskew`."""
 
     height: float
     slant: float
 
 
-def writing_height(boxes: NDArray[np.int64]) -> float:
-    """Estimate how high the digits are.
-
-    The median over the pieces of ink, of which a high one counts for more: so many dots as there
-    are do not make the digits small.
-
-    Parameters
-    ----------
-    boxes : ndarray of int64 (n, 4)
-        As in `Components`.
-
-    Returns
-    -------
-    float
-        In pixels.
-    """
+def estimate_height(
+    boxes: NDArray[np.int64],  # (n, 4), as in `Regions`
+) -> float:
+    """Return the median height, weighted by the squared height against many small dots."""
     heights = np.sort(boxes[:, 2] - boxes[:, 0])
-    counts = np.cumsum(heights.astype(np.float64) ** 2)
-    return float(heights[np.searchsorted(counts, counts[-1] / 2)])
+    weights = np.cumsum(heights.astype(np.float64) ** 2)
+    return float(heights[np.searchsorted(weights, weights[-1] / 2)])
 
 
-def upright(points: Points, slant: float) -> Points:
-    """Shift each point to where it would be if the writing did not lean.
+def estimate_slant(outlines: list[Points]) -> float:
+    """Estimate the slant from the second moments of the outlines as high as a digit."""
+    xy = yy = 0.0
+    for points in outlines:
+        y, x = (points - points.mean(axis=0)).T
+        if np.ptp(y) > FRAGMENT_HEIGHT:
+            xy, yy = xy + float(x @ y), yy + float(y @ y)
+    return float(np.clip(-xy / max(yy, 1e-9), *SLANT_RANGE))
 
-    Parameters
-    ----------
-    points : ndarray (n, 2)
-        y down, x to the right.
-    slant : float
-        How far the writing leans to the right over its height, as a share of the height.
 
-    Returns
-    -------
-    ndarray (n, 2)
+def deskew(
+    points: Points,
+    slant: float,  # shift to the right over the height, in heights
+) -> Points:
+    """Shear points so that slanted writing becomes vertical."""
+    deskewed: Points = points @ np.array([[1.0, slant], [0.0, 1.0]])
+    return deskewed
+
+
+# ---------------------------------------------------------------- group fragments
+
+
+def group_components(
+    components: Regions,  # at least one
+) -> tuple[Regions, Handwriting]:
+    """Merge the components of each digit, and drop dirt, points, commas and dashes.
+
+    Raises ValueError if there are more than `MAX_COMPONENTS` components.
     """
-    stood_up: Points = points @ np.array([[1.0, slant], [0.0, 1.0]])
-    return stood_up
-
-
-def join_pieces(pieces: Components) -> tuple[Components, Writing]:
-    """Put pieces of ink together that make one digit; leave out dirt, points and commas.
-
-    In each round every piece chooses another, at least as high, to join: a piece that is low
-    enough to be a fragment, one whose ink is near and that preferably lies above or below it; a
-    piece as high as a digit, only one that it half covers. Then all that chose each other are one.
-
-    Parameters
-    ----------
-    pieces : Components
-        At least one.
-
-    Returns
-    -------
-    digits : Components
-        At least one; some may still be several digits that touch each other.
-    writing : Writing
-
-    Raises
-    ------
-    ValueError
-        If there are more than 1000 pieces that are not dirt.
-    """
-    height = writing_height(pieces.boxes)
-    kept = np.flatnonzero((pieces.boxes[:, 2:] - pieces.boxes[:, :2]).max(axis=1) >= DUST * height)
-    if len(kept) > MOST_PIECES:
+    height = estimate_height(components.boxes)
+    sizes = components.boxes[:, 2:] - components.boxes[:, :2]
+    large = np.flatnonzero(sizes.max(axis=1) >= MIN_SIZE * height)
+    if len(large) > MAX_COMPONENTS:
         raise ValueError(
-            f"{len(kept)} pieces of ink are more than a page of digits has (up to {MOST_PIECES}); "
-            f"cut out the part with the digits"
+            f"the image has {len(large)} separate strokes, but a page of digits has at most "
+            f"{MAX_COMPONENTS}; crop the image to the digits"
         )
-    outlines = [_outline(pieces, piece, height) for piece in kept.tolist()]
-    writing = Writing(height, _slant(outlines))
-    outlines = [upright(points, writing.slant) for points in outlines]
-    owner = _join(outlines)
-    boxes = _boxes(outlines, owner)
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    large = (sizes.sum(axis=1) >= SMALLEST) & (sizes[:, 0] >= FLATTEST)
-    new = np.zeros(len(pieces.areas) + 1, np.int32)  # 0 for paper and for what is left out
-    new[kept + 1] = np.where(large, np.cumsum(large), 0)[owner]
-    return relabeled(new[pieces.labels], int(large.sum())), writing
+    outlines = [outline(components, index, height) for index in large.tolist()]
+    handwriting = Handwriting(height, estimate_slant(outlines))
+    outlines = [deskew(points, handwriting.slant) for points in outlines]
+    owner = merge_fragments(outlines)
+    boxes = outline_boxes(outlines, owner)
+    extents = boxes[:, 2:] - boxes[:, :2]
+    is_digit = (extents.sum(axis=1) >= MIN_HALF_PERIMETER) & (extents[:, 0] >= MIN_HEIGHT)
+    new_label = np.zeros(len(components.areas) + 1, np.int32)  # 0 also for dropped components
+    new_label[large + 1] = np.where(is_digit, np.cumsum(is_digit), 0)[owner]
+    return measure_regions(new_label[components.labels]), handwriting
 
 
-def relabeled(labels: NDArray[np.int32], count: int) -> Components:
-    """Measure pieces anew.
-
-    Parameters
-    ----------
-    labels : ndarray of int32 (H, W)
-        0 for paper, 1 to `count` for the pieces, of which none is empty.
-    count : int
-
-    Returns
-    -------
-    Components
-    """
-    y, x = np.nonzero(labels)
-    index = labels[y, x] - 1
-    boxes = boxes_around(index, count, y, x, x + 1)  # a pixel is a short run
-    return Components(labels, boxes, np.bincount(index, minlength=count))
-
-
-def _outline(pieces: Components, piece: int, height: float) -> Points:
-    """Return where the ink of a piece begins and ends in some of its rows and columns."""
-    top, left, bottom, right = pieces.boxes[piece]
-    own = pieces.labels[top:bottom, left:right] == piece + 1
+def outline(components: Regions, index: int, height: float) -> Points:
+    """Return the first and last ink pixels of sampled rows and columns, in heights."""
+    top, left, bottom, right = components.boxes[index]
+    own = components.labels[top:bottom, left:right] == index + 1
     H, W = own.shape
-    step = max(1, round(height / OUTLINE))
+    step = max(1, round(height / OUTLINE_POINTS))
     y, x = np.arange(0, H, step), np.arange(0, W, step)
     ends = (
         (y, own[y].argmax(axis=1)),
@@ -150,77 +132,177 @@ def _outline(pieces: Components, piece: int, height: float) -> Points:
         (H - 1 - own[::-1, x].argmax(axis=0), x),
     )
     points = np.concatenate([np.stack(end, axis=1) for end in ends])
-    corner = pieces.boxes[piece, :2]
-    return (points + corner) / height
+    return (points + components.boxes[index, :2]) / height
 
 
-def _slant(outlines: list[Points]) -> float:
-    """Estimate the slant from the second moments of what is as high as a digit."""
-    across = along = 0.0
-    for points in outlines:
-        y, x = (points - points.mean(axis=0)).T
-        if np.ptp(y) > FRAGMENT:
-            across, along = across + float(x @ y), along + float(y @ y)
-    return float(np.clip(-across / max(along, 1e-9), *SLANTS))
-
-
-def _boxes(outlines: list[Points], owner: NDArray[np.int64]) -> Boxes:
-    """Return the box around all outlines of each owner."""
+def outline_boxes(outlines: list[Points], owner: NDArray[np.int64]) -> Boxes:
+    """Return the bounding box of the outlines of each owner."""
     boxes = np.empty((owner.max() + 1, 4))
-    for number in range(len(boxes)):
-        points = np.concatenate([outlines[i] for i in np.flatnonzero(owner == number)])
-        boxes[number] = *points.min(axis=0), *points.max(axis=0)
+    for index in range(len(boxes)):
+        points = np.concatenate([outlines[i] for i in np.flatnonzero(owner == index)])
+        boxes[index] = *points.min(axis=0), *points.max(axis=0)
     return boxes
 
 
-def _join(outlines: list[Points]) -> NDArray[np.int64]:
-    """Return for each piece the number of the digit that it is a part of."""
+def merge_fragments(outlines: list[Points]) -> NDArray[np.int64]:
+    """Return the index of the digit that each component belongs to.
+
+    In each round every group chooses the cheapest partner at least as high as itself; then groups
+    connected by choices are merged.
+    """
     owner = np.arange(len(outlines))
-    apart = _distances(outlines)
+    distances = pairwise_distances(outlines)
     while True:
-        boxes = _boxes(outlines, owner)
-        cost = _cost(boxes, apart)
-        choice = np.where(cost.min(axis=1) < NEAR, cost.argmin(axis=1), np.arange(len(cost)))
-        if (choice == np.arange(len(cost))).all():
+        boxes = outline_boxes(outlines, owner)
+        cost = merge_cost(boxes, distances)
+        own = np.arange(len(cost))
+        choice = np.where(cost.min(axis=1) < MAX_COST, cost.argmin(axis=1), own)
+        if (choice == own).all():
             return owner
-        while not np.array_equal(choice[choice], choice):  # whom I chose has itself chosen another
+        while not np.array_equal(choice[choice], choice):  # follow chains of choices to the end
             choice = choice[choice]
-        chosen, number = np.unique(choice, return_inverse=True)
-        owner = number[owner]
-        apart = np.array([apart[choice == c].min(axis=0) for c in chosen])
-        apart = np.array([apart[:, choice == c].min(axis=1) for c in chosen]).T
+        chosen, index = np.unique(choice, return_inverse=True)
+        owner = index[owner]
+        distances = np.array([distances[choice == c].min(axis=0) for c in chosen])
+        distances = np.array([distances[:, choice == c].min(axis=1) for c in chosen]).T
 
 
-def _distances(outlines: list[Points]) -> NDArray[np.float64]:
-    """Return the least distance between the outlines of each two pieces; inf where it is far."""
+def pairwise_distances(outlines: list[Points]) -> NDArray[np.float64]:
+    """Return the least distance of each pair of outlines; inf if the boxes are far apart."""
     n = len(outlines)
-    boxes = _boxes(outlines, np.arange(n))
-    apart = np.full((n, n), np.inf)
+    boxes = outline_boxes(outlines, np.arange(n))
+    distances = np.full((n, n), np.inf)
     for i in range(n):
         before = boxes[:i]
         gaps = np.maximum(before[:, :2] - boxes[i, 2:], boxes[i, :2] - before[:, 2:])
-        for j in np.flatnonzero(gaps.max(axis=1) < NEAR):
+        for j in np.flatnonzero(gaps.max(axis=1) < MAX_COST):
             difference = outlines[i][:, None] - outlines[j]
-            apart[i, j] = apart[j, i] = np.sqrt((difference**2).sum(axis=2).min())
-    return apart
+            distances[i, j] = distances[j, i] = np.sqrt((difference**2).sum(axis=2).min())
+    return distances
 
 
-def _cost(boxes: Boxes, apart: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what it costs a piece (row) to join another (column) that is as high or higher.
-
-    The distance of the ink; and the share of the narrower one's width that does not lie under or
-    over the other.
-    """
+def merge_cost(
+    boxes: Boxes,
+    distances: NDArray[np.float64],  # (n, n)
+) -> NDArray[np.float64]:  # (n, n): of merging row into column
+    """Return the distance plus a cost for lying side by side; inf if not one digit."""
     top, left, bottom, right = (boxes[:, column] for column in range(4))
     heights, widths = bottom - top, right - left
-    shared = np.minimum.outer(right, right) - np.maximum.outer(left, left)
-    overlap = np.clip(shared / np.minimum.outer(widths, widths), 0, 1)
-    together_high = np.maximum.outer(bottom, bottom) - np.minimum.outer(top, top)
-    together_wide = np.maximum.outer(right, right) - np.minimum.outer(left, left)
-    grows = together_wide > np.maximum.outer(widths, widths) * 1.1
-    order = np.lexsort((np.arange(len(boxes)), heights)).argsort()
-    refused = order[:, None] >= order
-    refused |= together_high > HIGHEST
-    refused |= grows & (together_wide > WIDEST * np.maximum(together_high, 1))
-    refused |= (heights[:, None] >= FRAGMENT) & (overlap < 0.5)
-    return np.where(refused, np.inf, apart + ASIDE * (1 - overlap))
+    common = np.minimum.outer(right, right) - np.maximum.outer(left, left)
+    overlap = np.clip(common / np.minimum.outer(widths, widths), 0, 1)
+    merged_height = np.maximum.outer(bottom, bottom) - np.minimum.outer(top, top)
+    merged_width = np.maximum.outer(right, right) - np.minimum.outer(left, left)
+    grows = merged_width > np.maximum.outer(widths, widths) * 1.1
+    # Only into a higher group, or of equal height into a later one: so choices form no cycle.
+    rank = np.lexsort((np.arange(len(boxes)), heights)).argsort()
+    forbidden = rank[:, None] >= rank
+    forbidden |= merged_height > MAX_HEIGHT
+    forbidden |= grows & (merged_width > MAX_ASPECT * np.maximum(merged_height, 1))
+    forbidden |= (heights[:, None] >= FRAGMENT_HEIGHT) & (overlap < 0.5)
+    return np.where(forbidden, np.inf, distances + SIDEWAYS_COST * (1 - overlap))
+
+
+# ---------------------------------------------------------------- split touching digits
+
+
+def split_touching(digits: Regions, density: InkDensity, handwriting: Handwriting) -> Regions:
+    """Split regions of two digits, then the parts again."""
+    labels, count = digits.labels.copy(), len(digits.areas)
+    queue = [(index + 1, box) for index, box in enumerate(digits.boxes)]
+    while queue:
+        label, (top, left, bottom, right) = queue.pop()
+        part = labels[top:bottom, left:right]  # a view
+        own = part == label
+        max_aspect = SPLIT_ASPECT if count > 1 else SPLIT_ASPECT_ALONE
+        right_side = find_split(own, density[top:bottom, left:right], handwriting, max_aspect)
+        if right_side is not None:
+            count += 1
+            part[own & right_side] = count
+            for each in (label, count):
+                y, x = bounding_box(part == each)
+                box = np.array([top + y.start, left + x.start, top + y.stop, left + x.stop])
+                queue.append((each, box))
+    return measure_regions(labels)
+
+
+def find_split(
+    own: Mask,  # (H, W)
+    density: InkDensity,  # (H, W)
+    handwriting: Handwriting,
+    max_aspect: float,
+) -> Mask | None:
+    """Return the pixels right of the best seam, or None if the region is one digit."""
+    ink, columns = deskew_rows(np.where(own, density, np.float32(0)), handwriting.slant)
+    H, W = ink.shape
+    height = handwriting.height
+    unit = max(H, MIN_UNIT * height)
+    margin = round(SEAM_MARGIN * height)
+    if W / unit <= max_aspect:
+        return None
+    inner = ink[:, margin : W - margin]
+    cost, steps = minimum_cost_seams(inner)
+    off_center = np.abs(np.linspace(-1, 1, inner.shape[1]))
+    holes = large_holes(density == 0, MAX_HOLE * height**2)
+    for end in np.argsort(cost + OFF_CENTER_COST * height * off_center, kind="stable"):
+        seam = margin + backtrack(steps, int(end))
+        right_side = np.asarray(columns >= seam[:, None])
+        part_height = min(int((own & side).any(axis=1).sum()) for side in (right_side, ~right_side))
+        if (
+            part_height >= MIN_PART_HEIGHT * unit
+            and np.count_nonzero(ink[np.arange(H), seam]) <= MAX_SEAM_INK * height
+            and not holes[columns == seam[:, None]].any()
+        ):
+            return right_side
+    return None
+
+
+def deskew_rows(ink: InkDensity, slant: float) -> tuple[InkDensity, NDArray[np.int64]]:
+    """Shift rows until the writing is vertical; return also the new column of each pixel."""
+    H, W = ink.shape
+    shift = np.round(slant * np.arange(H)).astype(np.int64)
+    columns = np.arange(W) + shift[:, None]
+    ink_columns = columns[ink > 0]
+    columns -= ink_columns.min()
+    deskewed = np.zeros((H, int(np.ptp(ink_columns)) + 1), np.float32)
+    y, x = np.nonzero(ink)
+    deskewed[y, columns[y, x]] = ink[y, x]
+    return deskewed, columns
+
+
+def large_holes(paper: Mask, min_area: float) -> Mask:
+    """Return the paper enclosed by ink, in holes larger than `min_area`."""
+    regions = label_regions(np.pad(paper, 1, constant_values=True))
+    is_hole = regions.areas > min_area
+    is_hole[0] = False  # the first region is the paper around the ink
+    return np.concatenate([[False], is_hole])[regions.labels[1:-1, 1:-1]]
+
+
+def minimum_cost_seams(
+    ink: InkDensity,  # (H, W)
+) -> tuple[InkDensity, NDArray[np.int8]]:  # cost (W,), steps (H, W)
+    """Compute the cheapest seam from the first row to each pixel of the last.
+
+    A seam moves by at most one column per row (Avidan and Shamir, "Seam carving for content-aware
+    image resizing", SIGGRAPH 2007, section 3). `steps` holds the move -1, 0 or 1 to the row above.
+    """
+    H, W = ink.shape
+    steps = np.zeros((H, W), np.int8)
+    options = np.full((3, W), np.inf, np.float32)
+    cost = ink[0].copy()
+    for y in range(1, H):
+        options[0, 1:] = cost[:-1] + DIAGONAL_COST
+        options[1] = cost
+        options[2, :-1] = cost[1:] + DIAGONAL_COST
+        best = options.argmin(axis=0)
+        steps[y] = best - 1
+        cost = options[best, np.arange(W)] + ink[y]
+    return cost, steps
+
+
+def backtrack(steps: NDArray[np.int8], end: int) -> NDArray[np.int64]:
+    """Return the column of a seam in each row, from its end in the last row."""
+    seam = np.empty(len(steps), np.int64)
+    for y in range(len(steps) - 1, -1, -1):
+        seam[y] = end
+        end += int(steps[y, end])
+    return seam

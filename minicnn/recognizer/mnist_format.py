@@ -1,159 +1,180 @@
-"""From a digit's ink to MNIST's field: strokes as wide as there, 20×20 box, center of mass.
+"""Convert the image of one digit to MNIST's format: 28×28, 20-pixel box, centered by mass.
 
-MNIST's digits were black-and-white pictures whose longer side was scaled to 20 pixels, with gray
-edges from averaging; they were then placed by their center of mass in a field of 28×28. The pens
-were much alike. So a line drawn in a paint program with a hard pen of one pixel, or a felt pen as
-wide as the digit's holes, differs from all that a network has learned from in one way more than
-place and size: the width of its strokes.
+MNIST's authors scaled each digit with anti-aliasing until its longer side was 20 pixels, and placed
+its center of mass at the center of a 28×28 image. Their pens had similar widths. A line of one
+pixel from a paint program, or a marker as wide as the holes of the digit, therefore differs from
+MNIST in stroke width too. So `normalize_digit` also corrects the stroke width.
+
+References
+----------
+Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits" (box, center).
 """
 
 import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from minicnn.kernels.distance import squared_distances
+from minicnn.recognizer.load_image import BlankImageError, ImageSource, read_gray
+from minicnn.recognizer.segmentation import (
+    Foreground,
+    InkDensity,
+    bounding_box,
+    label_regions,
+    segment_foreground,
+)
 
-Darkness = NDArray[np.float32]  # (H, W): 0 is paper, 1 the darkest ink
+IMAGE_SIZE = 28
+DIGIT_SIZE = 20  # longer side of the digit inside the image
+CENTER = 14  # pixel index of the center of mass in every MNIST image
+SUPERSAMPLING = 8  # stroke widths are measured and corrected at 8 times the resolution
+# Stroke width in pixels of the 28×28 image. The middle half of MNIST's digits lies in 2.2 to 3.0,
+# the middle 80 % in 1.9 to 3.7. A width outside this range is corrected to its nearer end.
+MIN_STROKE_WIDTH, MAX_STROKE_WIDTH = 2.2, 4.0
 
-BOX = 20  # longer side of a digit
-FIELD = 28  # side of the whole
-FINE = 8  # pixels of the fine picture to one of the field, in each direction
-CENTER = 14  # index of the pixel at which the center of mass of every MNIST digit lies
-
-# Stroke widths in pixels of the field. Of MNIST's digits half have 2.2 to 3.0, and 80 % have 1.9 to
-# 3.7; what lies outside of these is redrawn with a wider or narrower pen.
-THINNEST, WIDEST = 2.2, 4.0
+MIN_AREA = 0.02  # a region smaller than this part of the largest is not part of the digit
+MAX_DISTANCE = 0.4  # nor is one farther from it than this part of its longer side
 
 
-def fit_to_mnist_field(darkness: Darkness) -> NDArray[np.uint8]:
-    """Bring one digit into MNIST's form.
-
-    1. Cut away the empty paper around the ink.
-    2. Measure the width of the strokes; where it is not MNIST's, widen or narrow them.
-    3. Scale so that the longer side is 20 pixels, each the mean of what falls on it.
-    4. Stretch so that the darkest pixel is 255, and move by whole pixels to the center of mass.
+def to_mnist_format(image: ImageSource) -> NDArray[np.uint8]:
+    """Convert an image of one digit to the format of MNIST's images.
 
     Parameters
     ----------
-    darkness : ndarray of float32 (H, W)
-        0 for paper, 1 for the darkest ink; with ink somewhere.
+    image : path, bytes, PIL.Image.Image or ndarray
+        An image file, its bytes, a Pillow image of any mode, or an array ``(H, W)``,
+        ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of uint8, uint16, bool, or float in 0..1.
 
     Returns
     -------
     ndarray of uint8 (28, 28)
-        255 is ink. The longer side of the ink is 20 pixels, its center of mass within half a
-        pixel of index 14 in both directions, its darkest pixel 255.
+        Ink is 255 on 0. The longer side of the digit is 20 pixels, its center of mass within half
+        a pixel of index 14 in both directions.
 
-    References
-    ----------
-    Steps 3 and 4: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
+    Raises
+    ------
+    FileNotFoundError
+        If the file does not exist.
+    ImageError
+        If the file is not an image, is damaged or too large, or the array has another dtype or
+        shape.
+    BlankImageError
+        If the image has no ink.
     """
-    crop = _cropped(darkness)
-    change = _change_of_width(crop)
-    return _placed(_boxed(_redrawn(crop, change) if change else crop))
+    name, gray = read_gray(image)
+    foreground = segment_foreground(gray)
+    if not foreground.mask.any():
+        raise BlankImageError(f"{name}: the image is blank; draw one digit with more contrast")
+    return normalize_digit(select_digit(foreground))
 
 
-def _cropped(darkness: Darkness) -> Darkness:
-    """Cut away the empty rows and columns around the ink."""
-    rows, columns = (np.flatnonzero(darkness.any(axis=axis)) for axis in (1, 0))
-    return darkness[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def select_digit(foreground: Foreground) -> InkDensity:
+    """Keep the ink of the largest region and of the regions near it, without specks."""
+    labels, boxes, areas = label_regions(foreground.mask)
+    H, W = foreground.mask.shape
+    # On a photo, the edge of a table or a shadow reaches the border; the digit does not.
+    inside = (boxes[:, :2] > 0).all(axis=1) & (boxes[:, 2:] < (H, W)).all(axis=1)
+    inside &= areas > MIN_AREA * areas.sum()
+    use_inside = not foreground.uniform_background and inside.any()
+    candidates = inside if use_inside else areas > 0
+    largest = int(np.where(candidates, areas, 0).argmax())
+    top, left, bottom, right = boxes[largest]
+    max_gap = MAX_DISTANCE * max(bottom - top, right - left)
+    gaps = np.maximum(boxes[:, :2] - (bottom, right), (top, left) - boxes[:, 2:])
+    selected = candidates & (gaps <= max_gap).all(axis=1) & (areas >= MIN_AREA * areas[largest])
+    mask = np.concatenate([[False], selected])[labels]
+    return np.where(mask, foreground.density, np.float32(0))
 
 
-def _resized(picture: Darkness, scale: float, how: str) -> Darkness:
-    """Scale: by averaging where the picture becomes smaller, by `how` where it becomes larger."""
+def normalize_digit(
+    ink: InkDensity,  # (H, W), at least one pixel above 0
+) -> NDArray[np.uint8]:  # (28, 28)
+    """Correct the stroke width, resize to 20 pixels and center by mass."""
+    digit = correct_stroke_width(crop_to_ink(ink))
+    # Bilinear, because a cubic kernel overshoots below 0 beside dark ink and removes edge pixels.
+    return center_by_mass(resize(digit, DIGIT_SIZE / max(digit.shape), "BILINEAR"))
+
+
+def crop_to_ink(ink: InkDensity) -> InkDensity:
+    """Crop to the bounding box of the nonzero pixels."""
+    return ink[bounding_box(ink > 0)]
+
+
+def resize(image: InkDensity, scale: float, upsampling: str) -> InkDensity:
+    """Resize by area averaging when shrinking, by `upsampling` when enlarging."""
     from PIL import Image
 
-    H, W = (max(1, round(n * scale)) for n in picture.shape)
-    method = Image.Resampling[how] if scale > 1 else Image.Resampling.BOX
-    resized: Darkness = np.asarray(Image.fromarray(picture).resize((W, H), method), np.float32)
-    return resized
+    height, width = (max(1, round(n * scale)) for n in image.shape)
+    method = Image.Resampling[upsampling] if scale > 1 else Image.Resampling.BOX
+    resized = Image.fromarray(image).resize((width, height), method)
+    pixels: InkDensity = np.asarray(resized, np.float32)
+    return pixels
 
 
-# ---------------------------------------------------------------- the width of the strokes
+# ---------------------------------------------------------------- stroke width
 
 
-def _change_of_width(crop: Darkness) -> float:
-    """Return what is missing (or, negative, too much) on each side of a stroke.
-
-    In pixels of the field while the digit's longer side is 20. A digit whose strokes grow by g on
-    each side is 20 + 2g long and is scaled back by 20 / (20 + 2g), its strokes with it. From
-    ``(width + 2g) · 20 / (20 + 2g) = target`` follows ``g = 10 (target - width) / (20 - target)``.
-    """
-    width = _stroke_width(_fine(crop)) / FINE
-    target = min(max(width, THINNEST), WIDEST)
-    return BOX / 2 * (target - width) / (BOX - target)
-
-
-def _fine(crop: Darkness, margin: int = 0) -> Darkness:
-    """Draw the digit 160 pixels long, with smooth edges and at least `margin` of paper around it.
-
-    A line much thinner than a pixel becomes a pale one. So brightness is stretched until half of
-    the ink is fully dark.
-    """
-    scale = BOX * FINE / max(crop.shape)
-    padded = np.pad(crop, 2 + math.ceil(margin / scale))
-    fine = _resized(padded, scale, "BICUBIC")  # smooth curves from stairs of pixels
-    dark = np.median(fine[fine > 0.5 * fine.max()])
-    stretched: Darkness = np.clip(fine / dark, 0, 1)
-    return stretched
-
-
-def _stroke_width(fine: Darkness) -> float:
-    """Return the mean width of the strokes, in pixels.
-
-    In a stroke of width w the distances to its edge run evenly from 0 to w/2: their mean is w/4.
-    """
-    inside = fine > 0.5
-    column, squared = np.empty(inside.shape, np.int64), np.empty(inside.shape, np.int64)
-    squared_distances(inside, column, squared)
-    # The edge lies half a pixel before the middle of the first pixel outside.
-    return float(4 * (np.sqrt(squared[inside]) - 0.5).mean())
-
-
-def _redrawn(crop: Darkness, change: float) -> Darkness:
-    """Draw the digit with strokes that are wider by `change` on each side, or narrower."""
-    radius = abs(change) * FINE
-    if change > 0:
-        drawn = _widened(_fine(crop, margin=math.ceil(radius)), radius)
+def correct_stroke_width(digit: InkDensity) -> InkDensity:
+    """Dilate or erode the strokes until their mean width is within MNIST's range."""
+    width = stroke_width(supersample(digit)) / SUPERSAMPLING
+    target = min(max(width, MIN_STROKE_WIDTH), MAX_STROKE_WIDTH)
+    if target == width:
+        return digit
+    # Strokes that grow by g on each side make the digit 20 + 2g long. Scaling it back to 20 shrinks
+    # the strokes too, so (width + 2g) · 20 / (20 + 2g) = target, which gives g.
+    growth = DIGIT_SIZE / 2 * (target - width) / (DIGIT_SIZE - target)
+    radius = abs(growth) * SUPERSAMPLING
+    if growth > 0:
+        changed = dilate(supersample(digit, margin=math.ceil(radius)), radius)
     else:
-        drawn = 1 - _widened(1 - _fine(crop), radius)  # less ink is more paper
-    drawn = np.where(drawn > 0.25, drawn, np.float32(0))
-    return _cropped(drawn) if drawn.any() else crop
+        changed = 1 - dilate(1 - supersample(digit), radius)  # erosion
+    changed = np.where(changed > 0.25, changed, np.float32(0))
+    return crop_to_ink(changed) if changed.any() else digit
 
 
-def _widened(fine: Darkness, radius: float) -> Darkness:
-    """Give each pixel the largest value within a radius: the ink of a pen that much wider."""
+def supersample(digit: InkDensity, margin: int = 0) -> InkDensity:
+    """Enlarge to 160 pixels with smooth edges and at least `margin` pixels of paper around."""
+    scale = DIGIT_SIZE * SUPERSAMPLING / max(digit.shape)
+    padded = np.pad(digit, 2 + math.ceil(margin / scale))
+    enlarged = resize(padded, scale, "BICUBIC")
+    # A line much thinner than a pixel is pale. Scale until half of the ink is fully dark.
+    full_ink = np.median(enlarged[enlarged > 0.5 * enlarged.max()])
+    density: InkDensity = np.clip(enlarged / full_ink, 0, 1)
+    return density
+
+
+def stroke_width(ink: InkDensity) -> float:
+    """Return the mean stroke width in pixels, from the distance transform.
+
+    Across a stroke of width w, the distance to the edge runs evenly from 0 to w/2: its mean is w/4.
+    """
+    foreground = np.pad(ink > 0.5, 1)  # outside the image is background
+    distance = ndimage.distance_transform_edt(foreground)
+    # The edge lies half a pixel before the center of the first background pixel.
+    return float(4 * (distance[foreground] - 0.5).mean())
+
+
+def dilate(ink: InkDensity, radius: float) -> InkDensity:
+    """Dilate gray levels with a disk: the ink of a pen that is wider by `radius` pixels."""
     reach = math.floor(radius)
-    padded = np.pad(fine, reach, mode="edge")
-    H, W = fine.shape
-    wide = fine.copy()
-    for dy in range(2 * reach + 1):
-        for dx in range(2 * reach + 1):
-            if (dy - reach) ** 2 + (dx - reach) ** 2 <= radius**2:
-                np.maximum(wide, padded[dy : dy + H, dx : dx + W], out=wide)
-    return wide
+    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
+    disk = x**2 + y**2 <= radius**2
+    dilated: InkDensity = ndimage.grey_dilation(ink, footprint=disk, mode="nearest")
+    return dilated
 
 
-# ---------------------------------------------------------------- the field
+# ---------------------------------------------------------------- placement
 
 
-def _boxed(crop: Darkness) -> Darkness:
-    """Scale to a longer side of 20 pixels."""
-    # Linear: a curve could swing below zero beside dark ink, and take away an edge.
-    return _resized(crop, BOX / max(crop.shape), "BILINEAR")
-
-
-def _placed(box: Darkness) -> NDArray[np.uint8]:
-    """Stretch to 255, and put the center of mass at the middle of the field."""
-    # An edge that is ink at all stays so: 1 of 255 at least. Else the longer side would be 19.
-    levels = np.where(box > 0, np.maximum(np.rint(box * (255 / box.max())), 1), 0)
-    field = np.zeros((FIELD, FIELD), np.uint8)
-    place = []
-    for axis, n in enumerate(levels.shape):
-        mass = levels.sum(axis=1 - axis)
-        center = float(np.arange(n) @ mass / mass.sum())
-        start = min(max(round(CENTER - center), 0), FIELD - n)  # the whole digit stays inside
-        place.append(slice(start, start + n))
-    field[tuple(place)] = levels
-    return field
+def center_by_mass(digit: InkDensity) -> NDArray[np.uint8]:
+    """Rescale to 0..255 and place the center of mass at (14, 14), the digit inside."""
+    # Faint edge pixels keep at least level 1; otherwise the longer side would be 19 pixels.
+    levels = np.where(digit > 0, np.maximum(np.rint(digit * (255 / digit.max())), 1), 0)
+    height, width = levels.shape
+    y, x = ndimage.center_of_mass(levels)
+    top = min(max(round(CENTER - y), 0), IMAGE_SIZE - height)
+    left = min(max(round(CENTER - x), 0), IMAGE_SIZE - width)
+    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    image[top : top + height, left : left + width] = levels
+    return image

@@ -1,13 +1,12 @@
-"""examples/recognize.py: pictures in, what is written in them out."""
+"""examples/tools/recognize.py: table, JSON, figure, choice of a model, errors."""
 
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
+import digit_lines
 import draw_digits
-import lines
 import numpy as np
 import pytest
 import recipes
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
-    """A model that has seen the embedded sample three times."""
+    """A model trained for three epochs on the embedded sample."""
     data = minicnn.load_mnist_sample()
     model = recipes.reference_cnn(0)
     minicnn.fit(
@@ -41,28 +40,28 @@ def model_file(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
+def empty_folders(tmp_path, monkeypatch):
     """An empty current folder and an empty cache."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr(recognize, "KEPT", tmp_path / "cache" / "digits.npz")
+    monkeypatch.setattr(recognize, "CACHED_MODEL", tmp_path / "cache" / "digits.npz")
 
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder with two good pictures, three bad files, a hidden one and a folder."""
+    """A folder with two images, three bad files, a hidden one and a folder."""
     folder = tmp_path / "mixed"
     (folder / "inner").mkdir(parents=True)
     for name in ("7_crossed.jpg", "90210_postcode.jpg"):
         shutil.copy(DIGITS / name, folder)
-    (folder / "list.txt").write_text("not a picture")
+    (folder / "list.txt").write_text("not an image")
     (folder / "cut.png").write_bytes((DIGITS / "3_thick-marker.png").read_bytes()[:900])
     Image.new("L", (50, 50), 255).save(folder / "blank.png")
     (folder / ".hidden").write_bytes(b"")
     return folder
 
 
-def test_a_table_with_a_row_for_each_file_and_errors_beside_it(model_file, mixed, capsys):
+def test_the_table_has_a_row_per_file_and_errors_go_to_stderr(model_file, mixed, capsys):
     assert recognize.main([str(mixed), "--model", str(model_file)]) == 1
     out, err = capsys.readouterr()
     rows = [line.split() for line in out.splitlines()]
@@ -72,17 +71,17 @@ def test_a_table_with_a_row_for_each_file_and_errors_beside_it(model_file, mixed
     ]  # fmt: skip
     assert [line.split(":")[0] for line in err.splitlines()] == ["error"] * 3
     assert all(name in err for name in ("list.txt", "cut.png", "blank.png"))
-    assert "nothing is drawn" in err
+    assert "the image is blank" in err
     assert "Traceback" not in err
 
 
-def test_json_holds_the_errors_too_and_stands_alone(model_file, mixed, capsys):
+def test_json_includes_the_errors(model_file, mixed, capsys):
     assert recognize.main([str(mixed), "--json", "--model", str(model_file)]) == 1
     out, err = capsys.readouterr()
     assert err == ""
     results = {Path(result["file"]).name: result for result in json.loads(out)}
     assert len(results) == 5
-    assert "nothing is drawn" in results["blank.png"]["error"]
+    assert "the image is blank" in results["blank.png"]["error"]
     number = results["90210_postcode.jpg"]
     assert number["digit"] == "90210"
     assert [digit["digit"] for digit in number["digits"]] == list("90210")
@@ -91,7 +90,7 @@ def test_json_holds_the_errors_too_and_stands_alone(model_file, mixed, capsys):
     assert lefts == sorted(lefts)
 
 
-def test_all_read_is_exit_status_0_and_the_figure_is_drawn(model_file, tmp_path, capsys):
+def test_reading_all_files_gives_exit_status_0_and_a_figure(model_file, tmp_path, capsys):
     names = ["1_white-on-black.png", "6_16-bit.png", "2_transparent.png", "38065_mnist-line.png"]
     target = tmp_path / "seen.png"
     files = [str(DIGITS / name) for name in names]
@@ -101,14 +100,14 @@ def test_all_read_is_exit_status_0_and_the_figure_is_drawn(model_file, tmp_path,
         assert min(figure.size) > 300
 
 
-def test_a_figure_has_a_limit_and_says_so(model_file, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(recognize, "MOST_SHOWN", 2)
+def test_the_figure_is_limited_with_a_message(model_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recognize, "MAX_IN_FIGURE", 2)
     flags = ["--model", str(model_file), "--show", str(tmp_path / "seen.png")]
     assert recognize.main([str(DIGITS / "38065_mnist-line.png"), *flags]) == 0
     assert "shows the first 2 of 5 digits" in capsys.readouterr().err
 
 
-def test_of_a_number_the_least_sure_digit_makes_the_second_guess():
+def test_the_second_guess_changes_the_least_certain_digit():
     likely = np.full((3, 10), 0.001)
     likely[0, [1, 7]] = 0.9, 0.05
     likely[1, [4, 9]] = 0.6, 0.3
@@ -121,54 +120,63 @@ def test_of_a_number_the_least_sure_digit_makes_the_second_guess():
     assert less == pytest.approx(0.9 * 0.3 * 0.99)
 
 
-def test_the_newest_sound_model_of_the_current_folder_reads(model_file, capsys):
+def test_the_newest_valid_model_of_the_current_folder_is_used(model_file, capsys):
     for age, name in enumerate(("new.npz", "old.npz")):
         shutil.copy(model_file, name)
         os.utime(name, (1000 - age, 1000 - age))
     np.savez("newer_but_no_model.npz", a=np.zeros(3))
     Sequential([Flatten(), Dense(3)], input_shape=(28, 28, 1)).save("three_classes.npz")
     assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 0
-    assert capsys.readouterr().err == "reading with new.npz\n"
+    assert capsys.readouterr().err == "using the model new.npz\n"
 
 
-def test_without_a_model_one_is_trained_and_kept(model_file, capsys, monkeypatch):
-    trained = []
+def test_without_a_model_one_is_trained_and_cached(model_file, capsys, monkeypatch):
+    calls = []
 
-    def stand_in(argv):
-        sys.stdout.write("what training prints\n")
-        trained.append(argv[:2])
-        shutil.copy(model_file, argv[2])
+    def copy_model(target):
+        calls.append(target.name)
+        shutil.copy(model_file, target)
         return 0
 
-    monkeypatch.setattr(recognize, "train_mnist", stand_in)
+    monkeypatch.setattr(recognize, "run_training", copy_model)
     for _ in range(2):
         assert recognize.main([str(DIGITS / "1_white-on-black.png"), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)[0]["digit"] == "1"
-    assert trained == [["--augment", "--save"]]
-    assert recognize.KEPT.exists()
+    assert calls == ["digits.npz"]
+    assert recognize.CACHED_MODEL.exists()
 
 
-def test_a_model_that_cannot_be_kept_reads_all_the_same(model_file, capsys, monkeypatch):
-    recognize.KEPT.parent.write_text("a file where the folder should be")
+def test_a_model_that_cannot_be_cached_is_used(model_file, capsys, monkeypatch):
+    recognize.CACHED_MODEL.parent.write_text("a file where the folder should be")
     monkeypatch.setattr(
-        recognize, "train_mnist", lambda argv: bool(shutil.copy(model_file, argv[2])) - 1
+        recognize, "run_training", lambda target: bool(shutil.copy(model_file, target)) - 1
     )
     assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 0
     err = capsys.readouterr().err
-    assert "no saved model was found: training one" in err
-    assert "it cannot be kept in" in err
+    assert "no saved model found: training one" in err
+    assert "cannot be stored in" in err
 
 
-@pytest.mark.parametrize(("status", "wanted"), [(2, 2), (130, 130)])
-def test_a_training_that_fails_or_is_stopped_ends_the_program(monkeypatch, status, wanted):
-    monkeypatch.setattr(recognize, "train_mnist", lambda argv: status)
-    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == wanted
+def test_training_runs_the_script_and_prints_to_stderr(tmp_path, capfd, monkeypatch):
+    script = tmp_path / "train.py"
+    script.write_text("import sys; print(sys.argv[1:]); sys.exit(3)")
+    monkeypatch.setattr(recognize, "TRAIN_SCRIPT", script)
+    assert recognize.run_training(Path("m.npz")) == 3
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.strip() == "['--augment', '--save', 'm.npz']"
 
 
-def test_a_model_of_something_else_is_refused(capsys):
+@pytest.mark.parametrize(("status", "expected"), [(2, 2), (130, 130)])
+def test_a_training_that_fails_or_is_stopped_ends_the_program(monkeypatch, status, expected):
+    monkeypatch.setattr(recognize, "run_training", lambda target: status)
+    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == expected
+
+
+def test_a_model_with_other_shapes_is_an_error(capsys):
     Sequential([Flatten(), Dense(10)], input_shape=(8, 8, 1)).save("small.npz")
     assert recognize.main([str(DIGITS), "--model", "small.npz"]) == 2
-    assert "small.npz takes (8, 8, 1) and tells (10,) apart" in capsys.readouterr().err
+    assert "must map (28, 28, 1) to (10,), not (8, 8, 1) to (10,)" in capsys.readouterr().err
     assert recognize.main([str(DIGITS), "--model", "none.npz"]) == 2
     assert "none.npz" in capsys.readouterr().err
 
@@ -177,11 +185,11 @@ def test_a_model_of_something_else_is_refused(capsys):
     ("flags", "message"),
     [
         ([], "the following arguments are required: IMAGE_OR_FOLDER"),
-        (["a.png", "--show", "no/such/folder/a.png"], "--show: there is no folder "),
+        (["a.png", "--show", "no/such/folder/a.png"], "--show: the folder "),
         (["a.png", "--show", "a.xyz"], "--show: a.xyz must end in .png, .pdf or .svg"),
     ],
 )
-def test_a_wrong_flag_is_one_clear_line(flags, message, capsys):
+def test_a_wrong_flag_is_an_error(flags, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         recognize.main(flags)
     assert message in capsys.readouterr().err
@@ -190,12 +198,12 @@ def test_a_wrong_flag_is_one_clear_line(flags, message, capsys):
 def test_an_empty_folder_and_a_missing_file_are_errors(model_file, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert recognize.main([str(tmp_path / "empty"), "--model", str(model_file)]) == 1
-    assert "there are no files" in capsys.readouterr().err
+    assert "no files found" in capsys.readouterr().err
     assert recognize.main(["missing.png", "--model", str(model_file)]) == 1
     assert "missing.png does not exist" in capsys.readouterr().err
 
 
-def test_names_cannot_play_tricks_on_the_terminal(model_file, tmp_path, capsys):
+def test_control_characters_in_names_are_replaced(model_file, tmp_path, capsys):
     name = "\x1b[2J\nfake.png"
     shutil.copy(DIGITS / "1_white-on-black.png", tmp_path / name)
     assert recognize.main([str(tmp_path / name), "--model", str(model_file)]) == 0
@@ -204,17 +212,17 @@ def test_names_cannot_play_tricks_on_the_terminal(model_file, tmp_path, capsys):
     assert "?[2J?fake.png" in out
 
 
-def test_lines_of_digits_are_measured(model_file, capsys):
+def test_the_benchmark_of_digit_lines(model_file, capsys):
     model, data = minicnn.load_model(model_file), minicnn.load_mnist_sample()
-    case = lines.measure(model, data, "gaps", (0.1, 0.6), 25)
+    case = digit_lines.measure(model, data, "gaps", (0.1, 0.6), 25)
     assert case["lines"] == 25
     assert case["digits_counted"] >= 0.92
     assert 0.3 < case["read_whole"] <= case["digits_counted"]
     assert case["read_directly"] > 0.3
-    assert "gaps: 25 lines, " in lines.sentence(case)
+    assert "gaps: 25 lines, " in digit_lines.format_case(case)
 
 
-def right_files(model_file, capsys):
+def correct_files(model_file, capsys):
     recognize.main([str(DIGITS), "--json", "--model", str(model_file)])
     results = json.loads(capsys.readouterr().out)
     return [r["file"] for r in results if r["digit"] == Path(r["file"]).name.split("_")[0]]
@@ -222,7 +230,7 @@ def right_files(model_file, capsys):
 
 @pytest.mark.slow
 def test_most_scans_are_read_after_training_on_the_sample_alone(model_file, capsys):
-    assert len(right_files(model_file, capsys)) >= 36
+    assert len(correct_files(model_file, capsys)) >= 36
 
 
 @pytest.mark.slow
@@ -231,4 +239,4 @@ def test_all_scans_are_read_after_training_on_mnist(tmp_path, capsys):
         pytest.skip("MINICNN_DATA is not set, so there is no real MNIST to train on")
     assert train_mnist.main(["--augment", "--epochs", "5", "--save", str(tmp_path / "m.npz")]) == 0
     capsys.readouterr()
-    assert len(right_files(tmp_path / "m.npz", capsys)) == len(draw_digits.SCANS)
+    assert len(correct_files(tmp_path / "m.npz", capsys)) == len(draw_digits.SCANS)

@@ -108,7 +108,7 @@ FIGURES = {
             }
         ],
     },
-    "lines": {
+    "digit_lines": {
         "cases": [
             {
                 "name": "gaps", "gaps": [0.1, 0.6], "lines": 40, "read_whole": 0.95,

@@ -1,4 +1,4 @@
-"""People's own pictures, brought into MNIST's form."""
+"""Own images: loading, segmentation and conversion to MNIST's format."""
 
 import io
 import struct
@@ -10,19 +10,22 @@ from PIL import Image
 
 import minicnn
 from minicnn import BlankImageError, ImageError, to_mnist_format
-from minicnn.kernels import distance
 from minicnn.recognizer import load_image
 from minicnn.recognizer.mnist_format import (
-    BOX,
-    FINE,
-    THINNEST,
-    WIDEST,
-    _fine,
-    _stroke_width,
-    fit_to_mnist_field,
+    DIGIT_SIZE,
+    MAX_STROKE_WIDTH,
+    MIN_STROKE_WIDTH,
+    SUPERSAMPLING,
+    normalize_digit,
+    stroke_width,
+    supersample,
 )
-from minicnn.recognizer.segmentation import connected_components, find_ink
-from minicnn.recognizer.synthetic import Hand, digit_strokes, draw
+from minicnn.recognizer.segmentation import (
+    hysteresis_threshold,
+    label_regions,
+    segment_foreground,
+)
+from minicnn.recognizer.synthetic import HandStyle, digit_strokes, render_strokes
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +39,13 @@ def on_canvas(digit, top, left, H=80, W=90):
     return canvas
 
 
-def five(side=100, pen=8.0, *, digit=5, form="one", **options):
+def five(side=100, pen=8.0, *, digit=5, glyph="one", **options):
     """Draw a 5, 70 % of the canvas high; 255 is ink."""
-    strokes = digit_strokes(digit, np.random.default_rng(0), form=form, hand=Hand())
-    return draw(strokes, (side, side), height=0.7 * side, pen=pen, **options)
+    strokes = digit_strokes(digit, np.random.default_rng(0), glyph=glyph, hand=HandStyle())
+    return render_strokes(strokes, (side, side), height=0.7 * side, pen=pen, **options)
 
 
-def is_in_mnists_form(image):
+def has_mnist_format(image):
     ink = np.argwhere(image)
     middle = [(np.arange(28) * image.sum(axis=1 - axis)).sum() / image.sum() for axis in (0, 1)]
     assert image.dtype == np.uint8
@@ -54,7 +57,7 @@ def is_in_mnists_form(image):
 
 
 def difference(a, b):
-    """Return the mean difference of two results in levels of brightness."""
+    """Return the mean absolute difference in gray levels."""
     return np.abs(a.astype(int) - b).mean()
 
 
@@ -64,132 +67,132 @@ def png(image):
     return file.getvalue()
 
 
-# ---------------------------------------------------------------- MNIST's form
+# ---------------------------------------------------------------- MNIST's format
 
 
-def test_where_the_digit_lies_makes_no_difference(digits):
+def test_the_position_of_the_digit_does_not_change_the_result(digits):
     for digit in digits:
         first = to_mnist_format(on_canvas(digit, 0, 0))
-        assert is_in_mnists_form(first)
+        assert has_mnist_format(first)
         assert np.array_equal(first, to_mnist_format(on_canvas(digit, 31, 52)))
         assert np.array_equal(first, to_mnist_format(on_canvas(digit, 52, 1)))
 
 
-def test_black_on_white_is_white_on_black(digits):
+def test_black_on_white_equals_white_on_black(digits):
     for digit in digits:
         canvas = on_canvas(digit, 20, 40)
         assert np.array_equal(to_mnist_format(canvas), to_mnist_format(255 - canvas))
 
 
-def stroke_width(image):
+def width_of_strokes(image):
     ink = image[np.ix_(image.any(axis=1), image.any(axis=0))]
-    return _stroke_width(_fine(ink / np.float32(255))) / FINE
+    return stroke_width(supersample(ink / np.float32(255))) / SUPERSAMPLING
 
 
-def placed_alike(result, wanted):
-    """Move a result by a pixel if that helps: its center of mass may lie near a half."""
-    moved = [np.roll(result, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    return min(moved, key=lambda one: difference(one, wanted))
+def align(result, expected):
+    """Shift by up to a pixel: a center of mass near a half may be rounded either way."""
+    shifted = [np.roll(result, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    return min(shifted, key=lambda one: difference(one, expected))
 
 
-def test_an_mnist_image_with_usual_strokes_comes_back_as_it_is():
-    found = 0
+def test_an_mnist_image_with_usual_strokes_is_reproduced():
+    count = 0
     for digit in minicnn.load_mnist_sample().test_images[:60]:
-        if THINNEST + 0.1 < stroke_width(digit) < WIDEST - 0.1:
-            found += 1
-            back = placed_alike(to_mnist_format(digit), digit).astype(int)
-            # Ink may be lost that is fainter than 15 % of the threshold, which lies half way
-            # between the mean paper and the mean ink: at 255 / 2 or below. The fourth darkest
-            # pixel becomes black, and the others as much darker: by 3 levels, with these digits.
-            lost = (back == 0) & (digit < 0.15 * 255 / 2)
-            assert np.abs(back - digit)[~lost].max() <= 3
-    assert found > 30
+        if MIN_STROKE_WIDTH + 0.1 < width_of_strokes(digit) < MAX_STROKE_WIDTH - 0.1:
+            count += 1
+            result = align(to_mnist_format(digit), digit).astype(int)
+            # Ink fainter than 15 % of the threshold may be lost. The threshold lies half way
+            # between mean paper and mean ink: at 255 / 2 or below. The fourth darkest pixel
+            # becomes 255, and the others rise in proportion: by 3 levels for these digits.
+            lost = (result == 0) & (digit < 0.15 * 255 / 2)
+            assert np.abs(result - digit)[~lost].max() <= 3
+    assert count > 30
 
 
-def test_other_strokes_become_as_wide_as_the_thinnest_or_widest_usual_ones():
+def test_unusual_strokes_get_the_nearest_usual_width():
     for digit in minicnn.load_mnist_sample().test_images[:60]:
-        width = stroke_width(digit)
-        if not THINNEST - 0.1 < width < WIDEST + 0.1:
-            target = THINNEST if width < THINNEST else WIDEST
-            # redrawn on a grid of FINE, so exact to a pixel of it on either side
-            assert abs(stroke_width(to_mnist_format(digit)) - target) < 2 / FINE
+        width = width_of_strokes(digit)
+        if not MIN_STROKE_WIDTH - 0.1 < width < MAX_STROKE_WIDTH + 0.1:
+            target = MIN_STROKE_WIDTH if width < MIN_STROKE_WIDTH else MAX_STROKE_WIDTH
+            # Exact to one pixel of the supersampled grid on each side.
+            result = width_of_strokes(to_mnist_format(digit))
+            assert abs(result - target) < 2 / SUPERSAMPLING
 
 
-def exact(digit, form, width):
-    """Return a digit as it should come out, drawn in the field itself by a pen of a width."""
-    scale = 32  # so fine that its pixels do not matter
-    strokes = digit_strokes(digit, np.random.default_rng(0), form=form, hand=Hand())
-    height, pen = (BOX - width) * scale, width * scale
-    ink = draw(strokes, (30 * scale, 30 * scale), height=height, pen=pen, soft=False)
+def exact(digit, glyph, width):
+    """Return the expected image, rendered with a pen of `width` pixels of the result."""
+    scale = 32  # fine enough to ignore its pixels
+    strokes = digit_strokes(digit, np.random.default_rng(0), glyph=glyph, hand=HandStyle())
+    height, pen = (DIGIT_SIZE - width) * scale, width * scale
+    ink = render_strokes(strokes, (30 * scale, 30 * scale), height=height, pen=pen, antialias=False)
     rows, columns = (np.flatnonzero(ink.any(axis=axis)) for axis in (1, 0))
     crop = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    box = np.asarray(
-        crop.resize((round(len(columns) / len(rows) * BOX), BOX), Image.Resampling.BOX)
-    )
-    field = np.zeros((28, 28), np.uint8)
-    field[: box.shape[0], : box.shape[1]] = box
-    middle = [(np.arange(28) * field.sum(axis=1 - axis)).sum() / field.sum() for axis in (0, 1)]
-    return np.roll(field, [round(14 - m) for m in middle], (0, 1))
+    size = round(len(columns) / len(rows) * DIGIT_SIZE), DIGIT_SIZE
+    digit = np.asarray(crop.resize(size, Image.Resampling.BOX))
+    image = np.zeros((28, 28), np.uint8)
+    image[: digit.shape[0], : digit.shape[1]] = digit
+    middle = [(np.arange(28) * image.sum(axis=1 - axis)).sum() / image.sum() for axis in (0, 1)]
+    return np.roll(image, [round(14 - m) for m in middle], (0, 1))
 
 
 @pytest.mark.parametrize("side", [28, 60, 150, 700])
 @pytest.mark.parametrize("share", [0.02, 0.04, 0.1, 0.15])
-def test_any_pen_on_any_canvas_gives_the_five_that_it_should(side, share):
+def test_any_pen_on_any_canvas_gives_the_expected_five(side, share):
     pen = max(1.0, side * share)
-    result = to_mnist_format(255 - five(side, pen, soft=side < 100))
-    assert is_in_mnists_form(result)
-    one_pixel = BOX / (0.7 * side + pen)  # of the canvas, in pixels of the field
-    width = min(max(pen * one_pixel, THINNEST), WIDEST)
-    wanted = exact(5, "one", width)
-    found = placed_alike(result, wanted)
-    # By so much may an edge lie elsewhere, in pixels of the field: Pillow draws whole pixels, of a
-    # soft edge as many as it touches; the shorter side is rounded to whole ones, half of it on
-    # either side; strokes are redrawn on a grid of FINE.
-    off = one_pixel + 0.25 + 0.5 / FINE
-    strokes = digit_strokes(5, np.random.default_rng(0), form="one", hand=Hand())
-    way = sum(np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes) * (BOX - width)
-    edges = 2 * way + len(strokes) * np.pi * width
-    assert difference(found, wanted) < 255 * off * edges / 28**2
-    assert difference(found, wanted) < difference(found, exact(3, "flat", width))
-    assert abs(stroke_width(result) - stroke_width(wanted)) < 2 * off
+    result = to_mnist_format(255 - five(side, pen, antialias=side < 100))
+    assert has_mnist_format(result)
+    one_pixel = DIGIT_SIZE / (0.7 * side + pen)  # of the canvas, in pixels of the result
+    width = min(max(pen * one_pixel, MIN_STROKE_WIDTH), MAX_STROKE_WIDTH)
+    expected = exact(5, "one", width)
+    aligned = align(result, expected)
+    # Bound on the error of an edge in pixels of the result: Pillow draws whole pixels, every one
+    # that a soft edge touches; the shorter side is rounded to whole pixels, half of it on each
+    # side; strokes are corrected on the supersampled grid.
+    off = one_pixel + 0.25 + 0.5 / SUPERSAMPLING
+    strokes = digit_strokes(5, np.random.default_rng(0), glyph="one", hand=HandStyle())
+    length = sum(np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes)
+    edges = 2 * length * (DIGIT_SIZE - width) + len(strokes) * np.pi * width
+    assert difference(aligned, expected) < 255 * off * edges / 28**2
+    assert difference(aligned, expected) < difference(aligned, exact(3, "flat", width))
+    assert abs(width_of_strokes(result) - width_of_strokes(expected)) < 2 * off
 
 
-def test_a_change_of_width_leaves_the_rest_alone():
+def test_the_width_correction_changes_nothing_else():
     bar = np.zeros((200, 60), np.float32)
     bar[:, 28:32] = 1
-    result = fit_to_mnist_field(bar)  # 4 of 200 pixels: 0.4 of 20
-    assert is_in_mnists_form(result)
+    result = normalize_digit(bar)  # 4 of 200 pixels: 0.4 of 20
+    assert has_mnist_format(result)
     rows = result[result.any(axis=1)]
     assert (rows[3:-3] == rows[10]).all()
-    assert rows[10].sum() / 255 == pytest.approx(THINNEST, abs=0.3)
+    assert rows[10].sum() / 255 == pytest.approx(MIN_STROKE_WIDTH, abs=0.3)
 
 
-def test_some_pixels_in_a_row_are_enough():
-    assert is_in_mnists_form(fit_to_mnist_field(np.ones((6, 1), np.float32)))
+def test_a_column_of_six_pixels_is_a_digit():
+    assert has_mnist_format(normalize_digit(np.ones((6, 1), np.float32)))
 
 
-def test_a_line_from_edge_to_edge_is_ink_and_not_printed_paper():
+def test_a_line_from_edge_to_edge_is_ink_not_printed_paper():
     bar = np.full((60, 40), 255, np.uint8)
     bar[:, 18:22] = 0
-    assert is_in_mnists_form(to_mnist_format(bar))
+    assert has_mnist_format(to_mnist_format(bar))
 
 
-def test_ink_that_narrowing_would_take_away_is_left_as_it_was():
-    # A mean width of 7 pixels comes from the block; the hair would vanish, and the block as well
-    # if it were gone through twice.
+def test_ink_that_erosion_would_remove_is_left_unchanged():
+    # The block gives a mean width of 7 pixels. Erosion removes the hairline, and a second erosion
+    # would remove the block.
     block = np.zeros((40, 40), np.float32)
     block[:, :20] = 1
     block[20, 20:] = 1
-    assert is_in_mnists_form(fit_to_mnist_field(block))
+    assert has_mnist_format(normalize_digit(block))
 
 
 # ---------------------------------------------------------------- media
 
 
-def test_what_is_transparent_shows_paper():
+def test_transparent_pixels_are_paper():
     ink = five()
     plain = to_mnist_format(255 - ink)
-    for level in (0, 255):  # white ink, or a shape that is in the alpha channel alone
+    for level in (0, 255):  # black ink; a shape in the alpha channel only
         rgba = np.dstack([np.full((100, 100, 3), level, np.uint8), ink])
         assert difference(to_mnist_format(rgba), plain) < 1
         assert difference(to_mnist_format(png(Image.fromarray(rgba))), plain) < 1
@@ -197,57 +200,57 @@ def test_what_is_transparent_shows_paper():
     assert difference(to_mnist_format(gray_alpha), plain) < 1
 
 
-def test_yellow_on_white_is_seen():
+def test_yellow_on_white_is_read():
     cover = five()[..., None] / 255
     yellow = np.rint(255 - cover * [0, 0, 255]).astype(np.uint8)
     assert difference(to_mnist_format(yellow), to_mnist_format(255 - five())) < 2
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "HSV", "I;16", "I", "F", "LAB"])
-def test_every_mode_of_a_picture_is_understood(mode):
-    gray = Image.fromarray(255 - five(soft=False))
+def test_every_pillow_mode_is_read(mode):
+    gray = Image.fromarray(255 - five(antialias=False))
     if mode == "I;16":
-        picture = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+        image = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     elif mode == "LAB":
-        picture = Image.merge("LAB", [gray, *[Image.new("L", gray.size, 128)] * 2])
+        image = Image.merge("LAB", [gray, *[Image.new("L", gray.size, 128)] * 2])
     else:
-        picture = gray.convert("RGB").convert(mode) if mode == "HSV" else gray.convert(mode)
-    assert picture.mode == mode
-    assert difference(to_mnist_format(picture), to_mnist_format(gray)) < 1
+        image = gray.convert("RGB").convert(mode) if mode == "HSV" else gray.convert(mode)
+    assert image.mode == mode
+    assert difference(to_mnist_format(image), to_mnist_format(gray)) < 1
 
 
 @pytest.mark.parametrize("dtype", [np.bool_, np.uint16, np.float32, np.float64])
-def test_every_dtype_of_an_array_is_understood(dtype):
-    ink = five(soft=False)
+def test_every_dtype_of_an_array_is_read(dtype):
+    ink = five(antialias=False)
     array = {np.bool_: ink > 0, np.uint16: ink * np.uint16(257)}.get(dtype, ink / dtype(255))
     assert array.dtype == dtype
     assert np.array_equal(to_mnist_format(array), to_mnist_format(ink))
     assert np.array_equal(to_mnist_format(array[:, :, None]), to_mnist_format(ink))
 
 
-def test_files_are_turned_upright_as_their_exif_entry_says(tmp_path):
-    upright = Image.fromarray(255 - five())
+def test_the_exif_orientation_is_applied(tmp_path):
+    image = Image.fromarray(255 - five())
     exif = Image.Exif()
     exif[0x0112] = 8
-    upright.rotate(-90).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(to_mnist_format(tmp_path / "turned.png"), to_mnist_format(upright))
+    image.rotate(-90).save(tmp_path / "turned.png", exif=exif)
+    assert np.array_equal(to_mnist_format(tmp_path / "turned.png"), to_mnist_format(image))
 
 
-def test_of_several_frames_the_first_counts(tmp_path):
+def test_the_first_of_several_frames_is_read(tmp_path):
     first, second = (Image.fromarray(255 - five(pen=pen)) for pen in (8, 20))
     first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
     assert difference(to_mnist_format(str(tmp_path / "two.gif")), to_mnist_format(first)) < 1
 
 
 def shade(side):
-    """Return light from the left, and a shadow with an edge over one half."""
+    """Return light from the left, with the edge of a shadow over one half."""
     x, y = np.meshgrid(np.linspace(0, 1, side), np.linspace(0, 1, side))
     return (1 - 0.3 * x) * np.where(x + 0.2 * y > 0.6, 0.6, 1.0)
 
 
 @pytest.mark.parametrize("lines", [False, True])
 @pytest.mark.parametrize("board", [False, True])
-def test_a_photo_with_a_shadow_reads_like_a_drawing(lines, board):
+def test_a_photo_with_a_shadow_equals_a_drawing_almost(lines, board):
     rng = np.random.default_rng(1)
     sheet = np.full((300, 300), 230.0)
     if lines:
@@ -259,11 +262,11 @@ def test_a_photo_with_a_shadow_reads_like_a_drawing(lines, board):
     file = io.BytesIO()
     Image.fromarray(noisy).save(file, "JPEG", quality=70)
     result = to_mnist_format(file.getvalue())
-    assert is_in_mnists_form(result)
+    assert has_mnist_format(result)
     assert difference(result, to_mnist_format(255 - five(300, 14))) < 9
 
 
-def test_the_edge_of_a_table_is_no_part_of_the_digit():
+def test_the_edge_of_a_table_is_not_part_of_the_digit():
     rng = np.random.default_rng(2)
     scene = (230 - 190 * (five(300, 14) / 255)) * shade(300)
     scene[:, :12] = 30
@@ -271,18 +274,19 @@ def test_the_edge_of_a_table_is_no_part_of_the_digit():
     assert difference(to_mnist_format(photo), to_mnist_format(255 - five(300, 14))) < 9
 
 
-def test_a_large_photo_is_made_smaller_first():
+def test_a_large_photo_is_reduced_first():
     rng = np.random.default_rng(3)
     scene = np.full((900, 1700), 200.0)
     scene[300:600, 800:860] = 50
-    found = find_ink(np.clip(scene + rng.normal(0, 4, scene.shape), 0, 255).astype(np.uint8))
-    assert not found.even
-    assert found.scale == 3
-    assert found.mask.shape == (300, 567)
-    assert found.mask[150, 276]
+    photo = np.clip(scene + rng.normal(0, 4, scene.shape), 0, 255).astype(np.uint8)
+    foreground = segment_foreground(photo)
+    assert not foreground.uniform_background
+    assert foreground.scale == 3
+    assert foreground.mask.shape == (300, 567)
+    assert foreground.mask[150, 276]
 
 
-def test_a_digit_that_covers_half_of_the_border_is_still_ink():
+def test_a_digit_over_half_of_the_border_is_ink():
     ring = np.full((28, 28), 0, np.uint8)  # a 0 with a thick pen, as large as the canvas
     ring[10:18, 10:18] = 255
     for corner in (slice(0, 8), slice(20, 28)):
@@ -290,64 +294,66 @@ def test_a_digit_that_covers_half_of_the_border_is_still_ink():
     border = np.concatenate([ring[0], ring[-1], ring[1:-1, 0], ring[1:-1, -1]])
     assert 0.4 < np.mean(border == 0) < 0.5
     result = to_mnist_format(ring)
-    assert is_in_mnists_form(result)
+    assert has_mnist_format(result)
     assert result[14, 14] == 0
     assert result[14, 7] > 200
 
 
-def test_specks_are_dropped_and_parts_are_kept():
+def test_specks_are_dropped_and_parts_of_the_digit_are_kept():
     canvas = np.zeros((100, 100), np.uint8)
     canvas[20:80, 45:52] = 255
     alone = to_mnist_format(canvas)
     canvas[90, 90] = canvas[2, 3] = 255
     assert np.array_equal(to_mnist_format(canvas), alone)
-    canvas[10:14, 45:80] = 255  # the bar of a 5 that does not touch the rest
+    canvas[10:14, 45:80] = 255  # the loose bar of a 5
     assert not np.array_equal(to_mnist_format(canvas), alone)
 
 
-def test_a_frame_around_the_sheet_is_not_read():
+def test_a_frame_around_the_sheet_is_background():
     ink = 255 - five()
     framed = np.zeros((120, 120), np.uint8)
     framed[10:110, 10:110] = ink
     assert np.array_equal(to_mnist_format(framed), to_mnist_format(ink))
 
 
-def test_blank_pictures_say_so():
+def test_a_blank_image_is_an_error():
     rng = np.random.default_rng(0)
     noise = rng.normal(200, 5, (300, 300)).clip(0, 255).astype(np.uint8)
     blank = [np.full((50, 40), level, np.uint8) for level in (0, 90, 255)]
-    for picture in [*blank, noise, np.ones((1, 1), np.uint8)]:
-        with pytest.raises(BlankImageError, match="nothing is drawn"):
-            to_mnist_format(picture)
+    for image in [*blank, noise, np.ones((1, 1), np.uint8)]:
+        with pytest.raises(
+            BlankImageError, match="the image is blank; draw one digit with more contrast"
+        ):
+            to_mnist_format(image)
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- errors
 
 
-def test_a_file_that_is_no_picture_is_named(tmp_path):
+def test_an_unreadable_file_is_an_error_with_its_name(tmp_path):
     path = tmp_path / "digit.png"
-    with pytest.raises(FileNotFoundError, match=r"digit\.png does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"digit\.png does not exist; give the path of an"):
         to_mnist_format(path)
-    path.write_bytes(b"no picture")
-    with pytest.raises(ImageError, match=r"digit\.png is not a picture that can be read \(PNG"):
+    path.write_bytes(b"not an image")
+    with pytest.raises(ImageError, match=r"digit\.png is not a readable image \(PNG"):
         to_mnist_format(path)
     path.write_bytes(b"")
     with pytest.raises(ImageError, match=r"digit\.png: the file is empty"):
         to_mnist_format(path)
-    with pytest.raises(ImageError, match="is a folder or a device"):
+    with pytest.raises(ImageError, match="is a folder or a device; give the path of an"):
         to_mnist_format(tmp_path)
 
 
-def test_every_way_of_cutting_a_file_short_is_an_error_that_names_it(tmp_path):
+def test_a_truncated_file_is_an_error_with_its_name(tmp_path):
     path = tmp_path / "digit.png"
     whole = png(Image.fromarray(five(40, 4)))
-    for size in range(1, len(whole) - 32, 7):  # after that only checksums and an end mark lack
+    for size in range(1, len(whole) - 32, 7):  # then only checksums and the end marker are missing
         path.write_bytes(whole[:size])
         with pytest.raises(ImageError, match=r"digit\.png"):
             to_mnist_format(path)
 
 
-def test_a_file_that_would_take_all_memory_is_refused_before_it_is_decoded():
+def test_a_decompression_bomb_is_rejected_before_decoding():
     def chunk(kind, data):
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -365,43 +371,47 @@ def test_a_file_that_would_take_all_memory_is_refused_before_it_is_decoded():
             to_mnist_format(bomb)
 
 
-def test_large_files_and_arrays_are_refused(tmp_path, monkeypatch):
+def test_large_files_and_arrays_are_rejected(tmp_path, monkeypatch):
     path = tmp_path / "digit.png"
     path.write_bytes(png(Image.fromarray(five())))
     monkeypatch.setattr(load_image, "MAX_BYTES", 100)
-    with pytest.raises(ImageError, match=r"digit\.png has \d+ bytes; pictures may have 100"):
+    with pytest.raises(ImageError, match=r"digit\.png has \d+ bytes; the limit is 100"):
         to_mnist_format(path)
-    with pytest.raises(ImageError, match=r"bytes has \d+ bytes; pictures may have 100"):
+    with pytest.raises(ImageError, match=r"bytes has \d+ bytes; the limit is 100"):
         to_mnist_format(path.read_bytes())
     monkeypatch.setattr(load_image, "MAX_PIXELS", 99)
-    with pytest.raises(ImageError, match=r"array \(10, 10\) of uint8.*99 pixels"):
+    with pytest.raises(
+        ImageError, match=r"array \(10, 10\) of uint8: the number of pixels must be 1 to 99"
+    ):
         to_mnist_format(np.zeros((10, 10), np.uint8))
 
 
 @pytest.mark.parametrize(
     ("array", "match"),
     [
-        (np.zeros((3, 4, 2), np.uint8), r"array \(3, 4, 2\).*wanted is \(H, W\)"),
-        (np.zeros((0, 4), np.uint8), r"wanted is \(H, W\)"),
-        (np.zeros((4, 4), np.int64), "dtype must be uint8, uint16, bool or float"),
-        (np.full((4, 4), 200.0), r"floats must lie in 0\.\.1"),
-        (np.full((4, 4), np.nan), r"floats must lie in 0\.\.1"),
+        (np.zeros((3, 4, 2), np.uint8), r"array \(3, 4, 2\).*the shape must be \(H, W\)"),
+        (np.zeros((0, 4), np.uint8), r"the shape must be \(H, W\)"),
+        (np.zeros((4, 4), np.int64), "the dtype must be uint8, uint16, bool or float"),
+        (np.full((4, 4), 200.0), r"floats must be 0 to 1; convert 0\.\.255 to uint8"),
+        (np.full((4, 4), np.nan), r"floats must be 0 to 1; convert 0\.\.255 to uint8"),
     ],
 )
-def test_arrays_that_are_no_pictures_are_refused(array, match):
+def test_invalid_arrays_are_rejected(array, match):
     with pytest.raises(ImageError, match=match):
         to_mnist_format(array)
 
 
-def test_what_is_no_source_of_a_picture_is_refused():
-    with pytest.raises(TypeError, match="image must be a path, bytes, a Pillow image or an array"):
+def test_other_types_are_rejected():
+    with pytest.raises(
+        TypeError, match="image must be a path, bytes, a Pillow image or an array, not 5"
+    ):
         to_mnist_format(5)
 
 
-# ---------------------------------------------------------------- the kernels
+# ---------------------------------------------------------------- regions and distances
 
 
-def test_components_hang_together_by_corners_too():
+def test_regions_touch_at_corners_too():
     mask = np.array(
         [
             [1, 0, 1, 0, 0, 1],
@@ -411,55 +421,60 @@ def test_components_hang_together_by_corners_too():
         ],
         bool,
     )
-    found = connected_components(mask)
+    regions = label_regions(mask)
     assert np.array_equal(
-        found.labels,
+        regions.labels,
         [[1, 0, 1, 0, 0, 2], [0, 1, 0, 0, 0, 2], [0, 0, 0, 0, 2, 0], [3, 3, 0, 0, 0, 0]],
     )
-    assert found.boxes.tolist() == [[0, 0, 2, 3], [0, 4, 3, 6], [3, 0, 4, 2]]
-    assert found.areas.tolist() == [3, 3, 2]
+    assert regions.boxes.tolist() == [[0, 0, 2, 3], [0, 4, 3, 6], [3, 0, 4, 2]]
+    assert regions.areas.tolist() == [3, 3, 2]
 
 
-def flooded(mask):
-    """Label a mask by flooding one piece after another."""
+def flood_fill(mask):
+    """Label a mask by filling one region after another."""
     labels = np.zeros(mask.shape, int)
     for seed in np.argwhere(mask):
         if not labels[tuple(seed)]:
-            fresh, todo = labels.max() + 1, [tuple(seed)]
-            while todo:
-                i, j = todo.pop()
+            label, queue = labels.max() + 1, [tuple(seed)]
+            while queue:
+                i, j = queue.pop()
                 if (
                     0 <= i < len(mask)
                     and 0 <= j < mask.shape[1]
                     and mask[i, j]
                     and not labels[i, j]
                 ):
-                    labels[i, j] = fresh
-                    todo += [(i + a, j + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+                    labels[i, j] = label
+                    queue += [(i + a, j + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
     return labels
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 1.0])
-def test_components_are_those_that_flooding_finds(share):
+@pytest.mark.parametrize("density", [0.0, 0.2, 0.4, 0.6, 1.0])
+def test_regions_equal_those_of_a_flood_fill(density):
     rng = np.random.default_rng(4)
     for H, W in ((1, 9), (9, 1), (13, 17), (24, 11)):
-        mask = rng.random((H, W)) < share
-        wanted = flooded(mask)
-        found = connected_components(mask)
-        assert np.array_equal(found.labels, wanted)
-        for index, (top, left, bottom, right) in enumerate(found.boxes):
-            pixels = np.argwhere(wanted == index + 1)
+        mask = rng.random((H, W)) < density
+        expected = flood_fill(mask)
+        regions = label_regions(mask)
+        assert np.array_equal(regions.labels, expected)
+        assert regions.labels.max() == len(regions.boxes) == len(regions.areas)
+        for index, (top, left, bottom, right) in enumerate(regions.boxes):
+            pixels = np.argwhere(expected == index + 1)
             assert (pixels.min(axis=0) == (top, left)).all()
             assert (pixels.max(axis=0) == (bottom - 1, right - 1)).all()
-            assert len(pixels) == found.areas[index]
+            assert len(pixels) == regions.areas[index]
 
 
-@pytest.mark.parametrize("share", [0.3, 0.8, 0.97, 1.0])
-def test_distances_are_those_that_comparing_all_pixels_finds(share):
-    inside = np.random.default_rng(5).random((11, 14)) < share
-    column, found = np.empty(inside.shape, np.int64), np.empty(inside.shape, np.int64)
-    distance.squared_distances(inside, column, found)
-    around = np.pad(inside, 1)
-    outside = np.argwhere(~around)
-    for i, j in np.ndindex(*inside.shape):
-        assert found[i, j] == ((outside - (i + 1, j + 1)) ** 2).sum(axis=1).min()
+def test_hysteresis_keeps_weak_pixels_connected_to_a_strong_one():
+    levels = np.array([[9, 0, 5, 0], [0, 5, 0, 0], [0, 0, 0, 5]], np.uint8)
+    kept = [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert hysteresis_threshold(levels, 4, 8).tolist() == np.array(kept, bool).tolist()
+
+
+@pytest.mark.parametrize("density", [0.3, 0.8, 0.97, 1.0])
+def test_stroke_width_equals_that_of_all_pixel_distances(density):
+    ink = np.random.default_rng(5).random((11, 14)) < density
+    padded = np.pad(ink, 1)
+    paper = np.argwhere(~padded)
+    distances = [np.sqrt(((paper - pixel) ** 2).sum(axis=1).min()) for pixel in np.argwhere(padded)]
+    assert stroke_width(ink.astype(np.float32)) == pytest.approx(4 * (np.mean(distances) - 0.5))

@@ -1,13 +1,12 @@
-"""Measure how many lines of several digits are read whole: cut by `detect_digits`, read by a model.
+"""Measure the share of digit lines that `detect_digits` and a model read correctly.
 
-    python benchmarks/lines.py --model model.npz --json benchmarks/results/lines.json
-    python benchmarks/lines.py --model model.npz --quick
+    python benchmarks/digit_lines.py --model model.npz --json benchmarks/results/digit_lines.json
+    python benchmarks/digit_lines.py --model model.npz --quick
 
-The lines are those of `line_maker.py`, of MNIST's test images: digits that neither the model nor
-the rules of `detect_digits` have met, by seeds that they have not met either. `read_directly` is
-the share of lines of which the model reads every digit's original image: no cutting could do
-better, but for luck. Three kinds of lines: a gap everywhere (what counts); narrow gaps; digits that
-touch.
+The lines are made by `digit_line_maker.py` from MNIST's test images, with seeds that the limits of
+`detect_digits` were not tuned on. `read_directly` is the share of lines of which the model reads
+every original image: an upper bound, but for luck. There are three kinds of lines: with gaps (the
+main result), with narrow gaps, and with touching digits.
 """
 
 import argparse
@@ -16,43 +15,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from line_maker import make_line
+from digit_line_maker import make_line
 from side_by_side import Results
 
 import minicnn
 from minicnn import ImageDataset, Sequential
 
 LINES = 500
-SEED = 2024  # tuned on others
-# Name -> least and largest mean gap of a line, in heights of a digit
+SEED = 2024  # the limits were tuned on other seeds
+# Name -> range of the mean gap of a line, in heights of a digit
 KINDS = {"gaps": (0.1, 0.6), "narrow gaps": (0.05, 0.15), "touching": (0.0, 0.05)}
 
 
 def measure(
     model: Sequential, data: ImageDataset, name: str, gaps: tuple[float, float], lines: int
 ) -> dict[str, Any]:
-    """Read so many lines; return the shares of which the right number of digits was found, etc."""
-    directly = model.predict(data.test_images) == data.test_labels
-    counted = whole = at_best = 0
-    for number in range(lines):
-        rng = np.random.default_rng([SEED, number])
+    """Read `lines` lines; return the shares with all digits counted and read."""
+    is_read = model.predict(data.test_images) == data.test_labels
+    counted = whole = upper_bound = 0
+    for index in range(lines):
+        rng = np.random.default_rng([SEED, index])
         line = make_line(data.test_images, data.test_labels, rng, gaps=gaps)
-        found = minicnn.detect_digits(line.picture)
-        read = model.predict(np.stack([digit.image for digit in found])).tolist()
-        counted += len(found) == len(line.digits)
+        detected = minicnn.detect_digits(line.image)
+        read = model.predict(np.stack([digit.image for digit in detected])).tolist()
+        counted += len(detected) == len(line.digits)
         whole += read == line.digits
-        at_best += bool(directly[line.chosen].all())
+        upper_bound += bool(is_read[line.chosen].all())
     return {
         "name": name,
         "gaps": list(gaps),
         "lines": lines,
         "digits_counted": counted / lines,
         "read_whole": whole / lines,
-        "read_directly": at_best / lines,
+        "read_directly": upper_bound / lines,
     }
 
 
-def sentence(case: dict[str, Any]) -> str:
+def format_case(case: dict[str, Any]) -> str:
+    """Return the result of one kind of lines as a sentence."""
     return (
         f"{case['name']}: {case['lines']} lines, {case['read_whole']:.1%} read whole "
         f"({case['digits_counted']:.1%} with the right number of digits; from the original images "
@@ -61,8 +61,11 @@ def sentence(case: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Measure how many lines are read whole.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    """Measure all kinds of lines; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description="Measure the share of lines that are read correctly."
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
     parser.add_argument("--quick", action="store_true", help="20 lines of the first kind only")
     parser.add_argument("--model", type=Path, required=True, help="a saved model")
     parser.add_argument("--data-dir", help="folder with MNIST's four files")
@@ -80,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     for name, gaps in KINDS.items():
         results.add(measure(model, data, name, gaps, 20 if flags.quick else LINES))
-        print(sentence(results.cases[-1]), flush=True)
+        print(format_case(results.cases[-1]), flush=True)
         if flags.quick:
             break
     return 0

@@ -1,0 +1,309 @@
+"""Recognize your own handwritten digits: single ones, postcodes, amounts, pages.
+
+    python examples/tools/recognize.py examples/digits
+    python examples/tools/recognize.py drawing.png photo.jpg --show figure.png
+    python examples/tools/recognize.py scans --model model.npz --json
+
+The table has one row per file: the digits, their probability, and the second guess. The
+probability of a number is the product over its digits; its second guess changes the least certain
+digit. Lines of a page are separated by ``/``. Points and commas are not read.
+
+Without ``--model`` the newest model among ``*.npz`` in the current folder is used, else the one in
+the user's cache folder, beside MNIST. If there is none, one is trained and stored there.
+"""
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pooch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+import minicnn
+from minicnn import DigitBox, ModelFileError, Sequential
+from minicnn.recognizer.load_image import read_gray
+
+CACHED_MODEL = Path(pooch.os_cache("minicnn")) / "digits.npz"
+TRAIN_SCRIPT = Path(__file__).parents[1] / "train_mnist.py"
+THUMBNAIL = 400  # longer side of an image in the figure, in pixels
+MAX_IN_FIGURE = 300  # digits
+
+
+class Reading(NamedTuple):
+    """Digits of one file, and their probabilities (digits, classes)."""
+
+    path: Path
+    digits: list[DigitBox]
+    probabilities: NDArray[np.floating[Any]]
+    class_names: list[str]
+
+    def text(self, classes: NDArray[np.integer[Any]]) -> str:
+        """Return one class per digit as text, with lines separated by "/"."""
+        lines = [""] * (self.digits[-1].line + 1)
+        for digit, index in zip(self.digits, classes, strict=True):
+            lines[digit.line] += self.class_names[index]
+        return "/".join(lines)
+
+    def guesses(self) -> list[tuple[str, float]]:
+        """Return the first and the second guess of the whole, with their probabilities."""
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")
+        first, second = (
+            np.take_along_axis(self.probabilities, order[:, k : k + 1], 1) for k in (0, 1)
+        )
+        ratio = (second / first).ravel()
+        least_certain = ratio.argmax()
+        other = order[:, 0].copy()
+        other[least_certain] = order[least_certain, 1]
+        probability = float(np.prod(first, dtype=np.float64))
+        return [
+            (self.text(order[:, 0]), probability),
+            (self.text(other), probability * float(ratio.max())),
+        ]
+
+
+# ---------------------------------------------------------------- model
+
+
+def load_digit_model(path: Path) -> Sequential:
+    """Load a model of 28×28 images and ten classes; raise ModelFileError for another."""
+    model = minicnn.load_model(path)
+    if model.input_shape != (28, 28, 1) or model.output_shape != (10,):
+        raise ModelFileError(
+            f"{path}: the model must map (28, 28, 1) to (10,), not {model.input_shape} to "
+            f"{model.output_shape}; give a model of digits"
+        )
+    return model
+
+
+def newest_model() -> tuple[Path, Sequential] | None:
+    """Return the newest valid model of the current folder, else the cached one."""
+    files = [path for path in Path().glob("*.npz") if path.is_file()]
+    for path in [*sorted(files, key=lambda path: -path.stat().st_mtime), CACHED_MODEL]:
+        with contextlib.suppress(OSError, ModelFileError):  # another kind of .npz, or no file
+            return path, load_digit_model(path)
+    return None
+
+
+def run_training(target: Path) -> int:
+    """Run train_mnist.py with its output on stderr; return its exit status."""
+    command = [sys.executable, str(TRAIN_SCRIPT), "--augment", "--save", str(target)]
+    return subprocess.run(command, stdout=sys.stderr, check=False).returncode
+
+
+def train_model() -> Sequential:
+    """Train a model and store it in the cache if possible."""
+    print("no saved model found: training one, which takes a minute or two", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / CACHED_MODEL.name
+        status = run_training(path)
+        if status == 130:
+            raise KeyboardInterrupt
+        if status != 0:
+            raise RuntimeError(f"training failed with exit status {status}; see its output above")
+        model = load_digit_model(path)
+    try:
+        CACHED_MODEL.parent.mkdir(parents=True, exist_ok=True)
+        model.save(CACHED_MODEL)
+        print(f"stored in {CACHED_MODEL} for the next time\n", file=sys.stderr)
+    except OSError as error:
+        print(f"cannot be stored in {CACHED_MODEL}: {error}\n", file=sys.stderr)
+    return model
+
+
+def choose_model(path: Path | None) -> Sequential:
+    """Load the given model, else the newest, else train one."""
+    if path:
+        return load_digit_model(path)
+    newest = newest_model()
+    if newest is None:
+        return train_model()
+    path, model = newest
+    print(f"using the model {printable(str(path))}", file=sys.stderr)
+    return model
+
+
+# ---------------------------------------------------------------- images
+
+
+def iter_files(paths: list[Path]) -> Iterator[Path]:
+    """Yield each file, and for each folder its files except hidden ones."""
+    for path in paths:
+        try:
+            files = sorted(entry for entry in path.iterdir() if not entry.is_dir())
+        except OSError:  # a file, or an unreadable folder, which `read` will report
+            yield path
+        else:
+            yield from (file for file in files if not file.name.startswith("."))
+
+
+def read(path: Path, model: Sequential) -> Reading:
+    """Detect and classify all digits of one file."""
+    digits = minicnn.detect_digits(path)
+    probabilities = model.predict_proba(np.stack([digit.image for digit in digits]))
+    return Reading(path, digits, probabilities, list(model.class_names or "0123456789"))
+
+
+def printable(text: str) -> str:
+    """Replace characters that a terminal could interpret, such as escape sequences."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def to_json(reading: Reading) -> dict[str, Any]:
+    """Return the entry of one file for `--json`."""
+    (text, probability), (second, second_probability) = reading.guesses()
+    digits = [
+        {
+            "digit": reading.class_names[int(row.argmax())],
+            "confidence": float(row.max()),
+            "box": list(digit.box),
+            "line": digit.line,
+        }
+        for digit, row in zip(reading.digits, reading.probabilities, strict=True)
+    ]
+    return {
+        "file": str(reading.path),
+        "digit": text,
+        "confidence": probability,
+        "second_guess": second,
+        "second_confidence": second_probability,
+        "digits": digits,
+    }
+
+
+# ---------------------------------------------------------------- figure
+
+
+def save_figure(readings: list[Reading], target: Path) -> None:
+    """Draw each digit as given and as the network's input, with the probabilities."""
+    from minicnn import plots  # takes a second to import
+
+    originals, titles = [], []
+    for reading in readings:
+        image = open_image(reading.path)
+        single = len(reading.digits) == 1
+        for index, digit in enumerate(reading.digits, 1):
+            part = image.copy() if single else image.crop(add_margin(digit, image))
+            part.thumbnail((THUMBNAIL, THUMBNAIL))
+            originals.append(part)
+            titles.append(reading.path.name + ("" if single else f", digit {index}"))
+    inputs = np.concatenate([[digit.image for digit in reading.digits] for reading in readings])
+    probabilities = np.concatenate([reading.probabilities for reading in readings])
+    if len(originals) > MAX_IN_FIGURE:
+        print(f"{target} shows the first {MAX_IN_FIGURE} of {len(originals)} digits",
+              file=sys.stderr)  # fmt: skip
+    first = slice(MAX_IN_FIGURE)
+    figure = plots.predictions(
+        originals[first],
+        inputs[first],
+        probabilities[first],
+        titles=[printable(title) for title in titles[first]],
+        class_names=readings[0].class_names,
+    )
+    figure.savefig(target)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Open an image that was read before, in color if it has 8 bits per channel."""
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):  # more than 8 bits
+            return Image.fromarray(read_gray(path)[1])
+        has_alpha = image.has_transparency_data
+        return ImageOps.exif_transpose(image).convert("RGBA" if has_alpha else "RGB")
+
+
+def add_margin(digit: DigitBox, image: Image.Image) -> tuple[int, int, int, int]:
+    """Return the box of a digit with a margin, inside the image."""
+    left, top, right, bottom = digit.box
+    margin = (bottom - top) // 5
+    return (
+        max(left - margin, 0),
+        max(top - margin, 0),
+        min(right + margin, image.width),
+        min(bottom + margin, image.height),
+    )
+
+
+# ---------------------------------------------------------------- command line
+
+
+def parse_flags(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Recognize handwritten digits in images.")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE.npz",
+        help="a saved model (default: the newest in the current folder, else the one in the "
+        "user's cache folder, else a new one)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--show",
+        type=Path,
+        metavar="FILE.png",
+        help="draw the digits, the network's inputs and the probabilities",
+    )
+    flags = parser.parse_args(argv)
+    if flags.show and not flags.show.absolute().parent.is_dir():
+        parser.error(f"--show: the folder {flags.show.absolute().parent} does not exist")
+    if flags.show and flags.show.suffix not in (".png", ".pdf", ".svg"):
+        parser.error(f"--show: {flags.show} must end in .png, .pdf or .svg")
+    return flags
+
+
+def recognize(flags: argparse.Namespace) -> int:
+    """Read all files and print the results; return the exit status."""
+    model = choose_model(flags.model)
+    files = list(iter_files(flags.paths))
+    width = max([len(printable(path.name)) for path in files], default=4)
+    readings: list[Reading] = []
+    results: list[dict[str, Any]] = []
+    if not flags.json:
+        print(f"{'file':{width}}  {'digit':8}  confidence  second guess")
+    for path in files:
+        try:
+            reading = read(path, model)
+        except (OSError, ValueError) as error:
+            results.append({"file": str(path), "error": str(error)})
+            if not flags.json:
+                print(f"error: {printable(f'{path}: {error}')}", file=sys.stderr)
+            continue
+        readings.append(reading)
+        results.append(to_json(reading))
+        if not flags.json:
+            (text, first), (other, second) = reading.guesses()
+            name = printable(path.name)
+            print(f"{name:{width}}  {text:8}  {first:10.1%}  {other} ({second:.1%})")
+    if flags.json:
+        print(json.dumps(results, indent=2))
+    if flags.show and readings:
+        save_figure(readings, flags.show)
+    if not files:
+        print("error: no files found; give images or a folder of images", file=sys.stderr)
+    return 0 if len(readings) == len(files) > 0 else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run; return 0 if all files were read, 1 if not all, 2 if there is no model."""
+    flags = parse_flags(argv)
+    try:
+        return recognize(flags)
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except (OSError, ModelFileError, RuntimeError) as error:
+        print(f"recognize.py: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
