@@ -1,7 +1,4 @@
-"""What the layers of a network give for some images, containers looked into.
-
-One batch through a network, to see what each layer does with it.
-"""
+"""Diagnose a network on one batch: activations, gradients, update sizes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,104 +21,73 @@ from minicnn.train.evaluate import check_data
 from minicnn.train.nonfinite import find_non_finite
 from minicnn.train.state import TrainingState
 
-# Where a layer stands: its position in the model, from 0, and its place inside a container there,
-# such as ``shortcut.0``, empty where it is in none.
-Place = tuple[int, str]
+# The position of a layer in the model, from 0, and its path inside a container there, such as
+# ``shortcut.0``; the path is empty outside containers.
+Location = tuple[int, str]
 
 
-class Tally:
-    """What was seen of the numbers that a layer gives, shard by shard.
+class ActivationStatistics:
+    """Statistics of a layer's outputs, accumulated over microbatches.
 
-    Parameters
-    ----------
-    layer : Layer, or None
-        None for the images themselves.
-
-    Attributes
-    ----------
-    count, zeros : int
-        How many numbers, and how many of them were 0.
-    total, squares : float
-        Sum of the numbers, and of their squares.
-    silent : ndarray of bool (C,)
-        Which units have given nothing but 0.
-    constant : bool
-        Whether every image gave the same numbers.
+    `layer` is None for the images. `dead` (C,) marks the units that were 0 everywhere so far, and
+    `constant` says whether all images gave the same output.
     """
 
     def __init__(self, layer: Layer | None) -> None:
         self.layer = layer
-        self.count, self.zeros, self.total, self.squares = 0, 0, 0.0, 0.0
-        self.silent = np.ones(1, np.bool_)
+        self.count, self.zeros = 0, 0
+        self.total, self.squares = 0.0, 0.0
+        self.dead = np.ones(1, np.bool_)
         self.constant = True
-        self._first: FloatArray | None = None  # what the first image gave
+        self._first: FloatArray | None = None  # the output for the first image
 
     def add(self, y: FloatArray) -> None:
-        """Count in what a shard gave.
-
-        Parameters
-        ----------
-        y : ndarray (N, ..., C)
-        """
+        """Add the outputs (N, ..., C) of a microbatch."""
         self._first = y[0].copy() if self._first is None else self._first
         self.count += y.size
         self.zeros += y.size - int(np.count_nonzero(y))
         self.total += float(y.sum(dtype=np.float64))
         self.squares += float(np.square(y, dtype=np.float64).sum())
-        self.silent = self.silent & ~y.reshape(-1, y.shape[-1]).any(axis=0)
+        self.dead = self.dead & ~y.reshape(-1, y.shape[-1]).any(axis=0)
         self.constant = self.constant and bool((y == self._first).all())
 
     @property
     def mean(self) -> float:
-        """Mean of all numbers."""
+        """Return the mean of all elements."""
         return self.total / self.count
 
     @property
     def std(self) -> float:
-        """Standard deviation of all numbers."""
+        """Return the standard deviation of all elements."""
         variance = self.squares / self.count - self.mean**2
-        return float(np.sqrt(np.maximum(variance, 0)))  # NaN where they hold NaN or infinity
+        return float(np.sqrt(np.maximum(variance, 0)))  # NaN if an element is NaN or infinite
 
 
-def run(
+def _run_layers(
     layers: Sequence[Layer],
-    x: FloatArray,
+    x: FloatArray,  # (N, ...)
     draws: RandomKey,
-    tallies: dict[Place, Tally],
-    inside: tuple[int, str] | None = None,
+    statistics: dict[Location, ActivationStatistics],
+    inside: Location | None = None,  # of the container, and the prefix of the paths in it
 ) -> FloatArray:
-    """Send a shard down in training, layer by layer, and count in what each gives.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    x : ndarray (N, ...)
-    draws : Draws
-        Of the model, or of the branch that the layers are.
-    tallies : dict
-        What was seen so far, by place; those of new places are added in the order of the layers.
-    inside : (int, str), optional
-        Position of the container that the layers are in, and what their places begin with.
-
-    Returns
-    -------
-    ndarray (N, ...)
-        What the last layer gives.
-    """
+    """Run layers in training mode, and add their outputs to the statistics."""
     for position, layer in enumerate(layers):
-        place = (inside[0], f"{inside[1]}{position}") if inside else (position, "")
-        tally = tallies.setdefault(place, Tally(layer))
+        location = (inside[0], f"{inside[1]}{position}") if inside else (position, "")
+        # Entered before the layers inside a container, so that the report lists it first.
+        own_statistics = statistics.setdefault(location, ActivationStatistics(layer))
         own = draws.fold_in(position)
         if isinstance(layer, Container):
-            outer, names = place[0], f"{place[1]}." if place[1] else ""
+            outer, path = location[0], f"{location[1]}." if location[1] else ""
             parts = [
-                run(chain.layers, x, own.fold_in(branch), tallies, (outer, f"{names}{prefix}"))
+                _run_layers(
+                    chain.layers, x, own.fold_in(branch), statistics, (outer, f"{path}{prefix}")
+                )
                 for branch, (prefix, chain) in enumerate(layer.chains.items())
             ]
             x, _ = layer.join(parts)
         else:
             x, _ = layer.forward(x, training=True, draws=own)
-        tally.add(x)
+        own_statistics.add(x)
     return x
 
 
@@ -134,23 +100,22 @@ def diagnose(
     label_smoothing: float = 0.0,
     seed: int = 0,
 ) -> Diagnosis:
-    """Examine a network on one batch, as training would see it, without changing anything.
+    """Measure activations, gradients and updates on one batch.
 
-    Forward is that of training: in shards of up to 32 images, so that a `BatchNorm` normalizes by
-    them, with what is random in training; but layer by layer, while training computes some
-    neighbors as one, which may round in another way. The gradient is that of a training step. The
-    update is measured by a further step: the optimizer takes it on copies of weights and of itself,
-    with this batch's gradient and the learning rate of its last step.
+    The forward pass is that of training: microbatches of up to 32 images, which a `BatchNorm`
+    normalizes by their own statistics, with dropout on. It runs layer by layer, while training
+    fuses adjacent layers, which may round differently. The gradient is that of a training step. The
+    update is that of one more step, which the optimizer takes on copies of the weights and of
+    itself, at the learning rate of its last step. The model stays unchanged.
 
     Parameters
     ----------
     model : Sequential
-    images : ndarray (N, H, W, C); without C where the model has one channel
-        As in `Sequential.preprocess`; 100 or more, of all classes, make the numbers worth reading.
+    images : ndarray (N, H, W, C); without C if the model has one channel
+        As in `Sequential.preprocess`; use 100 or more, of all classes, for stable statistics.
     labels : ndarray of int (N,)
     state : TrainingState, optional
-        Of the model's training: what `minicnn.fit` hands to `on_epoch_end`. Without it no update is
-        measured.
+        The state that `minicnn.fit` passes to `on_epoch_end`. Without it the report has no update.
     label_smoothing : float
         As in `minicnn.softmax_cross_entropy`.
     seed : int
@@ -158,12 +123,12 @@ def diagnose(
 
     Returns
     -------
-    HealthReport
+    Diagnosis
 
     Raises
     ------
     TypeError, ValueError
-        If images or labels do not fit the model or each other, or `state` is another model's.
+        If images or labels do not fit the model or each other, or `state` has another model.
 
     References
     ----------
@@ -171,79 +136,79 @@ def diagnose(
     (2016); Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (AISTATS 2010), section 4 (scale of activations and gradients, by layer).
     """
-    check_model("examine", model, Sequential)
-    check_data("examine", model, images, labels)
-    smoothing = check_range("examine", "label_smoothing", label_smoothing, high=1)
+    check_model("diagnose", model, Sequential)
+    check_data("diagnose", model, images, labels)
+    smoothing = check_range("diagnose", "label_smoothing", label_smoothing, high=1)
     if state is not None and state.model is not model:
-        raise ValueError("examine: state is that of another model's training")
+        raise ValueError("diagnose: state belongs to another model; pass the state of this one")
     batch = np.arange(len(images))
-    tallies: dict[Place, Tally] = {(-1, ""): Tally(None)}
-    with np.errstate(over="ignore", invalid="ignore"), ThreadPool("examine", 1) as workers:
-        for shard in microbatches(batch):
-            x = model.preprocess(images[shard])
-            tallies[-1, ""].add(x)
-            run(model.layers, x, RandomKey(seed, 0, shard), tallies)
+    statistics: dict[Location, ActivationStatistics] = {(-1, ""): ActivationStatistics(None)}
+    with np.errstate(over="ignore", invalid="ignore"), ThreadPool("diagnose", 1) as workers:
+        for image_ids in microbatches(batch):
+            x = model.preprocess(images[image_ids])
+            statistics[-1, ""].add(x)
+            _run_layers(model.layers, x, RandomKey(seed, 0, image_ids), statistics)
         gradient_of = DataParallelGradient(
             model, images, labels, workers, seed=seed, label_smoothing=smoothing
         )
-        found = gradient_of(batch)
-        change = None if state is None else state.further_step(found.gradient)
-        layers = _layers(model, tallies, found.gradient, change)
-    factor = None if state is None else state.factor
-    if all(np.isfinite(part).all() for part in found):
-        warnings = warnings_of(layers, len(images), factor)
+        result = gradient_of(batch)
+        change = None if state is None else state.further_step(result.gradient)
+        layers = _layer_diagnoses(model, statistics, result.gradient, change)
+    lr_scale = None if state is None else state.factor
+    if all(np.isfinite(part).all() for part in result):
+        warnings = warnings_of(layers, len(images), lr_scale)
     else:
         warnings = (find_non_finite(model, gradient_of.shards(batch, 0), smoothing),)
-    return Diagnosis(len(images), found.loss, factor, layers, warnings)
+    return Diagnosis(len(images), result.loss, lr_scale, layers, warnings)
 
 
-def _layers(
+def _layer_diagnoses(
     model: Sequential,
-    tallies: dict[Place, Tally],
+    statistics: dict[Location, ActivationStatistics],
     gradient: FloatArray,
     change: FloatArray | None,
 ) -> tuple[LayerDiagnosis, ...]:
     gradients = model.split(gradient)
     changes = None if change is None else model.split(change)
-    found = []
-    for (position, inside), tally in tallies.items():
-        layer = tally.layer
+    diagnoses = []
+    for (position, path), activations in statistics.items():
+        layer = activations.layer
         parameters = {}
         if layer is not None and not isinstance(layer, Container):
             for name, array in layer.parameters.items():
-                full = f"{inside}.{name}" if inside else name
+                full = f"{path}.{name}" if path else name
                 step = None if changes is None else changes[position][full]
                 parameters[name] = _parameter(array, gradients[position][full], step)
-        found.append(
+        diagnoses.append(
             LayerDiagnosis(
                 position + 1,
-                inside,
+                path,
                 _label(layer, model),
-                tally.mean,
-                tally.std,
-                tally.zeros / tally.count,
-                tally.constant,
-                len(tally.silent),
-                int(tally.silent.sum()) if isinstance(layer, ReLU) else None,
+                activations.mean,
+                activations.std,
+                activations.zeros / activations.count,
+                activations.constant,
+                len(activations.dead),
+                int(activations.dead.sum()) if isinstance(layer, ReLU) else None,
                 parameters,
             )
         )
-    return tuple(found)
+    return tuple(diagnoses)
 
 
 def _parameter(
     array: FloatArray, gradient: FloatArray, change: FloatArray | None
 ) -> ParameterDiagnosis:
     scale = _rms(array)
-    update = None
+    update_ratio = None
     if change is not None:
-        moved = _rms(change)
-        update = moved / scale if scale else (np.inf if moved else 0.0)
-    return ParameterDiagnosis(array.ndim, scale, _rms(gradient), update)
+        update = _rms(change)
+        update_ratio = update / scale if scale else (np.inf if update else 0.0)
+    return ParameterDiagnosis(array.ndim, scale, _rms(gradient), update_ratio)
 
 
 def _rms(array: FloatArray) -> float:
-    """Return the root mean square; in float64, whose squares neither overflow nor vanish."""
+    """Return the root mean square, in float64 against overflow."""
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
 
 

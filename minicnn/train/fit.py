@@ -98,7 +98,7 @@ def fit(
     on_epoch_end : callable, optional
         Called with the `minicnn.state.TrainingState` after each epoch, once its checkpoint is
         written; its model has the weights that the next epoch starts from, not their average. It is
-        there to look, as `minicnn.health.examine` does: what it changes is trained on with.
+        there to look, as `minicnn.diagnostics.diagnose` does: what it changes is trained on with.
     progress : bool
         A bar on a terminal, and one line for each epoch.
 

@@ -1,4 +1,4 @@
-"""The examination of a network: what its layers do, and what is unusual about it."""
+"""Test `diagnose`: statistics, gradients, updates and warnings."""
 
 import copy
 import os
@@ -36,7 +36,7 @@ needs_jit = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def digits():
-    """Real digits, thinned to 8×8 so that plain Python can train on them too."""
+    """Return 40 digits of 8×8 pixels: plain Python can train on them too."""
     data = load_mnist_sample()
     return data.train_images[:40, 2:26:3, 2:26:3].copy(), data.train_labels[:40]
 
@@ -58,40 +58,40 @@ def branched_model():
 
 
 def layer(report, position, inside=""):
-    (found,) = (
+    (match,) = (
         each for each in report.layers if (each.position, each.inside) == (position, inside)
     )
-    return found
+    return match
 
 
 def the_warning(report, start):
-    (found,) = (warning for warning in report.warnings if warning.startswith(start))
-    return found
+    (match,) = (warning for warning in report.warnings if warning.startswith(start))
+    return match
 
 
-# ---------------------------------------------------------------- the numbers
+# ---------------------------------------------------------------- statistics
 
 
-def test_the_numbers_are_those_of_the_layers_and_of_the_gradient(digits):
+def test_statistics_are_those_of_layers_and_gradient(digits):
     images, labels = digits[0][:20], digits[1][:20]
     model = small_model(dtype=np.float64)
     report = diagnose(model, images, labels)
     x = model.preprocess(images)
-    assert (report.images, report.factor) == (20, None)
+    assert (report.images, report.lr_scale) == (20, None)
     assert layer(report, 0).name == "the input"
     assert layer(report, 0).mean == pytest.approx(x.mean())
     for position, part in enumerate(model.layers, start=1):
         x, _ = part.forward(x, training=True)
-        found = layer(report, position)
-        assert found.layer == repr(part)
-        assert found.name == f"layer {position} ({part})"
-        assert found.mean == pytest.approx(x.mean(), rel=1e-9)
-        assert found.std == pytest.approx(x.std(), rel=1e-9)
-        assert found.zeros == (x == 0).mean()
-        assert found.units == x.shape[-1]
+        own = layer(report, position)
+        assert own.layer == repr(part)
+        assert own.name == f"layer {position} ({part})"
+        assert own.mean == pytest.approx(x.mean(), rel=1e-9)
+        assert own.std == pytest.approx(x.std(), rel=1e-9)
+        assert own.zeros == (x == 0).mean()
+        assert own.units == x.shape[-1]
         silent = (x == 0).all(axis=tuple(range(x.ndim - 1))).sum()
-        assert found.dead == (silent if isinstance(part, ReLU) else None)
-        assert not found.constant
+        assert own.dead == (silent if isinstance(part, ReLU) else None)
+        assert not own.constant
 
     _, caches = model.forward(model.preprocess(images), training=True)
     shares = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
@@ -99,18 +99,18 @@ def test_the_numbers_are_those_of_the_layers_and_of_the_gradient(digits):
     shares[np.arange(20), labels] -= 1
     _, gradient = model.backward(shares / 20, caches)
     weight, bias = model.split(gradient)[0].values()
-    found = layer(report, 1).parameters
-    assert found["weight"].gradient == pytest.approx(sqrt((weight**2).mean()), rel=1e-9)
-    assert found["bias"].gradient == pytest.approx(sqrt((bias**2).mean()), rel=1e-9)
+    parameters = layer(report, 1).parameters
+    assert parameters["weight"].gradient_rms == pytest.approx(sqrt((weight**2).mean()), rel=1e-9)
+    assert parameters["bias"].gradient_rms == pytest.approx(sqrt((bias**2).mean()), rel=1e-9)
     own = model.layers[0].parameters["weight"]
-    assert found["weight"].scale == pytest.approx(sqrt((own**2).mean()), rel=1e-9)
-    assert (found["weight"].axes, found["bias"].axes) == (4, 1)
-    assert layer(report, 1).weight is found["weight"]
+    assert parameters["weight"].rms == pytest.approx(sqrt((own**2).mean()), rel=1e-9)
+    assert (parameters["weight"].ndim, parameters["bias"].ndim) == (4, 1)
+    assert layer(report, 1).weight is parameters["weight"]
     assert layer(report, 2).weight is None
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.3, 0.9), Adam(0.01, weight_decay=0.1)])
-def test_the_update_is_that_of_the_step_that_would_come(digits, optimizer):
+def test_update_is_that_of_the_next_step(digits, optimizer):
     images, labels = digits[0][:20], digits[1][:20]
     model = small_model(dtype=np.float64)
     before = []
@@ -123,16 +123,16 @@ def test_the_update_is_that_of_the_step_that_would_come(digits, optimizer):
     fit(model, images, labels, optimizer=optimizer, epochs=3, **options)
     assert len(before) == 3
     for (report, old), (_, new) in pairwise(before):  # one step an epoch
-        assert report.factor == 1
+        assert report.lr_scale == 1
         for position, (own, moved) in enumerate(
             zip(model.split(old), model.split(new - old), strict=True), start=1
         ):
             for name, parameter in layer(report, position).parameters.items():
                 ratio = np.linalg.norm(moved[name]) / np.linalg.norm(own[name])
-                assert parameter.update == pytest.approx(ratio, rel=1e-9)
+                assert parameter.update_ratio == pytest.approx(ratio, rel=1e-9)
 
 
-def test_the_update_is_as_large_as_the_schedule_makes_it(digits):
+def test_update_is_scaled_by_the_schedule(digits):
     found = []
     options = {"epochs": 2, "validation_split": 0, "batch_size": 40, "progress": False}
     fit(
@@ -140,27 +140,27 @@ def test_the_update_is_as_large_as_the_schedule_makes_it(digits):
         on_epoch_end=lambda state: found.append(diagnose(state.model, *digits, state=state)),
         **options,
     )  # fmt: skip
-    assert [report.factor for report in found] == [1, 0.5]
+    assert [report.lr_scale for report in found] == [1, 0.5]
     assert "at 0.5 × the learning rate" in str(found[1])
     weight = layer(found[1], 7).weight
-    assert weight.update == pytest.approx(0.05 * weight.gradient / weight.scale, rel=1e-3)
+    assert weight.update_ratio == pytest.approx(0.05 * weight.gradient_rms / weight.rms, rel=1e-3)
 
 
-def test_inside_containers_it_is_training_that_is_seen(digits):
+def test_layers_inside_containers_run_in_training_mode(digits):
     model, digits = branched_model(), (digits[0][:20], digits[1][:20])
     report = diagnose(model, *digits, seed=3)
-    places = [(each.position, each.inside) for each in report.layers]
-    assert places == [
+    locations = [(each.position, each.inside) for each in report.layers]
+    assert locations == [
         (0, ""), (1, ""), (2, ""), (3, ""), (3, "1.0"), (3, "1.0.0"), (3, "1.0.1"),
         (3, "1.0.shortcut.0"), (4, ""), (5, ""),
     ]  # fmt: skip
-    assert layer(report, 2).std == pytest.approx(1, rel=1e-3)  # normalized, in shards
+    assert layer(report, 2).std == pytest.approx(1, rel=1e-3)  # normalized, in microbatches
     dropped = layer(report, 3, "1.0.shortcut.0")
     assert dropped.name == "1.0.shortcut.0 inside layer 3 (Dropout(0.3))"
-    assert 0.26 < dropped.zeros < 0.34  # of 2,160 numbers, none of which is 0 before
+    assert 0.26 < dropped.zeros < 0.34  # of 2,160 elements, none of which is 0 before
     assert layer(report, 3).parameters == {}
     assert set(layer(report, 3, "1.0.0").parameters) == {"weight", "bias"}
-    assert layer(report, 3, "1.0.0").weight.gradient > 0
+    assert layer(report, 3, "1.0.0").weight.gradient_rms > 0
     assert diagnose(model, *digits, seed=3) == report
     assert diagnose(model, *digits, seed=4).loss != report.loss
     assert diagnose(model, *digits, label_smoothing=0.2).loss != report.loss
@@ -171,17 +171,17 @@ def test_inside_containers_it_is_training_that_is_seen(digits):
     assert lines[-1] == "Nothing unusual."
 
 
-def test_wrong_arguments_are_named(digits):
+def test_diagnose_rejects_wrong_arguments(digits):
     model = small_model()
-    with pytest.raises(ValueError, match=r"examine: .*labels"):
+    with pytest.raises(ValueError, match=r"diagnose: .*labels"):
         diagnose(model, digits[0], digits[1][:5])
-    with pytest.raises(ValueError, match=r"examine: label_smoothing must lie in 0 \.\. 1"):
+    with pytest.raises(ValueError, match=r"diagnose: label_smoothing must lie in 0 \.\. 1"):
         diagnose(model, *digits, label_smoothing=1.5)
-    with pytest.raises(ValueError, match="examine: state is that of another model's training"):
+    with pytest.raises(ValueError, match="diagnose: state belongs to another model"):
         diagnose(model, *digits, state=TrainingState(small_model(), SGD(0.1), None))
 
 
-def test_what_fit_cannot_call_is_told_before_the_first_epoch(digits):
+def test_fit_rejects_an_on_epoch_end_that_is_not_callable(digits):
     with pytest.raises(TypeError, match=r"fit: after_epoch must be a function .*, not True"):
         fit(small_model(), *digits, on_epoch_end=True, progress=False)
 
@@ -200,46 +200,46 @@ def train(digits, path=None, *, model=branched_model, **options):
     return made, history
 
 
-def looking(digits, reports):
+def diagnosing(digits, reports):
     return lambda state: reports.append(diagnose(state.model, *digits, state=state))
 
 
 @needs_jit
 @pytest.mark.parametrize("threads", [1, 2])
-def test_to_look_changes_no_bit_of_the_training(digits, threads, tmp_path):
+def test_diagnose_changes_no_bit_of_the_training(digits, threads, tmp_path):
     reports = []
     plain, history = train(digits, tmp_path / "a.npz", threads=threads)
-    looked_at, same = train(
-        digits, tmp_path / "b.npz", threads=threads, on_epoch_end=looking(digits, reports)
+    diagnosed, same = train(
+        digits, tmp_path / "b.npz", threads=threads, on_epoch_end=diagnosing(digits, reports)
     )
     assert len(reports) == len(history["loss"])
     assert same == history
-    assert looked_at.parameters.tobytes() == plain.parameters.tobytes()
-    assert looked_at.statistics.tobytes() == plain.statistics.tobytes()
-    assert looked_at.metadata == plain.metadata
+    assert diagnosed.parameters.tobytes() == plain.parameters.tobytes()
+    assert diagnosed.statistics.tobytes() == plain.statistics.tobytes()
+    assert diagnosed.metadata == plain.metadata
     with np.load(tmp_path / "a.npz") as wanted, np.load(tmp_path / "b.npz") as found:
         assert wanted.files == found.files
         assert all((wanted[name] == found[name]).all() for name in wanted.files)
 
 
 @needs_jit
-def test_whoever_goes_on_may_look_or_not(digits, tmp_path):
+def test_a_resumed_training_may_diagnose(digits, tmp_path):
     def stop(state):
         if state.epochs == 2:
-            raise KeyboardInterrupt  # its checkpoint is written before it is looked at
+            raise KeyboardInterrupt  # the checkpoint is written before on_epoch_end
 
     path, reports = tmp_path / "c.npz", []
     wanted, history = train(digits)
     with pytest.raises(KeyboardInterrupt):
         train(digits, path, on_epoch_end=stop)
-    found, same = train(digits, path, resume=True, on_epoch_end=looking(digits, reports))
+    found, same = train(digits, path, resume=True, on_epoch_end=diagnosing(digits, reports))
     assert len(reports) == len(same["loss"]) - 2
     assert same == history
     assert found.parameters.tobytes() == wanted.parameters.tobytes()
 
 
 @needs_jit
-def test_the_weights_looked_at_are_those_that_are_trained(digits):
+def test_on_epoch_end_reads_the_trained_weights(digits):
     seen = []
     model, _ = train(
         digits, patience=None, on_epoch_end=lambda state: seen.append(state.model.parameters.copy())
@@ -249,17 +249,17 @@ def test_the_weights_looked_at_are_those_that_are_trained(digits):
     assert (seen[-1] != model.parameters).any()  # in the end it has the average
 
 
-# ---------------------------------------------------------------- what is unusual
+# ---------------------------------------------------------------- warnings
 
 
-def test_a_fresh_network_and_its_first_step_are_nothing_unusual(digits):
+def test_a_new_network_has_no_warnings(digits):
     model = small_model()
     report = diagnose(model, *digits, state=TrainingState(model, Adam(0.001), None))
     assert report.warnings == ()
     assert str(report).endswith("Nothing unusual.")
 
 
-def test_dead_units_are_counted_and_named(digits):
+def test_dead_units_are_counted_and_reported(digits):
     model = small_model()
     bias = model.layers[4].parameters["bias"]
     bias[:] = 100
@@ -267,13 +267,13 @@ def test_dead_units_are_counted_and_named(digits):
         bias[:count] = -100
         report = diagnose(model, *digits)
         assert layer(report, 6).dead == count
-        told = [w for w in report.warnings if w.startswith(f"layer 6 (ReLU()): {count} of 12 ")]
-        assert len(told) == (count >= DEAD * 12)  # some are no trouble
-    assert "11 of 12 units are 0 for all 40 images. What answers nothing learns" in told[0]
-    assert f"WARNING: {told[0]}" in str(report)
+        warnings = [w for w in report.warnings if w.startswith(f"layer 6 (ReLU()): {count} of 12 ")]
+        assert len(warnings) == (count >= DEAD * 12)  # a few dead units are harmless
+    assert "11 of 12 units are 0 for all 40 images. Dead units learn nothing." in warnings[0]
+    assert f"WARNING: {warnings[0]}" in str(report)
 
 
-def test_weights_of_zero_are_named_as_the_first_that_tells_nothing_apart(digits):
+def test_weights_of_zero_are_reported_as_constant_output(digits):
     model = small_model()
     model.parameters[...] = 0
     report = diagnose(model, *digits, state=TrainingState(model, SGD(0.1), None))
@@ -281,57 +281,57 @@ def test_weights_of_zero_are_named_as_the_first_that_tells_nothing_apart(digits)
     assert first.startswith(f"layer 1 ({model.layers[0]}) is the same for all 40 images")
     gradient = the_warning(report, "No gradient at all reaches the weight of layer 1")
     assert " and 2 more: " in gradient  # five arrays: all but the last bias
-    assert layer(report, 1).weight.update == 0
-    model.layers[4].parameters["bias"][...] = 1  # now the last weight gets a gradient
+    assert layer(report, 1).weight.update_ratio == 0
+    model.layers[4].parameters["bias"][...] = 1  # gives the last weight a gradient
     report = diagnose(model, *digits, state=TrainingState(model, Adam(0.1), None))
-    assert layer(report, 7).weight.update == np.inf
+    assert layer(report, 7).weight.update_ratio == np.inf
     found = the_warning(report, "One step changes weights by more than 10%")
     assert "that of layer 7 (Dense(10)), now 0. The usual" in found
 
 
-def test_images_that_are_all_alike_are_the_input_s_fault(digits):
-    alike = np.repeat(digits[0][:1], 40, axis=0)
-    report = diagnose(small_model(), alike, digits[1])
+def test_identical_images_are_reported_as_constant_input(digits):
+    same = np.repeat(digits[0][:1], 40, axis=0)
+    report = diagnose(small_model(), same, digits[1])
     assert report.warnings[0].startswith("the input is the same for all 40 images")
-    assert "Are all images alike?" in report.warnings[0]
-    alone = diagnose(small_model(), alike[:1], digits[1][:1])  # is always alike
+    assert "Are all images the same?" in report.warnings[0]
+    alone = diagnose(small_model(), same[:1], digits[1][:1])  # always constant
     assert not [warning for warning in alone.warnings if "is the same for" in warning]
 
 
-def test_the_first_layer_out_of_scale_is_named(digits):
+def test_the_first_layer_with_an_unusual_scale_is_reported(digits):
     unscaled = small_model(std=1 / 255)
     unscaled.input_std = 1 / 2550
     found = the_warning(diagnose(unscaled, *digits), "the input has a standard deviation of")
-    assert "look at input_std" in found
+    assert "check input_std" in found
     for power, word in ((2000, "large"), (1e-3, "small")):
         model = small_model()
         model.layers[0].parameters["weight"][...] *= power
         found = the_warning(diagnose(model, *digits), "layer 1 (Conv2D(4, 3)) has a standard dev")
-        assert f"first weights too {word}?" in found
+        assert f"initial weights too {word}?" in found
     low, high = SCALES
     assert low * high == 1
 
 
-def test_steps_too_large_and_too_small_are_named(digits):
-    def examined(rate, factor=1.0):
+def test_steps_that_are_too_large_or_too_small_are_reported(digits):
+    def diagnosed(rate, factor=1.0):
         model = small_model()
         state = TrainingState(model, SGD(rate), None)
         state.factor = factor
         return diagnose(model, *digits, state=state)
 
     low, high = UPDATES
-    update = layer(examined(1.0), 1).weight.update
-    far = examined(2 * high / update)
+    update = layer(diagnosed(1.0), 1).weight.update_ratio
+    far = diagnosed(2 * high / update)
     assert f"layer 1 (Conv2D(4, 3)) by {2 * high:.0%}" in the_warning(far, "One step changes")
-    assert not [w for w in examined(0.1 * high / update).warnings if w.startswith("One step")]
-    slow = the_warning(examined(0.01 * low / update), "Even at the full learning rate one step")
+    assert not [w for w in diagnosed(0.1 * high / update).warnings if w.startswith("One step")]
+    slow = the_warning(diagnosed(0.01 * low / update), "Even at the full learning rate one step")
     assert "layer 1 (Conv2D(4, 3))" in slow
-    # a schedule that makes steps small is meant to, and 0 is no step to judge
-    assert examined(0.02, factor=1e-5).warnings == ()
-    assert examined(0.02, factor=0.0).warnings == ()
+    # A schedule makes steps small on purpose, and a step of 0 cannot be judged.
+    assert diagnosed(0.02, factor=1e-5).warnings == ()
+    assert diagnosed(0.02, factor=0.0).warnings == ()
 
 
-def test_infinity_and_nan_are_traced_to_where_they_begin(digits):
+def test_infinity_and_nan_are_traced_to_their_origin(digits):
     model = small_model()
     model.layers[4].parameters["weight"][0, 0] = np.nan
     report = diagnose(model, *digits)
@@ -339,7 +339,7 @@ def test_infinity_and_nan_are_traced_to_where_they_begin(digits):
     assert "nan" in str(report)
 
 
-def test_a_further_step_leaves_optimizer_and_weights_as_they_are(digits):
+def test_the_measured_step_leaves_optimizer_and_weights_unchanged(digits):
     model = small_model()
     optimizer = Adam(0.01)
     gradient = np.ones_like(model.parameters)
