@@ -21,6 +21,8 @@ from minicnn.train.evaluate import check_data
 from minicnn.train.nonfinite import find_non_finite
 from minicnn.train.state import TrainingState
 
+__all__ = ["Diagnosis", "LayerDiagnosis", "ParameterDiagnosis", "diagnose"]
+
 # The position of a layer in the model, from 0, and its path inside a container there, such as
 # ``shortcut.0``; the path is empty outside containers.
 Location = tuple[int, str]
