@@ -1,84 +1,54 @@
-"""Numbers looked up, copied, cleared, and padded with zeros.
-
-Arrays added up, and put side by side.
-"""
+"""Copy, fill, pad, crop, look up and add arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import load, splat, store
-from minicnn.kernels.target import NR_SMALL
+from minicnn.kernels.target import LANES
 
 Array = NDArray[np.float32]
 
 
 @device_function
-def copy_range(a: Array, i: int, count: int, out: Array, o: int) -> None:
-    """Copy so many numbers from ``a[i]`` on to ``out[o]`` and on.
-
-    Parameters
-    ----------
-    a : ndarray
-    i, count : int
-    out : ndarray
-    o : int
-    """
-    for q in range(0, count - NR_SMALL + 1, NR_SMALL):
-        store(out, o + q, load(a, i + q, NR_SMALL))
-    for q in range(count - count % NR_SMALL, count):
-        store(out, o + q, load(a, i + q, 1))
+def copy_range(a: Array, a_offset: int, count: int, out: Array, out_offset: int) -> None:
+    """Compute ``out[out_offset + q] = a[a_offset + q]`` for q below `count`."""
+    for q in range(0, count - LANES + 1, LANES):
+        store(out, out_offset + q, load(a, a_offset + q, LANES))
+    for q in range(count - count % LANES, count):
+        store(out, out_offset + q, load(a, a_offset + q, 1))
 
 
 @device_function
-def fill_zero_range(out: Array, o: int, count: int) -> None:
-    """Write so many zeros to ``out[o]`` and on.
-
-    Parameters
-    ----------
-    out : ndarray
-    o, count : int
-    """
-    for q in range(0, count - NR_SMALL + 1, NR_SMALL):
-        store(out, o + q, splat(out, 0, NR_SMALL))
-    for q in range(count - count % NR_SMALL, count):
-        store(out, o + q, splat(out, 0, 1))
+def fill_zero_range(out: Array, out_offset: int, count: int) -> None:
+    """Set `count` values from ``out[out_offset]`` on to 0."""
+    for q in range(0, count - LANES + 1, LANES):
+        store(out, out_offset + q, splat(out, 0, LANES))
+    for q in range(count - count % LANES, count):
+        store(out, out_offset + q, splat(out, 0, 1))
 
 
 @device_function
 def pad_image(
     x: Array,
-    i: int,
+    x_offset: int,
     H: int,
-    W: int,
+    W: int,  # values of a row: all channels of all pixels
     top: int,
-    left: int,
+    left: int,  # values, as W
     padded: Array,
-    o: int,
+    padded_offset: int,
     height: int,
-    width: int,
+    width: int,  # values, as W
 ) -> None:
-    """Copy an image of H rows of W numbers into one of `height` rows of `width` numbers.
-
-    Parameters
-    ----------
-    x : ndarray
-    i : int
-        Where the image begins in the flat `x`.
-    H, W : int
-    top, left : int
-        Rows and numbers of zeros before it.
-    padded : ndarray
-    o : int
-        Where the image begins in the flat `padded`.
-    height, width : int
-    """
+    """Copy an image into a larger one, with zeros around it; crop what does not fit."""
+    o = padded_offset
     count = max(0, min(W, width - left))
     before = min(left, width)
     for h in range(height):
         if top <= h < top + H:
             fill_zero_range(padded, o, before)
-            copy_range(x, i + (h - top) * W, count, padded, o + before)
+            copy_range(x, x_offset + (h - top) * W, count, padded, o + before)
             fill_zero_range(padded, o + before + count, width - before - count)
         else:
             fill_zero_range(padded, o, width)
@@ -86,17 +56,15 @@ def pad_image(
 
 
 @kernel
-def pad_images(x: Array, top: int, left: int, padded: Array) -> None:
-    """Copy images into larger ones, from row `top` and column `left` on, with zeros around them.
+def pad_images(
+    x: Array,  # (N, H, W, C)
+    top: int,
+    left: int,
+    padded: Array,  # out (N, H', W', C)
+) -> None:
+    """Copy images into larger ones, at (top, left), with zeros around them.
 
-    The loop nest is n, h, w: each number is written once. What does not fit is left out.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    top, left : int
-    padded : ndarray (N, H', W', C)
-        Overwritten.
+    Loops: n, h, w. Each value is written once. Rows and columns that do not fit are cropped.
     """
     N, H, W, C = x.shape
     _, height, width, _ = padded.shape
@@ -106,83 +74,66 @@ def pad_images(x: Array, top: int, left: int, padded: Array) -> None:
 
 
 @kernel
-def fill_zero(array: Array) -> None:
-    """Write zeros.
-
-    Parameters
-    ----------
-    array : ndarray (size,)
-        Overwritten.
-    """
-    array[:] = 0
-
-
-@kernel
-def apply_lut(levels: Array, pixels: NDArray[np.uint8], x: Array) -> None:
-    """Compute ``x[i] = levels[pixels[i]]``.
-
-    Parameters
-    ----------
-    levels : ndarray (256,)
-    pixels : ndarray of uint8 (size,)
-    x : ndarray (size,)
-        Overwritten.
-    """
-    for i in range(pixels.size):
-        x[i] = levels[pixels[i]]
-
-
-@kernel
-def add_arrays(a: Array, b: Array, y: Array) -> None:
-    """Compute ``y[i] = a[i] + b[i]``.
-
-    Parameters
-    ----------
-    a, b : ndarray (size,)
-    y : ndarray (size,)
-        Overwritten.
-    """
-    for i in range(y.size):
-        y[i] = a[i] + b[i]
-
-
-@kernel
-def copy_columns(source: Array, column: int, target: Array, place: int, count: int) -> None:
-    """Compute ``target[r, place + c] = source[r, column + c]`` for c below `count`.
-
-    Parameters
-    ----------
-    source : ndarray (rows, …)
-    column : int
-    target : ndarray (rows, …)
-        Updated.
-    place : int
-    count : int
-    """
-    rows, width = target.shape
-    for r in range(rows):
-        copy_range(source, r * source.shape[1] + column, count, target, r * width + place)
-
-
-@kernel
-def crop_images(x: Array, top: int, left: int, inside: Array) -> None:
-    """Copy images into smaller ones, from row `top` and column `left` on; zeros behind their end.
-
-    Parameters
-    ----------
-    x : ndarray (N, H', W', C)
-    top, left : int
-    inside : ndarray (N, H, W, C)
-        Overwritten.
-    """
+def crop_images(
+    x: Array,  # (N, H', W', C)
+    top: int,
+    left: int,
+    cropped: Array,  # out (N, H, W, C)
+) -> None:
+    """Copy a part of each image, from (top, left) on; zeros beyond its end."""
     N, height, width, _ = x.shape
-    _, H, W, C = inside.shape
+    _, H, W, C = cropped.shape
     count = max(0, min(W, width - left)) * C
     for n in range(N):
         for h in range(H):
             o = (n * H + h) * W * C
             if top + h < height:
-                copy_range(x, ((n * height + top + h) * width + left) * C, count, inside, o)
-                fill_zero_range(inside, o + count, W * C - count)
+                copy_range(x, ((n * height + top + h) * width + left) * C, count, cropped, o)
+                fill_zero_range(cropped, o + count, W * C - count)
             else:
-                fill_zero_range(inside, o, W * C)
+                fill_zero_range(cropped, o, W * C)
+
+
+@kernel
+def copy_columns(
+    source: Array,  # (rows, …)
+    source_column: int,
+    out: Array,  # updated (rows, …)
+    out_column: int,
+    count: int,
+) -> None:
+    """Compute ``out[r, out_column + c] = source[r, source_column + c]``, c < count."""
+    rows, width = out.shape
+    for r in range(rows):
+        i = r * source.shape[1] + source_column
+        copy_range(source, i, count, out, r * width + out_column)
+
+
+@kernel
+def fill_zero(
+    out: Array,  # out (size,)
+) -> None:
+    """Set all values to 0."""
+    out[:] = 0
+
+
+@kernel
+def apply_lut(
+    table: Array,  # (256,)
+    pixels: NDArray[np.uint8],  # (size,)
+    x: Array,  # out (size,)
+) -> None:
+    """Compute ``x[i] = table[pixels[i]]``."""
+    for i in range(pixels.size):
+        x[i] = table[pixels[i]]
+
+
+@kernel
+def add_arrays(
+    a: Array,  # (size,)
+    b: Array,  # (size,)
+    y: Array,  # out (size,)
+) -> None:
+    """Compute ``y[i] = a[i] + b[i]``."""
+    for i in range(y.size):
+        y[i] = a[i] + b[i]

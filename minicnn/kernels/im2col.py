@@ -1,27 +1,24 @@
-"""im2col and its adjoint: every window of an image as one row, and back."""
+"""im2col copies every window of an image to a row of a matrix; col2im is its adjoint."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import kernel
 
-Window = tuple[int, int, int, int, int, int, int, int]  # minicnn.shapes.Window as Numba sees it
+Array = NDArray[np.float32]
+Window = tuple[int, int, int, int, int, int, int, int]  # minicnn.shapes.window.Window in Numba
 
 
 @kernel
-def im2col(x: NDArray[np.float32], window: Window, patches: NDArray[np.float32]) -> None:
-    """Copy what each window sees (im2col).
+def im2col(
+    x: Array,  # (N, H, W, C)
+    window: Window,
+    columns: Array,  # out (N, OH, OW, KH, KW, C)
+) -> None:
+    """Copy the pixels of each window; 0 outside the image.
 
-    ``patches[n, oh, ow, kh, kw, c] = x[n, oh·SH - top + kh, ow·SW - left + kw, c]``, and 0 where
-    that lies outside the image. Seen as ``(N·OH·OW, KH·KW·C)``, `patches` is the matrix whose
-    product with the weights ``(KH·KW·C, F)`` is the convolution.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    window : minicnn.shapes.Window
-    patches : ndarray (N, OH, OW, KH, KW, C)
-        Overwritten.
+    ``columns[n, oh, ow, kh, kw, c] = x[n, oh·SH - top + kh, ow·SW - left + kw, c]``. As a matrix
+    ``(N·OH·OW, KH·KW·C)`` its product with the weights ``(KH·KW·C, F)`` is the convolution.
     """
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
@@ -34,25 +31,22 @@ def im2col(x: NDArray[np.float32], window: Window, patches: NDArray[np.float32])
                         w = ow * SW - left + kw
                         if 0 <= h < H and 0 <= w < W:
                             for c in range(C):
-                                patches[n, oh, ow, kh, kw, c] = x[n, h, w, c]
+                                columns[n, oh, ow, kh, kw, c] = x[n, h, w, c]
                         else:
                             for c in range(C):
-                                patches[n, oh, ow, kh, kw, c] = 0
+                                columns[n, oh, ow, kh, kw, c] = 0
 
 
 @kernel
-def col2im(dpatches: NDArray[np.float32], window: Window, dx: NDArray[np.float32]) -> None:
-    """Add each patch's gradient to the pixels that it was copied from (col2im).
+def col2im(
+    dcolumns: Array,  # (N, OH, OW, KH, KW, C)
+    window: Window,
+    dx: Array,  # updated (N, H, W, C)
+) -> None:
+    """Add the gradient of each window to its pixels: the adjoint of `im2col`.
 
-    ``dx[n, oh·SH - top + kh, ow·SW - left + kw, c] += dpatches[n, oh, ow, kh, kw, c]``: the
-    adjoint of `im2col`, since a pixel that was copied k times collects k gradients.
-
-    Parameters
-    ----------
-    dpatches : ndarray (N, OH, OW, KH, KW, C)
-    window : minicnn.shapes.Window
-    dx : ndarray (N, H, W, C)
-        Updated.
+    ``dx[n, oh·SH - top + kh, ow·SW - left + kw, c] += dcolumns[n, oh, ow, kh, kw, c]``: a pixel
+    that was copied k times receives k gradients.
     """
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
@@ -65,4 +59,4 @@ def col2im(dpatches: NDArray[np.float32], window: Window, dx: NDArray[np.float32
                         w = ow * SW - left + kw
                         if 0 <= h < H and 0 <= w < W:
                             for c in range(C):
-                                dx[n, h, w, c] += dpatches[n, oh, ow, kh, kw, c]
+                                dx[n, h, w, c] += dcolumns[n, oh, ow, kh, kw, c]

@@ -1,11 +1,8 @@
-"""Max-pooling and its way back, some channels of a window at a time.
+"""Max, average and global average pooling, forward and backward.
 
-Average pooling and its way back: rows first, then columns.
-
-A mean over a window is a sum of sums: the rows of the window are added up along whole rows of the
-image, which is one pass over numbers that lie side by side however few channels there are; what is
-left is to add KW neighbors of that one row, which stays in the first-level cache. So a number is
-read KH times, not KH·KW times.
+Average pooling is separable: the KH rows of a window are added along whole rows of the image, which
+is one pass over contiguous values for any number of channels; then KW neighbors of that sum, which
+stays in L1. So a value is read KH times instead of KH·KW times.
 """
 
 from typing import Any
@@ -17,7 +14,7 @@ from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import copy_range, fill_zero_range
 from minicnn.kernels.im2col import Window
 from minicnn.kernels.jit import device_function, inline_function, kernel
-from minicnn.kernels.reduce import ROWS
+from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.kernels.simd import (
     add,
     divide,
@@ -29,90 +26,79 @@ from minicnn.kernels.simd import (
     splat,
     store,
 )
-from minicnn.kernels.target import NR_SMALL
+from minicnn.kernels.target import FULL_VECTOR, LANES
 from minicnn.kernels.tiles import load_four, load_tail, load_tail_lanes, store_tail
 
-# Channels that are taken at once where they divide into so many: what is known of a window stays in
-# registers, and the loop around a pixel is paid for once. Twice as many would not fit; of a square
-# of four pixels, all of which are loaded at once, only half as many do. Other numbers of channels
-# are taken NARROW at a time.
-MANY = 4 * NR_SMALL
-MANY_OF_FOUR = 2 * NR_SMALL
+# Channels per iteration if they divide C: the state of a window stays in registers, and the loop
+# over its pixels runs once for all of them. Twice as many would not fit. For 2×2 windows, whose
+# four pixels are loaded together, only half as many fit. Else LANES channels per iteration.
+WIDE = 4 * LANES
+WIDE_2X2 = 2 * LANES
 
 Vector = Any
 Array = NDArray[np.float32]
-Winner = NDArray[np.unsignedinteger]
-Indices = NDArray[np.int64]
+Argmax = NDArray[np.unsignedinteger]
 
 
-@inline_function
-def _store(array: NDArray[Any], i: int, v: Vector, left: int, lanes: int) -> None:
-    if left >= lanes:
-        store(array, i, v)
-    else:
-        masked_store(array, i, v, left)
+# ---------------------------------------------------------------- max pooling
 
 
 @kernel
-def max_pool(x: Array, window: Window, y: Array, winner: Winner) -> None:
-    """Take each window's maximum and remember which of its pixels that was.
+def max_pool(
+    x: Array,  # (N, H, W, C)
+    window: Window,
+    y: Array,  # out (N, OH, OW, C)
+    argmax: Argmax,  # out (N, OH, OW, C), kh·KW + kw of each maximum
+) -> None:
+    """Compute the maximum of each window and its position.
 
-    ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``. The window is
-    cut to the image first, which is what padding with -∞ means. Only a greater value replaces the
-    best so far, so the first of equals wins; a NaN always does, and so travels on to the loss
-    instead of vanishing here.
+    ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``. Padding is -∞:
+    the window is cropped to the image. Of equal values the first is the maximum; NaN is greater
+    than every number, so that it reaches the loss.
 
-    The tile is one window and some channels: the best so far and where it was are a few registers,
-    and nothing else is written. Squares of 2×2 pixels, the pool of nearly every network, are taken
-    as they are under a convolution, by `minicnn.kernels.conv_pool`, without loops over kh and kw.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    window : minicnn.shapes.Window
-    y : ndarray (N, OH, OW, C)
-        Overwritten.
-    winner : ndarray of unsigned int (N, OH, OW, C)
-        Overwritten with ``kh·KW + kw`` of the maximum.
+    2×2 windows, the most common, are computed as in a convolution with its pool
+    (`minicnn.kernels.conv_pool`), without loops over kh and kw.
     """
     KH, KW, SH, SW, top, left, OH, OW = window
     _, H, W, C = x.shape
     inside = top == 0 and left == 0 and (OH - 1) * SH + KH <= H and (OW - 1) * SW + KW <= W
     if KH == 2 and KW == 2 and inside:
-        if C % MANY_OF_FOUR == 0:
-            _max_of_four(x, window, y, winner, MANY_OF_FOUR)
+        if C % WIDE_2X2 == 0:
+            _max_pool_2x2(x, window, y, argmax, WIDE_2X2)
         else:
-            _max_of_four(x, window, y, winner, NR_SMALL)
-    elif C % MANY == 0:
-        _max_pool(x, window, y, winner, MANY)
+            _max_pool_2x2(x, window, y, argmax, LANES)
+    elif C % WIDE == 0:
+        _max_pool(x, window, y, argmax, WIDE)
     else:
-        _max_pool(x, window, y, winner, NR_SMALL)
+        _max_pool(x, window, y, argmax, LANES)
 
 
 @inline_function
-def _max_of_four(x: Array, window: Window, y: Array, winner: Winner, lanes: int) -> None:
+def _max_pool_2x2(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int) -> None:
+    """Loops: n, oh, ow, vector of c."""
     SH, SW = window[2:4]
     _, H, W, C = x.shape
     N, OH, OW, _ = y.shape
-    place = 0
+    o = 0
     for n in range(N):
         for oh in range(OH):
             for ow in range(OW):
-                corner = ((n * H + oh * SH) * W + ow * SW) * C
-                below = corner + W * C
-                pixels = corner, corner + C, below, below + C
+                origin = ((n * H + oh * SH) * W + ow * SW) * C
+                below = origin + W * C
+                pixels = origin, origin + C, below, below + C
                 for c in range(0, C, lanes):
-                    some = C - c if lanes == NR_SMALL else lanes
-                    four = load_four(x, pixels, c, some, lanes)
-                    store_max(four, False, y, winner, place + c, lanes)
-                place += C
+                    remaining = C - c if lanes == LANES else lanes
+                    four = load_four(x, pixels, c, remaining, lanes)
+                    store_max(four, False, y, argmax, o + c, lanes)
+                o += C
 
 
 @inline_function
-def _max_pool(x: Array, window: Window, y: Array, winner: Winner, lanes: int) -> None:
+def _max_pool(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int) -> None:
+    """Loops: n, oh, ow, vector of c, kh, kw; the maximum and its position stay in registers."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
-    place = 0
+    o = 0
     for n in range(N):
         for oh in range(OH):
             h0 = oh * SH - top
@@ -120,332 +106,327 @@ def _max_pool(x: Array, window: Window, y: Array, winner: Winner, lanes: int) ->
             for ow in range(OW):
                 w0 = ow * SW - left
                 first_kw, last_kw = max(0, -w0), min(KW, W - w0)
-                corner = ((n * H + h0) * W + w0) * C
+                origin = ((n * H + h0) * W + w0) * C
                 for c in range(0, C, lanes):
-                    some = C - c if lanes == NR_SMALL else lanes
-                    i = corner + (first_kh * W + first_kw) * C + c
-                    best = load_tail_lanes(x, i, some, lanes)
-                    which = splat(winner, first_kh * KW + first_kw, lanes)
+                    remaining = C - c if lanes == LANES else lanes
+                    i = origin + (first_kh * W + first_kw) * C + c
+                    best = load_tail_lanes(x, i, remaining, lanes)
+                    position = splat(argmax, first_kh * KW + first_kw, lanes)
                     for kh in range(first_kh, last_kh):
-                        i = corner + (kh * W + first_kw) * C + c
+                        i = origin + (kh * W + first_kw) * C + c
                         for kw in range(first_kw, last_kw):
-                            v = load_tail_lanes(x, i, some, lanes)
+                            v = load_tail_lanes(x, i, remaining, lanes)
                             mask = greater_or_nan(v, best)
                             best = select(mask, v, best)
-                            which = select(mask, splat(winner, kh * KW + kw, lanes), which)
+                            position = select(mask, splat(argmax, kh * KW + kw, lanes), position)
                             i += C
-                    _store(y, place + c, best, some, lanes)
-                    _store(winner, place + c, which, some, lanes)
-                place += C
-
-
-@kernel
-def max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array) -> None:
-    """Send each gradient to the pixel that won: ``dx[winner[n, oh, ow, c]] += dy[n, oh, ow, c]``.
-
-    The loops run over n, oh, kh, kw, ow, c: in each pass over a row of dx every window gives its
-    pixel ``(kh, kw)`` dy if that has won and 0 if not. A pass that comes to its pixels first writes
-    the numbers, a later one adds to them; so nothing is filled with zeros but what no window sees,
-    and where windows do not overlap each number is written once.
-
-    The tile is one window and `MANY` or NARROW channels. Passes over a row keep its short stretches
-    of dy, winners and dx in the nearest cache, and need no loop around each window.
-
-    Parameters
-    ----------
-    dy : ndarray (N, OH, OW, C)
-        C is a multiple of NARROW.
-    winner : ndarray of unsigned int (N, OH, OW, C)
-        From `max_pool`.
-    window : minicnn.shapes.Window
-    dx : ndarray (N, H, W, C)
-        Overwritten.
-    """
-    if dx.shape[3] % MANY == 0:
-        _max_pool_backward(dy, winner, window, dx, MANY)
-    else:
-        _max_pool_backward(dy, winner, window, dx, NR_SMALL)
+                    _store_tail_lanes(y, o + c, best, remaining, lanes)
+                    _store_tail_lanes(argmax, o + c, position, remaining, lanes)
+                o += C
 
 
 @inline_function
-def _max_pool_backward(dy: Array, winner: Winner, window: Window, dx: Array, lanes: int) -> None:
+def _store_tail_lanes(array: NDArray[Any], i: int, v: Vector, remaining: int, lanes: int) -> None:
+    """Store the first `remaining` lanes of a vector."""
+    if remaining >= lanes:
+        store(array, i, v)
+    else:
+        masked_store(array, i, v, remaining)
+
+
+@kernel
+def max_pool_backward(
+    dy: Array,  # (N, OH, OW, C), C a multiple of LANES
+    argmax: Argmax,  # (N, OH, OW, C), from `max_pool`
+    window: Window,
+    dx: Array,  # out (N, H, W, C)
+) -> None:
+    """Add each gradient to the pixel of its maximum.
+
+    ``dx[n, oh·SH - top + kh, ow·SW - left + kw, c] += dy[n, oh, ow, c]`` where ``argmax[n, oh, ow,
+    c] = kh·KW + kw``. Loops: n, oh, kh, kw, ow, c. In each pass over a row of dx every window adds
+    dy or 0 to its pixel (kh, kw). The first pass over a pixel writes, later passes add. So zeros
+    are filled only into pixels outside all windows, and without overlap each value is written once.
+
+    Passes over a row keep its dy, argmax and dx in L1, and need no loop around each window.
+    """
+    if dx.shape[3] % WIDE == 0:
+        _max_pool_backward(dy, argmax, window, dx, WIDE)
+    else:
+        _max_pool_backward(dy, argmax, window, dx, LANES)
+
+
+@inline_function
+def _max_pool_backward(dy: Array, argmax: Argmax, window: Window, dx: Array, lanes: int) -> None:
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
     zeros = splat(dx, 0, lanes)
-    row = W * C
-    # The columns that first passes come to, which are the last SW ones; all or none, where windows
-    # leave gaps.
+    row_stride = W * C
+    # The columns that first passes write: those of the last SW taps. All columns are cleared
+    # instead if the windows leave gaps.
     start, end = min(W, max(0, KW - SW - left)), min(W, (OW - 1) * SW - left + KW)
     if KW < SW:
         start, end = 0, 0
     for n in range(N):
-        image = n * H * row
-        begun = 0  # rows
+        image = n * H * row_stride
+        written = 0  # rows of the image
         for oh in range(OH):
             h0 = oh * SH - top
             last_h = min(h0 + KH, H)
-            _clear(dx, image + begun * row, image + h0 * row)
+            _clear(dx, image + written * row_stride, image + h0 * row_stride)
             for h in range(max(0, h0), last_h):
-                first_column = image + h * row
-                if h >= begun:
-                    _clear(dx, first_column, first_column + start * C)
-                    _clear(dx, first_column + end * C, first_column + row)
-                for kw in range(KW - 1, -1, -1):  # so each sum is taken in the order of ow
-                    comes_first = h >= begun and kw >= KW - SW
-                    w = kw - left  # of window 0; then those inside of the image
+                row = image + h * row_stride
+                if h >= written:
+                    _clear(dx, row, row + start * C)
+                    _clear(dx, row + end * C, row + row_stride)
+                for kw in range(KW - 1, -1, -1):  # descending, so each sum is in the order of ow
+                    is_first = h >= written and kw >= KW - SW
+                    w = kw - left  # of window 0; the loop covers the windows with w in the image
                     first_ow = 0 if w >= 0 else (SW - 1 - w) // SW
                     last_ow = OW if (OW - 1) * SW + w < W else (W - 1 - w) // SW + 1
-                    number = splat(winner, (h - h0) * KW + kw, lanes)
-                    i = first_column + (first_ow * SW + w) * C
-                    place = ((n * OH + oh) * OW + first_ow) * C
+                    tap = splat(argmax, (h - h0) * KW + kw, lanes)
+                    i = row + (first_ow * SW + w) * C
+                    o = ((n * OH + oh) * OW + first_ow) * C
                     for _ in range(first_ow, last_ow):
                         for c in range(0, C, lanes):
-                            mask = equals(load(winner, place + c, lanes), number)
-                            won = select(mask, load(dy, place + c, lanes), zeros)
-                            if not comes_first:
-                                won = add(load(dx, i + c, lanes), won)
-                            store(dx, i + c, won)
+                            mask = equals(load(argmax, o + c, lanes), tap)
+                            g = select(mask, load(dy, o + c, lanes), zeros)
+                            if not is_first:
+                                g = add(load(dx, i + c, lanes), g)
+                            store(dx, i + c, g)
                         i += SW * C
-                        place += C
-            begun = max(begun, last_h)
-        _clear(dx, image + begun * row, image + H * row)
+                        o += C
+            written = max(written, last_h)
+        _clear(dx, image + written * row_stride, image + H * row_stride)
 
 
 @device_function
 def _clear(array: Array, start: int, end: int) -> None:
-    for i in range(start, end, NR_SMALL):
-        store(array, i, splat(array, 0, NR_SMALL))
+    """Set a range of whole vectors to 0."""
+    for i in range(start, end, LANES):
+        store(array, i, splat(array, 0, LANES))
 
 
 @kernel
 def max_pool_backward_any_c(
-    dy: Array, winner: Winner, window: Window, steps: Indices, W: int, dx: Array
+    dy: Array,  # (N, OH, OW, C)
+    argmax: Argmax,  # (N, OH, OW, C), from `max_pool`
+    window: Window,
+    tap_offsets: NDArray[np.int64],  # (KH·KW,) from a window's origin to each of its pixels
+    W: int,
+    dx: Array,  # updated (N, H·W·C)
 ) -> None:
-    """Do what `max_pool_backward` does, for any number of channels.
+    """Compute `max_pool_backward` for any number of channels, value by value.
 
-    ``dx[n, corner of window (oh, ow) + steps[winner[n, oh, ow, c]] + c] += dy[n, oh, ow, c]``: one
-    number at a time, since a few channels fill no vector. The table saves a division for each.
-
-    Parameters
-    ----------
-    dy : ndarray (N, OH, OW, C)
-    winner : ndarray of unsigned int (N, OH, OW, C)
-        From `max_pool`.
-    window : minicnn.shapes.Window
-    steps : ndarray of int (KH·KW,)
-        Numbers from the corner of a window to each of its pixels.
-    W : int
-        Of the images.
-    dx : ndarray (N, H·W·C)
-        Updated.
+    Loops: n, oh, ow, c. A few channels fill no vector; the table replaces a division per value.
     """
     _, _, SH, SW, top, left, _, _ = window
     N, OH, OW, C = dy.shape
     for n in range(N):
         for oh in range(OH):
             for ow in range(OW):
-                corner = ((oh * SH - top) * W + ow * SW - left) * C
+                origin = ((oh * SH - top) * W + ow * SW - left) * C
                 for c in range(C):
-                    i = corner + steps[winner[n, oh, ow, c]] + c
+                    i = origin + tap_offsets[argmax[n, oh, ow, c]] + c
                     dx[n, i] += dy[n, oh, ow, c]
 
 
+# ---------------------------------------------------------------- average pooling
+
+
 @kernel
-def avg_pool(x: Array, window: Window, y: Array, row: Array) -> None:
-    """Take each window's mean, in which padding counts as 0.
+def avg_pool(
+    x: Array,  # (N, H, W, C)
+    window: Window,
+    y: Array,  # out (N, OH, OW, C)
+    row_sums: Array,  # scratch (W·C,)
+) -> None:
+    """Compute the mean of each window; padding counts as 0.
 
-    ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``. The loop
-    nest is n, oh, then kh over the row of the image, then ow, c, kw.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    window : minicnn.shapes.Window
-    y : ndarray (N, OH, OW, C)
-        Overwritten.
-    row : ndarray (W·C,)
-        Room for the sums of the rows of a window.
+    ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``. Loops:
+    n, oh, kh over a row of the image, then ow, vector of c, kw.
     """
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
-    place = 0
+    area, o = KH * KW, 0
     for n in range(N):
         for oh in range(OH):
             first, last = max(0, oh * SH - top), min(H, oh * SH - top + KH)
-            _add_rows(x, (n * H + first) * W * C, last - first, row)
+            _sum_rows(x, (n * H + first) * W * C, last - first, row_sums)
             for ow in range(OW):
                 start, end = max(0, ow * SW - left), min(W, ow * SW - left + KW)
-                for c in range(0, C, NR_SMALL):
-                    some = C - c
-                    if some >= NR_SMALL:  # a constant instead of what is left: no masks
-                        _mean(row, start * C + c, end - start, C, KH * KW, y, place + c, NR_SMALL)
+                for c in range(0, C, LANES):
+                    i, count, remaining = start * C + c, end - start, C - c
+                    if remaining >= LANES:  # a constant, so that LLVM drops the masks
+                        _store_mean(row_sums, i, count, C, area, y, o + c, FULL_VECTOR)
                     else:
-                        _mean(row, start * C + c, end - start, C, KH * KW, y, place + c, some)
-                place += C
+                        _store_mean(row_sums, i, count, C, area, y, o + c, remaining)
+                o += C
 
 
 @device_function
-def _add_rows(x: Array, i: int, count: int, row: Array) -> None:
-    """Compute ``row[q] = Σ_k x[i + k·length + q]``."""
-    length = row.size
-    for q in range(0, length, NR_SMALL):
-        if length - q >= NR_SMALL:
-            _add(x, i + q, count, length, row, q, NR_SMALL)
+def _sum_rows(x: Array, i: int, count: int, row_sums: Array) -> None:
+    """Compute ``row_sums[q] = Σ_k x[i + k·length + q]``."""
+    length = row_sums.size
+    for q in range(0, length, LANES):
+        if length - q >= LANES:
+            _store_sum(x, i + q, count, length, row_sums, q, FULL_VECTOR)
         else:
-            _add(x, i + q, count, length, row, q, length - q)
+            _store_sum(x, i + q, count, length, row_sums, q, length - q)
 
 
 @device_function
-def _add(a: Array, i: int, count: int, step: int, out: Array, o: int, left: int) -> None:
-    total = load_tail(a, i, left)
+def _sum(a: Array, i: int, count: int, stride: int, remaining: int) -> Vector:
+    """Return ``Σ_k a[i + k·stride]`` of one vector, for k below `count`."""
+    total = load_tail(a, i, remaining)
     for _ in range(1, count):
-        i += step
-        total = add(total, load_tail(a, i, left))
-    store_tail(out, o, total, left)
+        i += stride
+        total = add(total, load_tail(a, i, remaining))
+    return total
 
 
 @device_function
-def _mean(a: Array, i: int, count: int, step: int, area: int, y: Array, o: int, left: int) -> None:
-    total = load_tail(a, i, left)
-    for _ in range(1, count):
-        i += step
-        total = add(total, load_tail(a, i, left))
-    store_tail(y, o, divide(total, splat(y, area, NR_SMALL)), left)
+def _store_sum(a: Array, i: int, count: int, stride: int, out: Array, o: int, tail: int) -> None:
+    """Compute ``out[o] = Σ_k a[i + k·stride]`` of one vector."""
+    store_tail(out, o, _sum(a, i, count, stride, tail), tail)
+
+
+@device_function
+def _store_mean(
+    a: Array, i: int, count: int, stride: int, area: int, y: Array, o: int, tail: int
+) -> None:
+    """Compute ``y[o] = Σ_k a[i + k·stride] / area`` of one vector."""
+    total = _sum(a, i, count, stride, tail)
+    store_tail(y, o, divide(total, splat(y, area, LANES)), tail)
 
 
 @kernel
-def avg_pool_backward(dy: Array, window: Window, dx: Array, row: Array) -> None:
-    """Share each gradient out evenly over its window.
+def avg_pool_backward(
+    dy: Array,  # (N, OH, OW, C)
+    window: Window,
+    dx: Array,  # out (N, H, W, C)
+    row: Array,  # scratch ((W + OW)·C,): a row of dx, then a row of dy / (KH·KW)
+) -> None:
+    """Distribute each gradient evenly over its window: the adjoint of `avg_pool`.
 
-    ``dx[n, h, w, c] = Σ dy[n, oh, ow, c] / (KH·KW)`` over the windows that hold pixel (h, w): the
-    adjoint of `avg_pool`. The loop nest is n, oh, then w, c, ow for a row of sums, then kh over the
-    rows that take it. A row that is come to for the first time is written, later ones are added to.
-
-    Parameters
-    ----------
-    dy : ndarray (N, OH, OW, C)
-    window : minicnn.shapes.Window
-    dx : ndarray (N, H, W, C)
-        Overwritten.
-    row : ndarray ((W + OW)·C,)
-        Room for what a row of windows gives to one row of the image, and for its shares.
+    ``dx[n, h, w, c] = Σ dy[n, oh, ow, c] / (KH·KW)`` over the windows that contain pixel (h, w).
+    Loops: n, oh, then w, c, ow for a row of sums, then kh over the rows that receive it. The first
+    window row over a row of dx writes, later ones add.
     """
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
     length = W * C
     for n in range(N):
-        begun = 0  # rows
+        written = 0  # rows of the image
         for oh in range(OH):
-            _divide_row(dy, (n * OH + oh) * OW * C, OW * C, KH * KW, row, length)
+            _divide_range(dy, (n * OH + oh) * OW * C, OW * C, KH * KW, row, length)
             for w in range(W):
                 first = max(0, (w + left - KW) // SW + 1)
                 last = min(OW, (w + left) // SW + 1)
-                _add_columns(row, length + first * C, last - first, C, w * C)
+                _sum_columns(row, length + first * C, last - first, C, w * C)
             h0 = oh * SH - top
-            if begun < h0:
-                fill_zero_range(dx, (n * H + begun) * length, (h0 - begun) * length)
+            if written < h0:
+                fill_zero_range(dx, (n * H + written) * length, (h0 - written) * length)
             last_h = min(H, h0 + KH)
             for h in range(max(0, h0), last_h):
                 i = (n * H + h) * length
-                if h >= begun:
+                if h >= written:
                     copy_range(row, 0, length, dx, i)
                 else:
-                    _add_row(row, length, dx, i)
-            begun = max(begun, last_h)
-        fill_zero_range(dx, (n * H + begun) * length, (H - begun) * length)
+                    _add_range(row, length, dx, i)
+            written = max(written, last_h)
+        fill_zero_range(dx, (n * H + written) * length, (H - written) * length)
 
 
 @device_function
-def _divide_row(dy: Array, i: int, count: int, area: int, row: Array, o: int) -> None:
-    for q in range(0, count - NR_SMALL + 1, NR_SMALL):
-        store(row, o + q, divide(load(dy, i + q, NR_SMALL), splat(row, area, NR_SMALL)))
-    for q in range(count - count % NR_SMALL, count):
-        store(row, o + q, divide(load(dy, i + q, 1), splat(row, area, 1)))
+def _divide_range(dy: Array, i: int, count: int, area: int, out: Array, o: int) -> None:
+    """Compute ``out[o + q] = dy[i + q] / area``."""
+    for q in range(0, count - LANES + 1, LANES):
+        store(out, o + q, divide(load(dy, i + q, LANES), splat(out, area, LANES)))
+    for q in range(count - count % LANES, count):
+        store(out, o + q, divide(load(dy, i + q, 1), splat(out, area, 1)))
 
 
 @device_function
-def _add_columns(row: Array, i: int, count: int, C: int, o: int) -> None:
+def _sum_columns(row: Array, i: int, count: int, C: int, o: int) -> None:
     """Compute ``row[o + c] = Σ_k row[i + k·C + c]``."""
-    for c in range(0, C, NR_SMALL):
-        some = C - c
+    for c in range(0, C, LANES):
+        remaining = C - c
         if count <= 0:
-            store_tail(row, o + c, splat(row, 0, NR_SMALL), some)
-        elif some >= NR_SMALL:
-            _add(row, i + c, count, C, row, o + c, NR_SMALL)
+            store_tail(row, o + c, splat(row, 0, LANES), remaining)
+        elif remaining >= LANES:
+            _store_sum(row, i + c, count, C, row, o + c, FULL_VECTOR)
         else:
-            _add(row, i + c, count, C, row, o + c, some)
+            _store_sum(row, i + c, count, C, row, o + c, remaining)
 
 
 @device_function
-def _add_row(row: Array, count: int, dx: Array, i: int) -> None:
-    for q in range(0, count - NR_SMALL + 1, NR_SMALL):
-        store(dx, i + q, add(load(dx, i + q, NR_SMALL), load(row, q, NR_SMALL)))
-    for q in range(count - count % NR_SMALL, count):
+def _add_range(row: Array, count: int, dx: Array, i: int) -> None:
+    """Compute ``dx[i + q] += row[q]``."""
+    for q in range(0, count - LANES + 1, LANES):
+        store(dx, i + q, add(load(dx, i + q, LANES), load(row, q, LANES)))
+    for q in range(count - count % LANES, count):
         store(dx, i + q, add(load(dx, i + q, 1), load(row, q, 1)))
 
 
+# ---------------------------------------------------------------- global average pooling
+
+
 @kernel
-def global_avg_pool(x: Array, y: Array) -> None:
-    """Take the mean of each channel over a whole image: ``y[n, c] = Σ_p x[n, p, c] / P``.
+def global_avg_pool(
+    x: Array,  # (N, P, C)
+    y: Array,  # out (N, C)
+) -> None:
+    """Compute the mean of each channel: ``y[n, c] = Σ_p x[n, p, c] / P``.
 
-    The loop nest is n, block of p, c, p: some pixels stay in the first-level cache while all
-    channels are summed, each vector of them in four registers, since an addition waits for the last
-    one in its own.
-
-    Parameters
-    ----------
-    x : ndarray (N, P, C)
-    y : ndarray (N, C)
-        Overwritten.
+    Loops: n, block of p, vector of c, p. A block of pixels stays in L1 while all channels are
+    summed. Four accumulators per vector hide the latency of an addition.
     """
     N, P, C = x.shape
     fill_zero_range(y, 0, N * C)
     for n in range(N):
-        for p in range(0, P, ROWS):
-            count = min(ROWS, P - p)
-            for c in range(0, C, NR_SMALL):
-                i, o, some = (n * P + p) * C + c, n * C + c, C - c
-                if some >= NR_SMALL:
-                    _add_many(x, i, count, C, y, o, NR_SMALL)
+        for p in range(0, P, BLOCK_ROWS):
+            count = min(BLOCK_ROWS, P - p)
+            for c in range(0, C, LANES):
+                i, o, remaining = (n * P + p) * C + c, n * C + c, C - c
+                if remaining >= LANES:
+                    _add_sum(x, i, count, C, y, o, FULL_VECTOR)
                 else:
-                    _add_many(x, i, count, C, y, o, some)
-        _divide_row(y, n * C, C, P, y, n * C)
+                    _add_sum(x, i, count, C, y, o, remaining)
+        _divide_range(y, n * C, C, P, y, n * C)
 
 
 @device_function
-def _add_many(x: Array, i: int, count: int, step: int, y: Array, o: int, left: int) -> None:
-    """Compute ``y[o + c] += Σ_k x[i + k·step + c]``."""
-    zero = splat(x, 0, NR_SMALL)
-    a0, a1, a2, a3 = load_tail(y, o, left), zero, zero, zero
+def _add_sum(x: Array, i: int, count: int, stride: int, y: Array, o: int, tail: int) -> None:
+    """Compute ``y[o] += Σ_k x[i + k·stride]`` of one vector, in four accumulators."""
+    zero = splat(x, 0, LANES)
+    a0, a1, a2, a3 = load_tail(y, o, tail), zero, zero, zero
     for _ in range(count // 4):
-        a0, a1 = add(a0, load_tail(x, i, left)), add(a1, load_tail(x, i + step, left))
-        i += 2 * step
-        a2, a3 = add(a2, load_tail(x, i, left)), add(a3, load_tail(x, i + step, left))
-        i += 2 * step
+        a0, a1 = add(a0, load_tail(x, i, tail)), add(a1, load_tail(x, i + stride, tail))
+        i += 2 * stride
+        a2, a3 = add(a2, load_tail(x, i, tail)), add(a3, load_tail(x, i + stride, tail))
+        i += 2 * stride
     for _ in range(count % 4):
-        a0 = add(a0, load_tail(x, i, left))
-        i += step
-    store_tail(y, o, add(add(a0, a1), add(a2, a3)), left)
+        a0 = add(a0, load_tail(x, i, tail))
+        i += stride
+    store_tail(y, o, add(add(a0, a1), add(a2, a3)), tail)
 
 
 @kernel
-def global_avg_pool_backward(dy: Array, dx: Array) -> None:
-    """Share each gradient out evenly over its image: ``dx[n, p, c] = dy[n, c] / P``.
+def global_avg_pool_backward(
+    dy: Array,  # (N, C)
+    dx: Array,  # out (N, P, C)
+) -> None:
+    """Distribute each gradient evenly over its image: ``dx[n, p, c] = dy[n, c] / P``.
 
-    The loop nest is n, p, c: the first pixel is computed, the others are copies of it; NARROW of
-    them are copied at once, since that is whole vectors for any number of channels.
-
-    Parameters
-    ----------
-    dy : ndarray (N, C)
-    dx : ndarray (N, P, C)
-        Overwritten.
+    Loops: n, p, c. The first pixel is computed, the others are copies of it. Copies are LANES
+    pixels long: whole vectors for any number of channels.
     """
     N, P, C = dx.shape
     for n in range(N):
         first = n * P * C
-        _divide_row(dy, n * C, C, P, dx, first)
-        for p in range(1, min(P, NR_SMALL)):
+        _divide_range(dy, n * C, C, P, dx, first)
+        for p in range(1, min(P, LANES)):
             copy_range(dx, first, C, dx, first + p * C)
-        for p in range(NR_SMALL, P, NR_SMALL):
-            copy_range(dx, first, min(NR_SMALL, P - p) * C, dx, first + p * C)
+        for p in range(LANES, P, LANES):
+            copy_range(dx, first, min(LANES, P - p) * C, dx, first + p * C)

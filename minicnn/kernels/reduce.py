@@ -1,53 +1,50 @@
-"""Sums over all pixels: the gradient of a bias."""
+"""Sum the rows of a matrix: the gradient of a bias."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import add, splat
-from minicnn.kernels.target import NR_SMALL
+from minicnn.kernels.target import FULL_VECTOR, LANES
 from minicnn.kernels.tiles import load_tail, store_tail
 
 Array = NDArray[np.float32]
 
-# So many rows are read for one vector of columns before the next: they stay in the first-level
-# cache, however wide they are.
-ROWS = 64
+# Rows per block. One vector of columns is read from all rows of a block before the next vector; a
+# block of rows stays in L1, however wide it is.
+BLOCK_ROWS = 64
 
 
 @kernel
-def column_sums(dy: Array, dbias: Array) -> None:
+def column_sums(
+    dy: Array,  # (P, F)
+    dbias: Array,  # out (F,)
+) -> None:
     """Compute ``dbias[f] = Σ_p dy[p, f]``.
 
-    The loop nest is block of p, f, p: a vector of channels is summed in two registers, rows of even
-    and of odd number.
-
-    Parameters
-    ----------
-    dy : ndarray (P, F)
-    dbias : ndarray (F,)
-        Overwritten.
+    Loops: block of p, vector of f, p. Even and odd rows have an accumulator each.
     """
     P, F = dy.shape
     for f in range(F):
         dbias[f] = 0
-    for p in range(0, P, ROWS):
-        rows = min(ROWS, P - p)
-        for f in range(0, F, NR_SMALL):
-            if F - f >= NR_SMALL:  # a constant instead of what is left: no masks
-                _add(dy, p * F + f, rows, dbias, f, NR_SMALL)
+    for p in range(0, P, BLOCK_ROWS):
+        rows = min(BLOCK_ROWS, P - p)
+        for f in range(0, F, LANES):
+            if F - f >= LANES:  # a constant, so that LLVM drops the masks
+                _add_rows(dy, p * F + f, rows, dbias, f, FULL_VECTOR)
             else:
-                _add(dy, p * F + f, rows, dbias, f, F - f)
+                _add_rows(dy, p * F + f, rows, dbias, f, F - f)
 
 
 @device_function
-def _add(dy: Array, i: int, rows: int, dbias: Array, f: int, left: int) -> None:
+def _add_rows(dy: Array, i: int, rows: int, dbias: Array, f: int, remaining: int) -> None:
+    """Add one vector of columns of `rows` rows to ``dbias[f]``."""
     F = dbias.size
-    even, odd = load_tail(dbias, f, left), splat(dy, 0, NR_SMALL)
+    even, odd = load_tail(dbias, f, remaining), splat(dy, 0, LANES)
     for _ in range(rows // 2):
-        even = add(even, load_tail(dy, i, left))
-        odd = add(odd, load_tail(dy, i + F, left))
+        even = add(even, load_tail(dy, i, remaining))
+        odd = add(odd, load_tail(dy, i + F, remaining))
         i += 2 * F
     if rows % 2:
-        even = add(even, load_tail(dy, i, left))
-    store_tail(dbias, f, add(even, odd), left)
+        even = add(even, load_tail(dy, i, remaining))
+    store_tail(dbias, f, add(even, odd), remaining)

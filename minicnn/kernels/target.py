@@ -8,7 +8,9 @@ widths are enough; each further width adds a compilation.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from numba import config
 from numba.core.codegen import get_host_cpu_features
 
@@ -72,6 +74,9 @@ NR_SMALL, NR_MEDIUM, NR_LARGE = NR_CHOICES
 SIMD_WIDTH, ACCUMULATOR_REGISTERS = (8, 12) if _PLAIN_PYTHON else simd_registers(_features())
 # Lanes of a vector in kernels without a register tile; two registers on NEON, one elsewhere.
 LANES = NR_SMALL
+# LANES as an argument of a device function. Numba would compile the function once more for a Python
+# constant; LLVM treats this as a constant all the same.
+FULL_VECTOR: Any = np.int64(LANES)
 # Bytes that an array may occupy in a core's L1 data cache. Lists and accumulators need an eighth.
 L1_BYTES = l1_data_bytes() * 7 // 8
 

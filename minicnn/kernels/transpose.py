@@ -1,7 +1,9 @@
-"""Matrices with their axes exchanged: squares of eight by eight are turned in registers.
+"""Matrix transposition in 8×8 blocks of registers.
 
-Number by number, with a store for each, it takes three times as long.
+Value by value, with one store each, it takes three times as long.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,32 +11,26 @@ from numpy.typing import NDArray
 from minicnn.kernels.copy import fill_zero_range
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import interleave_high, interleave_low, load, store
-from minicnn.kernels.tiles import Vector
 
 Array = NDArray[np.float32]
-Eight = tuple[Vector, Vector, Vector, Vector, Vector, Vector, Vector, Vector]
+Vector = Any
+EightVectors = tuple[Vector, Vector, Vector, Vector, Vector, Vector, Vector, Vector]
 
-SIDE = 8
+SIDE = 8  # rows and columns of a block
 
 
 @device_function
 def transpose_block(
-    a: Array, i: int, rows: int, columns: int, out: Array, o: int, step: int
+    a: Array,
+    a_offset: int,
+    rows: int,
+    columns: int,
+    out: Array,
+    out_offset: int,
+    out_stride: int,  # values between two rows of the transposed matrix
 ) -> None:
-    """Compute ``out[o + f·step + c] = a[i + c·columns + f]`` for c below `rows`.
-
-    Parameters
-    ----------
-    a : ndarray
-    i : int
-        Where the matrix begins in the flat `a`.
-    rows, columns : int
-    out : ndarray
-    o : int
-        Where the exchanged matrix begins in the flat `out`.
-    step : int
-        Numbers from one of its rows to the next.
-    """
+    """Compute ``out[out_offset + f·out_stride + c] = a[a_offset + c·columns + f]``."""
+    i, o, step = a_offset, out_offset, out_stride
     whole_rows, whole_columns = rows - rows % SIDE, columns - columns % SIDE
     for f in range(0, whole_columns, SIDE):
         for c in range(0, whole_rows, SIDE):
@@ -46,10 +42,10 @@ def transpose_block(
 
 @device_function
 def _transpose_tile(a: Array, i: int, columns: int, out: Array, o: int, step: int) -> None:
-    """Exchange the axes of a square.
+    """Transpose one 8×8 block in registers.
 
-    The number in lane c₂c₁c₀ of vector r₂r₁r₀ (in bits) goes to lane c₁c₀r₂ of vector r₁r₀c₂ when
-    the lanes of vectors k and k + 4 take turns; after three times its lane is r₂r₁r₀.
+    Each interleaving moves the value in lane c₂c₁c₀ of vector r₂r₁r₀ (bits of the indices) to lane
+    c₁c₀r₂ of vector r₁r₀c₂. After three interleavings lane and vector are exchanged.
     """
     eight = (
         load(a, i, SIDE),
@@ -73,8 +69,8 @@ def _transpose_tile(a: Array, i: int, columns: int, out: Array, o: int, step: in
 
 
 @device_function
-def _interleave_all(eight: Eight) -> Eight:
-    """Let the lanes of vectors k and k + 4 take turns, to vectors 2k and 2k + 1."""
+def _interleave_all(eight: EightVectors) -> EightVectors:
+    """Interleave the lanes of vectors k and k + 4 into vectors 2k and 2k + 1."""
     a0, a1, a2, a3, a4, a5, a6, a7 = eight
     return (
         interleave_low(a0, a4),
@@ -89,46 +85,34 @@ def _interleave_all(eight: Eight) -> Eight:
 
 
 @kernel
-def transpose(matrix: Array, transposed: Array) -> None:
-    """Write a matrix with its axes exchanged: ``transposed[j, i] = matrix[i, j]``.
-
-    Parameters
-    ----------
-    matrix : ndarray (rows, columns)
-    transposed : ndarray (columns, rows)
-        Overwritten.
-    """
+def transpose(
+    matrix: Array,  # (rows, columns)
+    transposed: Array,  # out (columns, rows)
+) -> None:
+    """Compute ``transposed[j, i] = matrix[i, j]``."""
     rows, columns = matrix.shape
     transpose_block(matrix, 0, rows, columns, transposed, 0, rows)
 
 
 @kernel
-def rotate180_swap_channels(weight: Array, turned: Array) -> None:
-    """Compute ``turned[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``.
-
-    Parameters
-    ----------
-    weight : ndarray (KH, KW, C, F)
-    turned : ndarray (KH, KW, F, C)
-        Overwritten.
-    """
+def rotate180_swap_channels(
+    weight: Array,  # (KH, KW, C, F)
+    rotated: Array,  # out (KH, KW, F, C)
+) -> None:
+    """Compute ``rotated[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``."""
     KH, KW, C, F = weight.shape
     for k in range(KH * KW):
-        transpose_block(weight, (KH * KW - 1 - k) * C * F, C, F, turned, k * F * C, C)
+        transpose_block(weight, (KH * KW - 1 - k) * C * F, C, F, rotated, k * F * C, C)
 
 
 @kernel
-def swap_channel_axes(weight: Array, exchanged: Array) -> None:
-    """Compute ``exchanged[kh, kw, f, c] = weight[kh, kw, c, f]``; rows behind the last f are 0.
-
-    Parameters
-    ----------
-    weight : ndarray (KH, KW, C, F)
-    exchanged : ndarray (KH, KW, Fp, C)
-        Overwritten.
-    """
+def swap_channel_axes(
+    weight: Array,  # (KH, KW, C, F)
+    swapped: Array,  # out (KH, KW, Fp, C), zeros from row F on
+) -> None:
+    """Compute ``swapped[kh, kw, f, c] = weight[kh, kw, c, f]``."""
     KH, KW, C, F = weight.shape
-    Fp = exchanged.shape[2]
+    Fp = swapped.shape[2]
     for k in range(KH * KW):
-        transpose_block(weight, k * C * F, C, F, exchanged, k * Fp * C, C)
-        fill_zero_range(exchanged, (k * Fp + F) * C, (Fp - F) * C)
+        transpose_block(weight, k * C * F, C, F, swapped, k * Fp * C, C)
+        fill_zero_range(swapped, (k * Fp + F) * C, (Fp - F) * C)

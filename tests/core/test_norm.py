@@ -25,7 +25,7 @@ from minicnn import (
     reference,
 )
 from minicnn.gradcheck import away_from_kinks, check_gradients, format_report
-from minicnn.kernels.norm import ROWS
+from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.layers.fusion import FusedNormReLU, fold, fuse
 from minicnn.random import generator
 from minicnn.train.data_parallel import DataParallelGradient
@@ -183,8 +183,8 @@ def test_a_mean_far_from_0_costs_no_digits(normals, mean):
 
 def test_the_first_numbers_may_be_far_from_the_others(normals):
     # the numbers from which the center is taken are then the worst that there could be
-    x = normals(5, f32)(20 * ROWS, 3)
-    x[:ROWS] += 1000
+    x = normals(5, f32)(20 * BLOCK_ROWS, 3)
+    x[:BLOCK_ROWS] += 1000
     exact = x.astype(f64)
     y, cache = ops.batch_norm(x, np.ones(3, f32), np.zeros(3, f32))
     np.testing.assert_allclose(cache.variance, exact.var(axis=0, ddof=1), rtol=1e-5)

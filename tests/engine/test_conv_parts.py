@@ -5,14 +5,16 @@ import pytest
 
 from minicnn import ops
 from minicnn.kernels import reduce, target
-from minicnn.kernels.reduce import ROWS
+from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.ops import arrays, direct, winograd
 from minicnn.runtime import arena
 from minicnn.shapes.window import Window
 
 
 @pytest.mark.parametrize("F", [1, 7, 8, 9, 17])
-@pytest.mark.parametrize("P", [1, 2, 3, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 3])
+@pytest.mark.parametrize(
+    "P", [1, 2, 3, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS + 3]
+)
 def test_sum_rows(integers, dtype, P, F):
     dy, dbias = integers(1, dtype)(P, F), np.full(F, np.nan, dtype)
     reduce.column_sums(dy, dbias)

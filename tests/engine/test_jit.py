@@ -1,7 +1,7 @@
-"""Kernels are compiled once and kept; and where they cannot be cached, everything still works.
+"""Compilation and its cache, also with damaged or read-only files.
 
-No test takes write permission away: that stops nobody who is root. A file where a folder should be
-stops everybody.
+No test removes write permission, because root may write anyway. A file in the place of the folder
+stops every user.
 """
 
 import os
