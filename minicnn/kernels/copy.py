@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.simd import load, splat, store
+from minicnn.kernels.simd import add, load, splat, store
 from minicnn.kernels.target import LANES
 
 Array = NDArray[np.float32]
@@ -17,6 +17,16 @@ def copy_range(a: Array, a_offset: int, count: int, out: Array, out_offset: int)
         store(out, out_offset + q, load(a, a_offset + q, LANES))
     for q in range(count - count % LANES, count):
         store(out, out_offset + q, load(a, a_offset + q, 1))
+
+
+@device_function
+def add_range(a: Array, a_offset: int, count: int, out: Array, out_offset: int) -> None:
+    """Compute ``out[out_offset + q] += a[a_offset + q]`` for q below `count`."""
+    i, o = a_offset, out_offset
+    for q in range(0, count - LANES + 1, LANES):
+        store(out, o + q, add(load(out, o + q, LANES), load(a, i + q, LANES)))
+    for q in range(count - count % LANES, count):
+        store(out, o + q, add(load(out, o + q, 1), load(a, i + q, 1)))
 
 
 @device_function
@@ -41,7 +51,7 @@ def pad_image(
     height: int,
     width: int,  # values, as W
 ) -> None:
-    """Copy an image into a larger one, with zeros around it; crop what does not fit."""
+    """Copy an image into a larger one with zeros around it; crop the excess."""
     o = padded_offset
     count = max(0, min(W, width - left))
     before = min(left, width)
@@ -102,7 +112,7 @@ def copy_columns(
     out_column: int,
     count: int,
 ) -> None:
-    """Compute ``out[r, out_column + c] = source[r, source_column + c]``, c < count."""
+    """Copy `count` columns of a matrix to columns of another matrix."""
     rows, width = out.shape
     for r in range(rows):
         i = r * source.shape[1] + source_column

@@ -1,12 +1,4 @@
-"""ReLU and its way back, each in one pass over numbers that lie in a row.
-
-Random words by counter: Philox4x32-10, which has no state but the address of a number.
-
-To make a NumPy generator for each image would take longer than the image's whole augmentation.
-Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.3.
-
-Dropout: random bits by counter, and numbers that are kept or not by them.
-"""
+"""ReLU, random bits and dropout: one pass over contiguous values each."""
 
 from typing import Any
 
@@ -29,205 +21,160 @@ from minicnn.kernels.simd import (
     store_mask,
 )
 
-# Of a vector. The way from memory is what takes the time; a few registers' worth at once leave
-# little of a loop around it, and give the bits of a mask a whole number of bytes.
-RELU_LANES = 32
-
 Array = NDArray[np.float32]
 Bits = NDArray[np.uint8]
 
+# Lanes per iteration. ReLU and dropout are memory-bound; a few registers per iteration hide the
+# loop overhead, and a multiple of 8 keeps the bits of a mask byte-aligned.
+RELU_LANES = DROPOUT_LANES = 32
+
+
+# ---------------------------------------------------------------- ReLU
+
 
 @kernel
-def relu_forward(x: Array, y: Array, positive: Bits) -> None:
-    """Compute ``y[i] = max(x[i], 0)`` and remember where x was above 0.
-
-    `i` runs over N·H·W·C. NaN stays NaN, and is not above 0.
-
-    Parameters
-    ----------
-    x : ndarray (size,)
-    y : ndarray (size,)
-        Overwritten.
-    positive : ndarray of uint8
-        Overwritten: bit ``i % 8`` of byte ``i // 8`` says whether ``x[i] > 0``. As many bytes as
-        whole vectors take.
-    """
+def relu_forward(
+    x: Array,  # (size,)
+    y: Array,  # out (size,)
+    positive: Bits,  # out, whole vectors: bit i % 8 of byte i // 8 is x[i] > 0
+) -> None:
+    """Compute ``y[i] = max(x[i], 0)`` and the mask; NaN stays NaN."""
     size = x.size
     zeros = splat(x, 0, RELU_LANES)
     for i in range(0, size, RELU_LANES):
-        left = size - i
-        if left >= RELU_LANES:
+        remaining = size - i
+        if remaining >= RELU_LANES:
             a = load(x, i, RELU_LANES)
             store(y, i, select(greater_or_nan(a, zeros), a, zeros))
         else:
-            a = masked_load(x, i, left, RELU_LANES)
-            masked_store(y, i, select(greater_or_nan(a, zeros), a, zeros), left)
+            a = masked_load(x, i, remaining, RELU_LANES)
+            masked_store(y, i, select(greater_or_nan(a, zeros), a, zeros), remaining)
         store_mask(positive, i // 8, greater(a, zeros))
 
 
 @kernel
-def relu_backward(dy: Array, positive: Bits, dx: Array) -> None:
-    """Compute ``dx[i] = dy[i]`` where x was above 0, else 0.
-
-    `i` runs over N·H·W·C.
-
-    Parameters
-    ----------
-    dy : ndarray (size,)
-    positive : ndarray of uint8
-        From `relu_forward`.
-    dx : ndarray (size,)
-        Overwritten.
-    """
+def relu_backward(
+    dy: Array,  # (size,)
+    positive: Bits,  # from `relu_forward`
+    dx: Array,  # out (size,)
+) -> None:
+    """Compute ``dx[i] = dy[i]`` where x was positive, else 0."""
     size = dy.size
     zeros = splat(dy, 0, RELU_LANES)
     for i in range(0, size, RELU_LANES):
-        left = size - i
+        remaining = size - i
         mask = load_mask(positive, i // 8, RELU_LANES)
-        if left >= RELU_LANES:
+        if remaining >= RELU_LANES:
             store(dx, i, select(mask, load(dy, i, RELU_LANES), zeros))
         else:
-            masked_store(dx, i, select(mask, masked_load(dy, i, left, RELU_LANES), zeros), left)
+            g = masked_load(dy, i, remaining, RELU_LANES)
+            masked_store(dx, i, select(mask, g, zeros), remaining)
 
 
-# 32 bit words in 64 bit integers, so that a product of two is whole
-Word = np.uint64
-LOW, HALF = Word(0xFFFFFFFF), Word(32)
+# ---------------------------------------------------------------- random bits: Philox4x32-10
+# Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), section 3.3.
+# Counter-based: no state, so each image's numbers are the same in any order and on any thread.
+
+Word = np.uint64  # holds 32 bits, so that the product of two is exact
+LOW_32, LOW_16 = Word(0xFFFFFFFF), Word(0xFFFF)
 MULTIPLIERS = (Word(0xD2511F53), Word(0xCD9E8D57))
-STEPS = (Word(0x9E3779B9), Word(0xBB67AE85))  # the golden ratio and √3 - 1, times 2³²
+KEY_STEPS = (Word(0x9E3779B9), Word(0xBB67AE85))  # the golden ratio and √3 - 1, times 2³²
 ROUNDS = 10
 
 
 @device_function
 def philox(c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word) -> tuple[Word, ...]:
-    """Return the four random words at a counter, under a key.
-
-    Parameters
-    ----------
-    c0, c1, c2, c3, k0, k1 : uint64
-        Below 2³².
-
-    Returns
-    -------
-    tuple of uint64
-        Four, below 2³².
-    """
+    """Return four random words of 32 bits for a counter and a key."""
     for _ in range(ROUNDS):
         p, q = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
-        c0, c1, c2, c3 = (q >> HALF) ^ c1 ^ k0, q & LOW, (p >> HALF) ^ c3 ^ k1, p & LOW
-        k0, k1 = (k0 + STEPS[0]) & LOW, (k1 + STEPS[1]) & LOW
+        c0, c1 = (q >> Word(32)) ^ c1 ^ k0, q & LOW_32
+        c2, c3 = (p >> Word(32)) ^ c3 ^ k1, p & LOW_32
+        k0, k1 = (k0 + KEY_STEPS[0]) & LOW_32, (k1 + KEY_STEPS[1]) & LOW_32
     return c0, c1, c2, c3
 
 
 @kernel
 def philox_words(
-    seed: Word, purpose: Word, epoch: Word, numbers: NDArray[Any], words: NDArray[np.uint32]
+    seed: Word,
+    stream: Word,
+    epoch: Word,
+    image_ids: NDArray[Any],  # uint64 (N,), below 2³²
+    words: NDArray[np.uint32],  # out (N, 4, B)
 ) -> None:
-    """Write ``words[n, :, b] = philox(b, purpose, numbers[n], epoch, low(seed), high(seed))``.
+    """Draw the random words of each image.
 
-    Parameters
-    ----------
-    seed : uint64
-    purpose, epoch : uint64
-        Below 2³².
-    numbers : ndarray of uint64 (N,)
-        Below 2³².
-    words : ndarray of uint32 (N, 4, B)
-        Overwritten.
+    ``words[n, :, b] = philox(b, stream, image_ids[n], epoch, low(seed), high(seed))``.
     """
     N, _, B = words.shape
-    k0, k1 = seed & LOW, seed >> HALF
+    k0, k1 = seed & LOW_32, seed >> Word(32)
     for n in range(N):
-        number = numbers[n]  # loaded once: else a store could change it, and no vector be used
+        # A local: a store could change the array element, which would prevent vectorization.
+        image_id = image_ids[n]
         for b in range(B):
-            w0, w1, w2, w3 = philox(Word(b), purpose, number, epoch, k0, k1)
+            w0, w1, w2, w3 = philox(Word(b), stream, image_id, epoch, k0, k1)
             words[n, 0, b] = w0
             words[n, 1, b] = w1
             words[n, 2, b] = w2
             words[n, 3, b] = w3
 
 
-# A number takes 16 random bits: a block of Philox decides on eight, which are a byte of the mask.
+# ---------------------------------------------------------------- dropout
+
+# Each element uses 16 random bits, so one Philox block gives eight elements: a byte of the mask.
 PROBABILITY_STEPS = 2**16
-QUARTER = Word(16)
-SHORT = Word(0xFFFF)
-# As many as a ReLU takes at once; a row of the mask is a whole number of such vectors.
-DROPOUT_LANES = 32
 
 
 @kernel
 def bernoulli_bits(
     seed: Word,
-    purpose: Word,
+    stream: Word,
     epoch: NDArray[np.uint64],  # (1,): an array, so that a replay reads its present value
-    numbers: NDArray[Any],
-    below: Word,
-    bits: Bits,
+    image_ids: NDArray[Any],  # uint64 (N,), below 2³²
+    threshold: Word,  # 0 to 2¹⁶
+    bits: Bits,  # out (N, B)
 ) -> None:
-    """Set bit j of ``bits[n, b]`` where 16 random bits are `below` or more.
+    """Draw bits that are 1 with probability ``1 - threshold / 2¹⁶``.
 
-    The bits come from ``philox(b, purpose, numbers[n], epoch[0], low(seed), high(seed))``: the low
-    halves of its four words first, then the high halves.
-
-    Parameters
-    ----------
-    seed : uint64
-    purpose : uint64
-        Below 2³².
-    epoch : ndarray of uint64 (1,)
-        Below 2³².
-    numbers : ndarray of uint64 (N,)
-        Below 2³².
-    below : uint64
-        0 to 2¹⁶.
-    bits : ndarray of uint8 (N, B)
-        Overwritten.
+    Bit j of ``bits[n, b]`` compares 16 bits of ``philox(b, stream, image_ids[n], epoch[0],
+    low(seed), high(seed))``: the low halves of its four words first, then the high halves.
     """
     N, B = bits.shape
-    k0, k1 = seed & LOW, seed >> HALF
+    k0, k1 = seed & LOW_32, seed >> Word(32)
     e = epoch[0]
     for n in range(N):
         for b in range(B):
-            w0, w1, w2, w3 = philox(Word(b), purpose, numbers[n], e, k0, k1)
-            byte = Word((w0 & SHORT) >= below)
-            byte |= Word((w1 & SHORT) >= below) << Word(1)
-            byte |= Word((w2 & SHORT) >= below) << Word(2)
-            byte |= Word((w3 & SHORT) >= below) << Word(3)
-            byte |= Word((w0 >> QUARTER) >= below) << Word(4)
-            byte |= Word((w1 >> QUARTER) >= below) << Word(5)
-            byte |= Word((w2 >> QUARTER) >= below) << Word(6)
-            byte |= Word((w3 >> QUARTER) >= below) << Word(7)
+            w0, w1, w2, w3 = philox(Word(b), stream, image_ids[n], e, k0, k1)
+            byte = Word((w0 & LOW_16) >= threshold)
+            byte |= Word((w1 & LOW_16) >= threshold) << Word(1)
+            byte |= Word((w2 & LOW_16) >= threshold) << Word(2)
+            byte |= Word((w3 & LOW_16) >= threshold) << Word(3)
+            byte |= Word((w0 >> Word(16)) >= threshold) << Word(4)
+            byte |= Word((w1 >> Word(16)) >= threshold) << Word(5)
+            byte |= Word((w2 >> Word(16)) >= threshold) << Word(6)
+            byte |= Word((w3 >> Word(16)) >= threshold) << Word(7)
             bits[n, b] = byte
 
 
 @kernel
-def apply_dropout(x: Array, kept: Bits, scale: Array, y: Array) -> None:
-    """Compute ``y[n, i] = x[n, i] · scale`` where kept, else 0.
-
-    `i` runs over H·W·C.
-
-    Parameters
-    ----------
-    x : ndarray (N, size)
-    kept : ndarray of uint8 (N, B)
-        Bit ``i % 8`` of ``kept[n, i // 8]`` belongs to ``x[n, i]``.
-    scale : ndarray (1,)
-        Of the dtype of `x`.
-    y : ndarray (N, size)
-        Overwritten.
-    """
+def apply_dropout(
+    x: Array,  # (N, size)
+    mask: Bits,  # (N, B): bit i % 8 of mask[n, i // 8] keeps x[n, i]
+    scale: Array,  # (1,)
+    y: Array,  # out (N, size)
+) -> None:
+    """Compute ``y[n, i] = x[n, i] · scale`` where the mask is set, else 0."""
     N, size = x.shape
-    flat, bits, out = x.reshape(-1), kept.reshape(-1), y.reshape(-1)
+    flat, bits, out = x.reshape(-1), mask.reshape(-1), y.reshape(-1)
     zeros = splat(flat, 0, DROPOUT_LANES)
     factor = load_splat(scale, 0, DROPOUT_LANES)
     for n in range(N):
-        start, first = n * size, n * kept.shape[1]
+        row, mask_row = n * size, n * mask.shape[1]
         for i in range(0, size, DROPOUT_LANES):
-            left = size - i
-            mask = load_mask(bits, first + i // 8, DROPOUT_LANES)
-            if left >= DROPOUT_LANES:
-                a = fma(load(flat, start + i, DROPOUT_LANES), factor, zeros)
-                store(out, start + i, select(mask, a, zeros))
+            remaining = size - i
+            kept = load_mask(bits, mask_row + i // 8, DROPOUT_LANES)
+            if remaining >= DROPOUT_LANES:
+                a = fma(load(flat, row + i, DROPOUT_LANES), factor, zeros)
+                store(out, row + i, select(kept, a, zeros))
             else:
-                a = fma(masked_load(flat, start + i, left, DROPOUT_LANES), factor, zeros)
-                masked_store(out, start + i, select(mask, a, zeros), left)
+                a = fma(masked_load(flat, row + i, remaining, DROPOUT_LANES), factor, zeros)
+                masked_store(out, row + i, select(kept, a, zeros), remaining)

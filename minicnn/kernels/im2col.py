@@ -1,4 +1,4 @@
-"""im2col copies every window of an image to a row of a matrix; col2im is its adjoint."""
+"""im2col copies windows to rows of a matrix; col2im is its adjoint."""
 
 import numpy as np
 from numpy.typing import NDArray

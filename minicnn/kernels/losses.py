@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: the loss, and its gradient, of one row after another."""
+"""Softmax cross-entropy and its gradient, row by row."""
 
 from typing import Any
 
@@ -13,74 +13,54 @@ Scalar = float | np.floating[Any]
 
 @kernel
 def softmax_cross_entropy_forward_backward(
-    logits: Array,
-    labels: NDArray[np.int64],
-    scale: Scalar,
-    kept: Scalar,
-    spread: Scalar,
-    dlogits: Array,
-    totals: Array,
+    logits: Array,  # (N, K)
+    labels: NDArray[np.int64],  # (N,)
+    scale: Scalar,  # upstream gradient of each row
+    on_value: Scalar,  # added to the target of the label; on_value + K · off_value = 1
+    off_value: Scalar,  # target of every other class: 0 without label smoothing
+    dlogits: Array,  # out (N, K)
+    totals: Array,  # out (2,): sum of the losses, number of correct rows
 ) -> None:
-    """Compute the sum of the rows' losses, its gradient, and how many rows are right.
+    """Compute loss, gradient and number of correct rows for integer labels.
 
-    The loss of a row is ``-Σ_k t_k · log p_k``, with p as in `softmax_cross_entropy` and
-    ``t_k = kept · [k is the label] + spread``; ``dlogits[n, k] = scale · (p_k - t_k)``. A row is
-    right if its greatest logit, the first of equals, is its label's.
-
-    Parameters
-    ----------
-    logits : ndarray (N, K)
-    labels : ndarray of int (N,)
-    scale : float
-        Upstream gradient of each row.
-    kept, spread : float
-        ``kept + K · spread`` is 1; `spread` is 0 without label smoothing.
-    dlogits : ndarray (N, K)
-        Overwritten.
-    totals : ndarray (2,)
-        Overwritten: the sum of the losses, and the number of right rows.
+    With ``t_k = on_value · [k is the label] + off_value`` and p the softmax, the loss of a row is
+    ``-Σ_k t_k · log p_k`` and ``dlogits[n, k] = scale · (p_k - t_k)``. A row is correct if its
+    first greatest logit is the label's.
     """
     N, K = logits.shape
     totals[:] = 0
     for n in range(N):
-        best = 0
+        argmax = 0
         for k in range(1, K):
-            if logits[n, k] > logits[n, best] or np.isnan(logits[n, k]):
-                best = k
-        m, label = logits[n, best], labels[n]
+            if logits[n, k] > logits[n, argmax] or np.isnan(logits[n, k]):
+                argmax = k
+        m, label = logits[n, argmax], labels[n]
         total = np.float32(0)
         for k in range(K):
             dlogits[n, k] = np.exp(logits[n, k] - m)
             total += dlogits[n, k]
-        loss = np.log(total) - kept * (logits[n, label] - m)
-        if spread > 0:  # else 0 · ∞ could spoil it
+        loss = np.log(total) - on_value * (logits[n, label] - m)
+        if off_value > 0:  # 0 · ∞ would be NaN
             for k in range(K):
-                loss -= spread * (logits[n, k] - m)
+                loss -= off_value * (logits[n, k] - m)
         totals[0] += loss
-        totals[1] += best == label
+        totals[1] += argmax == label
         for k in range(K):
-            dlogits[n, k] = scale * (dlogits[n, k] / total - kept * (k == label) - spread)
+            dlogits[n, k] = scale * (dlogits[n, k] / total - on_value * (k == label) - off_value)
 
 
 @kernel
 def softmax_cross_entropy(
-    logits: Array, targets: Array, differences: Array, surprise: Array
+    logits: Array,  # (N, K)
+    targets: Array,  # (N, K)
+    dlogits: Array,  # out (N, K)
+    loss_per_image: Array,  # out (N,)
 ) -> None:
-    """Compute ``surprise[n] = -Σ_k t_k · log p_k``, with p the softmax of the logits of row n.
+    """Compute ``loss_per_image[n] = -Σ_k t_k · log p_k`` and its gradient.
 
-    And its gradient, ``differences[n, k] = p_k · Σ_j t_j - t_k``.
-
-    With m the greatest logit: ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)``, which
-    neither overflows nor meets log 0. Where t is 0 nothing is added, even where log p is -∞.
-
-    Parameters
-    ----------
-    logits : ndarray (N, K)
-    targets : ndarray (N, K)
-    differences : ndarray (N, K)
-        Overwritten.
-    surprise : ndarray (N,)
-        Overwritten.
+    ``dlogits[n, k] = p_k · Σ_j t_j - t_k``. With m the greatest logit,
+    ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)`` neither overflows nor computes log 0.
+    Classes with t = 0 add nothing, even where log p is -∞.
     """
     N, K = logits.shape
     for n in range(N):
@@ -90,13 +70,13 @@ def softmax_cross_entropy(
                 m = logits[n, k]
         total = np.float32(0)
         for k in range(K):
-            differences[n, k] = np.exp(logits[n, k] - m)
-            total += differences[n, k]
-        logarithm, cost, wanted = np.log(total), np.float32(0), np.float32(0)
+            dlogits[n, k] = np.exp(logits[n, k] - m)
+            total += dlogits[n, k]
+        log_total, loss, target_sum = np.log(total), np.float32(0), np.float32(0)
         for k in range(K):
-            wanted += targets[n, k]
+            target_sum += targets[n, k]
             if targets[n, k] > 0:
-                cost += targets[n, k] * (logarithm - (logits[n, k] - m))
-        surprise[n] = cost
+                loss += targets[n, k] * (log_total - (logits[n, k] - m))
+        loss_per_image[n] = loss
         for k in range(K):
-            differences[n, k] = differences[n, k] / total * wanted - targets[n, k]
+            dlogits[n, k] = dlogits[n, k] / total * target_sum - targets[n, k]

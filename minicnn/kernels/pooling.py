@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import store_max
-from minicnn.kernels.copy import copy_range, fill_zero_range
+from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
 from minicnn.kernels.im2col import Window
 from minicnn.kernels.jit import device_function, inline_function, kernel
 from minicnn.kernels.reduce import BLOCK_ROWS
@@ -53,7 +53,7 @@ def max_pool(
     """Compute the maximum of each window and its position.
 
     ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``. Padding is -∞:
-    the window is cropped to the image. Of equal values the first is the maximum; NaN is greater
+    the window is cropped to the image. The first of equal values is the maximum; NaN is greater
     than every number, so that it reaches the loss.
 
     2×2 windows, the most common, are computed as in a convolution with its pool
@@ -84,8 +84,7 @@ def _max_pool_2x2(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int
         for oh in range(OH):
             for ow in range(OW):
                 origin = ((n * H + oh * SH) * W + ow * SW) * C
-                below = origin + W * C
-                pixels = origin, origin + C, below, below + C
+                pixels = origin, origin + C, origin + W * C, origin + (W + 1) * C
                 for c in range(0, C, lanes):
                     remaining = C - c if lanes == LANES else lanes
                     four = load_four(x, pixels, c, remaining, lanes)
@@ -95,7 +94,7 @@ def _max_pool_2x2(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int
 
 @inline_function
 def _max_pool(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int) -> None:
-    """Loops: n, oh, ow, vector of c, kh, kw; the maximum and its position stay in registers."""
+    """Loops: n, oh, ow, vector of c, kh, kw; the state stays in registers."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     o = 0
@@ -173,12 +172,12 @@ def _max_pool_backward(dy: Array, argmax: Argmax, window: Window, dx: Array, lan
         for oh in range(OH):
             h0 = oh * SH - top
             last_h = min(h0 + KH, H)
-            _clear(dx, image + written * row_stride, image + h0 * row_stride)
+            fill_zero_range(dx, image + written * row_stride, (h0 - written) * row_stride)
             for h in range(max(0, h0), last_h):
                 row = image + h * row_stride
                 if h >= written:
-                    _clear(dx, row, row + start * C)
-                    _clear(dx, row + end * C, row + row_stride)
+                    fill_zero_range(dx, row, start * C)
+                    fill_zero_range(dx, row + end * C, row_stride - end * C)
                 for kw in range(KW - 1, -1, -1):  # descending, so each sum is in the order of ow
                     is_first = h >= written and kw >= KW - SW
                     w = kw - left  # of window 0; the loop covers the windows with w in the image
@@ -197,14 +196,7 @@ def _max_pool_backward(dy: Array, argmax: Argmax, window: Window, dx: Array, lan
                         i += SW * C
                         o += C
             written = max(written, last_h)
-        _clear(dx, image + written * row_stride, image + H * row_stride)
-
-
-@device_function
-def _clear(array: Array, start: int, end: int) -> None:
-    """Set a range of whole vectors to 0."""
-    for i in range(start, end, LANES):
-        store(array, i, splat(array, 0, LANES))
+        fill_zero_range(dx, image + written * row_stride, (H - written) * row_stride)
 
 
 @kernel
@@ -296,8 +288,7 @@ def _store_mean(
     a: Array, i: int, count: int, stride: int, area: int, y: Array, o: int, tail: int
 ) -> None:
     """Compute ``y[o] = Σ_k a[i + k·stride] / area`` of one vector."""
-    total = _sum(a, i, count, stride, tail)
-    store_tail(y, o, divide(total, splat(y, area, LANES)), tail)
+    store_tail(y, o, divide(_sum(a, i, count, stride, tail), splat(y, area, LANES)), tail)
 
 
 @kernel
@@ -307,7 +298,7 @@ def avg_pool_backward(
     dx: Array,  # out (N, H, W, C)
     row: Array,  # scratch ((W + OW)·C,): a row of dx, then a row of dy / (KH·KW)
 ) -> None:
-    """Distribute each gradient evenly over its window: the adjoint of `avg_pool`.
+    """Distribute each gradient over its window: the adjoint of `avg_pool`.
 
     ``dx[n, h, w, c] = Σ dy[n, oh, ow, c] / (KH·KW)`` over the windows that contain pixel (h, w).
     Loops: n, oh, then w, c, ow for a row of sums, then kh over the rows that receive it. The first
@@ -333,7 +324,7 @@ def avg_pool_backward(
                 if h >= written:
                     copy_range(row, 0, length, dx, i)
                 else:
-                    _add_range(row, length, dx, i)
+                    add_range(row, 0, length, dx, i)
             written = max(written, last_h)
         fill_zero_range(dx, (n * H + written) * length, (H - written) * length)
 
@@ -358,15 +349,6 @@ def _sum_columns(row: Array, i: int, count: int, C: int, o: int) -> None:
             _store_sum(row, i + c, count, C, row, o + c, FULL_VECTOR)
         else:
             _store_sum(row, i + c, count, C, row, o + c, remaining)
-
-
-@device_function
-def _add_range(row: Array, count: int, dx: Array, i: int) -> None:
-    """Compute ``dx[i + q] += row[q]``."""
-    for q in range(0, count - LANES + 1, LANES):
-        store(dx, i + q, add(load(dx, i + q, LANES), load(row, q, LANES)))
-    for q in range(count - count % LANES, count):
-        store(dx, i + q, add(load(dx, i + q, 1), load(row, q, 1)))
 
 
 # ---------------------------------------------------------------- global average pooling
@@ -398,7 +380,7 @@ def global_avg_pool(
 
 @device_function
 def _add_sum(x: Array, i: int, count: int, stride: int, y: Array, o: int, tail: int) -> None:
-    """Compute ``y[o] += Σ_k x[i + k·stride]`` of one vector, in four accumulators."""
+    """Compute ``y[o] += Σ_k x[i + k·stride]`` with four accumulators."""
     zero = splat(x, 0, LANES)
     a0, a1, a2, a3 = load_tail(y, o, tail), zero, zero, zero
     for _ in range(count // 4):
@@ -417,7 +399,7 @@ def global_avg_pool_backward(
     dy: Array,  # (N, C)
     dx: Array,  # out (N, P, C)
 ) -> None:
-    """Distribute each gradient evenly over its image: ``dx[n, p, c] = dy[n, c] / P``.
+    """Distribute each gradient over its image: ``dx[n, p, c] = dy[n, c] / P``.
 
     Loops: n, p, c. The first pixel is computed, the others are copies of it. Copies are LANES
     pixels long: whole vectors for any number of channels.

@@ -29,7 +29,7 @@ def transpose_block(
     out_offset: int,
     out_stride: int,  # values between two rows of the transposed matrix
 ) -> None:
-    """Compute ``out[out_offset + f·out_stride + c] = a[a_offset + c·columns + f]``."""
+    """Transpose a row-major matrix inside flat arrays."""
     i, o, step = a_offset, out_offset, out_stride
     whole_rows, whole_columns = rows - rows % SIDE, columns - columns % SIDE
     for f in range(0, whole_columns, SIDE):
@@ -99,7 +99,10 @@ def rotate180_swap_channels(
     weight: Array,  # (KH, KW, C, F)
     rotated: Array,  # out (KH, KW, F, C)
 ) -> None:
-    """Compute ``rotated[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``."""
+    """Rotate each filter by 180° and swap its channel axes.
+
+    ``rotated[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``.
+    """
     KH, KW, C, F = weight.shape
     for k in range(KH * KW):
         transpose_block(weight, (KH * KW - 1 - k) * C * F, C, F, rotated, k * F * C, C)
