@@ -160,7 +160,7 @@ def diagnose(
     if all(np.isfinite(part).all() for part in result):
         warnings = warnings_of(layers, len(images), lr_scale)
     else:
-        warnings = (find_non_finite(model, gradient_of.shards(batch, 0), smoothing),)
+        warnings = (find_non_finite(model, gradient_of.microbatches(batch, 0), smoothing),)
     return Diagnosis(len(images), result.loss, lr_scale, layers, warnings)
 
 

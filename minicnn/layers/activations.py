@@ -50,8 +50,7 @@ class Dropout(Layer):
         If `rate` is no such number.
     """
 
-    # A capture would fix the key, a Python integer, and with it the mask of every replay.
-    replayable = False
+    replayable = True
 
     rate: float
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from minicnn.kernels import copy
 from minicnn.kernels.capture import ReplayCache
 from minicnn.layers.base import Layer
-from minicnn.layers.container import iter_layers
+from minicnn.layers.container import is_replayable, iter_layers
 from minicnn.layers.fusion import FusedSequence
 from minicnn.model import parameters
 from minicnn.model.classifier import Classifier
@@ -106,7 +106,7 @@ class Sequential(Classifier):
         self.parameters, self.statistics, self._layout = parameters.flatten(self.layers, self.dtype)
         self._chain = FusedSequence(self.layers)
         self._learned = [layer for layer in iter_layers(self.layers) if layer.arrays()]
-        self._repeats = ReplayCache()
+        self._replay_cache = ReplayCache(self.replayable)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a deep copy or what a pickle holds, in which no array is a view any more."""
@@ -120,6 +120,21 @@ class Sequential(Classifier):
     def __repr__(self) -> str:
         """Return the call that makes such a network, without seed, scaling and names."""
         return f"Sequential({self.layers!r}, {self.input_shape})"
+
+    @property
+    def replayable(self) -> bool:
+        """Whether all layers declare that they touch arrays by kernels only."""
+        return type(self) is Sequential and is_replayable(self.layers)
+
+    def arrays(self) -> list[FloatArray]:
+        """Return the arrays of all layers.
+
+        Returns
+        -------
+        list of ndarray
+            Layer by layer, those inside containers too: the parameters, then the statistics.
+        """
+        return [array for layer in self._learned for array in layer.arrays()]
 
     def split(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
         """Show a flat vector, of parameters or of gradients, as each layer's arrays.
@@ -253,20 +268,21 @@ class Sequential(Classifier):
         y: FloatArray = np.empty((len(x), *self.output_shape), self.dtype)
         size = min(INFERENCE_BATCH, max(INFERENCE_BATCH // 4, -(-len(x) // 2)))
 
-        # looked up anew: whoever puts other arrays into a layer is to see what they give
-        weights = [array for layer in self._learned for array in layer.arrays()]
+        weights = self.arrays()  # looked up in each call: a layer may have been given new arrays
 
-        def piece(start: int) -> None:
+        def infer_batch(start: int) -> None:
             part = x[start : start + size]
-            with arena.scope():  # y keeps a copy of what is overwritten by the next piece
+            with arena.scope():  # y copies the logits, which the next scope overwrites
                 images = arena.empty(part.shape, part.dtype)
                 images[...] = part
-                inputs = (images, *weights)
-                y[start : start + size] = self._repeats.run(
-                    lambda: self._chain.infer(images), len(part), inputs, ()
+                y[start : start + size] = self._replay_cache.run(
+                    lambda: self._chain.infer(images),
+                    ("inference", len(part)),
+                    (images, *weights),
+                    (),
                 )
 
-        shared_pool("infer", threads).map(piece, range(0, len(x), size))
+        shared_pool("infer", threads).map(infer_batch, range(0, len(x), size))
         return y
 
     # ------------------------------------------------------------ description

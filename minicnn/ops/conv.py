@@ -7,6 +7,7 @@ import numpy as np
 
 from minicnn import reference
 from minicnn.kernels import im2col, reduce
+from minicnn.kernels.capture import refuse_capture
 from minicnn.ops import arrays, direct, products, winograd
 from minicnn.ops.activations import ReLUCache, relu_backward, relu_inplace
 from minicnn.runtime import arena
@@ -92,6 +93,8 @@ def conv2d(
     """
     window = conv2d_window(x, weight, bias, stride, padding)
     backend = select_backend("conv2d", backend, window, *weight.shape[2:])
+    if backend in ("reference", "im2col"):
+        refuse_capture(f"backend {backend!r} uses NumPy")
     if backend == "reference":
         y, _ = reference.conv2d(x, weight, bias, stride, padding)
     elif backend == "im2col":

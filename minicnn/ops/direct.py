@@ -3,6 +3,7 @@
 import numpy as np
 
 from minicnn.kernels import conv_col2im, conv_direct, copy, target, transpose
+from minicnn.kernels.capture import refuse_capture
 from minicnn.ops import arrays
 from minicnn.ops.arrays import origins, pad_channels, receptive_size, round_up
 from minicnn.runtime import arena
@@ -36,6 +37,7 @@ def conv2d(x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window) 
     F, C = weight.shape[3], weight.shape[2]
     if seen and prefers_col2im(seen, window.OH * window.OW, F, C):
         y = spread(np.ascontiguousarray(x), turn_round(weight), seen, window.OH, window.OW)
+        refuse_capture("NumPy adds the bias")
         y += bias
         return y
     N, H, W = x.shape[:3]
@@ -132,6 +134,7 @@ def _few_weight_gradient(
     R = KW * C
     starts = np.minimum(np.arange(0, R, target.NR_SMALL), R - target.NR_SMALL)
     vectors = (np.arange(KH)[:, None] * row + starts).ravel()
+    refuse_capture("NumPy transposes dweight")
     found = arena.zeros((F, KH, len(starts), target.NR_SMALL), x.dtype)
     conv_direct.backward_weight_few_filters(
         x, x[0].size, vectors, OH, SH * row, OW, SW * C, dy.reshape(N, -1, F), found
@@ -229,6 +232,7 @@ def spread(dy: FloatArray, weight: FloatArray, window: Window, H: int, W: int) -
 def _in_blocks(matrix: FloatArray, lanes: int) -> FloatArray:
     """Return the columns of a matrix (K, F) in blocks, filled up with zeros: (blocks, K, lanes)."""
     K, F = matrix.shape
+    refuse_capture("NumPy packs the columns")
     result: FloatArray = arena.zeros((-(-F // lanes), K, lanes), matrix.dtype)
     for block, columns in enumerate(result):
         part = matrix[:, block * lanes : (block + 1) * lanes]
@@ -284,4 +288,6 @@ def turned_round(
     turned = turn_round(weight)
     bias = arena.constant_zeros(weight.shape[2], dy.dtype)
     seen = dy[:, max(0, -up) :, max(0, -back) :]
+    if not seen.flags.c_contiguous:
+        refuse_capture("NumPy copies dy without its border")
     return seen, turned, bias, Window(KH, KW, 1, 1, max(0, up), max(0, back), H, W)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels import pooling, target
+from minicnn.kernels import copy, pooling, target
 from minicnn.ops.arrays import origins
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
@@ -108,7 +108,8 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
         dx = arena.empty(shape, dy.dtype)
         pooling.max_pool_backward(dy, winner, window, dx)
     else:
-        dx = arena.zeros(shape, dy.dtype)
+        dx = arena.empty(shape, dy.dtype)
+        copy.fill_zero(dx.reshape(-1))
         steps = origins(window.KH, window.KW, W * C, C)
         pooling.max_pool_backward_any_c(dy, winner, window, steps, W, dx.reshape(N, -1))
     return dx

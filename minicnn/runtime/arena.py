@@ -1,8 +1,11 @@
-"""Room for the arrays of a training step, kept from one step to the next.
+"""Scratch memory for the arrays of a step: one arena per thread.
 
-An array of some hundred kilobytes that NumPy makes anew is memory that the operating system hands
-over page by page, each at a cost, and takes back again. Inside ``with workspace():`` the ops take
-theirs from one buffer for each thread, which has grown to what a step needs after the first.
+The operating system hands NumPy's large arrays over page by page, and each page costs a fault.
+Inside ``with arena.scope():`` ops allocate from one buffer per thread instead. After the first step
+the buffer has the size that a step needs, and equal steps get the same arrays.
+
+Arrays returned inside `arena.scope()` die with it: the next scope of the same thread overwrites
+them. Copy the arrays that must outlive the scope.
 """
 
 import threading
@@ -19,39 +22,36 @@ from minicnn.shapes import Shape
 
 ArraySpec = tuple[Shape, DTypeLike]
 
-# Arrays begin at multiples of so many bytes, a line of the cache: a vector that lies across two
-# lines takes twice as long to load.
+# Arrays begin at multiples of this many bytes: a vector that crosses two cache lines takes twice as
+# long to load.
 CACHE_LINE = 64
-# So many requests of a thread are kept with what was given: more than its steps make.
+# Maximum number of cached allocations per thread; more than one training step needs.
 MAX_CACHED = 4096
 
 
-class _Buffer:
-    """Memory of one thread: how much there is, and how much was asked for since `scope`."""
+class _Arena:
+    """The buffer of one thread."""
 
     def __init__(self) -> None:
         self.memory = aligned_buffer(0)
-        self.size = 0
-        self.wanted = 0
+        self.top = 0  # offset of the next allocation; beyond the buffer where it overflowed
         self.active = False
-        # By where they begin and what was asked for: arrays, and where they end. Steps that are
-        # alike ask for the same over and over, and get the same arrays.
-        self.known: dict[tuple[int, tuple[ArraySpec, ...]], tuple[list[NDArray[Any]], int]] = {}
-        self.given: list[NDArray[Any]] = []  # since `workspace`
+        # (start offset, requested specs) -> (arrays, end offset)
+        self.cached: dict[tuple[int, tuple[ArraySpec, ...]], tuple[list[NDArray[Any]], int]] = {}
 
 
 class _Local(threading.local):
-    """What each thread has for itself."""
+    """The arena of each thread."""
 
     def __init__(self) -> None:
-        self.buffer = _Buffer()
+        self.arena = _Arena()
 
 
-def aligned_buffer(size: int) -> memoryview:
-    """Return so many bytes, beginning at a line of the cache."""
+def aligned_buffer(size: int) -> NDArray[np.uint8]:
+    """Return `size` bytes that begin at a cache line."""
     memory = np.empty(size + CACHE_LINE, np.uint8)
     start = -memory.__array_interface__["data"][0] % CACHE_LINE
-    return memory[start : start + size].data
+    return memory[start : start + size]
 
 
 _local = _Local()
@@ -59,100 +59,97 @@ _local = _Local()
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Take memory from the thread's buffer inside the ``with`` block.
+    """Allocate from this thread's arena inside the ``with`` block.
 
-    Every array that `allocate`, `empty` and `zeros` give inside is overwritten by the next block of
-    the same thread: what is to last must be copied. A block inside another changes nothing.
+    The next scope of the same thread overwrites all arrays that `allocate`, `empty` and `zeros`
+    return inside. A scope inside another one has no effect.
     """
-    own = _local.buffer
+    own = _local.arena
     if own.active:
         yield
         return
-    own.active, own.wanted, own.given = True, 0, []
+    own.active, own.top = True, 0
     try:
         yield
     finally:
         own.active = False
-        if own.wanted > own.size:
-            own.memory, own.size = aligned_buffer(own.wanted), own.wanted
-            own.known.clear()
+        if own.top > own.memory.size:
+            own.memory = aligned_buffer(own.top)
+            own.cached.clear()
 
 
-def allocate(requests: tuple[ArraySpec, ...]) -> list[NDArray[Any]]:
-    """Return arrays of any content that begin at lines of the cache.
+def allocate(specs: tuple[ArraySpec, ...]) -> list[NDArray[Any]]:
+    """Return arrays of undefined content that begin at cache lines.
 
     Parameters
     ----------
-    requests : tuple of (shape, dtype)
-        What an op needs is best asked for at once: it is looked up once.
+    specs : tuple of (shape, dtype)
+        All arrays of an op: one lookup finds them together.
 
     Returns
     -------
     list of ndarray
+        Outside of a scope, and where the arena is still too small, from NumPy's heap.
     """
-    own = _local.buffer
+    own = _local.arena
     if not own.active:
-        return [_heap_empty(request) for request in requests]
-    start = own.wanted
-    known = own.known.get((start, requests))
-    if known is None:
-        places = [start]
-        for request in requests:
-            places.append(places[-1] - (-_nbytes(request) // CACHE_LINE) * CACHE_LINE)
-        end = places.pop()
-        if end > own.size:  # this once; the next workspace has more room
-            own.wanted = end
-            return [_heap_empty(request) for request in requests]
+        return [_heap_empty(spec) for spec in specs]
+    start = own.top
+    cached = own.cached.get((start, specs))
+    if cached is None:
+        offsets = [start]
+        for spec in specs:
+            offsets.append(offsets[-1] - (-_nbytes(spec) // CACHE_LINE) * CACHE_LINE)
+        end = offsets.pop()
+        if end > own.memory.size:  # the scope grows the arena when it ends
+            own.top = end
+            return [_heap_empty(spec) for spec in specs]
         arrays = [
-            np.ndarray(*request, own.memory, place)
-            for request, place in zip(requests, places, strict=True)
+            np.ndarray(*spec, own.memory.data, offset)
+            for spec, offset in zip(specs, offsets, strict=True)
         ]
-        if len(own.known) >= MAX_CACHED:
-            own.known.clear()
-        own.known[start, requests] = known = arrays, end
-    arrays, own.wanted = known
-    own.given += arrays
+        if len(own.cached) >= MAX_CACHED:
+            own.cached.clear()
+        own.cached[start, specs] = cached = arrays, end
+    arrays, own.top = cached
     return arrays
+
+
+def top() -> int:
+    """Return the offset of this thread's next allocation."""
+    return _local.arena.top
+
+
+def overflowed() -> bool:
+    """Return whether this scope needs more memory than the arena has."""
+    own = _local.arena
+    return own.top > own.memory.size
+
+
+def memory(start: int, stop: int) -> NDArray[np.uint8]:
+    """Return the bytes between two offsets of this thread's arena."""
+    return _local.arena.memory[start:stop]
 
 
 @lru_cache(maxsize=64)
 def constant_zeros(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return zeros that are the same array for all who ask, and that nobody writes to.
-
-    Parameters
-    ----------
-    count : int
-    dtype : numpy.dtype
-
-    Returns
-    -------
-    ndarray (count,)
-    """
+    """Return zeros (count,) that all callers share and none may write."""
     return np.zeros(count, dtype)
 
 
-def allocations() -> list[NDArray[Any]]:
-    """Return the arrays that this thread was given since `scope`, in their order.
-
-    Returns
-    -------
-    list of ndarray
-        Without those for which there was no room yet.
-    """
-    return list(_local.buffer.given)
+def _heap_empty(spec: ArraySpec) -> NDArray[Any]:
+    """Return an array in memory of its own."""
+    return np.ndarray(*spec, aligned_buffer(_nbytes(spec)).data)
 
 
-def _heap_empty(request: ArraySpec) -> NDArray[Any]:
-    return np.ndarray(*request, aligned_buffer(_nbytes(request)))
-
-
-def _nbytes(request: ArraySpec) -> int:
-    shape, dtype = request
+def _nbytes(spec: ArraySpec) -> int:
+    """Return the size of an array in bytes."""
+    shape, dtype = spec
     return prod(shape) * np.dtype(dtype).itemsize
 
 
 def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array of any content, as `numpy.empty`, that begins at a line of the cache.
+    """Return an array of undefined content that begins at a cache line.
 
     Parameters
     ----------
@@ -167,7 +164,9 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def zeros(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array of zeros, as `numpy.zeros`, that begins at a line of the cache.
+    """Return an array of zeros that begins at a cache line.
+
+    NumPy writes the zeros, so a replayed step must use `kernels.copy.fill_zero` instead.
 
     Parameters
     ----------

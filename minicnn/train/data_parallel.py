@@ -1,9 +1,9 @@
-"""A mini-batch cut into fixed shards, on worker threads.
+"""The gradient of a mini-batch, computed as microbatches on a pool of threads.
 
-A batch is cut into shards of up to 32 consecutive images, whatever the number of threads (see
-`microbatches`). A worker takes a shard through the whole network, forward and backward, while it is
-in its cache; the shards' gradients are then added in their order. So the result is the same, bit
-for bit, for any number of threads, and no thread waits for another between layers.
+A batch is cut into microbatches of at most 32 consecutive images, whatever the number of threads. A
+thread takes a microbatch through the whole network, forward and backward, while it is in its cache.
+The gradients are then added in order. So the result is the same, bit for bit, for any number of
+threads, and no thread waits for another one between layers.
 """
 
 from collections.abc import Iterator
@@ -22,39 +22,38 @@ from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.shapes import FloatArray, IntArray
 
 MICROBATCH = 32
-# So many shards' gradients are kept until they are added up: memory does not grow with the batch.
+# Gradients kept before they are added up, so that memory does not grow with the batch.
 MAX_PENDING_GRADIENTS = 16
 
 
 class Augmentation(Protocol):
-    """What `fit` asks of an object that varies images, such as `minicnn.Augment`."""
+    """An object that varies training images, such as `minicnn.Augment`."""
 
     def __call__(
-        self, images: NDArray[Any], numbers: IntArray, *, seed: int, epoch: int
+        self, images: NDArray[Any], image_ids: IntArray, /, *, seed: int, epoch: int
     ) -> FloatArray:
         """Return the images as they look in an epoch.
 
         Parameters
         ----------
         images : ndarray (n, H, W, C); without C where the model has one channel
-        numbers : ndarray of int (n,)
-            Of the images in the data set: whatever is random depends on them, not on the order.
+        image_ids : ndarray of int (n,)
+            Indices of the images in the data set. Random values depend on them, not on the order.
         seed, epoch : int
 
         Returns
         -------
         ndarray of float, shaped as `images`
-            0 to 1. It may lie in the workspace.
+            0 to 1. It may lie in the arena.
         """
 
 
 class StepResult(NamedTuple):
-    """What a mini-batch gave.
+    """Loss and gradient of a mini-batch; the next batch overwrites the arrays.
 
-    `loss` is the mean over the batch, `correct` how many images got the right class, `gradient`
-    (P,) that of the mean loss with respect to all parameters, and a row of `batch_statistics`
-    (shards, S) what a shard saw of that which the statistics follow. The arrays are overwritten by
-    the next batch.
+    `loss` is the mean over the batch, `correct` the number of images with the right class,
+    `gradient` (P,) that of the mean loss. Row i of `batch_statistics` (microbatches, S) holds the
+    batch statistics of microbatch i.
     """
 
     loss: float
@@ -64,19 +63,19 @@ class StepResult(NamedTuple):
 
 
 class DataParallelGradient:
-    """Computes the gradient of a mini-batch on worker threads.
+    """Compute the gradient of mini-batches on a pool of threads.
 
     Parameters
     ----------
     model : Sequential
     images : ndarray (N, H, W, C); without C where the model has one channel
-        All images; a call takes some of them by number.
+        The data set; a call selects a batch by index.
     labels : ndarray of int (N,)
-    workers : Workers
+    pool : ThreadPool
     augment : callable, optional
-        As in `minicnn.fit`; images are taken as they are where left out.
+        As in `minicnn.fit`.
     seed : int
-        For `augment`, and for layers that are random in training.
+        Of `augment`, and of layers that are random in training.
     label_smoothing : float
         As in `minicnn.softmax_cross_entropy`.
     """
@@ -86,19 +85,19 @@ class DataParallelGradient:
         model: Sequential,
         images: NDArray[Any],
         labels: IntArray,
-        workers: ThreadPool,
+        pool: ThreadPool,
         augment: Augmentation | None = None,
         seed: int = 0,
         label_smoothing: float = 0.0,
     ) -> None:
-        self.model, self.images, self.workers = model, images, workers
+        self.model, self.images, self.pool = model, images, pool
         self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
         self.augment, self.seed, self.label_smoothing = augment, seed, label_smoothing
-        self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (shards, P)
-        self._rows: list[FloatArray] = []  # of the gradients
-        self._repeats = ReplayCache()
+        self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (microbatches, P)
+        self._rows: list[FloatArray] = []  # of the gradients: the same objects in each step
+        self._statistics = np.empty((0, model.statistics.size), model.dtype)  # (microbatches, S)
         self._total = np.empty_like(model.parameters)
-        self._observed = np.empty((0, model.statistics.size), model.dtype)  # (shards, S)
+        self._replay_cache = ReplayCache(model.replayable)
 
     def __call__(self, batch: IntArray, epoch: int = 0) -> StepResult:
         """Run a batch forward and backward.
@@ -106,106 +105,122 @@ class DataParallelGradient:
         Parameters
         ----------
         batch : ndarray of int (n,)
-            Numbers of the images.
+            Indices of the images.
         epoch : int
-            Decides, with the seed, how images are augmented, and what random layers do.
+            With the seed, it decides how images are augmented, and the draws of random layers.
 
         Returns
         -------
-        BatchResult
+        StepResult
         """
-        shards = microbatches(batch)
-        if len(self._gradients) < min(len(shards), MAX_PENDING_GRADIENTS):
-            rows = min(len(shards), MAX_PENDING_GRADIENTS)
-            self._gradients = np.empty((rows, self.model.parameters.size), self.model.dtype)
-            self._rows = list(self._gradients)
-        if len(self._observed) < len(shards):
-            self._observed = np.empty((len(shards), self.model.statistics.size), self.model.dtype)
+        parts = microbatches(batch)
+        self._grow(len(parts))
         loss, correct = 0.0, 0
-        for first in range(0, len(shards), MAX_PENDING_GRADIENTS):
-            group = shards[first : first + MAX_PENDING_GRADIENTS]
-            shares = [len(shard) / len(batch) for shard in group]  # of the mean over the batch
-            batch_statistics = self._observed[first : first + MAX_PENDING_GRADIENTS]
-            pieces = list(
-                zip(range(MAX_PENDING_GRADIENTS), group, shares, batch_statistics, strict=False)
+        for first in range(0, len(parts), MAX_PENDING_GRADIENTS):
+            group = slice(first, first + MAX_PENDING_GRADIENTS)
+            rows = zip(parts[group], self._rows, self._statistics[group], strict=False)
+            results = self.pool.map(
+                lambda row: self._run_microbatch(len(batch), epoch, *row), list(rows)
             )
-            results = self.workers.map(lambda piece: self._shard(epoch, *piece), pieces)
-            # in their order, whoever was first
-            optimizers.reduce_gradients(self._gradients, len(group), first == 0, self._total)
+            # In order, whichever thread was first: the sum of floats depends on it.
+            optimizers.reduce_gradients(self._gradients, len(results), first == 0, self._total)
             loss += sum(loss for loss, _ in results)
             correct += sum(correct for _, correct in results)
-        return StepResult(loss, correct, self._total, self._observed[: len(shards)])
+        return StepResult(loss, correct, self._total, self._statistics[: len(parts)])
 
-    def augmented_images(self, numbers: IntArray, epoch: int) -> NDArray[Any]:
-        """Return images as the model meets them in an epoch, before `Sequential.preprocess`.
+    def _grow(self, count: int) -> None:
+        """Make the buffers large enough for a number of microbatches."""
+        rows = min(count, MAX_PENDING_GRADIENTS)
+        if len(self._gradients) < rows:
+            self._gradients = np.empty((rows, self.model.parameters.size), self.model.dtype)
+            self._rows = list(self._gradients)
+        if len(self._statistics) < count:
+            self._statistics = np.empty((count, self.model.statistics.size), self.model.dtype)
+
+    def augmented_images(self, image_ids: IntArray, epoch: int) -> NDArray[Any]:
+        """Return images as training sees them in an epoch, before `Sequential.preprocess`.
 
         Parameters
         ----------
-        numbers : ndarray of int (n,)
+        image_ids : ndarray of int (n,)
         epoch : int
 
         Returns
         -------
         ndarray (n, H, W, C), or without C
-            Augmented ones may lie in the workspace.
+            Augmented images may lie in the arena.
         """
-        images = self.images[numbers]
+        images = self.images[image_ids]
         if self.augment is None:
             return images
-        return self.augment(images, numbers, seed=self.seed, epoch=epoch)
+        return self.augment(images, image_ids, seed=self.seed, epoch=epoch)
 
-    def shards(
+    def microbatches(
         self, batch: IntArray, epoch: int
     ) -> Iterator[tuple[NDArray[Any], IntArray, RandomKey]]:
-        """Yield the shards of a batch as the model meets them in an epoch.
+        """Yield the microbatches of a batch as training sees them in an epoch.
 
         Parameters
         ----------
         batch : ndarray of int (n,)
-            Numbers of the images.
+            Indices of the images.
         epoch : int
 
         Yields
         ------
-        images : ndarray (s, H, W, C), or without C
-            As `augmented_images` returns them.
-        labels : ndarray of int (s,)
-        draws : Draws
+        images : ndarray (m, H, W, C), or without C
+            From `augmented_images`.
+        labels : ndarray of int (m,)
+        key : RandomKey
         """
-        for shard in microbatches(batch):
-            draws = RandomKey(self.seed, epoch, shard)
-            yield self.augmented_images(shard, epoch), self.labels[shard], draws
+        for part in microbatches(batch):
+            key = RandomKey(self.seed, epoch, part)
+            yield self.augmented_images(part, epoch), self.labels[part], key
 
-    def _shard(
-        self, epoch: int, row: int, shard: IntArray, share: float, batch_statistics: FloatArray
+    def _run_microbatch(
+        self,
+        batch_size: int,
+        epoch: int,
+        image_ids: IntArray,
+        gradient: FloatArray,  # (P,), overwritten
+        batch_statistics: FloatArray,  # (S,), overwritten
     ) -> tuple[float, int]:
-        """Run one shard forward and backward; a row of gradients takes its part of the batch's."""
-        out = self._rows[row]
-        # errstate: the caller looks for ∞ and NaN itself
+        """Return loss, weighted by the share of the batch, and correct images; write the rest."""
+        count = len(image_ids)
+        weight = count / batch_size  # of the mean over the microbatch in that over the batch
+        # fit checks results for infinity and NaN; NumPy need not warn of them.
         with arena.scope(), np.errstate(over="ignore", invalid="ignore"):
-            x = self.model.preprocess(self.augmented_images(shard, epoch))
-            labels = arena.empty(shard.shape, np.int64)
-            labels[...] = self.labels[shard]
+            x = self.model.preprocess(self.augmented_images(image_ids, epoch))
+            # A replay reads the present content of its input arrays, so all inputs are arrays.
+            labels, ids, epochs = arena.allocate(
+                (((count,), np.int64), ((count,), np.uint64), ((1,), np.uint64))
+            )
+            labels[...], ids[...], epochs[...] = self.labels[image_ids], image_ids, epoch
 
             def work() -> tuple[FloatArray, list[Any]]:
-                draws = RandomKey(self.seed, epoch, shard)
-                logits, caches = self.model.forward(x, training=True, draws=draws)
-                totals, dlogits = loss_and_gradient(logits, labels, share, self.label_smoothing)
-                self.model.backward(dlogits, caches, gradients=out)
+                key = RandomKey(self.seed, epochs, ids)
+                logits, caches = self.model.forward(x, training=True, draws=key)
+                totals, dlogits = loss_and_gradient(logits, labels, weight, self.label_smoothing)
+                self.model.backward(dlogits, caches, gradients=gradient)
                 return totals, caches
 
-            totals, caches = self._repeats.run(work, (share, len(x)), (x, labels), (out,))
+            totals, caches = self._replay_cache.run(
+                work,
+                ("forward and backward", weight, count),
+                (x, labels, ids, epochs, *self.model.arrays()),
+                (gradient,),
+            )
             if batch_statistics.size:
                 self.model.batch_statistics(caches, batch_statistics)
             loss, correct = totals.tolist()
-        return loss / len(shard) * share, int(correct)
+        return loss / count * weight, int(correct)
 
 
 def microbatches(batch: IntArray) -> list[IntArray]:
-    """Cut a batch into shards of at most 32 images, as equal as can be.
+    """Cut a batch into microbatches of at most 32 images, of nearly equal size.
 
-    Equal, because what a layer makes of a whole shard, such as a mean, says little of a few images;
-    and no thread is to wait for another. From 17 images on there are two.
+    Equal sizes balance the load of the threads. They also keep statistics of a microbatch, such as
+    a mean, from resting on a few images. Batches of 17 images or more give at least two.
 
     Parameters
     ----------

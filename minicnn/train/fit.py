@@ -209,7 +209,7 @@ def _train_epoch(
         for number, (batch, factor) in enumerate(steps, start=1):
             found = gradient_of(batch, state.epochs)
             if not all(np.isfinite(part).all() for part in found):
-                shards = gradient_of.shards(batch, state.epochs)
+                shards = gradient_of.microbatches(batch, state.epochs)
                 op = find_non_finite(state.model, shards, settings.label_smoothing)
                 raise NonFiniteError(f"{title}, batch {number}: {op}")
             state.step(found, factor)

@@ -1,4 +1,4 @@
-"""The workspace: arrays of a step, kept from one step to the next."""
+"""The arena: scratch arrays of a step, reused by the next step."""
 
 import os
 import tracemalloc
@@ -18,13 +18,13 @@ def address(array):
 
 
 @pytest.fixture(autouse=True)
-def _fresh_buffer(monkeypatch):
+def _fresh_arena(monkeypatch):
     monkeypatch.setattr(arena, "_local", arena._Local())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5, 7)])
-def test_arrays_begin_at_a_line_of_the_cache(shape, dtype):
+def test_arrays_begin_at_a_cache_line(shape, dtype):
     for _ in range(3):
         with arena.scope():
             for array in (arena.empty(shape, dtype), arena.zeros(shape, dtype)):
@@ -33,7 +33,7 @@ def test_arrays_begin_at_a_line_of_the_cache(shape, dtype):
         assert address(arena.empty(shape, dtype)) % arena.CACHE_LINE == 0
 
 
-def test_zeros_are_zeros_where_something_was_before():
+def test_zeros_clears_reused_memory():
     for _ in range(3):
         with arena.scope():
             array = arena.zeros((4, 4), np.float32)
@@ -41,12 +41,12 @@ def test_zeros_are_zeros_where_something_was_before():
             array[...] = 1
 
 
-def test_from_the_second_time_on_the_same_memory_is_used():
+def test_the_second_scope_reuses_the_memory_of_the_first():
     def two():
         with arena.scope():
             return arena.empty((10,), np.float32), arena.empty((3,), np.float64)
 
-    two()  # makes known what is needed
+    two()  # the arena grows
     first, second = two()
     again, once_more = two()
     assert address(first) == address(again)
@@ -54,36 +54,47 @@ def test_from_the_second_time_on_the_same_memory_is_used():
     assert not np.shares_memory(first, second)
 
 
-def test_different_steps_in_turn_get_the_same_arrays_again_each():
+def test_steps_in_turn_get_their_own_arrays_again():
     def step(size):
         with arena.scope():
-            arena.empty((size,), np.float32)
-            arena.empty((2,), np.float64)
-            return arena.allocations()
+            return [arena.empty((size,), np.float32), arena.empty((2,), np.float64)]
 
-    assert step(100) == []  # makes known what is needed
+    step(100)  # the arena grows
     first, other = step(100), step(50)
-    for size, wanted in ((100, first), (50, other), (100, first)):
-        assert [array.shape for array in wanted] == [(size,), (2,)]
-        assert all(a is b for a, b in zip(step(size), wanted, strict=True))
+    for size, arrays in ((100, first), (50, other), (100, first)):
+        assert [array.shape for array in arrays] == [(size,), (2,)]
+        assert all(a is b for a, b in zip(step(size), arrays, strict=True))
 
 
-def test_so_many_requests_are_kept_and_no_more(monkeypatch):
+def test_scratch_memory_is_known_by_offset():
+    for overflowed in (True, False):
+        with arena.scope():
+            start = arena.top()
+            array = arena.empty((3,), np.float32)
+            stop = arena.top()
+            assert arena.overflowed() is overflowed
+    memory = arena.memory(start, stop)
+    array[...] = 1
+    assert memory.size == arena.CACHE_LINE
+    assert memory[:12].view(np.float32).tolist() == [1, 1, 1]
+
+
+def test_the_number_of_cached_allocations_is_limited(monkeypatch):
     monkeypatch.setattr(arena, "MAX_CACHED", 3)
     for _ in range(2):
         with arena.scope():
             for size in range(1, 6):
                 arena.empty((size,), np.float32)
-    assert len(arena._local.buffer.known) <= 3
+    assert len(arena._local.arena.cached) <= 3
 
 
-def test_lasting_zeros_are_made_once():
+def test_constant_zeros_are_shared():
     zeros = arena.constant_zeros(3, np.dtype(np.float32))
     assert zeros.tolist() == [0, 0, 0]
     assert arena.constant_zeros(3, np.dtype(np.float32)) is zeros
 
 
-def test_outside_of_a_workspace_every_array_has_its_own_memory():
+def test_outside_of_a_scope_each_array_has_its_own_memory():
     with arena.scope():
         arena.empty((10,), np.float32)
     with arena.scope():
@@ -93,7 +104,7 @@ def test_outside_of_a_workspace_every_array_has_its_own_memory():
     assert not np.shares_memory(another, outside)
 
 
-def test_a_workspace_inside_another_changes_nothing():
+def test_a_scope_inside_a_scope_has_no_effect():
     with arena.scope():
         arena.empty((100,), np.float32)
     with arena.scope():
@@ -104,13 +115,13 @@ def test_a_workspace_inside_another_changes_nothing():
     assert len({address(array) for array in (first, second, third)}) == 3
 
 
-def test_an_error_ends_the_workspace():
+def test_an_error_ends_the_scope():
     with pytest.raises(ValueError, match="stop"), arena.scope():
         raise ValueError("stop")
-    assert not arena._local.buffer.active
+    assert not arena._local.arena.active
 
 
-def test_each_thread_has_its_own():
+def test_each_thread_has_its_own_arena():
     def twice(_):
         for _ in range(2):
             with arena.scope():
@@ -123,7 +134,7 @@ def test_each_thread_has_its_own():
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes minutes without JIT")
 @pytest.mark.parametrize("batch", [32, 96])
-def test_a_training_step_takes_no_new_memory_after_the_first_ones(batch):
+def test_a_training_step_allocates_no_memory_after_the_first_steps(batch):
     layers = [Conv2D(16, 3), ReLU(), MaxPool2D(2), Conv2D(16, 3, padding=1), Flatten(), Dense(10)]
     model = Sequential(layers, input_shape=(12, 12, 1))
     rng = np.random.default_rng(0)
@@ -132,12 +143,12 @@ def test_a_training_step_takes_no_new_memory_after_the_first_ones(batch):
         model, images, rng.integers(0, 10, batch), ThreadPool("test", 1)
     )
     whole = np.arange(batch)
-    for _ in range(5):  # which tape repeats a shard is known then
+    for _ in range(5):  # the arena grows, steps are captured
         gradient_of(whole)
-    wanted = arena._local.buffer.wanted  # of one shard: what is used again and again
+    scratch = arena._local.arena.top  # the scratch memory of one microbatch
     tracemalloc.start()
     gradient_of(whole)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    images_of_a_shard = 32 * 12 * 12 * 4
-    assert peak < wanted / 4 + 4 * images_of_a_shard
+    image_bytes = 32 * 12 * 12 * 4
+    assert peak < scratch / 4 + 4 * image_bytes
