@@ -45,9 +45,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     BASE: {},
     "without batch norm": {"batch_norm": False},
     "without augmentation": {"augment": None},
-    "less augmentation": {"augment": RECIPES_FILE["moved_a_little"]()},
+    "less augmentation": {"augment": RECIPES_FILE["light_augmentation"]()},
     "a quarter of the images untouched": {
-        "augment": replace(RECIPES_FILE["other_hands"](), untouched=0.25)
+        "augment": replace(RECIPES_FILE["digit_augmentation"](), untouched=0.25)
     },
     "augmentation of all kinds": {"augment": Augment.digits()},
     "a constant rate": {"schedule": optim.constant},
@@ -58,7 +58,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "without weight decay": {"weight_decay": 0.0},
     "a moving average of the weights": {"ema_decay": 0.99},
     "dropout": {"dropout": 0.3},
-    "nine views of each image": {VIEWS: RECIPES_FILE["in_views"]},
+    "nine views of each image": {VIEWS: RECIPES_FILE["with_tta"]},
 }
 
 

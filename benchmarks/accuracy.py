@@ -21,7 +21,7 @@ look better than it is.
 `--epochs N` trains for as many epochs as it says, instead of the recipe's own number.
 
 `--keep FOLDER` keeps each network of `ten_epochs`, and trains none that is there: what
-`nine_views` and `ensemble` take need not be trained for both.
+`ten_epochs_tta` and `ensemble` take need not be trained for both.
 
 `--figure` draws the images that were missed most often, each with its number, its label and how
 many of the seeds missed it.
@@ -59,7 +59,7 @@ RECIPES_FILE = runpy.run_path(str(EXAMPLES / "recipes.py"))
 RECIPES: dict[str, Recipe] = RECIPES_FILE["RECIPES"]
 SPLITS = 6  # each of 10,000 of MNIST's training images
 SHOWN = 24
-VOTERS = set(RECIPES_FILE["MADE_OF"].values())  # whose networks another recipe takes
+VOTERS = set(RECIPES_FILE["MEMBER_RECIPE"].values())  # whose networks another recipe takes
 
 
 # ---------------------------------------------------------------- one seed

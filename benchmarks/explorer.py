@@ -48,7 +48,7 @@ def write_page(network: str, folder: Path) -> Path:
     model = RECIPES["network"](RECIPES[NETWORKS[network]](), seed=0)
     model.save(folder / "model.npz")
     page = folder / f"{network}.html"
-    command = [sys.executable, str(EXAMPLES / "make_explorer.py")]
+    command = [sys.executable, str(EXAMPLES / "tools" / "make_explorer.py")]
     subprocess.run(
         [*command, "--model", str(folder / "model.npz"), "--out", str(page)],
         check=True,

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pictures
+import figures as pictures
 import report_tables
 
 ROOT = Path(__file__).parents[1]

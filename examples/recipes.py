@@ -1,14 +1,13 @@
-"""Recipes: networks, and how each is trained to read digits as well as it can.
+"""Recipes: networks and training settings for the best accuracy on digits.
 
-    python examples/train_mnist.py --recipe ten_epochs
+    python examples/train.py --recipe ten_epochs
 
-A recipe is a function from training images and their labels to a trained model. What decides how
-accurate the model becomes stands in it. Whoever calls adds how it is run: ``seed``, ``threads``,
-``progress``, ``checkpoint``, ``resume``, as in `minicnn.fit`; what the caller says goes before the
-recipe. All images given are learned from.
+A recipe is a function of training images and labels that returns a trained model. It fixes every
+setting that affects accuracy. The caller's keyword arguments (``seed``, ``threads``, ``progress``,
+``checkpoint``, ``resume``; see `minicnn.fit`) override the recipe's. A recipe trains on all images.
 
-What stands here was chosen on parts of the training set that were put aside
-(``benchmarks/accuracy.py --split``, ``benchmarks/ablation.py``), never on the test set.
+Settings were chosen on parts of the training set (``benchmarks/accuracy.py --split``,
+``benchmarks/ablation.py``), never on the test set.
 """
 
 import warnings
@@ -22,6 +21,7 @@ from minicnn import (
     Adam,
     Augment,
     BatchNorm,
+    Classifier,
     Concat,
     Conv2D,
     Dense,
@@ -37,22 +37,20 @@ from minicnn import (
     Sequential,
     TestTimeAugmentation,
 )
-from minicnn.model.classifier import Classifier
-from minicnn.shapes import IntArray
 
 Images = NDArray[Any]
+Labels = NDArray[Any]
 
-# Fewer images than this are seen more often.
-FEW = 10_000
+SMALL_DATA = 10_000  # fewer training images need more epochs
 
 
 def network(layers: list[Layer], seed: int) -> Sequential:
-    """Assemble a network for digits."""
+    """Build a network for ten classes of 28×28 images."""
     return Sequential(layers, input_shape=(28, 28, 1), class_names="0123456789", seed=seed)
 
 
 def networks_of(model: Classifier) -> list[Sequential]:
-    """Return the networks that a recipe has trained: one, or those that vote."""
+    """Return the networks of a trained model: one, or the members of an ensemble."""
     if isinstance(model, TestTimeAugmentation):
         return networks_of(model.model)
     members = model.models if isinstance(model, Ensemble) else [model]
@@ -60,25 +58,27 @@ def networks_of(model: Classifier) -> list[Sequential]:
 
 
 def train(
-    layers: list[Layer], images: Images, labels: IntArray, run: dict[str, Any], **recipe: Any
+    layers: list[Layer], images: Images, labels: Labels, run: dict[str, Any], **recipe: Any
 ) -> Sequential:
-    """Assemble a network and train it on all images.
+    """Build a network and train it on all images.
 
-    Small second moments (β2 = 0.99) let Adam follow what changes within one epoch.
+    `recipe` and `run` are arguments of `minicnn.fit`, and of the ablation: ``batch_norm=False``
+    removes the batch norms, ``dropout`` adds a dropout layer before the last layer.
     """
     settings = {
         "seed": 0, "weight_decay": 0.0, "batch_norm": True, "dropout": 0.0, **recipe, **run
     }  # fmt: skip
     rate, decay = settings.pop("learning_rate"), settings.pop("weight_decay")
-    if not settings.pop("batch_norm"):  # to see what it is worth
+    if not settings.pop("batch_norm"):
         layers = [layer for layer in layers if not isinstance(layer, BatchNorm)]
         for layer in layers:
             if isinstance(layer, Conv2D | Dense):
-                layer.bias = True  # where the norm had one
+                layer.bias = True  # the batch norm's bias is gone
     dropout = settings.pop("dropout")
     if dropout:
         layers = [*layers[:-1], Dropout(dropout), layers[-1]]
     model = network(layers, settings["seed"])
+    # β2 = 0.99 instead of 0.999: the second moments follow changes within one epoch.
     optimizer = Adam(rate, beta2=0.99, weight_decay=decay)
     minicnn.fit(
         model,
@@ -90,17 +90,17 @@ def train(
 
 
 def warm_up(progress: float) -> float:
-    """Let the learning rate rise evenly over the first quarter, and fall evenly to 0 from there."""
+    """Rise linearly over the first quarter, then fall linearly to 0."""
     return max(4 * progress, 0.04) if progress < 0.25 else (1 - progress) / 0.75
 
 
-def other_hands() -> Augment:
-    """Return what other hands do to a digit: they turn, move, slant, size and bend it a little."""
+def digit_augmentation() -> Augment:
+    """Return the augmentation of `reference`: rotate, shift, shear, zoom and bend."""
     return Augment(rotation=10.0, shift=1.5, shear=10.0, zoom=0.1, elastic=0.6)
 
 
-def moved_a_little() -> Augment:
-    """Return what makes a digit new without making it another hand's: less than `other_hands`."""
+def light_augmentation() -> Augment:
+    """Return a weaker augmentation than `digit_augmentation`, without elastic distortion."""
     return Augment(rotation=8.0, shift=1.0, shear=6.0, zoom=0.08)
 
 
@@ -108,35 +108,33 @@ def moved_a_little() -> Augment:
 
 
 def reference_layers() -> list[Layer]:
-    """Return two rounds of convolution and pooling, then two dense layers."""
+    """Return two convolution blocks and two dense layers."""
     return [
-        Conv2D(32, 3, bias=False),  # 28×28×1 -> 26×26×32: 32 detectors of strokes
-        MaxPool2D(2),  # -> 13×13×32: the strongest answer in each 2×2 square
+        Conv2D(32, 3, bias=False),  # 28×28×1 -> 26×26×32: 32 stroke detectors
+        MaxPool2D(2),  # -> 13×13×32
         BatchNorm(),
         ReLU(),
-        Conv2D(64, 3, bias=False),  # -> 11×11×64: 64 detectors of combinations of strokes
+        Conv2D(64, 3, bias=False),  # -> 11×11×64: 64 detectors of stroke combinations
         MaxPool2D(2),  # -> 5×5×64
         BatchNorm(),
         ReLU(),
-        Flatten(),  # -> 1600 numbers
+        Flatten(),  # -> 1600
         Dense(128, bias=False),
         BatchNorm(),
         ReLU(),
-        Dense(10),  # one number for each digit: the larger, the likelier
+        Dense(10),  # one logit per digit
     ]
 
 
 def pooled(filters: int) -> list[Layer]:
-    """Return a convolution and what follows it where its output is halved.
-
-    A batch norm stands behind the pool rather than before it: it has a quarter of the work, and
-    convolution and pool stay one kernel. It has a bias, so the convolution needs none.
-    """
+    """Return a convolution, a 2×2 max-pool, a batch norm and a ReLU."""
+    # After the pool the batch norm has a quarter of the work, and convolution and pool stay one
+    # kernel. Its bias replaces the convolution's.
     return [Conv2D(filters, 3, bias=False), MaxPool2D(2), BatchNorm(), ReLU()]
 
 
 def plain_layers() -> list[Layer]:
-    """Return two pairs of convolutions, a fifth, and two dense layers."""
+    """Return five convolutions and two dense layers."""
     return [
         Conv2D(32, 3),  # 28×28×1 -> 26×26×32
         ReLU(),
@@ -147,7 +145,7 @@ def plain_layers() -> list[Layer]:
         Conv2D(128, 3, bias=False),  # -> 2×2×128
         BatchNorm(),
         ReLU(),
-        Flatten(),  # -> 512 numbers
+        Flatten(),  # -> 512
         Dense(128, bias=False),
         BatchNorm(),
         ReLU(),
@@ -155,8 +153,8 @@ def plain_layers() -> list[Layer]:
     ]
 
 
-def reference(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """Train the smallest of the networks in the shortest time, for a good part of the accuracy."""
+def reference(images: Images, labels: Labels, **run: Any) -> Sequential:
+    """Train the reference CNN: a good accuracy in the shortest time."""
     return train(
         reference_layers(),
         images,
@@ -165,19 +163,19 @@ def reference(images: Images, labels: IntArray, **run: Any) -> Sequential:
         learning_rate=0.004,
         weight_decay=0.01,
         label_smoothing=0.1,
-        augment=other_hands(),
-        epochs=5 if len(images) >= FEW else 60,
+        augment=digit_augmentation(),
+        epochs=5 if len(images) >= SMALL_DATA else 60,
         batch_size=64,
     )
 
 
 def reference_cnn(seed: int) -> Sequential:
-    """Return the network of `reference` as it is before it is trained."""
+    """Return the untrained network of `reference`."""
     return network(reference_layers(), seed)
 
 
-def one_epoch(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """See every image once, as it is: in one epoch variations cost more than they bring."""
+def one_epoch(images: Images, labels: Labels, **run: Any) -> Sequential:
+    """Train for one epoch, without augmentation, which costs accuracy there."""
     return train(
         plain_layers(),
         images,
@@ -190,48 +188,46 @@ def one_epoch(images: Images, labels: IntArray, **run: Any) -> Sequential:
     )
 
 
-def ten_epochs(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """See every image ten times, each time varied."""
-    return train(plain_layers(), images, labels, run, **in_ten_epochs())
+def ten_epochs(images: Images, labels: Labels, **run: Any) -> Sequential:
+    """Train for ten epochs with light augmentation."""
+    return train(plain_layers(), images, labels, run, **ten_epoch_settings())
 
 
-def in_ten_epochs() -> dict[str, Any]:
-    """Return how `ten_epochs` and the networks that are compared with it are trained."""
+def ten_epoch_settings() -> dict[str, Any]:
+    """Return the settings of `ten_epochs`, `resnet` and `densenet`."""
     return {
         "learning_rate": 0.004,
         "weight_decay": 0.01,
         "label_smoothing": 0.1,
-        "augment": moved_a_little(),
+        "augment": light_augmentation(),
         "epochs": 10,
         "batch_size": 64,
     }
 
 
-def nine_views(images: Images, labels: IntArray, **run: Any) -> TestTimeAugmentation:
-    """Train the network of `ten_epochs`, and let it look at each image nine times."""
-    return in_views(ten_epochs(images, labels, **run))
+def ten_epochs_tta(images: Images, labels: Labels, **run: Any) -> TestTimeAugmentation:
+    """Train `ten_epochs` and average nine views of each image."""
+    return with_tta(ten_epochs(images, labels, **run))
 
 
-def in_views(model: Classifier) -> TestTimeAugmentation:
-    """Let a model look at an image as it is, and moved as far as `moved_a_little` has taught it."""
+def with_tta(model: Classifier) -> TestTimeAugmentation:
+    """Add test-time augmentation within the range of `light_augmentation`."""
     return TestTimeAugmentation(model, shift=1.0, rotation=8.0, zoom=0.08)
 
 
-def ensemble(
-    images: Images, labels: IntArray, *, seed: int = 0, **run: Any
-) -> TestTimeAugmentation:
-    """Let five networks of `ten_epochs` vote, which differ in nothing but their seeds."""
-    return in_views(
-        Ensemble([ten_epochs(images, labels, seed=5 * seed + number, **run) for number in range(5)])
+def ensemble(images: Images, labels: Labels, *, seed: int = 0, **run: Any) -> TestTimeAugmentation:
+    """Train an ensemble of five `ten_epochs` networks with different seeds."""
+    return with_tta(
+        Ensemble([ten_epochs(images, labels, seed=5 * seed + member, **run) for member in range(5)])
     )
 
 
-def tiny(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """Do with fewer than 5,000 parameters: filter each channel by itself, then mix the channels."""
+def tiny(images: Images, labels: Labels, **run: Any) -> Sequential:
+    """Train fewer than 5,000 parameters: depthwise separable convolutions."""
 
     def separable(filters: int) -> list[Layer]:
-        filtered = DepthwiseConv2D(3, padding=1, bias=False)
-        return [filtered, Conv2D(filters, 1, bias=False), BatchNorm(), ReLU()]
+        depthwise = DepthwiseConv2D(3, padding=1, bias=False)
+        return [depthwise, Conv2D(filters, 1, bias=False), BatchNorm(), ReLU()]
 
     layers = [
         *pooled(16),  # 28×28×1 -> 26×26×16 -> 13×13×16
@@ -240,7 +236,7 @@ def tiny(images: Images, labels: IntArray, **run: Any) -> Sequential:
         MaxPool2D(2),  # -> 6×6×30
         *separable(30),
         *separable(30),
-        GlobalAvgPool2D(),  # -> 30 numbers
+        GlobalAvgPool2D(),  # -> 30
         Dense(10),
     ]
     return train(
@@ -249,14 +245,14 @@ def tiny(images: Images, labels: IntArray, **run: Any) -> Sequential:
         labels,
         run,
         learning_rate=0.01,
-        augment=moved_a_little(),
+        augment=light_augmentation(),
         epochs=40,
         batch_size=64,
     )
 
 
-def fashion(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """Train a network on Fashion-MNIST that keeps the edges of the images: clothes reach them."""
+def fashion(images: Images, labels: Labels, **run: Any) -> Sequential:
+    """Train on Fashion-MNIST; padded, because clothes reach the image border."""
 
     def normed(filters: int) -> list[Layer]:
         return [Conv2D(filters, 3, padding=1, bias=False), BatchNorm(), ReLU()]
@@ -271,7 +267,7 @@ def fashion(images: Images, labels: IntArray, **run: Any) -> Sequential:
         *halved(64),  # -> 7×7×64
         *normed(128),
         *halved(128),  # -> 3×3×128
-        Flatten(),  # -> 1152 numbers
+        Flatten(),  # -> 1152
         Dense(256, bias=False),
         BatchNorm(),
         ReLU(),
@@ -285,14 +281,14 @@ def fashion(images: Images, labels: IntArray, **run: Any) -> Sequential:
         learning_rate=0.005,
         weight_decay=0.02,
         label_smoothing=0.1,
-        augment=mirrored(),
+        augment=flip_augmentation(),
         epochs=5,
         batch_size=64,
     )
 
 
-def mirrored() -> Augment:
-    """Return what may be done to clothes: a mirrored shirt is a shirt, unlike a digit."""
+def flip_augmentation() -> Augment:
+    """Return horizontal flips, which keep the class of clothes, unlike that of digits."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return Augment(horizontal_flip=True)
@@ -301,8 +297,8 @@ def mirrored() -> Augment:
 # ---------------------------------------------------------------- networks with branches
 
 
-def resnet(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """Train a small residual network as `ten_epochs` trains a plain one."""
+def resnet(images: Images, labels: Labels, **run: Any) -> Sequential:
+    """Train a small residual network with the settings of `ten_epochs`."""
 
     def block(filters: int) -> list[Layer]:
         inner = [Conv2D(filters, 3, padding=1, bias=False), BatchNorm(), ReLU()]
@@ -320,11 +316,11 @@ def resnet(images: Images, labels: IntArray, **run: Any) -> Sequential:
         Flatten(),
         Dense(10),
     ]
-    return train(layers, images, labels, run, **in_ten_epochs())
+    return train(layers, images, labels, run, **ten_epoch_settings())
 
 
-def densenet(images: Images, labels: IntArray, **run: Any) -> Sequential:
-    """Train a small densely connected network as `ten_epochs` trains a plain one."""
+def densenet(images: Images, labels: Labels, **run: Any) -> Sequential:
+    """Train a small densely connected network with the settings of `ten_epochs`."""
 
     def grown(channels: int = 16) -> Layer:
         return Concat([[], [Conv2D(channels, 3, padding=1, bias=False), BatchNorm(), ReLU()]])
@@ -340,7 +336,7 @@ def densenet(images: Images, labels: IntArray, **run: Any) -> Sequential:
         Flatten(),
         Dense(10),
     ]
-    return train(layers, images, labels, run, **in_ten_epochs())
+    return train(layers, images, labels, run, **ten_epoch_settings())
 
 
 RECIPES: dict[str, Callable[..., Classifier]] = {
@@ -349,7 +345,7 @@ RECIPES: dict[str, Callable[..., Classifier]] = {
         reference,
         one_epoch,
         ten_epochs,
-        nine_views,
+        ten_epochs_tta,
         ensemble,
         tiny,
         resnet,
@@ -357,5 +353,5 @@ RECIPES: dict[str, Callable[..., Classifier]] = {
         fashion,
     )
 }
-# Where a model is more than a network that reads an image once: the recipe of such a network.
-MADE_OF = {"nine_views": "ten_epochs", "ensemble": "ten_epochs"}
+# Recipes of several networks or views, and the recipe that trains one of the networks.
+MEMBER_RECIPE = {"ten_epochs_tta": "ten_epochs", "ensemble": "ten_epochs"}

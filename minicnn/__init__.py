@@ -24,6 +24,7 @@ from minicnn.layers.merge import Concat, Residual
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from minicnn.losses import one_hot, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.model.classifier import Classifier
 from minicnn.model.sequential import Sequential
 from minicnn.optim import SGD, Adam
 from minicnn.runtime.archive import ModelFileError
@@ -42,6 +43,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "BlankImageError",
+    "Classifier",
     "Concat",
     "Conv2D",
     "Dense",

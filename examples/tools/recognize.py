@@ -32,7 +32,7 @@ from minicnn import DigitBox, ModelFileError, Sequential
 from minicnn.recognizer.load_image import read_gray
 
 CACHED_MODEL = Path(pooch.os_cache("minicnn")) / "digits.npz"
-TRAIN_SCRIPT = Path(__file__).parents[1] / "train_mnist.py"
+TRAIN_SCRIPT = Path(__file__).parents[1] / "train.py"
 THUMBNAIL = 400  # longer side of an image in the figure, in pixels
 MAX_IN_FIGURE = 300  # digits
 
@@ -93,8 +93,8 @@ def newest_model() -> tuple[Path, Sequential] | None:
 
 
 def run_training(target: Path) -> int:
-    """Run train_mnist.py with its output on stderr; return its exit status."""
-    command = [sys.executable, str(TRAIN_SCRIPT), "--augment", "--save", str(target)]
+    """Run train.py with its output on stderr; return its exit status."""
+    command = [sys.executable, str(TRAIN_SCRIPT), "--augment", "--synthetic-digits", "--save", str(target)]
     return subprocess.run(command, stdout=sys.stderr, check=False).returncode
 
 

@@ -1,11 +1,11 @@
-"""Every recipe builds its network, says how to train it, and learns from all images."""
+"""Recipes: networks, settings, overrides, and training by examples/train.py."""
 
 import os
 
 import numpy as np
 import pytest
 import recipes
-import train_mnist
+import train
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, load_mnist_sample, load_model
@@ -13,12 +13,11 @@ from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, load_mnist_sample, 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes hours without JIT"
 )
-# The parameters of each.
 PARAMETERS = {
     "reference": 225_258,
     "one_epoch": 206_154,
     "ten_epochs": 206_154,
-    "nine_views": 206_154,
+    "ten_epochs_tta": 206_154,
     "tiny": 4_860,
     "ensemble": 1_030_770,
     "resnet": 270_954,
@@ -29,7 +28,7 @@ PARAMETERS = {
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """What `minicnn.fit` is called with, instead of training."""
+    """Record the arguments of `minicnn.fit` instead of training."""
     calls = []
 
     def fit(model, images, labels, **settings):
@@ -40,13 +39,13 @@ def fitted(monkeypatch):
     return calls
 
 
-def test_each_recipe_has_its_size():
+def test_every_recipe_has_its_number_of_parameters():
     assert set(PARAMETERS) == set(recipes.RECIPES)
     assert PARAMETERS["tiny"] < 5000
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_a_recipe_builds_a_network_and_hands_on_how_it_is_run(name, fitted):
+def test_a_recipe_builds_a_network_and_passes_the_run_arguments(name, fitted):
     data = load_mnist_sample()
     model = recipes.RECIPES[name](data.train_images, data.train_labels, seed=3, threads=2)
     weights = [network.parameters for network in recipes.networks_of(model)]
@@ -57,23 +56,23 @@ def test_a_recipe_builds_a_network_and_hands_on_how_it_is_run(name, fitted):
     assert [call["seed"] for call in fitted] == ([3] if len(weights) == 1 else [15, 16, 17, 18, 19])
     again = recipes.RECIPES[name](data.train_images, data.train_labels, seed=3)
     for one, other in zip(weights, recipes.networks_of(again), strict=True):
-        np.testing.assert_array_equal(one, other.parameters)  # the first weights
+        np.testing.assert_array_equal(one, other.parameters)  # the initial weights
 
 
-def test_what_a_caller_says_goes_before_the_recipe(fitted):
+def test_arguments_override_the_recipe(fitted):
     data = load_mnist_sample()
     recipes.ten_epochs(data.train_images, data.train_labels, epochs=1, augment=None)
     assert (fitted[0]["epochs"], fitted[0]["augment"], fitted[0]["batch_size"]) == (1, None, 64)
 
 
-def test_epochs_are_as_many_as_the_names_say(fitted):
+def test_recipes_train_for_the_epochs_in_their_names(fitted):
     data = load_mnist_sample()
     for recipe in (recipes.one_epoch, recipes.ten_epochs):
         recipe(data.train_images, data.train_labels)
     assert [call["epochs"] for call in fitted] == [1, 10]
 
 
-def test_features_can_be_left_out_for_an_ablation(fitted):
+def test_ablation_arguments_change_the_network(fitted):
     data = load_mnist_sample()
     images, labels = data.train_images, data.train_labels
     folded = recipes.ten_epochs(images, labels)
@@ -85,7 +84,7 @@ def test_features_can_be_left_out_for_an_ablation(fitted):
     assert [call["optimizer"].weight_decay for call in fitted] == [0.01, 0, 0.01]
 
 
-def test_the_rate_warms_up_and_falls_to_nothing():
+def test_warm_up_rises_and_falls_to_zero():
     rates = [recipes.warm_up(progress) for progress in np.linspace(0, 1, 101)]
     assert max(rates) == 1
     assert rates.index(1) == 25
@@ -94,20 +93,20 @@ def test_the_rate_warms_up_and_falls_to_nothing():
 
 
 def small(images, labels, **run):
-    """A recipe whose network is trained in no time."""
+    """Train a small network for two epochs."""
     layers = [Conv2D(4, 3), MaxPool2D(2), ReLU(), Flatten(), Dense(10)]
     return recipes.train(layers, images, labels, run, learning_rate=0.01, epochs=2, batch_size=50)
 
 
 @needs_jit
-def test_train_mnist_takes_a_recipe(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(train_mnist.RECIPES, "ten_epochs", small)
-    monkeypatch.setattr(train_mnist, "load_data", lambda folder: load_mnist_sample())
+def test_train_takes_a_recipe(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(train.RECIPES, "ten_epochs", small)
+    monkeypatch.setattr(train, "load_data", lambda folder: load_mnist_sample())
     path = tmp_path / "model.npz"
     flags = ["--recipe", "ten_epochs", "--limit", "100", "--seed", "5", "--save", str(path)]
-    assert train_mnist.main(flags) == 0
+    assert train.main(flags) == 0
     out = capsys.readouterr().out
-    assert "MNIST sample: 100 training images (0 of them put aside for validation), 1000" in out
+    assert "MNIST sample: 100 training images (0 of them for validation), 1000" in out
     assert "Dense(10)" in out
     assert "test accuracy" in out
     metadata = load_model(path).metadata
@@ -115,75 +114,75 @@ def test_train_mnist_takes_a_recipe(monkeypatch, tmp_path, capsys):
     assert metadata["validation_images"] == 0
 
 
-def test_flags_go_before_the_recipe():
-    none = train_mnist.parse_flags([])
+def test_flags_override_the_recipe():
+    none = train.parse_flags([])
     assert none.recipe == "reference"
-    assert train_mnist.settings_of(none, 60_000) == {"validation_split": 0.1}
-    assert train_mnist.settings_of(none, 4000) == {"validation_split": 0}
-    assert train_mnist.settings_of(train_mnist.parse_flags(["--patience", "2"]), 4000) == {
+    assert train.settings_of(none, 60_000) == {"validation_split": 0.1}
+    assert train.settings_of(none, 4000) == {"validation_split": 0}
+    assert train.settings_of(train.parse_flags(["--patience", "2"]), 4000) == {
         "validation_split": 0.1, "patience": 2,
     }  # fmt: skip
     words = ["--recipe", "ten_epochs", "--epochs", "3", "--batch-size", "8", "--lr", "0.1"]
     words += ["--schedule", "cosine", "--augment"]
-    found = train_mnist.settings_of(train_mnist.parse_flags(words), 60_000)
+    found = train.settings_of(train.parse_flags(words), 60_000)
     assert found == {
         "validation_split": 0, "epochs": 3, "batch_size": 8, "learning_rate": 0.1,
         "schedule": minicnn.optim.cosine, "augment": minicnn.Augment.digits(),
     }  # fmt: skip
 
 
-def test_networks_that_vote_are_trained_and_tested(monkeypatch, capsys):
+def test_an_ensemble_is_trained_and_tested(monkeypatch, capsys):
     def two(images, labels, **run):
-        return recipes.in_views(minicnn.Ensemble([recipes.reference_cnn(seed) for seed in (0, 1)]))
+        return recipes.with_tta(minicnn.Ensemble([recipes.reference_cnn(seed) for seed in (0, 1)]))
 
     data = load_mnist_sample()
     few = data._replace(test_images=data.test_images[:8], test_labels=data.test_labels[:8])
-    monkeypatch.setitem(train_mnist.RECIPES, "ensemble", two)
-    monkeypatch.setattr(train_mnist, "load_data", lambda folder: few)
-    assert train_mnist.main(["--recipe", "ensemble"]) == 0
+    monkeypatch.setitem(train.RECIPES, "ensemble", two)
+    monkeypatch.setattr(train, "load_data", lambda folder: few)
+    assert train.main(["--recipe", "ensemble"]) == 0
     out = capsys.readouterr().out
-    assert "and 1 more like it, which vote" in out
-    assert "each image is looked at 9 times" in out
+    assert "an ensemble of 2 such networks" in out
+    assert "test-time augmentation: 9 views of each image" in out
 
 
-@pytest.mark.parametrize("name", recipes.MADE_OF)
-def test_what_is_more_than_a_network_that_reads_once_is_not_saved(name, capsys):
+@pytest.mark.parametrize("name", recipes.MEMBER_RECIPE)
+def test_save_rejects_recipes_of_several_networks_or_views(name, capsys):
     with pytest.raises(SystemExit):
-        train_mnist.parse_flags(["--recipe", name, "--save", "model.npz"])
-    wanted = f"{recipes.MADE_OF[name]}, which trains what {name} is made of"
+        train.parse_flags(["--recipe", name, "--save", "model.npz"])
+    wanted = f"use --recipe {recipes.MEMBER_RECIPE[name]}, which trains one of its networks"
     assert wanted in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_what_is_made_of_networks_of_another_recipe_says_so(name, fitted):
+def test_member_recipe_names_the_recipe_of_the_networks(name, fitted):
     data = load_mnist_sample()
     images, labels = data.train_images[:4], data.train_labels[:4]
     model = recipes.RECIPES[name](images, labels)
-    assert (name in recipes.MADE_OF) != isinstance(model, minicnn.Sequential)
-    network = recipes.RECIPES[recipes.MADE_OF.get(name, name)](images, labels)
+    assert (name in recipes.MEMBER_RECIPE) != isinstance(model, minicnn.Sequential)
+    network = recipes.RECIPES[recipes.MEMBER_RECIPE.get(name, name)](images, labels)
     assert repr(recipes.networks_of(model)[0]) == repr(network)
 
 
-def test_nine_views_are_those_of_the_network_of_ten_epochs(fitted):
+def test_ten_epochs_tta_averages_views_of_ten_epochs(fitted):
     data = load_mnist_sample()
     images, labels = data.train_images[:4], data.train_labels[:4]
-    model = recipes.nine_views(images, labels, seed=2)
+    model = recipes.ten_epochs_tta(images, labels, seed=2)
     alone = recipes.ten_epochs(images, labels, seed=2)
     views = minicnn.TestTimeAugmentation(alone, shift=1.0, rotation=8.0, zoom=0.08)
     np.testing.assert_array_equal(model.predict_proba(images), views.predict_proba(images))
     assert (model.predict_proba(images) != alone.predict_proba(images)).any()
 
 
-def test_a_recipe_is_not_for_a_trained_model(capsys):
+def test_recipe_is_rejected_with_a_trained_model(capsys):
     with pytest.raises(SystemExit):
-        train_mnist.parse_flags(["--recipe", "ten_epochs", "--model", "m.npz"])
+        train.parse_flags(["--recipe", "ten_epochs", "--model", "m.npz"])
     assert "leave out --recipe" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 @needs_jit
 @pytest.mark.parametrize("name", recipes.RECIPES)
-def test_a_recipe_learns_and_comes_to_the_same_weights_on_any_number_of_threads(name):
+def test_a_recipe_learns_the_same_weights_on_any_number_of_threads(name):
     data = load_mnist_sample()
     images, labels = data.train_images[:640], data.train_labels[:640]
     one, two = (

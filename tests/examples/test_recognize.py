@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import recipes
 import recognize
-import train_mnist
+import train
 from PIL import Image
 
 import minicnn
@@ -164,7 +164,7 @@ def test_training_runs_the_script_and_prints_to_stderr(tmp_path, capfd, monkeypa
     assert recognize.run_training(Path("m.npz")) == 3
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.strip() == "['--augment', '--save', 'm.npz']"
+    assert err.strip() == "['--augment', '--synthetic-digits', '--save', 'm.npz']"
 
 
 @pytest.mark.parametrize(("status", "expected"), [(2, 2), (130, 130)])
@@ -237,6 +237,6 @@ def test_most_scans_are_read_after_training_on_the_sample_alone(model_file, caps
 def test_all_scans_are_read_after_training_on_mnist(tmp_path, capsys):
     if not os.environ.get("MINICNN_DATA"):
         pytest.skip("MINICNN_DATA is not set, so there is no real MNIST to train on")
-    assert train_mnist.main(["--augment", "--epochs", "5", "--save", str(tmp_path / "m.npz")]) == 0
+    assert train.main(["--augment", "--synthetic-digits", "--epochs", "5", "--save", str(tmp_path / "m.npz")]) == 0
     capsys.readouterr()
     assert len(correct_files(tmp_path / "m.npz", capsys)) == len(draw_digits.SCANS)

@@ -4,7 +4,7 @@ import copy
 import itertools
 import json
 
-import pictures
+import figures as pictures
 import pytest
 import report
 import report_tables as tables

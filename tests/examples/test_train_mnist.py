@@ -1,385 +1,148 @@
-"""The example scripts, run as a user runs them."""
+"""examples/train_mnist.py: flags, results, errors, and the same weights as the recipe."""
 
-import gzip
 import hashlib
 import json
 import os
-import runpy
-import signal
-import struct
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import pytest
+import recipes
+import train
+import train_mnist
+from test_architecture import code_lines
 
 import minicnn
 from minicnn import load_mnist_sample, load_model
 
-ROOT = Path(__file__).parents[2]
-TRAIN = [sys.executable, "-u", str(ROOT / "examples" / "train_mnist.py")]
-
-pytestmark = pytest.mark.skipif(
+needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="the reference CNN takes hours without JIT"
 )
 
 
-def write_idx(path, array):
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    path.write_bytes(gzip.compress(header + array.tobytes()))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A small data set of real digits in MNIST's four files."""
-    folder = tmp_path_factory.mktemp("mnist")
+@pytest.fixture
+def sample(monkeypatch):
+    """Replace MNIST by 300 training and 100 test images of the sample."""
     data = load_mnist_sample()
-    write_idx(folder / "train-images-idx3-ubyte.gz", data.train_images[:400])
-    write_idx(folder / "train-labels-idx1-ubyte.gz", data.train_labels[:400])
-    write_idx(folder / "t10k-images-idx3-ubyte.gz", data.test_images[:100])
-    write_idx(folder / "t10k-labels-idx1-ubyte.gz", data.test_labels[:100])
-    return folder
-
-
-def run(*flags, **environment):
-    return subprocess.run(
-        [*TRAIN, *map(str, flags)],
-        capture_output=True, text=True, env={**os.environ, **environment}, timeout=300,
-    )  # fmt: skip
-
-
-def test_training_prints_its_story_and_writes_its_results(folder, tmp_path):
-    results = tmp_path / "results.json"
-    done = run("--data-dir", folder, "--epochs", 2, "--batch-size", 50, "--results", results)
-    assert done.returncode == 0, done.stderr
-    assert f"IDX files in {folder.name}: 400 training images (0 of them put aside" in done.stdout
-    assert "100 test images" in done.stdout
-    assert "Conv2D(64, 3, bias=False)" in done.stdout
-    assert "225,258" in done.stdout
-    assert "Epoch 2/2 - 400 images in 8 batches of 50 - " in done.stdout
-
-    found = json.loads(results.read_text())
-    assert set(found) >= {
-        "dataset", "train_images", "test_images", "test_accuracy", "train_seconds", "epochs",
-        "seed", "threads", "parameters", "weights_sha256", "history",
-    }  # fmt: skip
-    assert found["train_images"] == 400
-    assert found["validation_images"] == 0
-    assert found["test_images"] == 100
-    assert found["parameters"] == 225_258
-    assert found["epochs"] == 2
-    assert len(found["weights_sha256"]) == 64
-    assert {len(values) for values in found["history"].values()} == {2}
-    correct = round(found["test_accuracy"] * 100)
-    assert f"test accuracy {correct:.2f}% ({correct} of 100)" in done.stdout
-    assert correct > 50  # 16 steps teach it something: a guess gets 10
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json"]
-
-
-def test_health_is_reported_after_each_epoch_and_changes_nothing(folder, tmp_path):
-    flags = ["--data-dir", folder, "--epochs", 2, "--batch-size", 50, "--results"]
-    watched = run(*flags, tmp_path / "watched.json", "--health")
-    assert watched.returncode == 0, watched.stderr
-    lines = watched.stdout.splitlines()
-    (first, second) = (n for n, line in enumerate(lines) if line.startswith("Epoch "))
-    for story in (lines[first:second], lines[second:]):
-        assert sum("Update/weight" in line for line in story) == 1
-        assert any(line.startswith(" 8  ReLU()") and line.endswith(" of 64") for line in story)
-        assert sum(" on 128 images; gradient and update" in line for line in story) == 1
-        assert "Nothing unusual." in story
-    assert run(*flags, tmp_path / "plain.json").returncode == 0
-    plain, found = (json.loads((tmp_path / f"{name}.json").read_text()) for name in
-                    ("plain", "watched"))  # fmt: skip
-    assert found["weights_sha256"] == plain["weights_sha256"]
-    assert found["history"] == plain["history"]
-
-
-@pytest.mark.parametrize("recipe", ["ensemble", "resnet"])
-def test_health_is_reported_of_every_network_of_a_recipe(folder, recipe):
-    flags = ["--recipe", recipe, "--epochs", 1, "--limit", 64, "--health"]
-    done = run("--data-dir", folder, *flags)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Update/weight") == (5 if recipe == "ensemble" else 1)
-
-
-def test_the_weights_depend_on_the_seed_and_not_on_the_threads(folder, tmp_path):
-    def sha256(seed, threads):
-        path = tmp_path / "r.json"
-        flags = ["--data-dir", folder, "--epochs", 1, "--limit", 300, "--results", path]
-        assert run(*flags, "--seed", seed, "--threads", threads).returncode == 0
-        found = json.loads(path.read_text())
-        assert found["train_images"] == 300
-        return found["weights_sha256"]
-
-    assert sha256(0, 1) == sha256(0, 2) == sha256(0, 4)
-    assert sha256(0, 1) != sha256(1, 1)
-
-
-def test_without_mnist_the_sample_is_used_and_that_is_said(tmp_path):
-    # An empty cache folder, and a proxy that refuses every connection.
-    offline = {
-        "MINICNN_DATA": "",
-        "XDG_CACHE_HOME": str(tmp_path),
-        "HOME": str(tmp_path),
-        "https_proxy": "http://127.0.0.1:9",
-        "no_proxy": "",
-    }
-    done = run("--epochs", 1, "--limit", 500, **offline)
-    assert done.returncode == 0, done.stderr
-    assert "NOTE: taking the 5,000 digits that come with minicnn" in done.stdout
-    assert "--data-dir FOLDER" in done.stdout
-    assert "https://ossci-datasets.s3.amazonaws.com/mnist/" in done.stdout
-    assert "MNIST sample: 500 training images" in done.stdout
-    assert "of 1000)" in done.stdout
-
-
-# ---------------------------------------------------------------- saving, stopping, going on
-
-# Small batches make epochs long; patience and a share of 0.2 take the best of some weights.
-EVERYTHING = [
-    "--augment", "--epochs", "6", "--batch-size", "10", "--validation", "0.2", "--patience", "5",
-    "--schedule", "one-cycle", "--seed", "5",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def never_stopped(folder, tmp_path_factory):
-    """The results of a training with everything on, and the folder with what it wrote."""
-    kept = tmp_path_factory.mktemp("kept")
-    flags = ["--save", kept / "model.npz", "--results", kept / "r.json", "--plots", kept / "plots"]
-    done = run("--data-dir", folder, *EVERYTHING, *flags)
-    assert done.returncode == 0, done.stderr
-    return json.loads((kept / "r.json").read_text()), kept, done.stdout
-
-
-def start(folder, *flags, until):
-    """Start a training; return it as soon as it has printed the beginning of a line."""
-    process = subprocess.Popen(
-        [*TRAIN, "--data-dir", str(folder), *map(str, flags)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    for line in process.stdout:
-        if line.startswith(until):
-            return process
-    raise AssertionError(process.communicate()[1])
-
-
-def epochs_in(checkpoint):
-    with np.load(checkpoint, allow_pickle=False) as arrays:
-        return len(json.loads(str(arrays["description"]))["history"]["loss"])
-
-
-def test_the_model_is_saved_with_the_facts_of_its_training(never_stopped):
-    results, kept, out = never_stopped
-    assert "drawing 16 digits in other forms" in out
-    assert "416 training images (83 of them put aside for validation)" in out
-    assert f"model saved to {kept / 'model.npz'}" in out
-    model = load_model(kept / "model.npz")
-    assert hashlib.sha256(model.parameters.tobytes()).hexdigest() == results["weights_sha256"]
-    assert model.class_names == tuple("0123456789")
-    versions = model.metadata.pop("versions")
-    assert versions["minicnn"] == minicnn.__version__
-    assert set(versions) == {"minicnn", "python", "numpy", "numba"}
-    assert {**model.metadata, "versions": versions} == results
-    assert results["dataset"].startswith("IDX files in ")
-    assert results["augment"].startswith("Augment(rotation=")
-    assert results["schedule"] == "one_cycle"
-    assert (results["train_images"], results["validation_images"]) == (416, 83)
-    assert results["drawn_images"] == 16
-    assert (results["patience"], results["seed"], results["resumed"]) == (5, 5, False)
-    losses = results["history"]["val_loss"]
-    assert results["best_epoch"] == 1 + losses.index(min(losses))
-    assert sorted(path.name for path in kept.iterdir()) == ["model.npz", "plots", "r.json"]
-
-
-def test_pictures_are_drawn(never_stopped):
-    _, kept, out = never_stopped
-    names = {"augmentation", "confusion_matrix", "feature_maps", "filters", "learning_curves"}
-    assert {path.stem for path in (kept / "plots").iterdir()} == names | {"mistakes"}
-    for path in (kept / "plots").iterdir():
-        with PIL.Image.open(path) as picture:
-            picture.load()
-            assert picture.format == "PNG"
-            assert min(picture.size) > 100
-        assert path.stem in out
-    assert "Precision" in out
-
-
-def test_a_saved_model_is_tested_instead_of_training(never_stopped, folder, tmp_path):
-    results, kept, _ = never_stopped
-    again = tmp_path / "again.json"
-    flags = ["--model", kept / "model.npz", "--plots", tmp_path / "plots", "--results", again]
-    done = run("--data-dir", folder, *flags)
-    assert done.returncode == 0, done.stderr
-    assert "Epoch" not in done.stdout
-    found = json.loads(again.read_text())
-    assert {**found, "threads": None, "versions": None} == {
-        **results, "threads": None, "versions": None,
-    }  # fmt: skip
-    assert f"test accuracy {results['test_accuracy']:.2%} (" in done.stdout
-    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert drawn == {path.name for path in (kept / "plots").iterdir()}
-
-
-def test_killed_in_mid_epoch_and_resumed_gives_the_weights_of_one_never_stopped(
-    never_stopped, folder, tmp_path
-):
-    save, results = tmp_path / "model.npz", tmp_path / "r.json"
-    flags = [*EVERYTHING, "--save", save]
-    process = start(folder, *flags, "--threads", 2, until="Epoch 2/6")
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    process.communicate()
-    checkpoint = tmp_path / "model.checkpoint.npz"
-    done = epochs_in(checkpoint)
-    assert 2 <= done < 6
-    assert [path for path in tmp_path.iterdir() if path.suffix != ".part"] == [checkpoint]
-
-    again = run("--data-dir", folder, *flags, "--resume", "--threads", 3, "--results", results)
-    assert again.returncode == 0, again.stderr
-    assert f"Going on after epoch {done} of 6, from {checkpoint}" in again.stdout
-    found, wanted = json.loads(results.read_text()), never_stopped[0]
-    assert found["weights_sha256"] == wanted["weights_sha256"]
-    assert found["history"] == wanted["history"]
-    assert found["resumed"] is True
-    assert save.exists()
-    assert not checkpoint.exists()
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_again_and_again_gives_the_same_weights(
-    never_stopped, folder, tmp_path
-):
-    save, results = tmp_path / "model.npz", tmp_path / "r.json"
-    checkpoint = tmp_path / "model.checkpoint.npz"
-    flags = [*EVERYTHING, "--save", save, "--results", results]
-    rng, kills = np.random.default_rng(0), 0
-    while not results.exists():
-        resume = ["--resume"] if checkpoint.exists() else []
-        process = start(folder, *flags, *resume, until="Going on" if resume else "Epoch 1/6")
-        time.sleep(rng.uniform(0, 0.05 * 1.2**kills))  # later and later: in the end it gets through
-        process.kill()
-        process.communicate()
-        kills += process.returncode == -signal.SIGKILL
-        assert kills < 100
-    assert kills >= 3
-    found = json.loads(results.read_text())
-    assert found["weights_sha256"] == never_stopped[0]["weights_sha256"]
-
-
-def test_ctrl_c_says_by_which_command_the_training_goes_on(never_stopped, folder, tmp_path):
-    save, results = tmp_path / "my model.npz", tmp_path / "r.json"
-    flags = [*EVERYTHING, "--save", save, "--results", results]
-    process = start(folder, *flags, until="Epoch 1/6")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    said, command = err.strip().splitlines()
-    checkpoint = tmp_path / "my model.checkpoint.npz"
-    kept = "keeps what was done up to the last whole epoch. Go on with"
-    assert said == f"stopped by Ctrl-C; {checkpoint} {kept}"
-    assert list(tmp_path.iterdir()) == [checkpoint]
-
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(results.read_text())["weights_sha256"] == never_stopped[0]["weights_sha256"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my model.npz", "r.json"]
-
-
-def test_ctrl_c_without_save_ends_with_a_word_and_130(folder):
-    process = start(folder, "--epochs", "100000", until="Epoch 1/")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.strip() == "stopped by Ctrl-C; nothing was saved"
-
-
-def test_other_flags_than_those_of_the_checkpoint_are_named(folder, tmp_path):
-    save = tmp_path / "model.npz"
-    process = start(folder, "--epochs", 1000, "--save", save, until="Epoch 1/")
-    process.kill()
-    process.communicate()
-    done = run("--data-dir", folder, "--epochs", 1001, "--lr", "0.1", "--save", save, "--resume")
-    assert done.returncode == 2
-    assert (
-        "can only go on with the same: epochs (1000 there, 1001 here), optimizer (" in done.stderr
+    few = data._replace(
+        train_images=data.train_images[:300],
+        train_labels=data.train_labels[:300],
+        test_images=data.test_images[:100],
+        test_labels=data.test_labels[:100],
     )
-    done = run("--data-dir", folder, "--epochs", 1, "--save", save)  # begins anew
-    assert done.returncode == 0, done.stderr
-    old = tmp_path / "model.checkpoint.old.npz"
-    assert f"NOTE: {tmp_path / 'model.checkpoint.npz'} of a training that was" in done.stdout
-    assert sorted(tmp_path.iterdir()) == [old, save]
+    for script in (train, train_mnist):
+        monkeypatch.setattr(script, "load_data", lambda folder: few)
+    return few
 
 
-# ---------------------------------------------------------------- what goes wrong
+def test_the_example_has_at_most_80_lines_of_code():
+    assert code_lines(Path(train_mnist.__file__).read_text(encoding="utf-8")) <= 80
+
+
+def test_the_network_is_that_of_the_reference_recipe():
+    ours, theirs = train_mnist.network(seed=3), recipes.reference_cnn(seed=3)
+    assert repr(ours) == repr(theirs)
+    np.testing.assert_array_equal(ours.parameters, theirs.parameters)
+
+
+@needs_jit
+def test_the_example_and_the_recipe_train_the_same_weights(sample, tmp_path):
+    found = []
+    for script, threads in ((train_mnist, "1"), (train, "2")):
+        path = tmp_path / f"{script.__name__}.json"
+        flags = ["--epochs", "2", "--seed", "4", "--limit", "200", "--threads", threads]
+        script.main([*flags, "--results", str(path)])
+        found.append(json.loads(path.read_text()))
+    ours, theirs = found
+    assert set(theirs) - set(ours) == {"resumed", "synthetic_digits"}
+    changing = {"threads", "train_seconds", "history"}
+    assert {k: ours[k] for k in ours if k not in changing} == {
+        k: theirs[k] for k in ours if k not in changing
+    }
+    assert ours["history"]["loss"] == theirs["history"]["loss"]
+    assert ours["train_images"] == 200
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    """Record the arguments of `minicnn.fit` instead of training."""
+    calls = []
+
+    def fit(model, images, labels, **arguments):
+        calls.append({"images": len(images), **arguments})
+
+    monkeypatch.setattr(minicnn, "fit", fit)
+    monkeypatch.setattr(minicnn, "evaluate", lambda *_, **__: minicnn.Evaluation(0.1, 0.5, 50, 100))
+    return calls
+
+
+def test_flags_set_the_training(sample, settings):
+    words = "--epochs 3 --batch-size 8 --lr 0.1 --limit 50 --augment --threads 1"
+    train_mnist.main(words.split())
+    train_mnist.main([])
+    ours, default = settings
+    assert (ours["images"], ours["epochs"], ours["batch_size"], ours["threads"]) == (50, 3, 8, 1)
+    assert ours["optimizer"].learning_rate == 0.1
+    assert ours["augment"] == minicnn.Augment.digits()
+    assert (default["images"], default["epochs"], default["validation_split"]) == (300, 60, 0)
+    assert default["augment"] == recipes.digit_augmentation()
+
+
+def test_large_data_is_trained_for_5_epochs_with_validation(sample, settings, monkeypatch):
+    images = np.zeros((10_000, 28, 28), np.uint8)
+    large = sample._replace(train_images=images, train_labels=np.zeros(10_000, int))
+    monkeypatch.setattr(train_mnist, "load_data", lambda folder: large)
+    train_mnist.main([])
+    assert (settings[0]["epochs"], settings[0]["validation_split"]) == (5, 0.1)
+
+
+@needs_jit
+def test_save_writes_the_trained_model(sample, tmp_path, capsys):
+    path = tmp_path / "model.npz"
+    train_mnist.main(["--epochs", "1", "--save", str(path)])
+    model = load_model(path)
+    digest = hashlib.sha256(model.parameters.tobytes()).hexdigest()
+    assert model.metadata["weights_sha256"] == digest
+    out = capsys.readouterr().out
+    assert "MNIST sample: 300 training images" in out
+    assert "Conv2D(64, 3, bias=False)" in out
+    assert f"test accuracy {model.metadata['test_accuracy']:.2%} (" in out.splitlines()[-1]
+
+
+def test_the_sample_replaces_mnist_when_it_is_unavailable(monkeypatch, capsys):
+    def unavailable(folder):
+        raise minicnn.MnistUnavailableError("no connection")
+
+    monkeypatch.setattr(minicnn, "load_mnist", unavailable)
+    assert train_mnist.load_data(None).name == "MNIST sample"
+    out = capsys.readouterr().out
+    assert "NOTE: using the 5,000 digits that come with minicnn" in out
+    assert "--data-dir FOLDER" in out
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--epochs", "0"], "argument --epochs: must be at least 1, not 0"),
-        (["--threads", "0"], "argument --threads: must be at least 1, not 0"),
-        (["--batch-size", "-3"], "argument --batch-size: must be at least 1, not -3"),
-        (["--limit", "0"], "argument --limit: must be at least 1, not 0"),
-        (["--epochs", "two"], "argument --epochs: invalid"),
-        (["--validation", "1"], "argument --validation: must lie in 0 .. 1, below 1, not 1"),
-        (["--patience", "0"], "argument --patience: must be at least 1, not 0"),
-        (["--schedule", "sine"], "argument --schedule: invalid choice: 'sine'"),
-        (["--batch-size", "401"], "batch_size 401 is larger than the training set of 400 images"),
+        (["--epochs", "0"], "fit: epochs must be at least 1, not 0"),
+        (["--epochs", "two"], "argument --epochs: invalid int value: 'two'"),
+        (["--batch-size", "301"], "batch_size 301 is larger than the training set of 300 images"),
         (["--lr", "-1"], "learning_rate must be 0 or more, and finite, not -1.0"),
         (["--seed", "-1"], "seed must lie in 0 .. 2**64 - 1, not -1"),
-        (
-            ["--results", "no/such/folder/r.json"],
-            "--results: no/such/folder/r.json cannot be written: there is",
-        ),
-        (
-            ["--save", "no/such/folder/m.npz"],
-            "--save: no/such/folder/m.npz cannot be written: there is no",
-        ),
-        (["--save", "."], "--save: . cannot be written: it is a folder; name a file in it"),
-        (["--plots", __file__], "test_train_mnist.py is not a folder"),
-        (["--resume"], "--resume needs --save, which says where the checkpoint is"),
-        (["--resume", "--save", "m.npz"], "there is no checkpoint m.checkpoint.npz to go on from"),
-        (["--patience", "2", "--validation", "0"], "--patience watches images put aside"),
-        (["--model", "m.npz"], "--model tests a trained model: leave out --epochs"),
-        (["--data-dir", "no-such-folder"], "no-such-folder lacks train-images-idx3-ubyte"),
-        (["--lr", "1e30", "--limit", "100"], "The usual cause is a learning rate"),
+        (["--save", "no/such/m.npz"], "no/such/m.npz cannot be written: there is no folder"),
+        (["--results", "no/such/r.json"], "no/such/r.json cannot be written: there is no folder"),
     ],
 )
-def test_a_wrong_flag_is_one_clear_line_and_exit_code_2(folder, flags, message, capsys):
-    main = runpy.run_path(TRAIN[-1])["main"]
-    try:
-        code = main(["--data-dir", str(folder), "--epochs", "2", *flags])
-    except SystemExit as end:  # argparse, after a word on usage
-        code = end.code
-    assert code == 2
+def test_a_wrong_flag_prints_one_line_and_exits_with_2(sample, flags, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train_mnist.main(flags)
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_error_is_no_traceback(folder):
-    done = run("--data-dir", folder, "--epochs", "2", "--batch-size", "401")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("train_mnist.py: error: fit: batch_size 401 is larger than the t")
+def test_ctrl_c_exits_with_130(monkeypatch, capsys):
+    def interrupt(folder):
+        raise KeyboardInterrupt
 
-
-def test_a_model_that_is_none_is_one_clear_line(folder, tmp_path, capsys):
-    for path, message in [
-        (folder / "train-labels-idx1-ubyte.gz", "it is not a .npz file"),
-        (tmp_path / "no.npz", "there is no such file"),
-    ]:
-        main = runpy.run_path(TRAIN[-1])["main"]
-        assert main(["--data-dir", str(folder), "--model", str(path)]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("train_mnist.py: error: ")
-        assert f"{path.name} cannot be loaded: {message}" in line
-
-
-def test_check_gradients_runs_as_a_script():
-    script = [sys.executable, str(ROOT / "examples" / "check_gradients.py")]
-    done = subprocess.run(script, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    assert " 0 wrong; largest relative error" in done.stdout
+    monkeypatch.setattr(train_mnist, "load_data", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        train_mnist.main([])
+    assert "stopped by Ctrl-C; nothing was saved" in capsys.readouterr().err

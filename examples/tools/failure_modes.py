@@ -1,7 +1,7 @@
 """Train with one thing wrong at a time, to know each fault by its curves.
 
-    python examples/break_it.py                 # a table
-    python examples/break_it.py --out pictures  # and a figure, pictures/break-it.png
+    python examples/tools/failure_modes.py               # a table
+    python examples/tools/failure_modes.py --out FOLDER  # and a figure, failure-modes.png
 
 Each fault is put in from outside into the same plain training loop, on digits that come with the
 library. The network is that of the reference recipe without its batch norms, trained by plain SGD:
@@ -21,14 +21,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
-from recipes import network, reference_layers
 
 import minicnn
 from minicnn import SGD, BatchNorm, Conv2D, Dense, Sequential
 from minicnn._table import lay_out
 from minicnn.model.parameters import update_running_statistics
 from minicnn.plots.style import BLUE, INK, VERMILION, Sheet, own_style
-from minicnn.shapes import IntArray
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from recipes import network, reference_layers
 
 LEARNING_RATE = 0.05
 BATCH = 32
@@ -46,7 +47,7 @@ class Setup:
     model: Sequential
     optimizer: SGD
     images: Images
-    labels: IntArray
+    labels: NDArray[Any]
     shuffle: bool = True
 
 
@@ -156,7 +157,7 @@ def normed_network(seed: int) -> Sequential:
     return network(reference_layers(), seed)
 
 
-def learn(setup: Setup, images: Images, labels: IntArray, epochs: int, seed: int) -> Curves:
+def learn(setup: Setup, images: Images, labels: NDArray[Any], epochs: int, seed: int) -> Curves:
     """Do what `minicnn.fit` does at its core, and look at images put aside in between."""
     model, optimizer, rng = setup.model, setup.optimizer, np.random.default_rng(seed)
     batches = len(setup.images) // BATCH
@@ -277,11 +278,11 @@ def main(argv: list[str] | None = None) -> int:
         for fault in FAULTS:
             print(f"\n{fault.name}:\n{textwrap.fill(fault.sentence, 90)}")
         if flags.out:
-            path = flags.out / "break-it.png"
+            path = flags.out / "failure-modes.png"
             draw(found).savefig(path, dpi=100)
             print(f"\ncurves drawn in {path}")
     except (OSError, ValueError) as error:
-        print(f"break_it.py: error: {error}", file=sys.stderr)
+        print(f"failure_modes.py: error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -3,7 +3,7 @@
 import os
 from math import log
 
-import break_it
+import failure_modes
 import numpy as np
 import PIL.Image
 import pytest
@@ -27,9 +27,9 @@ def data():
 
 def trained(data, seed):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(break_it, "PUT_ASIDE", 300)
-        patch.setattr(break_it, "LOOKS", 3)
-        return break_it.train_each(data, 2, seed)
+        patch.setattr(failure_modes, "PUT_ASIDE", 300)
+        patch.setattr(failure_modes, "LOOKS", 3)
+        return failure_modes.train_each(data, 2, seed)
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,14 @@ def found(request):
 
 
 def curves_of(found, apply):
-    (fault,) = (fault for fault in [break_it.RIGHT, *break_it.FAULTS] if fault.apply is apply)
+    (fault,) = (
+        fault for fault in [failure_modes.RIGHT, *failure_modes.FAULTS] if fault.apply is apply
+    )
     return found[fault.name]
 
 
 def test_nothing_wrong_learns(found):
-    right = curves_of(found, break_it.nothing)
+    right = curves_of(found, failure_modes.nothing)
     assert right.finite
     assert len(right.losses) == 2 * (1000 // 32)
     assert np.mean(right.losses[-10:]) < 0.4 * np.mean(right.losses[:5])
@@ -61,13 +63,13 @@ def test_nothing_wrong_learns(found):
 
 
 def test_without_shuffling_the_loss_leaps_and_little_is_read(found):
-    curves = curves_of(found, break_it.no_shuffling)
+    curves = curves_of(found, failure_modes.no_shuffling)
     assert max(curves.losses[-31:]) > log(10) > 2 * min(curves.losses[-31:])
-    assert curves.accuracies[-1] < curves_of(found, break_it.nothing).accuracies[-1] - 0.3
+    assert curves.accuracies[-1] < curves_of(found, failure_modes.nothing).accuracies[-1] - 0.3
 
 
 def test_too_high_a_rate_explodes_and_guesses(found):
-    curves = curves_of(found, break_it.rate_times_100)
+    curves = curves_of(found, failure_modes.rate_times_100)
     assert max(curves.losses) > 1000
     assert not curves.finite or (
         np.mean(curves.losses[-10:]) > 2 and max(curves.accuracies[-3:]) < 0.2
@@ -75,53 +77,61 @@ def test_too_high_a_rate_explodes_and_guesses(found):
 
 
 def test_weights_of_zero_stay_at_a_guess(found):
-    curves = curves_of(found, break_it.zero_weights)
+    curves = curves_of(found, failure_modes.zero_weights)
     assert curves.finite
     assert curves.losses == pytest.approx([log(10)] * len(curves.losses), abs=0.06)
     assert max(curves.accuracies) < 0.2
 
 
 def test_pixels_not_scaled_explode_unless_a_batch_norm_takes_the_scale_off(found):
-    curves = curves_of(found, break_it.unscaled)
+    curves = curves_of(found, failure_modes.unscaled)
     assert max(curves.losses) > 1000
     assert not curves.finite or max(curves.accuracies[-3:]) < 0.2
-    folded = found[break_it.WITH_NORM]
+    folded = found[failure_modes.WITH_NORM]
     assert folded.finite
     assert max(folded.losses) < 10
     assert folded.accuracies[-1] > 0.8
 
 
 def test_mirrored_digits_are_learned_as_well_and_read_worse(found):
-    curves, right = curves_of(found, break_it.mirrored), curves_of(found, break_it.nothing)
+    curves, right = (
+        curves_of(found, failure_modes.mirrored),
+        curves_of(found, failure_modes.nothing),
+    )
     assert np.mean(curves.losses[-10:]) < 1.5 * np.mean(right.losses[-10:])
     assert curves.accuracies[-1] < right.accuracies[-1] - 0.2
 
 
 def test_each_fault_changes_one_thing():
-    for fault in break_it.FAULTS:
+    for fault in failure_modes.FAULTS:
         images = np.arange(40, dtype=np.uint8)[:, None, None] * np.ones((28, 28), np.uint8)
         images[:, :, 0] = 7
         labels = np.arange(40)[::-1] % 10
-        network = break_it.plain_network(3)
-        setup = break_it.Setup(network, SGD(0.5), images, labels)
+        network = failure_modes.plain_network(3)
+        setup = failure_modes.Setup(network, SGD(0.5), images, labels)
         before = network.parameters.copy()
         fault.apply(setup)
         changed = {
-            break_it.no_shuffling: not setup.shuffle and (np.diff(setup.labels) >= 0).all(),
-            break_it.rate_times_100: setup.optimizer.learning_rate == 50,
-            break_it.zero_weights: not network.parameters.any(),
-            break_it.unscaled: network.preprocess(images).max() == pytest.approx(39),
-            break_it.mirrored: (setup.images[:, :, -1] == 7).all() and setup.images[9, 0, 0] == 9,
+            failure_modes.no_shuffling: not setup.shuffle and (np.diff(setup.labels) >= 0).all(),
+            failure_modes.rate_times_100: setup.optimizer.learning_rate == 50,
+            failure_modes.zero_weights: not network.parameters.any(),
+            failure_modes.unscaled: network.preprocess(images).max() == pytest.approx(39),
+            failure_modes.mirrored: (setup.images[:, :, -1] == 7).all()
+            and setup.images[9, 0, 0] == 9,
         }
         assert [apply for apply, done in changed.items() if done] == [fault.apply]
-        assert (network.parameters == before).all() == (fault.apply is not break_it.zero_weights)
+        assert (network.parameters == before).all() == (
+            fault.apply is not failure_modes.zero_weights
+        )
 
 
 def test_health_tells_what_the_sentences_tell(data):
     images, labels = data.train_images, data.train_labels
-    setup = break_it.Setup(break_it.plain_network(0), SGD(break_it.LEARNING_RATE), images, labels)
-    break_it.rate_times_100(setup)
-    curves = break_it.learn(setup, images[:100], labels[:100], 1, 0)
+    setup = failure_modes.Setup(
+        failure_modes.plain_network(0), SGD(failure_modes.LEARNING_RATE), images, labels
+    )
+    failure_modes.rate_times_100(setup)
+    curves = failure_modes.learn(setup, images[:100], labels[:100], 1, 0)
     report = diagnostics.diagnose(setup.model, images[:128], labels[:128])
     if curves.finite:
         dead = [layer.dead / layer.units for layer in report.layers if layer.dead is not None]
@@ -133,17 +143,17 @@ def test_health_tells_what_the_sentences_tell(data):
 
 
 def test_the_command_prints_a_table_and_draws(seed_0, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(break_it, "train_each", lambda data, epochs, seed: seed_0)
-    assert break_it.main(["--out", str(tmp_path / "pictures")]) == 0
+    monkeypatch.setattr(failure_modes, "train_each", lambda data, epochs, seed: seed_0)
+    assert failure_modes.main(["--out", str(tmp_path / "pictures")]) == 0
     out = capsys.readouterr().out
-    for fault in break_it.FAULTS:
+    for fault in failure_modes.FAULTS:
         assert f"\n{fault.name}" in out
-    assert out.splitlines()[-1].endswith("break-it.png")
-    with PIL.Image.open(tmp_path / "pictures" / "break-it.png") as picture:
+    assert out.splitlines()[-1].endswith("failure-modes.png")
+    with PIL.Image.open(tmp_path / "pictures" / "failure-modes.png") as picture:
         picture.load()
         assert min(picture.size) > 800
 
 
 def test_a_folder_that_cannot_be_is_one_line_and_exit_code_2(capsys):
-    assert break_it.main(["--out", __file__]) == 2
-    assert capsys.readouterr().err.startswith("break_it.py: error: ")
+    assert failure_modes.main(["--out", __file__]) == 2
+    assert capsys.readouterr().err.startswith("failure_modes.py: error: ")

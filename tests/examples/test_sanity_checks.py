@@ -2,10 +2,10 @@
 
 import os
 
-import check_setup
 import numpy as np
 import pytest
-from test_train_mnist import write_idx
+import sanity_checks
+from test_train import write_idx
 
 from minicnn import (
     BatchNorm,
@@ -45,7 +45,7 @@ def small_model(dense=Dense, relu=ReLU):
 
 
 def verdicts_of(model, data):
-    return [verdict.ok for verdict in check_setup.check(model, data)]
+    return [verdict.ok for verdict in sanity_checks.check(model, data)]
 
 
 # ---------------------------------------------------------------- layers of one's own
@@ -92,7 +92,7 @@ def test_all_is_well_and_the_network_stays_as_it_is(data, capsys):
     assert model.layers[6].rate == 0.5
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
-    assert ["7", "20", "5", "#" * check_setup.BAR] in rows
+    assert ["7", "20", "5", "#" * sanity_checks.BAR] in rows
     assert "expected ln(10) = 2.303" in out
     assert "OK: 20 images are known by heart" in out
     assert "OK: 6 gradients are right" in out
@@ -104,7 +104,7 @@ def test_a_trained_network_is_checked_with_first_weights(data, capsys):
     fit(model, data.train_images, data.train_labels, epochs=2, progress=False)
     trained = model.parameters.copy()
     model.parameters *= 30  # would be wrong as first weights
-    assert check_setup.check_first_loss(model, data).ok
+    assert sanity_checks.check_first_loss(model, data).ok
     np.testing.assert_array_equal(model.parameters, 30 * trained)
 
 
@@ -113,7 +113,7 @@ def test_containers_and_batch_norm_are_checked_inside(data, capsys):
         Conv2D(4, 3, bias=False), BatchNorm(), ReLU(),
         Residual([Conv2D(4, 3, padding=1), ReLU()]), Flatten(), Dense(10),
     ]  # fmt: skip
-    assert check_setup.check_backward(Sequential(layers, input_shape=(8, 8, 1))).ok
+    assert sanity_checks.check_backward(Sequential(layers, input_shape=(8, 8, 1))).ok
     assert "0.weight" in capsys.readouterr().out
 
 
@@ -121,18 +121,18 @@ def test_containers_and_batch_norm_are_checked_inside(data, capsys):
 
 
 def test_a_wrong_gradient_of_a_layer_of_one_s_own_is_found_and_named(data, capsys):
-    verdict = check_setup.check_backward(small_model(WrongDense))
+    verdict = sanity_checks.check_backward(small_model(WrongDense))
     assert not verdict.ok
     assert "1 of 6 gradients are wrong" in verdict.words
     assert "5 WrongDense(24), whose dweight is wrong by itself" in verdict.words
-    verdict = check_setup.check_backward(small_model(relu=WrongReLU))
+    verdict = sanity_checks.check_backward(small_model(relu=WrongReLU))
     assert "4 of 6 gradients are wrong" in verdict.words  # of all that stand before it
     assert "6 WrongReLU(), whose dx is wrong by itself" in verdict.words
 
 
 def test_a_wrong_container_is_found_by_what_stands_before_it(data, capsys):
     layers = [Conv2D(4, 3), WrongResidual([Conv2D(4, 3, padding=1)]), Flatten(), Dense(10)]
-    verdict = check_setup.check_backward(Sequential(layers, input_shape=(8, 8, 1)))
+    verdict = sanity_checks.check_backward(Sequential(layers, input_shape=(8, 8, 1)))
     assert "2 of 6 gradients are wrong" in verdict.words
     assert "1 Conv2D(4, 3), and of what stands right behind it" in verdict.words
 
@@ -140,19 +140,19 @@ def test_a_wrong_container_is_found_by_what_stands_before_it(data, capsys):
 def test_first_weights_too_large_are_found(data, capsys):
     model = small_model()
     model.layers[7].parameters["weight"][...] *= 10
-    verdict = check_setup.check_first_loss(model, data)
+    verdict = sanity_checks.check_first_loss(model, data)
     assert not verdict.ok
     assert "Are first weights or inputs too large?" in verdict.words
     unscaled = small_model()
     unscaled.input_std = 1 / 255
-    assert not check_setup.check_first_loss(unscaled, data).ok
+    assert not sanity_checks.check_first_loss(unscaled, data).ok
 
 
 def test_weights_of_zero_pass_for_a_guess_but_learn_nothing(data, capsys):
     model = small_model()
     model.parameters[...] = 0
-    assert check_setup.check_first_loss(model, data).ok
-    verdict = check_setup.check_by_heart(model, data)
+    assert sanity_checks.check_first_loss(model, data).ok
+    verdict = sanity_checks.check_by_heart(model, data)
     assert not verdict.ok
     assert "not learned by heart in 300 steps" in verdict.words
     assert verdicts_of(model, data) == [True, True, False, True]  # the rest does not hide it
@@ -160,8 +160,8 @@ def test_weights_of_zero_pass_for_a_guess_but_learn_nothing(data, capsys):
 
 def test_labels_of_other_images_are_not_found_as_the_script_says(data, capsys):
     shuffled = np.random.default_rng(0).permutation(data.train_labels)
-    assert check_setup.check_by_heart(small_model(), data._replace(train_labels=shuffled)).ok
-    assert "Whether labels belong to their images no such check can tell" in check_setup.__doc__
+    assert sanity_checks.check_by_heart(small_model(), data._replace(train_labels=shuffled)).ok
+    assert "Whether labels belong to their images no such check can tell" in sanity_checks.__doc__
 
 
 def without(data, label, most=0):
@@ -203,13 +203,13 @@ def with_images(data, **images):
     ],
 )  # fmt: skip
 def test_faults_of_the_data_are_found(data, change, words, capsys):
-    verdict = check_setup.check_data(change(data), 10)
+    verdict = sanity_checks.check_data(change(data), 10)
     assert not verdict.ok
     assert words in verdict.words
 
 
 def test_what_cannot_be_run_is_wrong_and_the_other_checks_go_on(data, capsys):
-    verdicts = check_setup.check(small_model(), data._replace(train_labels=data.train_labels + 1))
+    verdicts = sanity_checks.check(small_model(), data._replace(train_labels=data.train_labels + 1))
     assert [verdict.ok for verdict in verdicts] == [False, False, False, True]
     assert "WRONG: " in capsys.readouterr().out
 
@@ -229,11 +229,11 @@ def folder(tmp_path_factory):
 
 
 def test_the_command_says_what_is_wrong_and_ends_with_1(folder, tmp_path, capsys):
-    assert check_setup.main(["--data-dir", str(folder)]) == 0
+    assert sanity_checks.main(["--data-dir", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "all is well"
     small_model().save(tmp_path / "model.npz")
     data = ["--data-dir", str(folder), "--model", str(tmp_path / "model.npz")]
-    assert check_setup.main(data) == 1  # its images are 8×8
+    assert sanity_checks.main(data) == 1  # its images are 8×8
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == "wrong: 2, 3"
     assert "(8, 8, 1)" in out
@@ -250,7 +250,7 @@ def test_the_command_says_what_is_wrong_and_ends_with_1(folder, tmp_path, capsys
 )
 def test_a_wrong_flag_is_one_clear_line_and_exit_code_2(folder, flags, message, capsys):
     try:
-        code = check_setup.main(["--data-dir", str(folder), *flags])
+        code = sanity_checks.main(["--data-dir", str(folder), *flags])
     except SystemExit as end:  # argparse
         code = end.code
     assert code == 2

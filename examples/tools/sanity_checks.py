@@ -1,8 +1,8 @@
 """Check data and network before the first training: four things that go wrong, each in seconds.
 
-    python examples/check_setup.py                        # MNIST and the reference network
-    python examples/check_setup.py --recipe resnet --data-dir FOLDER
-    python examples/check_setup.py --model model.npz
+    python examples/tools/sanity_checks.py                        # MNIST and the reference network
+    python examples/tools/sanity_checks.py --recipe resnet --data-dir FOLDER
+    python examples/tools/sanity_checks.py --model model.npz
 
 A network of your own, with layers of your own, is checked from Python:
 
@@ -33,10 +33,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from check_gradients import check_layer
 from numpy.typing import DTypeLike
-from recipes import RECIPES, networks_of
-from train_mnist import load_data
 
 import minicnn
 from minicnn import Adam, Dropout, Sequential
@@ -47,6 +44,11 @@ from minicnn.layers.base import Layer
 from minicnn.layers.container import Container, iter_layers
 from minicnn.model.parameters import named_arrays
 from minicnn.random import RandomKey
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from check_gradients import check_layer
+from recipes import RECIPES, networks_of
+from train_mnist import load_data
 
 BAR = 40  # signs of the longest bar
 
@@ -368,7 +370,7 @@ def main(argv: list[str] | None = None) -> int:
             kept = minicnn.load_model(flags.model) if flags.model else None
             verdicts = check(kept or network_of(flags.recipe, data), data)
     except (OSError, TypeError, ValueError) as error:
-        print(f"check_setup.py: error: {error}", file=sys.stderr)
+        print(f"sanity_checks.py: error: {error}", file=sys.stderr)
         return 2
     wrong = [number for number, verdict in enumerate(verdicts, start=1) if not verdict.ok]
     print(f"wrong: {', '.join(map(str, wrong))}" if wrong else "all is well")

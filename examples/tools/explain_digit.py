@@ -1,9 +1,9 @@
 """Follow one digit through a network, number by number.
 
-    python examples/explain_digit.py --test 7
-    python examples/explain_digit.py my-digit.png --model model.npz --out journey
-    python examples/explain_digit.py --test 7 --step
-    python examples/explain_digit.py --test 7 --step "5.weight[0,1,2,3]"
+    python examples/tools/explain_digit.py --test 7
+    python examples/tools/explain_digit.py my-digit.png --model model.npz --out journey
+    python examples/tools/explain_digit.py --test 7 --step
+    python examples/tools/explain_digit.py --test 7 --step "5.weight[0,1,2,3]"
 
 Prints every tensor on the way and how one number of each kind is made: one of a feature map, the
 winner of a pool, a logit, a probability. ``--out`` draws it: the image and a window, the feature
@@ -22,14 +22,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from recognize import choose_model
-from train_mnist import load_data, writable
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, DepthwiseConv2D, MaxPool2D, Sequential
 from minicnn.explanation.formulas import UnitTrace
 from minicnn.explanation.trace import LayerStep, Trace
-from minicnn.runtime.archive import atomic_write
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from files import writable, write_file
+from recognize import choose_model
+from train_mnist import load_data
 
 WEIGHT = re.compile(r"(?P<layer>\d+(?:\.\w+)*)\.(?P<name>weight|bias)\[(?P<at>\d+(?:,\d+)*)\]")
 
@@ -242,8 +244,7 @@ def explain_digit(flags: argparse.Namespace) -> None:
     if flags.out:
         draw_journey(trace, model, flags.out)
     if flags.json:
-        with atomic_write(flags.json) as file:
-            file.write(f"{trace.to_json(values=True)}\n".encode())
+        write_file(flags.json, f"{trace.to_json(values=True)}\n")
         print(f"all numbers written to {flags.json}")
 
 

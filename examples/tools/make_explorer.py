@@ -1,7 +1,7 @@
 """Make a page that shows how a saved network reads a digit, down to each number.
 
     python examples/train_mnist.py --save model.npz
-    python examples/make_explorer.py --model model.npz --out explorer.html
+    python examples/tools/make_explorer.py --model model.npz --out explorer.html
 
 The page is one file: the network's weights, some test images and all of its program are in it. It
 opens from disk in a browser, on a desk or a phone, and asks nothing of the network. Its parts are
@@ -41,10 +41,13 @@ from minicnn import (
     Sequential,
 )
 from minicnn.explanation.formulas import window_of
-from minicnn.runtime.archive import atomic_write, check_writable
-from minicnn.shapes import Shape
 
-PARTS = Path(__file__).parent / "explorer"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from files import writable, write_file
+
+Shape = tuple[int, ...]
+
+PARTS = Path(__file__).parents[1] / "explorer"
 # In the order in which they stand in the page; each uses what stands before it.
 SCRIPTS = (
     "layers.js", "network.js", "fields.js", "resize.js", "ink.js", "digit.js", "pad.js",
@@ -298,7 +301,7 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=writable,
         default=Path("explorer.html"),
         metavar="FILE.html",
         help="the page (default: explorer.html)",
@@ -317,14 +320,12 @@ def main(argv: list[str] | None = None) -> int:
     """Write the page; return the exit status: 0, or 2 with a message where it cannot be made."""
     flags = parse_flags(argv)
     try:
-        check_writable(flags.out)
-        content = page(minicnn.load_model(flags.model), flags.data_dir).encode()
-        with atomic_write(flags.out) as file:
-            file.write(content)
+        content = page(minicnn.load_model(flags.model), flags.data_dir)
+        write_file(flags.out, content)
     except (OSError, ModelFileError, ValueError) as error:
         print(f"make_explorer.py: error: {error}", file=sys.stderr)
         return 2
-    print(f"{flags.out}: {len(content) / 1e6:.2f} MB; open it in a browser")
+    print(f"{flags.out}: {flags.out.stat().st_size / 1e6:.2f} MB; open it in a browser")
     return 0
 
 
