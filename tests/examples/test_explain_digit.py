@@ -76,7 +76,7 @@ def test_the_journey_is_told_and_drawn(model_file, tmp_path, capsys):
 
 
 def test_a_picture_of_ones_own(model_file, capsys):
-    picture = explain_digit.__file__.replace("explain_digit.py", "digits/4_open.png")
+    picture = explain_digit.__file__.replace("tools/explain_digit.py", "digits/4_open.png")
     status, out, _ = run(capsys, picture, "--model", model_file)
     assert status == 0
     assert "dweight" not in out  # no label, no way back
