@@ -94,7 +94,14 @@ def newest_model() -> tuple[Path, Sequential] | None:
 
 def run_training(target: Path) -> int:
     """Run train.py with its output on stderr; return its exit status."""
-    command = [sys.executable, str(TRAIN_SCRIPT), "--augment", "--synthetic-digits", "--save", str(target)]
+    command = [
+        sys.executable,
+        str(TRAIN_SCRIPT),
+        "--augment",
+        "--synthetic-digits",
+        "--save",
+        str(target),
+    ]
     return subprocess.run(command, stdout=sys.stderr, check=False).returncode
 
 
