@@ -1,14 +1,14 @@
-"""Measure what each feature of training is worth: with it and without it, over several seeds.
+"""Measure the effect of each training feature, over several seeds.
 
     python benchmarks/ablation.py --seeds 5 --json benchmarks/results/ablation.json
 
-The base is a recipe, `reference` unless told otherwise, in few epochs so that all rows together
-take an hour and not a day; each row changes one thing in it. Every seed has its own split of the
-training images (a sixth is put aside, as `accuracy.py --split` does, and read once at the end), its
-own first weights and its own order of the images, all of them the same in every row: what counts is
-the difference to the base, seed by seed. No network reads the test images.
+The base is a recipe, `reference` by default, in few epochs, so that all rows take an hour and not a
+day; each row changes one thing in it. Each seed holds out its own sixth of the training images, as
+`accuracy.py --split` does, and reads it once at the end; it has its own initial weights and its own
+order of the images. All three are the same in every row: the result is the difference to the base,
+seed by seed. No network reads the test images.
 
-A row's seed is on disk as soon as it is trained, and the same command goes on from there.
+The file is complete after each training, and the same command continues from there.
 """
 
 import argparse
@@ -25,12 +25,12 @@ from accuracy import (
     RECIPES_FILE,
     SPLITS,
     Case,
-    Kept,
+    ResumableResults,
     digest_of,
     held_out,
     load,
     run_all,
-    tested,
+    train_and_test,
 )
 
 import minicnn
@@ -39,8 +39,7 @@ from minicnn import Augment, optim
 EPOCHS = 3
 BASE = "the recipe as it is"
 VIEWS = "views"
-# What a row changes: arguments of the recipe, or of `minicnn.fit`; or how a trained model looks at
-# the images.
+# The changes of a row: arguments of the recipe or of `minicnn.fit`, or test-time augmentation.
 CHANGES: dict[str, dict[str, Any]] = {
     BASE: {},
     "without batch norm": {"batch_norm": False},
@@ -62,23 +61,26 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def measured(name: str, change: str, epochs: int, folder: str | None, seed: int) -> Case:
-    """Train with one thing changed on a seed's split, and read the images put aside, once."""
+def measure(name: str, change: str, epochs: int, folder: str | None, seed: int) -> Case:
+    """Train with one change; test once on the held-out sixth of the seed."""
 
     def recipe(*images_and_labels: Any, **run: Any) -> Any:
         changes = dict(CHANGES[change])
-        look = changes.pop(VIEWS, None)
+        views = changes.pop(VIEWS, None)
         model = RECIPES[name](*images_and_labels, epochs=epochs, **changes, **run)
-        return look(model) if look else model
+        return views(model) if views else model
 
-    case = tested(recipe, held_out(load(folder, None), split=seed), seed)
+    case = train_and_test(recipe, held_out(load(folder, None), split=seed), seed)
     return {"change": change, **case, "missed": len(case["missed"])}
 
 
 def rows(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """Return for each change its mean accuracy, and its mean difference to the base in points."""
+    """Return mean accuracy and mean difference to the base of each change.
+
+    Differences are in percentage points.
+    """
     accuracies = {(case["change"], case["seed"]): case["accuracy"] for case in cases}
-    found = []
+    table = []
     for change in CHANGES:
         own = {seed: accuracies[name, seed] for name, seed in accuracies if name == change}
         pairs = [
@@ -88,7 +90,7 @@ def rows(cases: Sequence[Case]) -> list[dict[str, Any]]:
         ]
         if own and pairs:
             error = statistics.stdev(pairs) / math.sqrt(len(pairs)) if len(pairs) > 1 else None
-            found.append(
+            table.append(
                 {
                     "change": change,
                     "seeds": len(pairs),
@@ -97,7 +99,7 @@ def rows(cases: Sequence[Case]) -> list[dict[str, Any]]:
                     "standard_error": error,
                 }
             )
-    return found
+    return table
 
 
 def line(case: Case) -> str:
@@ -109,33 +111,33 @@ def line(case: Case) -> str:
 
 def sentence(row: dict[str, Any]) -> str:
     error = "" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"
-    return f"{row['change']}: {row['mean']:.3%}, {row['points']:+.3f}{error} points"
+    return f"{row['change']}: {row['mean']:.3%}, {row['points']:+.3f}{error} percentage points"
 
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure what each feature of training is worth.")
+    parser = argparse.ArgumentParser(description="Measure the effect of each training feature.")
     parser.add_argument("--recipe", choices=RECIPES, default="reference")
     parser.add_argument(
         "--seeds", type=int, choices=range(1, SPLITS + 1), default=5, help="0, 1, ...; default: 5"
     )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
-    parser.add_argument("--only", nargs="+", choices=CHANGES, metavar="ROW", help="these rows only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are kept")
+    parser.add_argument("--only", nargs="+", choices=CHANGES, metavar="ROW", help="only these rows")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the file of the results")
     parser.add_argument("--data-dir", metavar="FOLDER", help="folder with MNIST's four files")
     parser.add_argument(
-        "--processes", type=int, default=minicnn.cpu_count(), help="default: one a core"
+        "--processes", type=int, default=minicnn.cpu_count(), help="default: one for each core"
     )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     flags = parse_flags(argv)
-    results = Kept(
+    results = ResumableResults(
         flags.json,
         recipe=flags.recipe,
         recipe_sha256=digest_of(RECIPES[flags.recipe]),
         epochs=flags.epochs,
-        put_aside="a sixth, in order",  # figures of a random sixth are not mixed with these
+        held_out="a sixth, in order",  # results of a random sixth must not be mixed in
     )
     done = {(case["change"], case["seed"]) for case in results.cases}
     jobs = [
@@ -144,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
         for change in CHANGES
         if (change, seed) not in done and (not flags.only or change in flags.only)
     ]
-    for case in run_all(jobs, measured, flags.processes):
+    for case in run_all(jobs, measure, flags.processes):
         results.all["summary"] = rows([*results.cases, case])
         results.add(case)
         print(line(case), flush=True)

@@ -1,30 +1,30 @@
-"""Measure how accurate a recipe is: trained anew from each of several seeds, tested once each.
+"""Measure the test accuracy of a recipe over several seeds.
 
     python benchmarks/accuracy.py --recipe ten_epochs --seeds 20 \\
         --json benchmarks/results/accuracy-ten_epochs.json
     python benchmarks/accuracy.py --recipe tiny --seeds 3 --split 0
 
-The test images are read once for each seed, by the network as the last epoch left it: no epoch and
-no seed is picked. Each seed is a training on one thread in a process of its own, so that as many
-run at once as there are cores (`--processes`); its seconds are those that the CPU spent on it.
+Each seed reads the test images once, with the network after the last epoch: no epoch and no seed is
+selected by them. Each seed trains on one thread in its own process, as many at a time as there are
+cores (`--processes`). Its seconds are CPU time.
 
-The file is whole after each seed. The same command goes on from there, for as many seeds as it
-says; a file of another recipe, of other images or of a recipe that has changed is refused.
+The file is complete after each seed. The same command continues from there, up to its number of
+seeds. It rejects a file of another recipe, of other images or of a recipe that has changed since.
 
-`--split K` never opens the test images: the Kth sixth of the training images is put aside and
-stands in for them. Recipes are chosen by it. A sixth in their order, because MNIST's lie in that of
-their writers, two sources taking turns (the slant of a digit and of the next but one correlate by
-0.48, a thousand further on by 0.18): so it is mostly by other people than the rest, as the test
-images are. In a random sixth nearly every writer would be known, and to vary the images less would
-look better than it is.
+`--split K` never opens the test images: the Kth sixth of the training images replaces them. Recipes
+are chosen by it. MNIST's training images lie in the order of their writers, from two alternating
+sources: the slant of a digit correlates by 0.48 with that of the next but one, and by 0.18 a
+thousand images later. So a sixth of consecutive images is mostly by writers absent from the other
+five, as the test images are. In a random sixth nearly every writer would be known, and less
+augmentation would look better than it is.
 
-`--epochs N` trains for as many epochs as it says, instead of the recipe's own number.
+`--epochs N` trains for N epochs instead of the recipe's own number.
 
-`--keep FOLDER` keeps each network of `ten_epochs`, and trains none that is there: what
-`ten_epochs_tta` and `ensemble` take need not be trained for both.
+`--keep FOLDER` stores each network of `ten_epochs`, and reads those that exist, so that recipes
+that combine networks of `ten_epochs` need not train them again.
 
-`--figure` draws the images that were missed most often, each with its number, its label and how
-many of the seeds missed it.
+`--figure` draws the images that are misclassified most often, each with its index, its label and
+the number of seeds that misclassify it.
 """
 
 import argparse
@@ -47,7 +47,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import Results
+from compare import Results
 
 import minicnn
 from minicnn import ImageDataset
@@ -58,34 +58,34 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 RECIPES_FILE = runpy.run_path(str(EXAMPLES / "recipes.py"))
 RECIPES: dict[str, Recipe] = RECIPES_FILE["RECIPES"]
 SPLITS = 6  # each of 10,000 of MNIST's training images
-SHOWN = 24
-VOTERS = set(RECIPES_FILE["MEMBER_RECIPE"].values())  # whose networks another recipe takes
+SHOWN = 24  # misclassified images in the figure
+MEMBERS = set(RECIPES_FILE["MEMBER_RECIPE"].values())  # recipes whose networks others combine
 
 
 # ---------------------------------------------------------------- one seed
 
 
 def load(folder: str | None, split: int | None) -> ImageDataset:
-    """Return MNIST or what a folder holds; with a split, without the test images."""
+    """Load MNIST, the data of a folder, or the sample; with a split hold out."""
     data = minicnn.load_mnist_sample() if folder == "sample" else minicnn.load_mnist(folder)
     return data if split is None else held_out(data, split)
 
 
 def held_out(data: ImageDataset, split: int) -> ImageDataset:
-    """Return the training images only, with a sixth of them in the place of the test images."""
+    """Return the training images, with a sixth of them as the test images."""
     images, labels, count = data.train_images, data.train_labels, len(data.train_images)
-    aside = np.zeros(count, np.bool_)
-    aside[split * count // SPLITS : (split + 1) * count // SPLITS] = True
+    held = np.zeros(count, np.bool_)
+    held[split * count // SPLITS : (split + 1) * count // SPLITS] = True
     return ImageDataset(
         name=f"{data.name}, split {split} of the training images",
-        train_images=images[~aside],
-        train_labels=labels[~aside],
-        test_images=images[aside],
-        test_labels=labels[aside],
+        train_images=images[~held],
+        train_labels=labels[~held],
+        test_images=images[held],
+        test_labels=labels[held],
     )
 
 
-def measured(
+def measure(
     name: str,
     folder: str | None,
     split: int | None,
@@ -93,26 +93,26 @@ def measured(
     epochs: int | None,
     seed: int,
 ) -> Case:
-    """Train by a recipe and test once."""
+    """Train by a recipe from one seed, and test once."""
     data, recipe = load(folder, split), RECIPES[name]
     if epochs:
         recipe = partial(recipe, epochs=epochs)
     if not keep:
-        return tested(recipe, data, seed)
-    voters = {voter: kept(RECIPES[voter], keep, data) for voter in VOTERS}
-    names = recipe.__globals__  # where an ensemble looks up whom it lets vote
-    names.update(voters)
+        return train_and_test(recipe, data, seed)
+    members = {member: stored(RECIPES[member], keep, data) for member in MEMBERS}
+    names = recipe.__globals__  # an ensemble looks up the recipe of its members here
+    names.update(members)
     try:
-        return tested(voters.get(name, recipe), data, seed)
-    finally:  # or the next digest would be taken of these
-        names.update({voter: RECIPES[voter] for voter in VOTERS})
+        return train_and_test(members.get(name, recipe), data, seed)
+    finally:  # digest_of must find the recipes themselves
+        names.update({member: RECIPES[member] for member in MEMBERS})
 
 
-def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
-    """Return a recipe that trains no network that a folder has; others are added to it."""
+def stored(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
+    """Return the recipe with its networks read from, or added to, a folder."""
     about = [digest_of(recipe), data.name, len(data.train_images)]
 
-    def taken_or_trained(images: Any, labels: Any, *, seed: int, **run: Any) -> Any:
+    def load_or_train(images: Any, labels: Any, *, seed: int, **run: Any) -> Any:
         path = folder / f"{recipe.__name__}-{seed}.npz"
         if path.exists():
             model = minicnn.load_model(path)
@@ -125,24 +125,28 @@ def kept(recipe: Recipe, folder: Path, data: ImageDataset) -> Recipe:
         model.save(path)
         return model
 
-    return taken_or_trained
+    return load_or_train
 
 
-def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
-    """Train on one thread, then read the test images, once."""
+def train_and_test(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
+    """Train on one thread, then predict the test images once."""
     started = time.process_time()
     model = recipe(data.train_images, data.train_labels, seed=seed, threads=1, progress=False)
     seconds = time.process_time() - started
-    known = [each.metadata.get("train_seconds") for each in RECIPES_FILE["networks_of"](model)]
-    if known and None not in known:  # some may have been trained before
-        seconds = sum(known)
+    stored_seconds = [
+        network.metadata.get("train_seconds") for network in RECIPES_FILE["networks_of"](model)
+    ]
+    if stored_seconds and None not in stored_seconds:  # read from a folder instead of trained
+        seconds = sum(stored_seconds)
     missed = np.flatnonzero(model.predict(data.test_images, threads=1) != data.test_labels)
     return {
         "seed": seed,
         "accuracy": 1 - len(missed) / len(data.test_images),
         "missed": missed.tolist(),
         "train_seconds": seconds,
-        "parameters": sum(each.parameters.size for each in RECIPES_FILE["networks_of"](model)),
+        "parameters": sum(
+            network.parameters.size for network in RECIPES_FILE["networks_of"](model)
+        ),
     }
 
 
@@ -150,7 +154,7 @@ def tested(recipe: Recipe, data: ImageDataset, seed: int) -> Case:
 
 
 def summary(cases: Sequence[Case]) -> dict[str, Any]:
-    """Return what the seeds have in common; deviations are of a sample, so they need two seeds."""
+    """Summarize the seeds; sample deviations need at least two of them."""
     accuracies = [case["accuracy"] for case in cases]
     deviation = statistics.stdev(accuracies) if len(cases) > 1 else None
     return {
@@ -166,7 +170,7 @@ def summary(cases: Sequence[Case]) -> dict[str, Any]:
 
 
 def digest_of(recipe: Recipe) -> str:
-    """Return the SHA-256 of a recipe's code and of the functions of its file that it calls.
+    """Return the SHA-256 of the code of a recipe and the functions it calls.
 
     Comments and docstrings do not count: an edit of the prose keeps the measurements valid.
     """
@@ -189,37 +193,37 @@ def digest_of(recipe: Recipe) -> str:
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
-    """Remove the docstring of every function of a syntax tree, and return the tree."""
+    """Remove the docstrings of the functions of a syntax tree; return it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 
-class Kept(Results):
-    """Figures in a file that a stopped run goes on from, if they are of the same things."""
+class ResumableResults(Results):
+    """Results that continue a file of the same measurement."""
 
     def __init__(self, path: Path | None, **about: Any) -> None:
         super().__init__(path, **about)
         if path and path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            for name, wanted in about.items():
-                if kept.get(name) != wanted:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            for name, value in about.items():
+                if earlier.get(name) != value:
                     raise SystemExit(
-                        f"{path} has another {name} ({kept.get(name)!r}, not {wanted!r}): "
+                        f"{path} has another {name} ({earlier.get(name)!r}, not {value!r}): "
                         f"give another --json, or delete it"
                     )
-            self.all |= kept
+            self.all |= earlier
 
 
 def run_all(
     jobs: Sequence[tuple[Any, ...]], work: Callable[..., Case], processes: int
 ) -> Iterator[Case]:
-    """Yield what each job came to as soon as it is done, from so many processes; 1 is this one."""
+    """Yield the result of each job when it is done; one process is this one."""
     if min(processes, len(jobs)) <= 1:
         yield from (work(*job) for job in jobs)
         return
-    # spawn: nothing of this process's threads and memory
+    # spawn: a forked process would share this one's threads and memory.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context) as pool:
         futures = [pool.submit(work, *job) for job in jobs]
@@ -232,15 +236,15 @@ def run_all(
 
 
 def draw_missed(path: Path, data: ImageDataset, cases: Sequence[Case]) -> None:
-    """Draw the images that most seeds missed."""
+    """Draw the images that most seeds misclassify."""
     from minicnn import plots
 
-    counts = Counter(number for case in cases for number in case["missed"])
-    most = sorted(counts, key=lambda number: (-counts[number], number))[:SHOWN]
+    counts = Counter(index for case in cases for index in case["missed"])
+    worst = sorted(counts, key=lambda index: (-counts[index], index))[:SHOWN]
     captions = [
-        f"{number}: {data.test_labels[number]}, {counts[number]} of {len(cases)}" for number in most
+        f"{index}: {data.test_labels[index]}, {counts[index]} of {len(cases)}" for index in worst
     ]
-    plots.image_grid(data.test_images[most], captions, columns=6).savefig(path)
+    plots.image_grid(data.test_images[worst], captions, columns=6).savefig(path)
 
 
 # ---------------------------------------------------------------- the command
@@ -253,50 +257,52 @@ def line(case: Case) -> str:
     )
 
 
-def sentence(name: str, found: dict[str, Any]) -> str:
-    spread = ""
-    if found["standard_deviation"] is not None:
-        spread = (
-            f" (standard deviation {100 * found['standard_deviation']:.3f}, "
-            f"standard error {100 * found['standard_error']:.3f} points)"
+def sentence(name: str, summary: dict[str, Any]) -> str:
+    deviation = ""
+    if summary["standard_deviation"] is not None:
+        deviation = (
+            f" (standard deviation {100 * summary['standard_deviation']:.3f}, "
+            f"standard error {100 * summary['standard_error']:.3f}) percentage points"
         )
     return (
-        f"{name}: {found['mean']:.3%} over {found['seeds']} seeds{spread}, "
-        f"{found['lowest']:.2%} to {found['highest']:.2%}, {found['parameters']:,} parameters, "
-        f"{found['train_seconds']:.0f} s a training"
+        f"{name}: {summary['mean']:.3%} over {summary['seeds']} seeds{deviation}, "
+        f"{summary['lowest']:.2%} to {summary['highest']:.2%}, "
+        f"{summary['parameters']:,} parameters, {summary['train_seconds']:.0f} s a training"
     )
 
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure how accurate a recipe is.")
+    parser = argparse.ArgumentParser(description="Measure the accuracy of a recipe.")
     parser.add_argument("--recipe", choices=RECIPES, required=True)
     parser.add_argument("--seeds", type=int, default=20, help="0, 1, 2, ...; default: 20")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures are kept")
-    parser.add_argument("--figure", type=Path, metavar="FILE.png", help="most missed images")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the file of the results")
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE.png", help="draw the most missed images"
+    )
     parser.add_argument(
         "--data-dir", metavar="FOLDER", help="folder with MNIST's four files; or 'sample'"
     )
-    parser.add_argument("--epochs", type=int, help="default: as many as the recipe says")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where networks are kept")
+    parser.add_argument("--epochs", type=int, help="default: those of the recipe")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="store and reuse networks")
     parser.add_argument(
-        "--split", type=int, choices=range(SPLITS), help="put a sixth aside; no test images"
+        "--split", type=int, choices=range(SPLITS), help="hold out a sixth; no test images"
     )
     parser.add_argument(
-        "--processes", type=int, default=minicnn.cpu_count(), help="default: one a core"
+        "--processes", type=int, default=minicnn.cpu_count(), help="default: one for each core"
     )
     flags = parser.parse_args(argv)
     epochs = 1 if flags.epochs is None else flags.epochs
     if min(flags.seeds, flags.processes, epochs) < 1:
         parser.error("--seeds, --epochs and --processes must be at least 1")
     if flags.keep and flags.epochs:
-        parser.error("--keep keeps networks of the recipe as it is: leave out --epochs")
+        parser.error("--keep stores networks of the unchanged recipe: leave out --epochs")
     return flags
 
 
 def main(argv: list[str] | None = None) -> int:
     flags = parse_flags(argv)
     data = load(flags.data_dir, flags.split)
-    results = Kept(
+    results = ResumableResults(
         flags.json,
         recipe=flags.recipe,
         recipe_sha256=digest_of(RECIPES[flags.recipe]),
@@ -311,7 +317,7 @@ def main(argv: list[str] | None = None) -> int:
         for seed in range(flags.seeds)
         if seed not in done
     ]
-    for case in run_all(jobs, measured, flags.processes):
+    for case in run_all(jobs, measure, flags.processes):
         results.all["summary"] = summary([*results.cases, case])
         results.add(case)
         print(line(case), flush=True)

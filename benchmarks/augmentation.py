@@ -1,11 +1,11 @@
-"""Measure what augmentation adds to the reference CNN's training step, all of it and each part.
+"""Measure the cost of augmentation in the reference CNN's training step.
 
     python benchmarks/augmentation.py --json benchmarks/results/augmentation.json
     python benchmarks/augmentation.py --quick
 
-minicnn alone, in batches of 128 images of 28×28. Steps with and without take turns, round by round;
-`share` is how much longer a step takes with it, the median over the rounds. Each part is measured
-at the strengths of `Augment.digits`; one that the preset leaves out, at a strength of its own.
+Batches of 128 images of 28×28, minicnn alone. Steps with and without augmentation alternate in
+rounds; `share` is the additional time of a step, the median over the rounds. Each transform is
+measured at the strength of `Augment.digits`; one that the preset leaves out at a strength below.
 """
 
 import dataclasses
@@ -15,18 +15,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from compare import Results, flag_parser, milliseconds, take_turns
 from networks import MODELS, digits, minicnn_model
-from side_by_side import Results, flag_parser, milliseconds, take_turns
 
 import minicnn
 from minicnn import Adam, Augment
 from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.train.data_parallel import DataParallelGradient
 
-SECONDS = 0.2  # of each side in each round
+SECONDS = 0.2  # for each side in each round
 BATCH = 128
 PRESET = Augment.digits()
-# Name -> the strengths that belong to it, with values where the preset has none.
+# Transform -> its strengths, used if the preset has none.
 PARTS: dict[str, dict[str, float]] = {
     "rotation, shift, shear, zoom": {"rotation": 10, "shift": 1, "shear": 10, "zoom": 0.1},
     "elastic distortion": {"elastic": 0.5, "elastic_sigma": 4.0},
@@ -39,24 +39,24 @@ PARTS: dict[str, dict[str, float]] = {
 
 
 def augmentations() -> dict[str, Augment]:
-    """Return the preset, each part alone, and an object with everything off."""
-    found = {"Augment.digits()": PRESET}
+    """Return the preset, each transform alone, and no augmentation."""
+    chosen = {"Augment.digits()": PRESET}
     for name, strengths in PARTS.items():
         own = {field: getattr(PRESET, field) for field in strengths}
-        found[name] = Augment(**(own if any(own.values()) else strengths))
-    return {**found, "nothing: Augment()": Augment()}
+        chosen[name] = Augment(**(own if any(own.values()) else strengths))
+    return {**chosen, "nothing: Augment()": Augment()}
 
 
 def training_step(augment: Augment | None, batch: int, threads: int) -> Callable[[], object]:
-    """Return a training step whose images look different each time."""
+    """Return a training step with new transforms in each call."""
     model = minicnn_model(MODELS["reference CNN"])
     images, labels = digits(batch)
     workers = ThreadPool("augmentation", threads)
     gradient_of = DataParallelGradient(model, images, labels, workers, augment)
-    optimizer, whole, epochs = Adam(), np.arange(batch), iter(range(2**32))
+    optimizer, image_ids, epochs = Adam(), np.arange(batch), iter(range(2**32))
 
     def step() -> None:
-        optimizer.step(model.parameters, gradient_of(whole, next(epochs)).gradient)
+        optimizer.step(model.parameters, gradient_of(image_ids, next(epochs)).gradient)
 
     return step
 
@@ -64,7 +64,7 @@ def training_step(augment: Augment | None, batch: int, threads: int) -> Callable
 def measure(
     name: str, augment: Augment, threads: int, rounds: int, batch: int = BATCH
 ) -> dict[str, Any]:
-    """Time a step with and without."""
+    """Time a step with and without augmentation."""
     steps = {
         "without": training_step(None, batch, threads),
         "with": training_step(augment, batch, threads),

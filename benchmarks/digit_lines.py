@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compare import Results
 from digit_line_maker import make_line
-from side_by_side import Results
 
 import minicnn
 from minicnn import ImageDataset, Sequential

@@ -1,13 +1,14 @@
-"""Time the frames of the explorer's page while digits are drawn, in headless Chromium.
+"""Time the frames of the explorer page in headless Chromium.
 
     pip install -e '.[browser]'
     python benchmarks/explorer.py --json benchmarks/results/explorer.json
     python benchmarks/explorer.py --quick
 
-Each page has a recipe's network with its first weights, is opened from disk, and is drawn on with
-the mouse, one move for each frame; a round is a 7, a 1 and a 4. What a frame takes is what the page
-measures itself: to cut out and center the drawing, to run the network, to draw all maps. At 60
-frames a second there are 16.7 ms for it. The first round is not counted: the browser compiles.
+Each page has a recipe's network with its initial weights and is opened from disk. The script draws
+on it with the mouse, one move for each frame; a round is a 7, a 1 and a 4. The page measures the
+time of a frame itself: to cut out and center the drawing, to run the network, to draw all maps. At
+60 frames a second a frame has 16.7 ms. The first round is not counted, because the browser compiles
+in it.
 """
 
 import importlib
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import Results, flag_parser
+from compare import Results, flag_parser
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 RECIPES = runpy.run_path(str(EXAMPLES / "recipes.py"))
@@ -30,7 +31,7 @@ NETWORKS = {"reference": "reference_layers", "ten_epochs": "plain_layers"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
-# Strokes in pixels of a pad of 280×280, and how many moves to a line.
+# Strokes in pixels of a pad of 280×280, and the number of moves of a line.
 STROKES = [
     [(70, 60), (205, 60), (125, 225)],
     [(145, 50), (138, 230)],
@@ -38,13 +39,13 @@ STROKES = [
     [(175, 60), (165, 235)],
 ]
 MOVES = 12
-# When the frame that a move has asked for is shown.
+# Resolves when the frame after a move is shown.
 SHOWN = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(
     () => done(explorer.state.timing))))"""
 
 
 def write_page(network: str, folder: Path) -> Path:
-    """Write the page of a network by the command that a user takes."""
+    """Write the page of a network by the command line tool."""
     model = RECIPES["network"](RECIPES[NETWORKS[network]](), seed=0)
     model.save(folder / "model.npz")
     page = folder / f"{network}.html"
@@ -58,20 +59,20 @@ def write_page(network: str, folder: Path) -> Path:
 
 
 def draw_digits(page: Any) -> list[dict[str, float]]:
-    """Draw the strokes, and return what each frame took, in milliseconds."""
+    """Draw the strokes; return the milliseconds of the parts of each frame."""
     box = page.locator("#pad").bounding_box()
-    found = []
+    frames = []
     for stroke in STROKES:
-        corners = np.array(stroke) * box["width"] / 280 + (box["x"], box["y"])
-        page.mouse.move(*corners[0].tolist())
+        points = np.array(stroke) * box["width"] / 280 + (box["x"], box["y"])
+        page.mouse.move(*points[0].tolist())
         page.mouse.down()
-        for start, end in pairwise(corners):
+        for start, end in pairwise(points):
             for share in np.linspace(0, 1, MOVES + 1)[1:]:
                 page.mouse.move(*((1 - share) * start + share * end).tolist())
-                found.append(page.evaluate(SHOWN))
+                frames.append(page.evaluate(SHOWN))
         page.mouse.up()
     page.keyboard.press("c")
-    return found
+    return frames
 
 
 def measure(browser: Any, network: str, rounds: int) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def measure(browser: Any, network: str, rounds: int) -> dict[str, Any]:
         draw_digits(page)
         frames = [frame for _ in range(rounds) for frame in draw_digits(page)]
         page.close()
-    whole = [frame["all"] for frame in frames]
+    totals = [frame["all"] for frame in frames]
     return {
         "network": network,
         "page_bytes": size,
@@ -92,8 +93,8 @@ def measure(browser: Any, network: str, rounds: int) -> dict[str, Any]:
             f"{part}_ms": statistics.median(frame[part] for frame in frames)
             for part in ("centering", "network", "drawing", "all")
         },
-        "all_ms_90": statistics.quantiles(whole, n=10)[-1],
-        "in_time": sum(ms < 16 for ms in whole) / len(whole),
+        "all_ms_90": statistics.quantiles(totals, n=10)[-1],
+        "in_time": sum(ms < 16 for ms in totals) / len(totals),
     }
 
 
@@ -110,14 +111,14 @@ def main(argv: list[str] | None = None) -> int:
     flags = flag_parser("Time the frames of the explorer's page.", 10).parse_args(argv)
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        raise SystemExit(f"there is no browser: none of {', '.join(BROWSERS)}")
+        raise SystemExit(f"no browser found; install one of {', '.join(BROWSERS)}")
     try:
         playwright: Any = importlib.import_module("playwright.sync_api")
     except ImportError:
         raise SystemExit("playwright is not installed: pip install -e '.[browser]'") from None
     results = Results(flags.json)
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=path, args=FLAGS)
+    with playwright.sync_playwright() as runner:
+        browser = runner.chromium.launch(executable_path=path, args=FLAGS)
         for network in list(NETWORKS)[: 1 if flags.quick else None]:
             case = measure(browser, network, flags.rounds)
             results.add(case)

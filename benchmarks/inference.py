@@ -1,16 +1,17 @@
-"""Time the forward pass of the reference CNN beside PyTorch's and ONNX Runtime's.
+"""Time the forward pass beside PyTorch's and ONNX Runtime's.
 
     python benchmarks/inference.py --json benchmarks/results/inference.json
     python benchmarks/inference.py --quick
 
-Batches of 1, 32 and 1000 images, on one thread and on two. All sides have the same weights and get
-float32 images in memory, give logits (no softmax) and must agree on them before the clock starts.
-PyTorch (eval, inference mode; contiguous, channels_last, channels_last in pieces of 32 images, and
-compiled) and ONNX Runtime run in processes of their own; the sides take turns, round by round, and
-a ratio is the median over the rounds of their time by ours: above 1 we are faster.
+The reference CNN on batches of 1, 32 and 1000 images, on one and two threads. All sides have the
+same weights, read float32 images in memory, return logits (no softmax), and must agree on them
+before the timing starts. PyTorch (eval, inference mode; contiguous, channels_last, channels_last in
+chunks of 32 images, and compiled) and ONNX Runtime run in their own processes. The sides alternate
+in rounds, and a ratio is the median over the rounds of their time / ours: above 1 minicnn is
+faster.
 
-Ours is what `minicnn.evaluate` does: one call of `Sequential.forward` for up to 32 images, which
-runs on one thread whatever the others may use, and pieces of 32 on worker threads for more.
+Our side is `Sequential.infer`: one call on one thread for up to 32 images, chunks of 32 images on
+worker threads for more.
 """
 
 import importlib
@@ -21,18 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from networks import (
-    MODELS,
-    Spec,
-    Weights,
-    channels_first,
-    digits,
-    minicnn_model,
-    torch_images,
-    torch_network,
-    weights_of,
-)
-from side_by_side import (
+from compare import (
     OtherSide,
     Results,
     Timed,
@@ -45,6 +35,17 @@ from side_by_side import (
     set_torch_threads,
     take_turns,
 )
+from networks import (
+    MODELS,
+    Spec,
+    Weights,
+    channels_first,
+    digits,
+    minicnn_model,
+    torch_images,
+    torch_network,
+    weights_of,
+)
 
 import minicnn
 from minicnn import Sequential
@@ -53,12 +54,12 @@ from minicnn.train.data_parallel import MICROBATCH
 MODEL = "reference CNN"
 TORCH = ("contiguous", "channels_last", "in pieces", "compile")
 ONNX = "ONNX Runtime"
-SECONDS = 0.1  # of each side in each round
+SECONDS = 0.1  # for each side in each round
 TOLERANCE = 1e-4
 
 
 def minicnn_side(model: Sequential, batch: int, threads: int) -> Timed:
-    """Return our forward pass over a batch of prepared images."""
+    """Return our forward pass over a batch of preprocessed images."""
     x = model.preprocess(digits(batch)[0])
 
     def step() -> Any:
@@ -68,7 +69,7 @@ def minicnn_side(model: Sequential, batch: int, threads: int) -> Timed:
 
 
 def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) -> Timed:
-    """Return PyTorch's."""
+    """Return PyTorch's forward pass."""
     import torch
 
     network = torch_network(specs, weights).eval()
@@ -77,7 +78,7 @@ def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) ->
         network = network.to(memory_format=torch.channels_last)
         x = x.to(memory_format=torch.channels_last)
     if variant == "compile":
-        torch.compiler.reset()  # what was compiled for other batches
+        torch.compiler.reset()  # forget the code of other batches
         network = torch.compile(network)
 
     pieces = x.split(MICROBATCH) if variant == "in pieces" else [x]
@@ -93,16 +94,16 @@ def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) ->
 
 
 def onnx_model(specs: list[Spec], weights: Weights, batch: int) -> bytes:
-    """Return the network as an ONNX file, node by node, from minicnn's weights."""
-    onnx: Any = importlib.import_module("onnx")  # has no types that mypy knows
+    """Return the network as an ONNX file with minicnn's weights."""
+    onnx: Any = importlib.import_module("onnx")  # has no type information
     nodes, constants, last = [], [], "x"
     layers = zip(specs, channels_first(specs, weights), strict=True)
-    for number, (spec, own) in enumerate(layers):
+    for index, (spec, own) in enumerate(layers):
         operation, flags = onnx_operation(spec)
-        names = [f"{name}{number}" for name in own]  # weight, bias
-        constants += [onnx.numpy_helper.from_array(own[n], f"{n}{number}") for n in own]
-        nodes.append(onnx.helper.make_node(operation, [last, *names], [f"y{number}"], **flags))
-        last = f"y{number}"
+        names = [f"{name}{index}" for name in own]  # weight, bias
+        constants += [onnx.numpy_helper.from_array(own[n], f"{n}{index}") for n in own]
+        nodes.append(onnx.helper.make_node(operation, [last, *names], [f"y{index}"], **flags))
+        last = f"y{index}"
     float32 = onnx.TensorProto.FLOAT
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
@@ -112,7 +113,7 @@ def onnx_model(specs: list[Spec], weights: Weights, batch: int) -> bytes:
         [value(last, float32, [batch, specs[-1][1]])],
         constants,
     )
-    # an old version of the format, which every ONNX Runtime of the last years reads
+    # An old version of the format, which every recent ONNX Runtime reads.
     version = onnx.helper.make_opsetid("", 17)
     model = onnx.helper.make_model(graph, opset_imports=[version], ir_version=8)
     onnx.checker.check_model(model)
@@ -121,7 +122,7 @@ def onnx_model(specs: list[Spec], weights: Weights, batch: int) -> bytes:
 
 
 def onnx_operation(spec: Spec) -> tuple[str, dict[str, Any]]:
-    """Return what ONNX calls a layer, and its options."""
+    """Return the ONNX operator of a layer, and its attributes."""
     kind, *options = spec
     if kind == "conv":
         return "Conv", {"pads": [options[2]] * 4}
@@ -133,7 +134,7 @@ def onnx_operation(spec: Spec) -> tuple[str, dict[str, Any]]:
 
 
 def onnx_side(content: bytes, batch: int, threads: int) -> Timed:
-    """Return ONNX Runtime's."""
+    """Return ONNX Runtime's forward pass."""
     runtime: Any = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -159,7 +160,7 @@ def compare(
     variants: tuple[str, ...],
     rounds: int,
 ) -> dict[str, Any]:
-    """Time one case: check that all sides agree, then let them take turns."""
+    """Check that all sides agree on one case, then time them in rounds."""
     specs, title = MODELS[MODEL], f"batch {batch}"
     variants = tuple(v for v in variants if v != "in pieces" or batch > MICROBATCH)
     started = time.perf_counter()

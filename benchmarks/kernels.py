@@ -31,9 +31,7 @@ from collections.abc import Callable
 from typing import Any
 
 import kernels_here
-from kernel_cases import CONVOLUTIONS, IMAGES, OTHERS, Case, copy_bandwidth, peak_bytes
-from kernels_torch import torch_side
-from side_by_side import (
+from compare import (
     OtherSide,
     Results,
     best_of,
@@ -45,6 +43,8 @@ from side_by_side import (
     set_torch_threads,
     take_turns,
 )
+from kernel_cases import CONVOLUTIONS, IMAGES, OTHERS, Case, copy_bandwidth, peak_bytes
+from kernels_torch import torch_side
 
 LAYOUTS = ("contiguous", "channels_last")
 SECONDS = 0.05  # of each side in each round

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from compare import Timed
 from kernel_cases import IMAGES, Arrays, Case, arrays, as_list
-from side_by_side import Timed
 
 from minicnn import Adam, ops, softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.runtime import arena

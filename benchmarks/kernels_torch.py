@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from compare import Timed
 from kernel_cases import IMAGES, REFERENCE_CNN_SIZES, Arrays, Case, arrays, as_list, size
 from numpy.typing import NDArray
-from side_by_side import Timed
 
 # What backward is asked for: the gradients of (x, weight, bias).
 GRADIENTS = {

@@ -1,4 +1,4 @@
-"""What the benchmarks run on, and how fast one core of it can add and multiply at best."""
+"""Describe the machine, and measure the peak of one core."""
 
 import datetime
 import importlib.metadata
@@ -15,8 +15,8 @@ import numpy as np
 import minicnn
 from minicnn.kernels.simd import fma, load, store
 
-# The families of vector instructions, widest first: the feature that LLVM calls them by, their
-# name, and how many float32 numbers one register holds.
+# Vector instruction sets, widest first: LLVM's name of the feature, the usual name, and the number
+# of float32 lanes of a register.
 SIMD = (
     ("avx512f", "AVX-512", 16),
     ("avx2", "AVX2", 8),
@@ -29,7 +29,7 @@ PACKAGES = ("numpy", "numba", "torch", "onnxruntime")
 
 
 def simd() -> tuple[str, int]:
-    """Return the name of the widest vector instructions and the float32 numbers in a register."""
+    """Return the widest vector instruction set and its float32 lanes."""
     features = llvmlite.binding.get_host_cpu_features()
     for feature, name, lanes in SIMD:
         if features.get(feature):
@@ -38,7 +38,7 @@ def simd() -> tuple[str, int]:
 
 
 def cpu_model() -> str:
-    """Return what the processor calls itself."""
+    """Return the model name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -48,7 +48,7 @@ def cpu_model() -> str:
 
 
 def metadata(*, peak: bool = True) -> dict[str, Any]:
-    """Return what a reader must know of the machine to make sense of the figures."""
+    """Return CPU, versions and peak, to be stored beside the measurements."""
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -69,25 +69,25 @@ def metadata(*, peak: bool = True) -> dict[str, Any]:
 
 
 def peak_gflops(lanes: int, steps: int = 100_000, runs: int = 1000) -> float:
-    """Measure the float32 GFLOP/s of one core, a multiply-add counted as two.
+    """Measure the float32 GFLOP/s of one core, two for each multiply-add.
 
-    A multiply-add takes about four cycles, and a core starts two in each: twelve that do not wait
-    for each other keep it busy, and fit in 16 registers. The best of many runs of a fraction of a
-    millisecond counts: others are slowed by whatever else the machine does.
+    A multiply-add takes about four cycles, and a core starts two in each. So twelve independent
+    chains keep it busy, and they fit in 16 registers. The fastest of many short runs counts,
+    because any other load of the machine makes a run slower.
     """
     chains = _chains(lanes)
-    numbers = np.linspace(0.5, 0.9, (CHAINS + 2) * lanes).astype(np.float32)
-    chains(numbers, 1)  # compiled here
+    values = np.linspace(0.5, 0.9, (CHAINS + 2) * lanes).astype(np.float32)
+    chains(values, 1)  # compiles
     best = np.inf
     for _ in range(runs):
         started = time.perf_counter()
-        chains(numbers, steps)
+        chains(values, steps)
         best = min(best, time.perf_counter() - started)
     return 2 * CHAINS * lanes * steps / best / 1e9
 
 
 def _chains(lanes: int) -> Any:
-    """Return a function that runs `steps` multiply-adds in each of twelve vectors."""
+    """Return a function with twelve chains of vector multiply-adds."""
 
     @numba.njit(fastmath={"contract"})
     def chains(x: Any, steps: int) -> None:
@@ -104,8 +104,8 @@ def _chains(lanes: int) -> Any:
             c6, c7 = fma(c6, a, b), fma(c7, a, b)
             c8, c9 = fma(c8, a, b), fma(c9, a, b)
             c10, c11 = fma(c10, a, b), fma(c11, a, b)
-        # stored, or the compiler would leave the work out
-        for place, c in enumerate((c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11)):
-            store(x, place * lanes, c)
+        # Stored, or the compiler would delete the work.
+        for index, c in enumerate((c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11)):
+            store(x, index * lanes, c)
 
     return chains

@@ -1,4 +1,4 @@
-"""The networks of the benchmarks, in minicnn and, from the same weights, in PyTorch."""
+"""Build the benchmarked networks in minicnn and in PyTorch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from minicnn import BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool2D, ReLU, S
 
 # ("conv", filters, kernel size, padding), ("dense", units), "norm", "relu", "pool" (2×2), "flatten"
 Spec = tuple[Any, ...]
-Weights = list[dict[str, NDArray[np.float32]]]  # of each layer, by name
+Weights = list[dict[str, NDArray[np.float32]]]  # for each layer, by name
 NORM, RELU, POOL, FLATTEN = ("norm",), ("relu",), ("pool",), ("flatten",)
 MODELS: dict[str, list[Spec]] = {
     "reference CNN": [
@@ -61,10 +61,10 @@ def weights_of(model: Sequential) -> Weights:
 
 
 def channels_first(specs: list[Spec], weights: Weights) -> Weights:
-    """Return the weights as PyTorch and ONNX lay them out: (F, C, KH, KW) and (out, in).
+    """Return the weights in the layout of PyTorch and ONNX.
 
-    Where (H, W, C) is flattened here it is (C, H, W) there: the rows of the dense weights that
-    follow take another order.
+    Convolutions are (F, C, KH, KW), dense layers (out, in). PyTorch flattens (C, H, W) where
+    minicnn flattens (H, W, C), so the rows of the next dense layer are permuted.
     """
     shape, flat_from, result = IMAGE, (0, 0, 0), []
     for (kind, *options), own in zip(specs, weights, strict=True):
@@ -89,7 +89,7 @@ def channels_first(specs: list[Spec], weights: Weights) -> Weights:
 
 
 def torch_network(specs: list[Spec], weights: Weights) -> Any:
-    """Return the network as a PyTorch module, from minicnn's weights."""
+    """Return the network as a PyTorch module with minicnn's weights."""
     import torch
     from torch import nn
 
@@ -112,13 +112,13 @@ def torch_network(specs: list[Spec], weights: Weights) -> Any:
 
 
 def digits(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images (N, 28, 28, 1) and labels of the embedded sample."""
+    """Return the first images (N, 28, 28, 1) and labels of the sample."""
     data = minicnn.load_mnist_sample()
     return data.train_images[:count, :, :, None].copy(), data.train_labels[:count].astype(np.int64)
 
 
 def torch_images(images: NDArray[np.uint8]) -> Any:
-    """Return images (N, H, W, C) as PyTorch takes them: a float32 tensor (N, C, H, W), 0 to 1."""
+    """Convert images (N, H, W, C) to a float32 tensor (N, C, H, W), 0 to 1."""
     import torch
 
     return torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32) / 255)

@@ -1,17 +1,17 @@
-"""Measure how the cost of our training step grows with image size, channels, batch and threads.
+"""Measure how a training step scales with image, batch and threads.
 
     python benchmarks/scaling.py --json benchmarks/results/scaling.json
     python benchmarks/scaling.py --quick
 
-minicnn alone. Image size and channels vary in a small network of two rounds of convolution, ReLU
-and pool (C and 2·C filters, 3×3, padding 1) and a dense layer; batch and threads in the reference
-CNN. `growth` is the time of a case by that of the case before it, `work_growth` the same for the
-multiply-adds: where the first is the greater, something costs more than the work. Cases of a sweep
-take turns, round by round, and what is reported is the median over the rounds.
+minicnn alone. Image size and channels vary in a small network of two blocks of convolution, ReLU
+and pool (C and 2·C filters, 3×3, padding 1) and a dense layer; batch and threads vary in the
+reference CNN. `growth` is the time of a case / that of the case before it, `work_growth` the same
+for the multiply-adds: if the first is greater, there is a cost beyond the work. The cases of a
+sweep alternate in rounds, and the result is the median over the rounds.
 
-`peak_bytes` is the most memory that training holds, from the making of the model on, as NumPy tells
-tracemalloc: a workspace for a shard of 32 images on each thread, a vector of gradients for each of
-up to 16 shards, the parameters and Adam's two vectors. With the batch only the data should grow.
+`peak_bytes` is the peak memory of training from the making of the model on, as NumPy reports it to
+tracemalloc: an arena for a microbatch of 32 images on each thread, a gradient vector for each of up
+to 16 microbatches, the parameters and Adam's two vectors. With the batch only the data should grow.
 """
 
 import gc
@@ -23,17 +23,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from compare import Results, flag_parser, milliseconds, ratios, take_turns
 from networks import MODELS, Spec, minicnn_model
-from side_by_side import Results, flag_parser, milliseconds, ratios, take_turns
 
 import minicnn
 from minicnn import Adam
 from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.train.data_parallel import DataParallelGradient
 
-SECONDS = 0.2  # of each case in each round
-STEPS = 5  # until every step is like the one before
-TRIALS = 3  # of the memory: what Numba and the tape note by the way differs by 0.1 MB and more
+SECONDS = 0.2  # for each case in each round
+STEPS = 5  # before memory is constant
+TRIALS = 3  # of the memory: that of Numba and of capture varies by 0.1 MB and more
 
 
 class Case(NamedTuple):
@@ -62,28 +62,28 @@ def specs_of(case: Case) -> list[Spec]:
 
 
 def training_step(case: Case) -> tuple[Callable[[], object], int]:
-    """Return a training step on random images, and the multiply-adds of its forward pass."""
+    """Return a training step and the multiply-adds of its forward pass."""
     model = minicnn_model(specs_of(case), (case.size, case.size, 1))
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (case.batch, case.size, case.size, 1), np.uint8)
     labels = rng.integers(0, 10, case.batch)
     gradient_of = DataParallelGradient(model, images, labels, ThreadPool("scaling", case.threads))
-    optimizer, whole = Adam(), np.arange(case.batch)
+    optimizer, image_ids = Adam(), np.arange(case.batch)
 
     def step() -> None:
-        optimizer.step(model.parameters, gradient_of(whole).gradient)
+        optimizer.step(model.parameters, gradient_of(image_ids).gradient)
 
-    each, shape = 0, model.input_shape
+    macs, shape = 0, model.input_shape
     for layer in model.layers:
-        each += layer.macs(shape)
+        macs += layer.macs(shape)
         shape = layer.output_shape(shape)
-    return step, each * case.batch
+    return step, macs * case.batch
 
 
 def peak_bytes(case: Case) -> int:
-    """Return the most memory that training holds: model, data, optimizer, gradients, workspace."""
+    """Return the peak memory of training, with compilation left out."""
     step, _ = training_step(case)
-    for _ in range(STEPS):  # compiling, and what repeats a shard, take memory too, but only once
+    for _ in range(STEPS):  # compilation and capture allocate memory only once
         step()
     return min(traced_peak(case) for _ in range(TRIALS))
 
@@ -97,7 +97,7 @@ def traced_peak(case: Case) -> int:
         for _ in range(STEPS):
             step()
 
-    thread = threading.Thread(target=train)  # a new one has no workspace yet
+    thread = threading.Thread(target=train)  # a new thread has no arena yet
     thread.start()
     thread.join()
     peak = tracemalloc.get_traced_memory()[1]
@@ -106,12 +106,12 @@ def traced_peak(case: Case) -> int:
 
 
 def sweep(name: str, cases: list[Case], rounds: int) -> list[dict[str, Any]]:
-    """Time the cases of a sweep in turn."""
+    """Time the cases of a sweep in alternating rounds."""
     steps = [training_step(case) for case in cases]
     memory = [peak_bytes(case) for case in cases]
     runners = {str(i): timer(step) for i, (step, _) in enumerate(steps)}
     times = list(take_turns(runners, rounds, SECONDS).values())
-    found = []
+    results = []
     for i, case in enumerate(cases):
         own: dict[str, Any] = {
             "sweep": name,
@@ -126,8 +126,8 @@ def sweep(name: str, cases: list[Case], rounds: int) -> list[dict[str, Any]]:
         elif i:
             own |= ratios("growth", times[i], times[i - 1])
             own["work_growth"] = steps[i][1] / steps[i - 1][1]
-        found.append(own)
-    return found
+        results.append(own)
+    return results
 
 
 def timer(step: Callable[[], object]) -> Callable[[float], float]:

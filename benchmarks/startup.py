@@ -1,13 +1,13 @@
-"""Time how long it takes from nothing to the first finished training step, and where it goes.
+"""Time imports, and the first training step with and without a cache.
 
     python benchmarks/startup.py --json benchmarks/results/startup.json
     python benchmarks/startup.py --quick --rounds 1
 
-Every figure is of a process of its own. A training step is one of the reference CNN on 128 images
-(forward, loss, backward, Adam), and the clock runs from the start of the process until the step is
-finished: cold, where each kernel must be compiled first; warm, where all are in the cache; and
-PyTorch's, eager. An import is timed inside its process, without Python's own start, which is given
-as well. Processes take turns, in rounds; the first round fills caches and is not counted.
+Each measurement runs in its own process. A training step is one of the reference CNN on 128 images
+(forward, loss, backward, Adam), timed from the start of the process to the end of the step: cold,
+with an empty cache, so that each kernel is compiled first; warm, with all kernels in the cache; and
+PyTorch's, eager. An import is timed inside its process, without the start of Python, which is
+reported too. Processes alternate in rounds; the first round fills the caches and is not counted.
 """
 
 import json
@@ -21,10 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from side_by_side import Results, flag_parser, need, ratios, take_turns
+from compare import Results, flag_parser, need, ratios, take_turns
 
 HERE = Path(__file__).resolve().parent
-# What must hold: the figure is to be below the limit.
+# Upper limits.
 GOALS = {
     "import minicnn / import torch": 0.5,
     "warm start to the first finished step, s": 1.0,
@@ -41,15 +41,15 @@ print(seconds)
 """
 NOTHING = 'print("done", flush=True)\nprint("null")'
 
-# Both sides: the network, 128 images of noise, one step.
+# Both sides: the network, 128 images of noise, one training step.
 MINICNN = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
 import numpy as np
 from networks import MODELS, minicnn_model
 from minicnn import Adam
-from minicnn.train.data_parallel import BatchGradient
-from minicnn.runtime.thread_pool import Workers
+from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.runtime.thread_pool import ThreadPool
 from numba.core import event
 
 recorder = event.RecordingListener()
@@ -57,8 +57,8 @@ event.register("numba:compile", recorder)
 model = minicnn_model(MODELS["reference CNN"])
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (128, 28, 28, 1), dtype=np.uint8)
-gradient_of = BatchGradient(
-    model, images, rng.integers(0, 10, 128), Workers("startup")
+gradient_of = DataParallelGradient(
+    model, images, rng.integers(0, 10, 128), ThreadPool("startup")
 )
 gradient = gradient_of(np.arange(128)).gradient
 Adam(0.001).step(model.parameters, gradient)
@@ -94,44 +94,47 @@ print("null")
 
 
 def run(code: str, cache: str) -> tuple[float, Any]:
-    """Run code in a new process; return the seconds until it says done, and what it says then."""
+    """Run code in a new process.
+
+    Return the seconds until it prints "done", and the JSON that it prints after it.
+    """
     environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
     started = time.perf_counter()
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        first = process.stdout.readline()
+        first_line = process.stdout.readline()
         seconds = time.perf_counter() - started
-        rest = process.stdout.read()
-    if first != "done\n" or process.returncode:
-        raise SystemExit(f"a process failed; this is what it ran:\n{code}")
-    return seconds, json.loads(rest)
+        result = process.stdout.read()
+    if first_line != "done\n" or process.returncode:
+        raise SystemExit(f"a process failed at this code:\n{code}")
+    return seconds, json.loads(result)
 
 
 def compilations(events: list[list[Any]]) -> list[tuple[str, float]]:
-    """Return each compiled function and its seconds; those of Numba, inside, count as Numba's.
+    """Return each compiled function and its seconds, slowest first.
 
-    A kernel may call functions of Numba's own that are compiled in the middle of it: their time is
-    counted once, as the kernel's.
+    A kernel may call functions of Numba that are compiled while it compiles. Their time counts
+    once, as the kernel's.
     """
-    found, begun = [], []
+    functions, open_starts = [], []
     for moment, name, module, is_start in events:
         if is_start:
-            begun.append(moment)
+            open_starts.append(moment)
             continue
-        started = begun.pop()
-        if not begun:
-            found.append((f"{module}.{name}", moment - started))
-    return sorted(found, key=lambda row: -row[1])
+        started = open_starts.pop()
+        if not open_starts:
+            functions.append((f"{module}.{name}", moment - started))
+    return sorted(functions, key=lambda row: -row[1])
 
 
 class FirstSteps:
-    """The first training step, cold and warm; remembers what the cold one compiled."""
+    """The first training step, cold and warm, and its compilations."""
 
     def __init__(self, cache: str) -> None:
         self.cache, self.filled = cache, False
         self.compiled: list[list[tuple[str, float]]] = []  # of each cold start
-        self.functions = 0  # compiled in a cold start, Numba's own included
+        self.functions = 0  # compiled in a cold start, with those of Numba
 
     def cold(self, _: float) -> float:
         with tempfile.TemporaryDirectory() as empty:
@@ -151,14 +154,14 @@ class FirstSteps:
         return run(TORCH, self.cache)[0]
 
 
-def spread(times: list[float]) -> dict[str, Any]:
+def statistics_of(times: list[float]) -> dict[str, Any]:
     return {"median": statistics.median(times), "fastest": min(times), "rounds": times}
 
 
 def timed(
     case: str, runners: dict[str, Callable[[float], float]], rounds: int
 ) -> dict[str, list[float]]:
-    """Let all take turns, and say what was found; the first round is not counted."""
+    """Time all in rounds and print the medians, without the first round."""
     times = {name: rows[1:] for name, rows in take_turns(runners, rounds + 1, 0).items()}
     print(f"{case}:")
     for name, rows in times.items():
@@ -167,7 +170,7 @@ def timed(
 
 
 def first_step(cache: str, rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the figures of the first training step, and those with a goal."""
+    """Measure the first training step; return results and goals."""
     case, steps = "from process start to the first finished step", FirstSteps(cache)
     runners: dict[str, Callable[[float], float]]
     runners = {"minicnn, warm": steps.warm, "PyTorch": steps.torch, "minicnn, cold": steps.cold}
@@ -183,8 +186,8 @@ def first_step(cache: str, rounds: int) -> tuple[dict[str, Any], dict[str, float
     print(f"  compiled: {len(kernels)} kernels; {steps.functions} functions with Numba's own")
     figures = {
         "case": case,
-        "seconds": {name: spread(rows) for name, rows in times.items()},
-        "compiling": spread(compiling),
+        "seconds": {name: statistics_of(rows) for name, rows in times.items()},
+        "compiling": statistics_of(compiling),
         "kernels": dict(kernels),
         "compiled_functions": steps.functions,
         **ratios("warm", times["PyTorch"], times["minicnn, warm"]),
@@ -197,7 +200,7 @@ def first_step(cache: str, rounds: int) -> tuple[dict[str, Any], dict[str, float
 
 
 def imports(cache: str, rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the figures of importing, and those with a goal."""
+    """Measure imports; return results and goals."""
 
     def importer(module: str) -> Callable[[float], float]:
         return lambda _: float(run(IMPORT.format(module=module), cache)[1])
@@ -208,7 +211,7 @@ def imports(cache: str, rounds: int) -> tuple[dict[str, Any], dict[str, float]]:
     ours, theirs = times["import minicnn"], times["import torch"]
     figures = {
         "case": "imports",
-        "seconds": {name: spread(rows) for name, rows in times.items()},
+        "seconds": {name: statistics_of(rows) for name, rows in times.items()},
         **ratios("import", theirs, ours),
     }
     return figures, {"import minicnn / import torch": 1 / float(figures["ratio_import"])}
@@ -222,14 +225,14 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as cache:
         for measure in (first_step,) if flags.quick else (first_step, imports):
             figures, reached = measure(cache, flags.rounds)
-            for name, figure in reached.items():
-                holds = figure < GOALS[name]
+            for name, value in reached.items():
+                holds = value < GOALS[name]
                 results.all["goals"][name] = {
-                    "figure": figure,
+                    "figure": value,
                     "below": GOALS[name],
                     "holds": holds,
                 }
-                print(f"  {name}: {figure:.2f}, {'' if holds else 'NOT '}below {GOALS[name]:g}")
+                print(f"  {name}: {value:.2f}, {'' if holds else 'NOT '}below {GOALS[name]:g}")
             results.add(figures)
     return 0
 

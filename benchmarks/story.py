@@ -22,10 +22,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from kernel_cases import IMAGES, Case, arrays
-from kernels_here import MinicnnTimed
-from kernels_torch import torch_side
-from side_by_side import (
+from compare import (
     OtherSide,
     Results,
     best_of,
@@ -36,6 +33,9 @@ from side_by_side import (
     set_torch_threads,
     take_turns,
 )
+from kernel_cases import IMAGES, Case, arrays
+from kernels_here import MinicnnTimed
+from kernels_torch import torch_side
 
 from minicnn import ops, reference
 from minicnn.shapes import FloatArray

@@ -1,23 +1,23 @@
-"""Measure how long training takes until 99 % of MNIST's test images are read, beside PyTorch.
+"""Time the training to 99 % test accuracy on MNIST beside PyTorch.
 
     python benchmarks/time_to_accuracy.py --json benchmarks/results/time-to-accuracy.json
     python benchmarks/time_to_accuracy.py --data-dir FOLDER
     python benchmarks/time_to_accuracy.py --quick
 
-Both sides follow one recipe: the reference CNN, batches of 128 (PyTorch takes longer for an image
-in batches of 256), Adam with β = (0.7, 0.9), a learning rate that rises in a line to 0.006 in the
-first fifth of two epochs, and then falls to 0. For a seed they start from the same weights and see
-the images in the same order. PyTorch has its configuration that is fastest here: channels_last,
-fused Adam, images as float32 tensors in memory, batches by `index_select`; ours gets uint8 images,
-so scaling them is in our time. Both use as many threads, and run one after another in pieces of
-some steps; after each the clock is stopped and the test images are read. What counts is the
-training time until 99 % are right for the first time. Compiling and first calls are done before,
-on a model that is thrown away.
+Both sides follow one recipe: the reference CNN, batches of 128 (PyTorch needs more time for an
+image in batches of 256), Adam with β = (0.7, 0.9), a learning rate that rises linearly to 0.006 in
+the first fifth of two epochs and then falls linearly to 0. For each seed they start from the same
+weights and read the images in the same order. PyTorch has its fastest configuration here:
+channels_last, fused Adam, images as float32 tensors in memory, batches by `index_select`. minicnn
+reads uint8 images, so our time includes the scaling. Both use the same number of threads, and
+alternate in chunks of 40 steps. After each chunk the timing stops and the test accuracy is
+evaluated. The result is the training time until it first reaches 99 %. Compilation and first calls
+happen before, on a model that is thrown away.
 
-The recipe was chosen among eight (two pairs of β, peaks of 0.002 to 0.01) by what it reached on
-10,000 training images put aside, ours only, with seeds 0 and 1. Looking at the test images again
-and again, and counting the first time, is kind to both sides: the figures compare two ways to do
-the same work, they do not say how good the network is.
+The recipe was chosen among eight (two pairs of β, peak rates of 0.002 to 0.01) by the accuracy on
+10,000 held-out training images, of minicnn only, with seeds 0 and 1. Evaluating the test images
+repeatedly and counting the first time favors both sides: the results compare two ways to do the
+same work, they do not measure the accuracy of the network.
 """
 
 import math
@@ -28,9 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from networks import MODELS, Weights, minicnn_model, torch_images, torch_network, weights_of
-from numpy.typing import NDArray
-from side_by_side import (
+from compare import (
     OtherSide,
     Results,
     check_equal,
@@ -38,6 +36,8 @@ from side_by_side import (
     need,
     set_torch_threads,
 )
+from networks import MODELS, Weights, minicnn_model, torch_images, torch_network, weights_of
+from numpy.typing import NDArray
 
 import minicnn
 from minicnn import Adam
@@ -49,42 +49,42 @@ MODEL = "reference CNN"
 TARGET = 0.99
 BATCH, EPOCHS = 128, 2
 PEAK_RATE, BETAS, EPSILON = 0.006, (0.7, 0.9), 1e-8
-RISE = 0.2  # share of the training in which the learning rate rises
-FIRST_SEED = 100  # lower ones were used to choose the recipe
-PIECE = 40  # steps between two looks at the test images
+WARMUP = 0.2  # share of the training in which the learning rate rises
+FIRST_SEED = 100  # lower seeds chose the recipe
+CHUNK = 40  # steps between two evaluations
 
-Plan = list[tuple[NDArray[np.int64], float]]  # the images of a step, and its learning rate
+Plan = list[tuple[NDArray[np.int64], float]]  # image indices and learning rate of each step
 
 
 class Side(Protocol):
-    """One side's training."""
+    """The training of one side."""
 
     def train(self, plan: Plan) -> tuple[float, float]:
-        """Take these steps; return the seconds they took, and the loss of the last one."""
+        """Run training steps; return the seconds, and the loss of the last step."""
 
     def accuracy(self) -> float:
-        """Return the share of the test images that are read right."""
+        """Return the test accuracy."""
 
 
 def learning_rate(progress: float) -> float:
-    """Return the learning rate after this share of the training."""
-    return PEAK_RATE * min(progress / RISE, (1 - progress) / (1 - RISE))
+    """Return the learning rate after a share of the training."""
+    return PEAK_RATE * min(progress / WARMUP, (1 - progress) / (1 - WARMUP))
 
 
 def plan_for(seed: int, images: int, epochs: int = EPOCHS) -> Plan:
-    """Return all steps of a training: every image once an epoch, in an order of its own."""
+    """Return all steps of a training, with a new order in each epoch."""
     rng = np.random.default_rng(seed)
     batches = [
         batch
         for _ in range(epochs)
         for batch in np.split(rng.permutation(images), range(BATCH, images, BATCH))
     ]
-    # the rate of the middle of each step: never 0
+    # The rate at the middle of each step is never 0.
     return [(b, learning_rate((i + 0.5) / len(batches))) for i, b in enumerate(batches)]
 
 
 class MinicnnSide:
-    """Our training."""
+    """The training of minicnn."""
 
     def __init__(self, data: ImageDataset, seed: int, threads: int) -> None:
         self.data, self.threads = data, threads
@@ -93,7 +93,7 @@ class MinicnnSide:
         self.gradient_of = DataParallelGradient(
             self.model, data.train_images, data.train_labels, workers
         )
-        self.optimizer = Adam(1.0, *BETAS, EPSILON)  # the schedule gives the rate itself
+        self.optimizer = Adam(1.0, *BETAS, EPSILON)  # the schedule returns the rate itself
 
     def train(self, plan: Plan) -> tuple[float, float]:
         loss, started = math.nan, time.perf_counter()
@@ -109,7 +109,7 @@ class MinicnnSide:
 
 
 class TorchSide:
-    """PyTorch's training, in a process of its own."""
+    """The training of PyTorch, in its own process."""
 
     def __init__(self, folder: str | None, limit: int | None, weights: Weights) -> None:
         import torch
@@ -150,8 +150,8 @@ class TorchSide:
         return correct / len(self.test_labels)
 
 
-class Far:
-    """A side in the other process."""
+class RemoteSide:
+    """Proxy for a side in the other process."""
 
     def __init__(self, other: OtherSide, name: str) -> None:
         self.other, self.name = other, name
@@ -165,37 +165,37 @@ class Far:
 
 
 def load(folder: str | None, limit: int | None) -> ImageDataset:
-    """Return MNIST, or only its first training images."""
+    """Load MNIST; with a limit only the first training images."""
     data = minicnn.load_mnist(folder)
     return data._replace(
         train_images=data.train_images[:limit], train_labels=data.train_labels[:limit]
     )
 
 
-# ---------------------------------------------------------------- the race
+# ---------------------------------------------------------------- the comparison
 
 
 def race(sides: dict[str, Side], plan: Plan, target: float) -> dict[str, dict[str, Any]]:
-    """Let the sides train in turn, piece by piece, until each has reached the target."""
-    found: dict[str, dict[str, Any]] = {
+    """Train all sides in alternating chunks until each reaches the target."""
+    progress: dict[str, dict[str, Any]] = {
         name: {"seconds": 0.0, "steps": 0, "reached": False, "accuracy": 0.0} for name in sides
     }
-    for start in range(0, len(plan), PIECE):
+    for start in range(0, len(plan), CHUNK):
         for name, side in sides.items():
-            own = found[name]
+            own = progress[name]
             if own["reached"]:
                 continue
-            piece = plan[start : start + PIECE]
-            seconds, _ = side.train(piece)
+            steps = plan[start : start + CHUNK]
+            seconds, _ = side.train(steps)
             own["seconds"] += seconds
-            own["steps"] += len(piece)
+            own["steps"] += len(steps)
             own["accuracy"] = side.accuracy()
             own["reached"] = own["accuracy"] >= target
-    return found
+    return progress
 
 
 def check_same_start(sides: dict[str, Side], plan: Plan) -> None:
-    """Take two steps on each side: their losses must be the same; this also warms them up."""
+    """Warm up both sides by two steps; stop unless their losses agree."""
     losses = {name: [side.train([step])[1] for step in plan[:2]] for name, side in sides.items()}
     check_equal("first steps", "PyTorch", losses["minicnn"], losses["PyTorch"], 1e-3)
     for side in sides.values():
@@ -205,28 +205,30 @@ def check_same_start(sides: dict[str, Side], plan: Plan) -> None:
 def prepared(
     other: OtherSide, data: ImageDataset, folder: str | None, limit: int | None, seed: int
 ) -> dict[str, Side]:
-    """Return both sides, new, with the same weights."""
+    """Return two new sides with the same weights."""
     own = MinicnnSide(data, seed, threads())
     other.make("PyTorch", TorchSide, folder, limit, weights_of(own.model))
-    return {"minicnn": own, "PyTorch": Far(other, "PyTorch")}
+    return {"minicnn": own, "PyTorch": RemoteSide(other, "PyTorch")}
 
 
 def threads() -> int:
     return min(2, minicnn.cpu_count())
 
 
-def case_of(seed: int, found: dict[str, dict[str, Any]], steps_per_epoch: float) -> dict[str, Any]:
-    """Return a seed's figures; without a ratio unless both have reached the target."""
+def case_of(
+    seed: int, progress: dict[str, dict[str, Any]], steps_per_epoch: float
+) -> dict[str, Any]:
+    """Return the results of a seed, with a ratio if both reach the target."""
     case: dict[str, Any] = {"seed": seed, "threads": threads()}
-    for name, own in found.items():
+    for name, own in progress.items():
         case[name] = {**own, "epochs": own["steps"] / steps_per_epoch}
-    reached = all(own["reached"] for own in found.values())
-    ratio = found["PyTorch"]["seconds"] / found["minicnn"]["seconds"]
+    reached = all(own["reached"] for own in progress.values())
+    ratio = progress["PyTorch"]["seconds"] / progress["minicnn"]["seconds"]
     return {**case, "ratio": ratio if reached else None}
 
 
 def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the means over the seeds in which both have reached the target."""
+    """Return the means over the seeds in which both reach the target."""
     reached = [case for case in cases if case["ratio"] is not None]
     if not reached:
         return {"seeds": len(cases), "reached": 0}
@@ -250,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = str(Path(flags.data_dir).resolve()) if flags.data_dir else None
     data = load(folder, flags.limit)
     recipe = {"batch": BATCH, "epochs": EPOCHS, "peak_rate": PEAK_RATE, "betas": BETAS}
-    results = Results(flags.json, target=flags.target, recipe=recipe, evaluated_each=PIECE)
+    results = Results(flags.json, target=flags.target, recipe=recipe, evaluated_each=CHUNK)
     with OtherSide() as other:
         other.make("threads", set_torch_threads, threads())
         check_same_start(
@@ -259,14 +261,14 @@ def main(argv: list[str] | None = None) -> int:
         for seed in range(FIRST_SEED, FIRST_SEED + (1 if flags.quick else flags.rounds)):
             plan = plan_for(seed, len(data.train_labels))
             sides = prepared(other, data, folder, flags.limit, seed)
-            found = race(sides, plan, flags.target)
-            case = case_of(seed, found, len(plan) / EPOCHS)
+            progress = race(sides, plan, flags.target)
+            case = case_of(seed, progress, len(plan) / EPOCHS)
             results.all["summary"] = summary([*results.cases, case])
             results.add(case)
             text = [
                 f"{name} {case[name]['seconds']:.2f} s ({case[name]['epochs']:.2f} epochs, "
                 f"{case[name]['accuracy']:.2%})"
-                for name in found
+                for name in progress
             ]
             print(f"seed {seed}: {', '.join(text)}; ratio {case['ratio'] or math.nan:.2f}")
     print(results.all["summary"])

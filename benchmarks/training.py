@@ -1,38 +1,39 @@
-"""Time a full training step (forward, loss, backward, Adam) beside PyTorch's on the same cores.
+"""Time a training step (forward, loss, backward, Adam) beside PyTorch's.
 
     python benchmarks/training.py --json benchmarks/results/training.json
     python benchmarks/training.py --quick
     python benchmarks/training.py --only ten_epochs --json benchmarks/results/training.json
 
-PyTorch runs in a process of its own, and the two take turns, round by round, so that a machine
-whose speed drifts treats both alike; the ratio of a case is the median over the rounds of
-PyTorch's time by ours: above 1 we are faster. Both use the same number of threads, start from the
-same weights and must agree on the losses of the first steps before the clock starts. PyTorch gets
-its images as float32 tensors in memory; ours are uint8, so scaling them is in our time. What comes
-before the first timed step, compiling above all, is reported apart; both sides keep what they
-compiled on disk, so a second run warms up faster.
+PyTorch runs in its own process, and the sides alternate in rounds, so that a drift of the machine's
+speed affects both. The ratio of a case is the median over the rounds of PyTorch's time / ours:
+above 1 minicnn is faster. Both use the same number of threads, start from the same weights, and
+must agree on the losses of the first steps before the timing starts. PyTorch reads float32 tensors
+in memory; minicnn reads uint8, so our time includes the scaling. The time before the first timed
+step, mostly compilation, is reported separately; both sides cache compiled code on disk, so a
+second run warms up faster.
 
-Batch norm takes mean and variance of a shard here, of the whole batch in PyTorch; that is the same
-for a batch of up to 16 images, where tests compare the losses closely.
+Batch norm uses mean and variance of a microbatch in minicnn and of the whole batch in PyTorch. They
+are the same for a batch of up to 16 images, where tests compare the losses closely.
 
-`gflop` is what a step cannot do without, a multiply-add counted as two:
+`gflop` is the necessary work of a step, two for each multiply-add:
 
-- forward of every layer, but of a convolution under a pool only the outputs that the pool reads;
-- weight gradient of every layer, and gradient of its input but for the first. Under a pool only the
-  pixel that won each square has a gradient, and none where the ReLU cut it off: what is counted is
-  the winners that are alive in a real forward pass.
+- The forward pass of every layer; of a convolution before a pool only the outputs that the pool
+  reads.
+- The weight gradient of every layer, and the input gradient of every layer but the first. Before a
+  pool only the maximum of each window has a gradient, and none where the ReLU is 0. The count of
+  active maxima is that of a real forward pass.
 
-PyTorch's memory is what the C library gives by default. glibc hands arrays above a size back to the
-operating system and takes them anew, page by page, and the size grows with what a process has freed
-before. So PyTorch is slower at 512 images than the work alone says, and at 128 in a process that
-has not yet seen larger batches (a model measured alone, before its own 512). With
-``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` of some gigabytes in the environment there
-are no such page faults.
+PyTorch's memory comes from the C library with its default settings. glibc returns arrays above a
+size to the operating system and requests them again page by page; the size grows with what a
+process has freed before. So PyTorch is slower at 512 images than the work alone says, and at 128 in
+a process that has not used larger batches before (a model measured alone, before its own 512). With
+``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` of several gigabytes in the environment
+these page faults do not occur.
 
-`--only` measures one model anew, and keeps what a file has of the others.
+`--only` measures one model again, and keeps the other models' cases of a file.
 
-`share_of_peak` is that work by our time, as a share of what multiply-adds alone reach on as many
-cores. Pools, ReLUs, the loss and Adam count as no work; their time counts.
+`share_of_peak` is `gflop` / our time, as a share of the peak of multiply-adds on as many cores.
+Pools, ReLUs, the loss and Adam count as no work, but their time counts.
 """
 
 import statistics
@@ -42,18 +43,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from networks import (
-    MODELS,
-    NORM,
-    Spec,
-    Weights,
-    digits,
-    minicnn_model,
-    torch_images,
-    torch_network,
-    weights_of,
-)
-from side_by_side import (
+from compare import (
     OtherSide,
     Results,
     Timed,
@@ -66,6 +56,17 @@ from side_by_side import (
     set_torch_threads,
     take_turns,
 )
+from networks import (
+    MODELS,
+    NORM,
+    Spec,
+    Weights,
+    digits,
+    minicnn_model,
+    torch_images,
+    torch_network,
+    weights_of,
+)
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, MaxPool2D, ReLU, Sequential, ops
@@ -76,19 +77,19 @@ FP32 = ("eager", "fused Adam", "channels_last", "compile")
 VARIANTS = (*FP32, "bfloat16")
 LEARNING_RATE = 1e-3
 CHECK_STEPS = 3
-SECONDS = 0.25  # of each side in each round
+SECONDS = 0.25  # for each side in each round
 
 
 def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Sequential, Weights]:
-    """Return our training step, the model that it trains, and its first weights."""
+    """Return our training step, its model, and the initial weights."""
     model = minicnn_model(specs)
     weights = weights_of(model)
     images, labels = digits(batch)
     gradient_of = DataParallelGradient(model, images, labels, ThreadPool("training", threads))
-    optimizer, whole = Adam(LEARNING_RATE), np.arange(batch)
+    optimizer, image_ids = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:
-        loss, _, gradient, _ = gradient_of(whole)
+        loss, _, gradient, _ = gradient_of(image_ids)
         optimizer.step(model.parameters, gradient)
         return loss
 
@@ -96,7 +97,7 @@ def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Se
 
 
 def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) -> Timed:
-    """Return PyTorch's training step on the same network, from the same weights."""
+    """Return PyTorch's training step from the same weights."""
     import torch
 
     network = torch_network(specs, weights)
@@ -107,7 +108,7 @@ def torch_side(specs: list[Spec], weights: Weights, batch: int, variant: str) ->
         x = x.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=variant != "eager")
     if variant == "compile":
-        torch.compiler.reset()  # it gives up on the ninth network unless it forgets the others
+        torch.compiler.reset()  # without it compiling stops at the ninth network
         network = torch.compile(network)
     loss_of = torch.nn.CrossEntropyLoss()
 
@@ -130,7 +131,7 @@ def first_losses(step: Callable[[], float]) -> Callable[[], list[float]]:
 
 
 def needed_gflop(model: Sequential, batch: int) -> float:
-    """Return the GFLOP that one training step on so many images needs; see above what counts."""
+    """Count the necessary GFLOP of a training step, as defined above."""
     x: Any = model.preprocess(digits(batch)[0])
     layers = model.layers
     macs, position = 0, 0
@@ -138,16 +139,16 @@ def needed_gflop(model: Sequential, batch: int) -> float:
         layer = layers[position]
         backward = 2 if position else 1  # the first layer's input needs no gradient
         weight = layer.parameters.get("weight")
-        rest = [type(each) for each in layers[position + 1 : position + 3]]
-        relu = rest == [ReLU, MaxPool2D]
-        if isinstance(layer, Conv2D) and (relu or rest[:1] == [MaxPool2D]):
+        following = [type(each) for each in layers[position + 1 : position + 3]]
+        relu = following == [ReLU, MaxPool2D]
+        if isinstance(layer, Conv2D) and (relu or following[:1] == [MaxPool2D]):
             own = layer.parameters
             x, cache = ops.conv2d_max_pool2d(
                 x, own["weight"], own["bias"], layer.stride, layer.padding, relu=relu
             )
-            alive = int((cache.winner < 4).sum())
+            active = int((cache.winner < 4).sum())
             window = own["weight"][..., 0].size  # KH·KW·C for each output
-            macs += window * (4 * x.size + backward * alive)
+            macs += window * (4 * x.size + backward * active)
             position += 2 if relu else 1
         else:
             x, _ = layer.forward(x)
@@ -169,7 +170,7 @@ def compare(
     rounds: int,
     peak_gflops: float,
 ) -> dict[str, Any]:
-    """Time one case: check that both sides agree, then let them take turns."""
+    """Check that both sides agree on one case, then time them in rounds."""
     specs, title = MODELS[name], f"{name}, batch {batch}"
     started = time.perf_counter()
     own, model, weights = minicnn_side(specs, batch, threads)
@@ -206,7 +207,7 @@ def compare(
 
 def main(argv: list[str] | None = None) -> int:
     parser = flag_parser("Compare training steps with PyTorch's.", rounds=10)
-    parser.add_argument("--only", choices=MODELS, help="one model; others in --json are kept")
+    parser.add_argument("--only", choices=MODELS, help="one model; keep the other models of --json")
     flags = parser.parse_args(argv)
     need("torch")
     plan = [

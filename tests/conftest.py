@@ -1,4 +1,4 @@
-"""Shared by all tests: how Hypothesis draws, and two sources of arrays."""
+"""Fixtures of all tests, and the profile of Hypothesis."""
 
 import numpy as np
 import pytest
@@ -6,18 +6,18 @@ from hypothesis import settings
 
 import minicnn
 
-# derandomize: every run, on every machine, draws the same examples. No deadline: the first example
-# may have to compile a kernel.
+# derandomize: every run on every machine draws the same examples. No deadline: the first example
+# may compile a kernel.
 settings.register_profile("minicnn", deadline=None, derandomize=True, database=None)
 settings.load_profile("minicnn")
 
 
 @pytest.fixture(scope="session")
 def integers():
-    """``draw = integers(seed, dtype)``: ``draw(3, 4)`` are whole numbers from -4 to 4, as floats.
+    """Return a source of integers from -4 to 4 as floats.
 
-    Their products and sums are exact in float32, in whatever order they are added, while they stay
-    below 2**24. No test here comes near.
+    ``draw = integers(seed, dtype)``, then ``draw(3, 4)``. Sums of their products are exact in
+    float32 in any order while they stay below 2**24, as in all tests.
     """
 
     def source(seed, dtype):
@@ -29,7 +29,10 @@ def integers():
 
 @pytest.fixture(scope="session")
 def normals():
-    """``draw = normals(seed, dtype)``: ``draw(3, 4)`` are normally distributed numbers."""
+    """Return a source of normally distributed values.
+
+    ``draw = normals(seed, dtype)``, then ``draw(3, 4)``.
+    """
 
     def source(seed, dtype):
         rng = np.random.default_rng(seed)
@@ -40,15 +43,15 @@ def normals():
 
 @pytest.fixture(scope="session", params=[np.float32, np.float64], ids=["float32", "float64"])
 def dtype(request):
-    """Each dtype that the library computes in."""
+    """Return each dtype of the library."""
     return request.param
 
 
 @pytest.fixture(scope="session")
 def every_layer():
-    """``model = every_layer(dtype)``: one with each layer of the library, and odd windows.
+    """Return a maker of a model with every layer and unusual windows.
 
-    Its weights are those that it begins with, its biases and statistics random.
+    ``model = every_layer(dtype)`` has its initial weights, and random biases and statistics.
     """
 
     def make(dtype=np.float32):
@@ -88,5 +91,5 @@ def every_layer():
     return make
 
 
-# Its name begins as test classes do.
+# pytest would collect it as a test class, by its name.
 minicnn.TestTimeAugmentation.__test__ = False

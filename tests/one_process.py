@@ -1,10 +1,10 @@
-"""A stand-in for the other side of a benchmark."""
+"""A substitute for the other process of a benchmark."""
 
 import numpy as np
 
 
 class SameProcess:
-    """Stands in for `OtherSide`, without a process; may give wrong answers."""
+    """`OtherSide` without a process, with answers that may be wrong."""
 
     def __init__(self, error=0.0):
         self.objects, self.error = {}, error

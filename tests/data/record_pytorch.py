@@ -1,10 +1,10 @@
-"""Record PyTorch's numbers in ``tests/data/pytorch.npz``, so that parity is tested without PyTorch.
+"""Record results of PyTorch, so that parity is tested without PyTorch.
 
     python tests/data/record_pytorch.py
 
-Arrays are recorded in the layout of minicnn. The inputs are multiples of 1/8 up to 4: every
-product and sum of a convolution is then exact, also in float32, and the record of a convolution,
-pool or dense layer does not depend on the machine that made it.
+The file is ``tests/data/pytorch.npz``, its arrays in the layout of minicnn. Inputs are multiples of
+1/8 up to 4: every product and sum of a convolution is exact, also in float32. So the record of a
+convolution, pool or dense layer does not depend on the machine.
 """
 
 import warnings
@@ -95,17 +95,17 @@ STEPS, PARAMETERS = 50, 5
 
 
 def to_torch(array, *, weight=False):
-    """Images (N, H, W, C) to (N, C, H, W), or weights (KH, KW, C, F) to (F, C, KH, KW)."""
+    """Convert (N, H, W, C) to (N, C, H, W), or weights to (F, C, KH, KW)."""
     return np.ascontiguousarray(array.transpose((3, 2, 0, 1) if weight else (0, 3, 1, 2)))
 
 
 def from_torch(array, *, weight=False):
-    """Images (N, C, H, W) to (N, H, W, C), or weights (F, C, KH, KW) to (KH, KW, C, F)."""
+    """Convert (N, C, H, W) to (N, H, W, C), or weights to (KH, KW, C, F)."""
     return np.ascontiguousarray(array.transpose((2, 3, 1, 0) if weight else (0, 2, 3, 1)))
 
 
 def eighths(rng, *shape):
-    """Multiples of 1/8 from -4 to 4."""
+    """Draw multiples of 1/8 from -4 to 4."""
     return rng.integers(-32, 33, shape) / 8
 
 
@@ -120,15 +120,15 @@ def conv2d(x, weight, bias, stride, padding, dy=None):
     from torch.nn.functional import conv2d
 
     x, weight, bias = leaf(to_torch(x)), leaf(to_torch(weight, weight=True)), leaf(bias)
-    with warnings.catch_warnings():  # that "same" with an even kernel may cost a copy
+    with warnings.catch_warnings():  # PyTorch warns that "same" with an even kernel may copy
         warnings.filterwarnings("ignore", "Using padding='same' with even kernel lengths")
         y = conv2d(x, weight, bias, stride, padding)
-    found = [from_torch(y.detach().numpy())]
+    results = [from_torch(y.detach().numpy())]
     if dy is not None:
         y.backward(leaf(to_torch(dy)))
         dweight = from_torch(weight.grad.numpy(), weight=True)
-        found += [from_torch(x.grad.numpy()), dweight, bias.grad.numpy()]
-    return tuple(found)
+        results += [from_torch(x.grad.numpy()), dweight, bias.grad.numpy()]
+    return tuple(results)
 
 
 def depthwise_conv2d(x, weight, bias, stride, padding, dy=None):
@@ -139,12 +139,12 @@ def depthwise_conv2d(x, weight, bias, stride, padding, dy=None):
     x, bias = leaf(to_torch(x)), leaf(bias)
     weight = leaf(to_torch(weight[:, :, None], weight=True))  # (C, 1, KH, KW)
     y = conv2d(x, weight, bias, stride, padding, groups=groups)
-    found = [from_torch(y.detach().numpy())]
+    results = [from_torch(y.detach().numpy())]
     if dy is not None:
         y.backward(leaf(to_torch(dy)))
         dweight = from_torch(weight.grad.numpy(), weight=True)[:, :, 0]
-        found += [from_torch(x.grad.numpy()), dweight, bias.grad.numpy()]
-    return tuple(found)
+        results += [from_torch(x.grad.numpy()), dweight, bias.grad.numpy()]
+    return tuple(results)
 
 
 def max_pool2d(x, pool_size, stride, padding, dy=None):
@@ -168,20 +168,20 @@ def pool2d(kind, x, pool_size, stride, padding, dy):
     return from_torch(y.detach().numpy()), from_torch(x.grad.numpy())
 
 
-def channels_in_the_middle(array):
-    """(N, H, W, C) to (N, C, H, W), and (N, C) as it is."""
+def channels_first(array):
+    """Convert (N, H, W, C) to (N, C, H, W); return (N, C) unchanged."""
     return to_torch(array) if array.ndim == 4 else array
 
 
 def channels_last(array):
-    """(N, C, H, W) to (N, H, W, C), and (N, C) as it is."""
+    """Convert (N, C, H, W) to (N, H, W, C); return (N, C) unchanged."""
     return from_torch(array) if array.ndim == 4 else array
 
 
 def batch_norm(steps, x, dy, weight, bias, epsilon, momentum):
-    """Train PyTorch's batch norm on `steps`, then run it on x, in training and in inference.
+    """Train PyTorch's batch norm on `steps`, then run it on x.
 
-    Return its running mean and variance, and of each run (y, dx, dweight, dbias).
+    Return the running mean and variance, then (y, dx, dweight, dbias) of inference and of training.
     """
     import torch
 
@@ -189,22 +189,22 @@ def batch_norm(steps, x, dy, weight, bias, epsilon, momentum):
     layer = kind(len(weight), epsilon, momentum, dtype=leaf(x).dtype)
     layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
     for step in steps:
-        layer(torch.tensor(channels_in_the_middle(step)))
-    found = [layer.running_mean.numpy().copy(), layer.running_var.numpy().copy()]
+        layer(torch.tensor(channels_first(step)))
+    results = [layer.running_mean.numpy().copy(), layer.running_var.numpy().copy()]
     layer.eval()
     for _ in range(2):
         layer.zero_grad()
-        given = leaf(channels_in_the_middle(x))
-        y = layer(given)
-        y.backward(leaf(channels_in_the_middle(dy)))
-        found += [channels_last(y.detach().numpy()), channels_last(given.grad.numpy())]
-        found += [layer.weight.grad.numpy().copy(), layer.bias.grad.numpy().copy()]
+        leaf_x = leaf(channels_first(x))
+        y = layer(leaf_x)
+        y.backward(leaf(channels_first(dy)))
+        results += [channels_last(y.detach().numpy()), channels_last(leaf_x.grad.numpy())]
+        results += [layer.weight.grad.numpy().copy(), layer.bias.grad.numpy().copy()]
         layer.train()
-    return tuple(found)
+    return tuple(results)
 
 
 def gradients(function, dy, *arguments):
-    """Return (y, one gradient for each argument) of a function of PyTorch."""
+    """Return the output of a PyTorch function, then a gradient per argument."""
     leaves = [leaf(array) for array in arguments]
     y = function(*leaves)
     y.backward(leaf(np.asarray(dy)))
@@ -212,43 +212,43 @@ def gradients(function, dy, *arguments):
 
 
 def trajectory(kind, options, start, steps):
-    """Return the parameters after each step of an optimizer of PyTorch."""
+    """Return the parameters after each step of a PyTorch optimizer."""
     import torch
 
     parameters = leaf(start)
     optimizer = getattr(torch.optim, kind)([parameters], **options)
-    seen = []
+    history = []
     for gradient in steps:
         parameters.grad = torch.tensor(gradient)
         optimizer.step()
-        seen.append(parameters.detach().numpy().copy())
-    return np.array(seen)
+        history.append(parameters.detach().numpy().copy())
+    return np.array(history)
 
 
 def record():
-    """Return all arrays by name, ``"case/array"``, and the version of PyTorch."""
+    """Return all arrays by name, ``case/array``, and the PyTorch version."""
     import torch
     from torch.nn import functional
 
     rng = np.random.default_rng(20)
-    found = {"version": np.array(torch.__version__)}
+    results = {"version": np.array(torch.__version__)}
 
-    def keep(case, names, arrays):
+    def store(case, names, arrays):
         for name, array in zip(names.split(), arrays, strict=True):
-            found[f"{case}/{name}"] = array
+            results[f"{case}/{name}"] = array
 
     for case, (x_shape, weight_shape, stride, padding) in CONVOLUTIONS.items():
         x, weight, bias = (eighths(rng, *s) for s in (x_shape, weight_shape, weight_shape[3:]))
         (y,) = conv2d(x, weight, bias, stride, padding)
         dy = eighths(rng, *y.shape)
         arrays = conv2d(x, weight, bias, stride, padding, dy)
-        keep(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
+        store(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
 
     for case, (x_shape, *options) in POOLS.items():
         x = eighths(rng, *x_shape)
         (y,) = max_pool2d(x, *options)
         dy = eighths(rng, *y.shape)
-        keep(case, "x dy y dx", (x, dy, *max_pool2d(x, *options, dy)))
+        store(case, "x dy y dx", (x, dy, *max_pool2d(x, *options, dy)))
 
     for case, (N, inputs, outputs) in DENSES.items():
         x, weight, bias = (
@@ -258,14 +258,14 @@ def record():
         )
         dy = eighths(rng, N, outputs)
         arrays = gradients(lambda x, weight, bias: x @ weight + bias, dy, x, weight, bias)
-        keep(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
+        store(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
 
     x, dy = eighths(rng, 3, 20), eighths(rng, 3, 20)
-    keep("relu", "x dy y dx", (x, dy, *gradients(functional.relu, dy, x)))
+    store("relu", "x dy y dx", (x, dy, *gradients(functional.relu, dy, x)))
 
     logits, dy = eighths(rng, 4, 10), eighths(rng, 4, 10)
     softmax = gradients(lambda logits: functional.softmax(logits, dim=1), dy, logits)
-    keep("softmax", "logits dy y dlogits", (logits, dy, *softmax))
+    store("softmax", "logits dy y dlogits", (logits, dy, *softmax))
 
     labels, rows = np.array([3, 0, 9, 3]), rng.integers(1, 9, (4, 10)) / 1.0
     rows /= rows.sum(axis=1, keepdims=True)
@@ -278,7 +278,7 @@ def record():
                 1.0,
                 size * logits,
             )
-            keep(
+            store(
                 f"{case}, logits times {size}",
                 "logits labels loss dlogits",
                 (size * logits, targets, *arrays),
@@ -291,20 +291,20 @@ def record():
             1.0,
             logits,
         )
-        keep(f"{case}, smoothed", "logits labels loss dlogits", (logits, targets, *arrays))
+        store(f"{case}, smoothed", "logits labels loss dlogits", (logits, targets, *arrays))
 
     start, steps = eighths(rng, PARAMETERS), eighths(rng, STEPS, PARAMETERS)
-    keep("optimizers", "start gradients", (start, steps))
+    store("optimizers", "start gradients", (start, steps))
     for case, (kind, options, _) in OPTIMIZERS.items():
-        found[f"{case}/trajectory"] = trajectory(kind, options, start, steps)
+        results[f"{case}/trajectory"] = trajectory(kind, options, start, steps)
 
     rng = np.random.default_rng(21)
     for case, (shape, epsilon, momentum) in NORMS.items():
         steps, x, dy = (eighths(rng, *extra, *shape) for extra in ((NORM_STEPS,), (), ()))
         weight, bias = eighths(rng, shape[-1]), eighths(rng, shape[-1])
         arrays = batch_norm(steps, x, dy, weight, bias, epsilon, momentum)
-        keep(case, "steps x dy weight bias", (steps, x, dy, weight, bias))
-        keep(case, NORM_RESULTS, arrays)
+        store(case, "steps x dy weight bias", (steps, x, dy, weight, bias))
+        store(case, NORM_RESULTS, arrays)
 
     rng = np.random.default_rng(22)
     for case, (x_shape, kernel, stride, padding) in DEPTHWISE.items():
@@ -312,19 +312,19 @@ def record():
         (y,) = depthwise_conv2d(x, weight, bias, stride, padding)
         dy = eighths(rng, *y.shape)
         arrays = depthwise_conv2d(x, weight, bias, stride, padding, dy)
-        keep(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
+        store(case, "x weight bias dy y dx dweight dbias", (x, weight, bias, dy, *arrays))
 
     for case, (x_shape, *options) in AVERAGES.items():
         x = eighths(rng, *x_shape)
         (y,) = avg_pool2d(x, *options)
         dy = eighths(rng, *y.shape)
-        keep(case, "x dy y dx", (x, dy, *avg_pool2d(x, *options, dy)))
+        store(case, "x dy y dx", (x, dy, *avg_pool2d(x, *options, dy)))
 
-    return found
+    return results
 
 
 def pack(array):
-    """As float32 where that loses nothing, to halve the file."""
+    """Convert to float32 if that is exact, to halve the file."""
     if array.dtype == np.float64 and np.array_equal(array, array.astype(np.float32)):
         return array.astype(np.float32)
     return array

@@ -1,6 +1,6 @@
-"""Run the notebooks from the top, each in a new kernel, and store what they give.
+"""Run the notebooks, each in a new kernel, and store their outputs.
 
-The two pictures of the README are taken from examples/digits.ipynb.
+The README's two figures come from examples/digits.ipynb.
 
 pip install -e '.[notebook]'
 python tests/data/run_notebook.py                # all of them
@@ -24,24 +24,24 @@ PICTURES = {
 
 
 def run(path: Path) -> nbformat.NotebookNode:
-    """Return the notebook with what its cells give in a kernel that starts in its folder."""
+    """Run a notebook in a kernel that starts in its folder; return it."""
     notebook = nbformat.read(path, as_version=4)
     metadata = notebook.metadata.copy()
     client = NotebookClient(
         notebook,
         timeout=600,
         kernel_name="python3",
-        record_timing=False,  # stored, the time of day would differ at each run
+        record_timing=False,  # the time of day would differ in each run
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
-    notebook.metadata = metadata  # without the version of this Python
+    notebook.metadata = metadata  # without the Python version
     return notebook
 
 
 def picture(notebook: nbformat.NotebookNode, call: str) -> bytes:
-    """Return the PNG file that the cell with a call gave."""
+    """Return the PNG output of the cell that holds a call."""
     (cell,) = [cell for cell in notebook.cells if call in cell.source]
     return base64.b64decode(cell.outputs[0].data["image/png"])
 

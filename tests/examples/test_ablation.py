@@ -1,4 +1,4 @@
-"""What `benchmarks/ablation.py` reports is the difference that one change makes, seed by seed."""
+"""Test `benchmarks/ablation.py`: differences to the base, resuming."""
 
 import json
 
@@ -17,16 +17,16 @@ FOUND = {  # accuracies of two seeds
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Run the script with trainings that come to the accuracies above; give its figures."""
+    """Return a function that runs the script with the accuracies above."""
     trained = []
 
-    def measured(name, change, epochs, folder, seed):
+    def measure(name, change, epochs, folder, seed):
         trained.append((change, seed))
         return {"change": change, "seed": seed, "accuracy": FOUND[change][seed], "train_seconds": 1}
 
     monkeypatch.setattr(ablation, "CHANGES", {name: {} for name in FOUND})
-    monkeypatch.setattr(ablation, "measured", measured)
-    monkeypatch.setattr("side_by_side.metadata", lambda: {"cpu": "a CPU"})
+    monkeypatch.setattr(ablation, "measure", measure)
+    monkeypatch.setattr("compare.metadata", lambda: {"cpu": "a CPU"})
 
     def run(*flags):
         path = tmp_path / "ablation.json"
@@ -47,11 +47,11 @@ def test_each_change_is_compared_with_the_base_seed_by_seed(run, capsys):
     assert without["standard_error"] == pytest.approx(1)  # of -1 and -3
     assert cosine["points"] == pytest.approx(0.25)
     out = capsys.readouterr().out
-    assert "without augmentation: 96.500%, -2.000 ± 1.000 points" in out
+    assert "without augmentation: 96.500%, -2.000 ± 1.000 percentage points" in out
     assert "a cosine, seed 1: 99.00%, trained for 1 s" in out
 
 
-def test_a_run_goes_on_where_it_was_stopped(run):
+def test_a_stopped_run_continues(run):
     found, trained = run("--seeds", "1", "--only", ablation.BASE)
     assert trained == [(ablation.BASE, 0)]
     assert [row["standard_error"] for row in found["summary"]] == [None]
@@ -61,34 +61,34 @@ def test_a_run_goes_on_where_it_was_stopped(run):
         run("--epochs", "2")
 
 
-def test_a_change_without_its_base_is_not_compared():
+def test_a_change_without_its_base_is_left_out():
     cases = [{"change": "a cosine", "seed": 0, "accuracy": 0.9}]
     assert ablation.rows(cases) == []
 
 
-def test_a_training_takes_the_change_and_a_split_of_its_own(monkeypatch):
-    given = {}
+def test_measure_passes_the_change_and_the_split_of_the_seed(monkeypatch):
+    received = {}
 
     def recipe(images, labels, **settings):
-        given.update(settings, images=len(images))
-        raise InterruptedError  # what follows is that of accuracy.py
+        received.update(settings, images=len(images))
+        raise InterruptedError  # train_and_test of accuracy.py is not tested here
 
     monkeypatch.setitem(ablation.RECIPES, "ten_epochs", recipe)
     with pytest.raises(InterruptedError):
-        ablation.measured("ten_epochs", "without augmentation", 2, "sample", seed=1)
-    assert given == {
+        ablation.measure("ten_epochs", "without augmentation", 2, "sample", seed=1)
+    assert received == {
         "augment": None, "epochs": 2, "images": 3333,
         "seed": 1, "threads": 1, "progress": False,
     }  # fmt: skip
 
 
-def test_a_model_may_look_at_an_image_several_times(monkeypatch):
+def test_measure_adds_test_time_augmentation(monkeypatch):
     model = minicnn.Sequential([Flatten(), Dense(10)], (28, 28, 1))
     monkeypatch.setitem(ablation.RECIPES, "reference", lambda images, labels, epochs: model)
     monkeypatch.setattr(
-        ablation, "tested", lambda recipe, data, seed: {"missed": [], "model": recipe(0, 0)}
+        ablation, "train_and_test", lambda recipe, data, seed: {"missed": [], "model": recipe(0, 0)}
     )
-    views = ablation.measured("reference", "nine views of each image", 1, "sample", seed=0)
+    views = ablation.measure("reference", "nine views of each image", 1, "sample", seed=0)
     assert isinstance(views["model"], minicnn.TestTimeAugmentation)
     assert views["model"].model is model
-    assert ablation.measured("reference", ablation.BASE, 1, "sample", seed=0)["model"] is model
+    assert ablation.measure("reference", ablation.BASE, 1, "sample", seed=0)["model"] is model

@@ -1,4 +1,4 @@
-"""What `benchmarks/accuracy.py` reports is what the seeds came to, and no test image is picked."""
+"""Test `benchmarks/accuracy.py`: results, resuming, splits and digests."""
 
 import json
 import operator
@@ -16,7 +16,7 @@ COUNT = 60
 
 
 def images(count, first):
-    """Images that are told apart by their brightness, which is also what their label is."""
+    """Return images whose brightness is their label."""
     labels = (first + np.arange(count)) % 10
     return np.broadcast_to(labels[:, None, None], (count, 28, 28)).astype(np.uint8), labels
 
@@ -27,7 +27,7 @@ def data():
 
 
 def learner(trained=None):
-    """A recipe that misses as many images as its seed says, and notes the seed."""
+    """Return a recipe that misses `seed` images and appends to a list."""
 
     def recipe(images, labels, *, seed, threads, progress):
         if trained is not None:
@@ -36,9 +36,9 @@ def learner(trained=None):
         assert not progress
 
         def predict(images, *, threads):
-            answers = images[:, 0, 0].astype(np.int64)
-            answers[:seed] = 10
-            return answers
+            predicted = images[:, 0, 0].astype(np.int64)
+            predicted[:seed] = 10
+            return predicted
 
         return SimpleNamespace(predict=predict)
 
@@ -47,9 +47,9 @@ def learner(trained=None):
 
 @pytest.fixture
 def run(monkeypatch, data, tmp_path):
-    """Run the script on the small data set; give its figures."""
+    """Return a function that runs the script on the small data set."""
     monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
-    monkeypatch.setattr("side_by_side.metadata", lambda: {"cpu": "a CPU"})
+    monkeypatch.setattr("compare.metadata", lambda: {"cpu": "a CPU"})
     networks = [SimpleNamespace(parameters=np.zeros(size), metadata={}) for size in (3, 4)]
     monkeypatch.setitem(accuracy.RECIPES_FILE, "networks_of", lambda model: networks)
 
@@ -63,7 +63,7 @@ def run(monkeypatch, data, tmp_path):
     return run
 
 
-def test_the_figures_are_those_of_the_seeds(run, capsys):
+def test_results_hold_each_seed_and_their_summary(run, capsys):
     found = run(learner(), seeds=3)
     assert [case["seed"] for case in found["cases"]] == [0, 1, 2]
     assert [case["missed"] for case in found["cases"]] == [[], [0], [0, 1]]
@@ -87,7 +87,7 @@ def test_one_seed_has_no_deviation(run, capsys):
     assert "over 1 seeds, 100.00% to 100.00%" in capsys.readouterr().out
 
 
-def test_a_run_that_was_stopped_goes_on(run, monkeypatch):
+def test_a_stopped_run_continues(run, monkeypatch):
     monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "the same recipe")
     trained = []
 
@@ -106,22 +106,22 @@ def test_a_run_that_was_stopped_goes_on(run, monkeypatch):
     assert trained == [0, 1, 2, 3]
 
 
-def test_seeds_of_another_recipe_or_other_images_are_not_mixed(run, monkeypatch, data):
+def test_results_of_another_recipe_or_data_set_are_rejected(run, monkeypatch, data):
     run(learner(), seeds=1)
     with pytest.raises(SystemExit, match=r"found\.json has another recipe_sha256 .* or delete"):
-        run(lambda images, labels, **rest: None, seeds=2)
+        run(lambda images, labels, **options: None, seeds=2)
     other = data._replace(name="other images")
     monkeypatch.setattr(accuracy, "load", lambda folder, split: other)
     with pytest.raises(SystemExit, match=r"another dataset \('some images', not 'other images'\)"):
         run(learner(), seeds=2)
 
 
-def test_another_number_of_epochs_is_a_measurement_of_its_own(run, capsys):
+def test_results_of_another_number_of_epochs_are_rejected(run, capsys):
     seen = []
 
-    def recipe(images, labels, *, epochs=7, **rest):
+    def recipe(images, labels, *, epochs=7, **options):
         seen.append(epochs)
-        return learner()(images, labels, **rest)
+        return learner()(images, labels, **options)
 
     run(recipe, seeds=1)
     with pytest.raises(SystemExit, match=r"another epochs \(None, not 20\)"):
@@ -164,11 +164,11 @@ def test_digest_of_ignores_comments_docstrings_and_layout(tmp_path):
     assert digest("docstring_only.py", 'def recipe():\n    """Train."""\n') != plain
 
 
-def test_a_split_stands_in_for_the_test_images(data):
+def test_held_out_replaces_the_test_images_by_a_sixth(data):
     numbered = data._replace(train_labels=np.arange(COUNT))
     found = [accuracy.held_out(numbered, split) for split in range(accuracy.SPLITS)]
-    aside = np.concatenate([split.test_labels for split in found])
-    assert aside.tolist() == list(range(COUNT))  # in order, each image in one
+    held = np.concatenate([split.test_labels for split in found])
+    assert held.tolist() == list(range(COUNT))  # in order, each image in one split
     for split in found:
         assert len(split.test_images) in (COUNT // 6, COUNT // 6 + 1)
         assert sorted([*split.train_labels, *split.test_labels]) == list(range(COUNT))
@@ -180,7 +180,7 @@ def test_a_split_stands_in_for_the_test_images(data):
     assert found[0].name == "some images, split 0 of the training images"
 
 
-def test_the_sample_and_its_splits_are_loaded():
+def test_load_reads_the_sample_and_its_splits():
     data = accuracy.load("sample", None)
     assert (len(data.train_images), len(data.test_images)) == (4000, 1000)
     assert len(accuracy.load("sample", 3).test_images) == 666
@@ -208,73 +208,73 @@ def another(images, labels, *, seed, **run):
 """
 
 
-def test_networks_that_are_kept_are_not_trained_again(monkeypatch, data, tmp_path):
+def test_stored_networks_are_not_trained_again(monkeypatch, data, tmp_path):
     path, folder = tmp_path / "recipes.py", tmp_path / "networks"
     path.write_text(RECIPES_OF_A_FILE)
     monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
 
     def measured(name, seed):
-        """Measure as another process would: with the file read anew."""
+        """Measure as another process would: with the file read again."""
         recipes = runpy.run_path(str(path))
         monkeypatch.setattr(accuracy, "RECIPES", dict(recipes))
-        return accuracy.measured(name, None, None, folder, None, seed), recipes["trained"]
+        return accuracy.measure(name, None, None, folder, None, seed), recipes["trained"]
 
-    monkeypatch.setattr(accuracy, "VOTERS", {"ten_epochs"})
+    monkeypatch.setattr(accuracy, "MEMBERS", {"ten_epochs"})
     monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "the same lines")
     first, trained = measured("ten_epochs", 3)
     assert trained == [3]
     assert [file.name for file in folder.iterdir()] == ["ten_epochs-3.npz"]
     assert measured("ten_epochs", 3) == (first, [])
-    voted, trained = measured("two", 1)
+    ensemble, trained = measured("two", 1)
     assert trained == [2]
-    accuracy.measured("two", None, None, folder, None, 1)  # once more in the same process
+    accuracy.measure("two", None, None, folder, None, 1)  # again in the same process
     assert sorted(file.name for file in folder.iterdir()) == [
         "ten_epochs-2.npz",
         "ten_epochs-3.npz",
     ]
-    assert voted["parameters"] == 2 * first["parameters"]
-    assert voted["train_seconds"] > first["train_seconds"]
+    assert ensemble["parameters"] == 2 * first["parameters"]
+    assert ensemble["train_seconds"] > first["train_seconds"]
     monkeypatch.setattr(accuracy, "digest_of", lambda recipe: "other lines")
     assert measured("ten_epochs", 3)[1] == [3]
 
 
-def test_a_recipe_that_names_another_is_known_again(monkeypatch, data, tmp_path):
+def test_a_stored_recipe_that_mentions_another_is_found_again(monkeypatch, data, tmp_path):
     path, folder = tmp_path / "recipes.py", tmp_path / "networks"
     path.write_text(f"{RECIPES_OF_A_FILE}\n{ANOTHER}")
     recipes = runpy.run_path(str(path))
     monkeypatch.setattr(accuracy, "load", lambda folder, split: data)
     monkeypatch.setattr(accuracy, "RECIPES", dict(recipes))
-    monkeypatch.setattr(accuracy, "VOTERS", {"ten_epochs", "another"})
-    first = accuracy.measured("another", None, None, folder, None, 1)
-    assert accuracy.measured("another", None, None, folder, None, 1) == first
+    monkeypatch.setattr(accuracy, "MEMBERS", {"ten_epochs", "another"})
+    first = accuracy.measure("another", None, None, folder, None, 1)
+    assert accuracy.measure("another", None, None, folder, None, 1) == first
     assert recipes["trained"] == [1]
 
 
 @pytest.mark.parametrize("flag", ["--seeds", "--processes"])
-def test_no_seed_and_no_process_are_refused(flag, capsys):
+def test_zero_seeds_and_zero_processes_are_rejected(flag, capsys):
     name = next(iter(accuracy.RECIPES))
     with pytest.raises(SystemExit):
         accuracy.main(["--recipe", name, flag, "0"])
     assert "must be at least 1" in capsys.readouterr().err
 
 
-def test_images_missed_most_often_are_drawn(run, tmp_path):
+def test_figure_draws_the_most_missed_images(run, tmp_path):
     picture = tmp_path / "missed.png"
     run(learner(), "--figure", str(picture), seeds=3)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_several_processes_share_the_jobs():
-    jobs = [(number, 2) for number in range(5)]
+def test_run_all_distributes_jobs_over_processes():
+    jobs = [(value, 2) for value in range(5)]
     assert sorted(accuracy.run_all(jobs, operator.mul, 2)) == [0, 2, 4, 6, 8]
 
 
-# ---------------------------------------------------------------- what is recorded
+# ---------------------------------------------------------------- recorded results
 
 RECORDED = [*report.RESULTS.glob("accuracy-*.json"), report.RESULTS / "ablation.json"]
 
 
 @pytest.mark.parametrize("path", sorted(RECORDED), ids=lambda path: path.stem)
-def test_what_is_recorded_is_of_the_recipes_as_they_are(path):
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    assert kept["recipe_sha256"] == accuracy.digest_of(accuracy.RECIPES[kept["recipe"]])
+def test_recorded_results_belong_to_the_current_recipes(path):
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    assert recorded["recipe_sha256"] == accuracy.digest_of(accuracy.RECIPES[recorded["recipe"]])

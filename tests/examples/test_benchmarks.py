@@ -1,4 +1,4 @@
-"""What the benchmarks compare is the same on both sides, and a wrong result is refused."""
+"""Test the benchmarks: both sides compute the same, wrong results stop."""
 
 import json
 import math
@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 
 import augmentation
+import compare
 import inference
 import machine
 import networks
 import numpy as np
 import pytest
 import scaling
-import side_by_side
 import time_to_accuracy
 import training
+from compare import OtherSide, Results, Timed, check_equal
 from one_process import SameProcess
-from side_by_side import OtherSide, Results, Timed, check_equal
 
 import minicnn
 
@@ -37,10 +37,10 @@ def short_rounds(monkeypatch):
         monkeypatch.setattr(script, "SECONDS", 0.0)
 
 
-# ---------------------------------------------------------------- what the scripts share
+# ---------------------------------------------------------------- compare.py
 
 
-def test_no_script_imports_an_opponent_by_itself():
+def test_importing_the_scripts_imports_no_other_library():
     code = (
         "import sys, augmentation, inference, kernels, scaling, story, time_to_accuracy, training\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'onnx', 'onnxruntime')))"
@@ -48,37 +48,39 @@ def test_no_script_imports_an_opponent_by_itself():
     assert subprocess.run([sys.executable, "-c", code], cwd=FOLDER).returncode == 0
 
 
-def test_ratios_are_above_one_where_we_are_faster():
-    found = side_by_side.ratios("x", [3.0, 4.0, 10.0], [1.0, 2.0, 2.0])
+def test_ratios_are_above_one_if_minicnn_is_faster():
+    found = compare.ratios("x", [3.0, 4.0, 10.0], [1.0, 2.0, 2.0])
     assert found == {"ratio_x": 3.0, "ratio_x_range": [2.0, 5.0]}
 
 
-def test_the_best_of_the_others_is_taken_round_by_round():
+def test_best_of_takes_the_fastest_side_of_each_round():
     times = {"a": [3.0, 1.0, 5.0], "b": [2.0, 4.0, 6.0], "c": [0.0, 0.0, 0.0]}
-    assert side_by_side.best_of(times, ["a", "b"]) == [2.0, 1.0, 5.0]
-    assert side_by_side.medians(times, ["a", "b"]) == {"a": 3.0, "b": 4.0}
+    assert compare.best_of(times, ["a", "b"]) == [2.0, 1.0, 5.0]
+    assert compare.medians(times, ["a", "b"]) == {"a": 3.0, "b": 4.0}
 
 
-def test_the_fastest_of_at_least_three_steps_counts():
+def test_milliseconds_runs_at_least_three_steps():
     calls = []
     assert Timed(lambda: calls.append(1), lambda: None).run(0) >= 0
     assert len(calls) == 3
-    assert math.isfinite(side_by_side.milliseconds(lambda: None, seconds=0.001))
+    assert math.isfinite(compare.milliseconds(lambda: None, seconds=0.001))
 
 
-def test_sides_take_turns_back_and_forth():
+def test_take_turns_alternates_the_order():
     order = []
 
     def runner(name):
         return lambda seconds: order.append(name) or seconds
 
-    times = side_by_side.take_turns({"a": runner("a"), "b": runner("b")}, 3, 0.5)
+    times = compare.take_turns({"a": runner("a"), "b": runner("b")}, 3, 0.5)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert times == {"a": [0.5] * 3, "b": [0.5] * 3}
 
 
-def test_a_wrong_result_is_refused():
-    check_equal("a case", "PyTorch", [1.0, 100.0], [1.001, 100.0], 1e-4)  # of the largest number
+def test_check_equal_stops_at_a_wrong_result():
+    check_equal(
+        "a case", "PyTorch", [1.0, 100.0], [1.001, 100.0], 1e-4
+    )  # relative to the largest value
     check_equal("a case", "PyTorch", np.zeros(2), np.zeros(2), 1e-4)
     with pytest.raises(SystemExit, match=r"a case: minicnn and PyTorch differ by 0\.01 of"):
         check_equal("a case", "PyTorch", [1.0, 101.0], [1.0, 100.0], 1e-4)
@@ -88,7 +90,7 @@ def test_a_wrong_result_is_refused():
         check_equal("a case", "PyTorch", [math.nan], [1.0], 1e-4)
 
 
-def test_the_other_side_is_another_process_and_reports_its_errors():
+def test_other_side_is_a_process_and_reports_its_errors():
     with OtherSide() as other:
         answer, seconds = other.warmed_up("pid", Timed, os.getpid, os.getpid)
         assert answer != os.getpid()
@@ -98,41 +100,41 @@ def test_the_other_side_is_another_process_and_reports_its_errors():
             other.call("pid", "nothing")
 
 
-def test_what_is_missing_is_named_with_the_command_that_installs_it():
-    side_by_side.need("numpy")
+def test_need_names_a_missing_module_and_the_command_to_install_it():
+    compare.need("numpy")
     with pytest.raises(SystemExit, match=r"no_such_module is .*: pip install -e '\.\[bench\]'"):
-        side_by_side.need("no_such_module")
+        compare.need("no_such_module")
 
 
-def test_results_are_on_disk_after_each_case(monkeypatch, tmp_path):
-    monkeypatch.setattr(side_by_side, "metadata", lambda: {"peak_gflops_one_core": 100})
+def test_results_are_written_after_each_case(monkeypatch, tmp_path):
+    monkeypatch.setattr(compare, "metadata", lambda: {"peak_gflops_one_core": 100})
     results = Results(tmp_path / "x.json", more=1)
-    for number in (1, 2):
-        results.add({"case": number})
-        kept = json.loads((tmp_path / "x.json").read_text())
-        assert kept["cases"] == [{"case": n + 1} for n in range(number)]
-    assert kept["machine"] == {"peak_gflops_one_core": 100}
-    assert kept["more"] == 1
+    for count in (1, 2):
+        results.add({"case": count})
+        written = json.loads((tmp_path / "x.json").read_text())
+        assert written["cases"] == [{"case": n + 1} for n in range(count)]
+    assert written["machine"] == {"peak_gflops_one_core": 100}
+    assert written["more"] == 1
     assert results.peak_gflops == 100
     assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]  # the temporary file is gone
 
 
-def test_some_cases_of_a_file_are_kept_if_they_are_of_this_machine(monkeypatch, tmp_path):
-    monkeypatch.setattr(side_by_side, "metadata", lambda: {"cpu": "one"})
+def test_results_keep_cases_of_the_same_machine_only(monkeypatch, tmp_path):
+    monkeypatch.setattr(compare, "metadata", lambda: {"cpu": "one"})
     path = tmp_path / "x.json"
-    for number in (1, 2):
+    for case in (1, 2):
         results = Results(path)
         results.keep(lambda case: case["case"] != 2)
-        results.add({"case": number})
+        results.add({"case": case})
     results = Results(path)
     results.keep(lambda case: case["case"] != 2)
     assert results.cases == [{"case": 1}]
-    monkeypatch.setattr(side_by_side, "metadata", lambda: {"cpu": "another"})
-    with pytest.raises(SystemExit, match="was measured with another cpu: measure all anew"):
+    monkeypatch.setattr(compare, "metadata", lambda: {"cpu": "another"})
+    with pytest.raises(SystemExit, match="was measured with another cpu: measure all cases again"):
         Results(path).keep(lambda case: True)
 
 
-def test_the_machine_is_described():
+def test_metadata_describes_the_machine():
     metadata = machine.metadata(peak=False)
     assert metadata["cores"] >= metadata["usable_cores"] >= 1
     assert metadata["numpy"] == np.__version__
@@ -140,7 +142,7 @@ def test_the_machine_is_described():
     assert machine.peak_gflops(lanes=4, steps=2, runs=2) > 0
 
 
-def test_dense_weights_follow_the_flattened_order_of_the_other_side():
+def test_channels_first_permutes_the_rows_of_dense_weights():
     model = networks.minicnn_model(TINY)
     theirs = networks.channels_first(TINY, networks.weights_of(model))
     assert theirs[0]["weight"].shape == (2, 1, 3, 3)
@@ -154,19 +156,19 @@ def test_dense_weights_follow_the_flattened_order_of_the_other_side():
 # ---------------------------------------------------------------- training
 
 
-@pytest.mark.parametrize(("bias", "alive"), [(10.0, 13 * 13 * 2), (-10.0, 0)])
-def test_the_work_of_a_step_counts_winners_that_are_alive(bias, alive):
+@pytest.mark.parametrize(("bias", "active"), [(10.0, 13 * 13 * 2), (-10.0, 0)])
+def test_needed_gflop_counts_active_maxima(bias, active):
     model = networks.minicnn_model(TINY)
     model.layers[0].parameters["bias"][...] = bias
-    conv_forward, conv_dweight = 4 * 13 * 13 * 2 * 9, alive * 9
+    conv_forward, conv_dweight = 4 * 13 * 13 * 2 * 9, active * 9
     dense = 3 * 13 * 13 * 2 * 3  # forward, dx, dweight
-    wanted = 2 * (conv_forward + conv_dweight + dense) / 1e9
-    assert training.needed_gflop(model, 1) == pytest.approx(wanted)
+    expected = 2 * (conv_forward + conv_dweight + dense) / 1e9
+    assert training.needed_gflop(model, 1) == pytest.approx(expected)
 
 
 @needs_jit
 @pytest.mark.parametrize("name", training.MODELS)
-def test_both_sides_take_the_same_steps(name):
+def test_training_steps_of_both_sides_agree(name):
     pytest.importorskip("torch")
     own, _, weights = training.minicnn_side(training.MODELS[name], 4, 1)
     losses = own.answer()
@@ -178,7 +180,7 @@ def test_both_sides_take_the_same_steps(name):
 
 
 @needs_jit
-def test_a_case_of_training_has_its_figures():
+def test_a_training_case_is_complete():
     pytest.importorskip("torch")
     case = training.compare(SameProcess(), "LeNet-5", 4, 1, ("eager", "bfloat16"), 2, 100.0)
     assert case["torch_ms"].keys() == {"eager", "bfloat16"}
@@ -195,10 +197,10 @@ def test_a_case_of_training_has_its_figures():
 
 
 @needs_jit
-def test_a_case_of_inference_has_its_figures(monkeypatch):
+def test_an_inference_case_is_complete(monkeypatch):
     for module in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(module)
-    monkeypatch.setattr(inference, "MICROBATCH", 2)  # a batch of 3 is cut in two
+    monkeypatch.setattr(inference, "MICROBATCH", 2)  # a batch of 3 makes two chunks
     other, variants = SameProcess(), ("contiguous", "channels_last", "in pieces")
     case = inference.compare(other, other, 3, 1, variants, 2)
     assert tuple(case["torch_ms"]) == variants
@@ -211,7 +213,7 @@ def test_a_case_of_inference_has_its_figures(monkeypatch):
 
 
 class Learner:
-    """A side that reads one more per cent right after each piece; a step takes a second."""
+    """A side that gains a percentage point a chunk; a step takes a second."""
 
     def __init__(self, start, loss=1.0):
         self.right, self.loss = start, loss
@@ -224,18 +226,18 @@ class Learner:
         return self.right / 100
 
 
-def test_every_image_is_seen_once_an_epoch_at_a_rate_above_0():
+def test_plan_reads_every_image_once_an_epoch_at_a_positive_rate():
     plan = time_to_accuracy.plan_for(3, 600, epochs=2)
     assert [len(batch) for batch, _ in plan] == [128, 128, 128, 128, 88] * 2
     for epoch in (plan[:5], plan[5:]):
         seen = np.concatenate([batch for batch, _ in epoch])
         np.testing.assert_array_equal(np.sort(seen), np.arange(600))
     assert all(0 < rate <= time_to_accuracy.PEAK_RATE for _, rate in plan)
-    assert time_to_accuracy.learning_rate(time_to_accuracy.RISE) == time_to_accuracy.PEAK_RATE
+    assert time_to_accuracy.learning_rate(time_to_accuracy.WARMUP) == time_to_accuracy.PEAK_RATE
 
 
-def test_each_side_trains_until_it_has_reached_the_target(monkeypatch):
-    monkeypatch.setattr(time_to_accuracy, "PIECE", 20)
+def test_race_trains_each_side_up_to_the_target(monkeypatch):
+    monkeypatch.setattr(time_to_accuracy, "CHUNK", 20)
     plan = [(np.arange(3), 0.1)] * 90
     sides = {"minicnn": Learner(96), "PyTorch": Learner(95)}
     case = time_to_accuracy.case_of(7, time_to_accuracy.race(sides, plan, 0.99), 45)
@@ -252,14 +254,14 @@ def test_each_side_trains_until_it_has_reached_the_target(monkeypatch):
     assert time_to_accuracy.summary([missed]) == {"seeds": 1, "reached": 0}
 
 
-def test_sides_that_start_otherwise_are_refused():
+def test_check_same_start_stops_at_different_losses():
     sides = {"minicnn": Learner(0), "PyTorch": Learner(0, loss=1.1)}
     with pytest.raises(SystemExit, match="first steps: minicnn and PyTorch differ"):
         time_to_accuracy.check_same_start(sides, [(np.arange(3), 0.1)] * 2)
 
 
 @needs_jit
-def test_both_sides_train_alike(monkeypatch):
+def test_trainings_of_both_sides_agree(monkeypatch):
     pytest.importorskip("torch")
     sample = minicnn.load_mnist_sample()
     data = sample._replace(test_images=sample.test_images[:50], test_labels=sample.test_labels[:50])
@@ -273,7 +275,7 @@ def test_both_sides_train_alike(monkeypatch):
 # ---------------------------------------------------------------- augmentation
 
 
-def test_every_part_of_an_augmentation_is_measured():
+def test_every_transform_is_measured():
     chosen = augmentation.augmentations()
     nothing = chosen.pop("nothing: Augment()")
     assert chosen.pop("Augment.digits()") == minicnn.Augment.digits()
@@ -281,7 +283,7 @@ def test_every_part_of_an_augmentation_is_measured():
 
 
 @needs_jit
-def test_the_share_of_an_augmentation_is_of_the_step_without():
+def test_share_is_relative_to_the_step_without_augmentation():
     case = augmentation.measure("noise", minicnn.Augment(noise=0.5), 1, rounds=1, batch=2)
     assert case["share"] == case["with_ms"] / case["without_ms"] - 1
     assert case["strengths"] == {"noise": 0.5}
@@ -291,7 +293,7 @@ def test_the_share_of_an_augmentation_is_of_the_step_without():
 # ---------------------------------------------------------------- scaling
 
 
-def test_a_sweep_gives_growth_and_memory():
+def test_sweep_returns_growth_and_memory():
     cases = [scaling.Case(size=size, channels=2, batch=2) for size in (4, 64)]
     first, second = scaling.sweep("image size", cases, rounds=2)
     assert "ratio_growth" not in first
