@@ -1,4 +1,4 @@
-"""Make labeled lines of MNIST digits, as on a form or a cheque, to test `detect_digits`.
+"""Make labeled lines of MNIST digits, to test `detect_digits`.
 
 Each line has four to eight digits. Slant, size, mean gap, paper, light, colors and JPEG compression
 vary from line to line. Size, height on the line and gap vary from digit to digit.
@@ -19,7 +19,7 @@ Gray = NDArray[np.uint8]
 
 
 class Line(NamedTuple):
-    """An image, its digits from left to right, and the indices of their MNIST images."""
+    """An image, its digits, and the indices of their MNIST images."""
 
     image: Image.Image
     digits: list[int]
@@ -48,7 +48,7 @@ def make_line(
 
 
 def _slant(image: Gray, scale: float, slant: float) -> Gray:
-    """Enlarge a digit and shear it to the right by `slant` heights over one height."""
+    """Enlarge a digit and shear it right by `slant` times its height."""
     size = round(28 * scale)
     margin = size // 2
     inverse = (1 / scale, slant / scale, -(margin + slant * size / 2) / scale, 0, 1 / scale, 0)
@@ -84,7 +84,7 @@ def _set_line(digits: list[Gray], height: float, mean_gap: float, rng: np.random
 
 
 def _on_paper(ink: Gray, rng: np.random.Generator) -> Image.Image:
-    """Return the ink on paper under uneven light, or bright ink on a dark board."""
+    """Return the ink on paper under uneven light, or on a dark board."""
     cover = ink / 255.0
     paper, color = rng.uniform(200, 250), rng.uniform(0, 90)
     if rng.random() < 0.25:

@@ -1,4 +1,4 @@
-"""Measure the share of digit lines that `detect_digits` and a model read correctly.
+"""Measure the share of digit lines that are read correctly.
 
     python benchmarks/digit_lines.py --model model.npz --json benchmarks/results/digit_lines.json
     python benchmarks/digit_lines.py --model model.npz --quick

@@ -1,4 +1,4 @@
-"""Media that people draw digits with: paint programs, transparency, paper, photos.
+"""Media that people draw digits with: paint programs, paper, photos.
 
 A digit is a list of strokes from `minicnn.recognizer.synthetic`, in units of its height. A medium
 is a function of the strokes and a random generator that returns an image file.
@@ -25,12 +25,12 @@ def draw(
     side: int,
     pen: float,
     *,
-    heights: tuple[float, float] = (0.5, 0.85),
-    margin: float = 0.0,
+    heights: tuple[float, float] = (0.5, 0.85),  # range of the digit's height, in sides
+    margin: float = 0.0,  # in sides
     antialias: bool = False,
     pressure: float = 0.0,
 ) -> Mask:
-    """Draw at a random position of a square canvas, `heights` times as high as its side."""
+    """Draw at a random position of a square canvas."""
     height = rng.uniform(*heights) * side
     width = max(float(stroke[:, 0].max()) for stroke in strokes)
     edge = margin * side + pen / 2
@@ -75,7 +75,7 @@ def paint(side: int, pen: float, *, antialias: bool = False) -> Medium:
 
 
 def large(smallest: int, largest: int, pen: tuple[float, float]) -> Medium:
-    """Draw on a large canvas; `pen` is the range of the pen's width, in sides of it."""
+    """Draw on a large canvas, with a pen relative to its side."""
 
     def medium(strokes: Strokes, rng: Random) -> bytes:
         side = int(np.exp(rng.uniform(np.log(smallest), np.log(largest))))
@@ -102,7 +102,7 @@ def small_on_large(strokes: Strokes, rng: Random) -> bytes:
 
 
 def transparent(kind: str) -> Medium:
-    """Draw on a transparent canvas; `kind` is the ink's color, or "alpha": all white."""
+    """Draw on transparency in black, white, or white all over (alpha)."""
 
     def medium(strokes: Strokes, rng: Random) -> bytes:
         side = int(rng.choice([28, 64, 280, 600]))
@@ -162,7 +162,7 @@ def smooth(rng: Random, side: int, cells: int) -> NDArray[np.float32]:
 
 
 def light(rng: Random, side: int) -> NDArray[np.float32]:
-    """Return the light on a sheet: a slope, darker corners, often the edge of a shadow."""
+    """Return the light on a sheet: a slope, dark corners, a shadow."""
     x, y = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
     angle = rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * x + np.sin(angle) * y
@@ -174,7 +174,7 @@ def light(rng: Random, side: int) -> NDArray[np.float32]:
 
 
 def photo(*, pen: tuple[float, float], lines: str = "", board: bool = False) -> Medium:
-    """Photograph a sheet: grain, uneven light, rotation, perspective, noise, JPEG."""
+    """Photograph a sheet: grain, shadows, perspective, noise, JPEG."""
 
     def medium(strokes: Strokes, rng: Random) -> bytes:
         side = int(np.exp(rng.uniform(np.log(250), np.log(1000))))
@@ -214,7 +214,7 @@ def _rule(sheet: NDArray[np.float64], rng: Random, *, squared: bool) -> None:
 
 
 def _change_view(image: Image.Image, rng: Random) -> Image.Image:
-    """Rotate by a few degrees and change the perspective, with a crop inside the image."""
+    """Rotate by a few degrees, change the perspective and crop."""
     side = image.width
     rotated = image.rotate(float(rng.normal(0, 3)), Image.Resampling.BICUBIC)
     unit_square = np.array([[0, 0], [0, 1], [1, 1], [1, 0]], float)  # the order of Pillow's QUAD

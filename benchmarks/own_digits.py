@@ -1,4 +1,4 @@
-"""Measure how well a network reads people's own digits, on synthetic drawings.
+"""Measure how well a network reads own digits, on synthetic drawings.
 
     python benchmarks/own_digits.py plain.npz augmented.npz --data-dir FOLDER [--count N] [--placed]
 
@@ -134,7 +134,7 @@ def compare_media(
 
 
 def place_randomly(image: NDArray[np.uint8], rng: Random) -> bytes:
-    """Enlarge a digit on a larger canvas, in random dark and pale colors, as a JPEG."""
+    """Place a digit on a larger canvas in random colors, as a JPEG."""
     size = round(28 * rng.uniform(1, 6))
     H, W = size + rng.integers(4, 200, 2)
     top, left = rng.integers(0, (H - size, W - size))

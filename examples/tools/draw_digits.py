@@ -1,4 +1,4 @@
-"""Draw the example scans in ``examples/digits/``, or check that they match this script.
+"""Draw the example scans in ``examples/digits/``, or check them.
 
     python examples/tools/draw_digits.py [--check] [--output FOLDER]
 
@@ -90,7 +90,7 @@ def number(
 
 
 def mnist(digit: int, index: int, scale: int, size: tuple[int, int], at: tuple[int, int]) -> Ink:
-    """Enlarge test image `index` of the class `digit` and paste it on a canvas."""
+    """Enlarge a test image of the class `digit` and paste it on a canvas."""
     image = minicnn.load_mnist_sample().test_images[10 * index + digit]
     enlarged = Image.fromarray(image).resize((28 * scale, 28 * scale), Image.Resampling.BICUBIC)
     canvas = Image.new("L", size)
@@ -102,7 +102,7 @@ def mnist(digit: int, index: int, scale: int, size: tuple[int, int], at: tuple[i
 
 
 def paper(ink: Ink, color: Color, rng: Random, *, grain: float = 2.0, shade: float = 0.0) -> Paper:
-    """Return a sheet of the ink's size that is darker by `shade` at the lower right."""
+    """Return a sheet of the ink's size, darker at the lower right."""
     h, w = ink.shape
     x, y = np.linspace(0, 1, w), np.linspace(0, 1, h)[:, None]
     light = 1 - shade * (0.55 * x + 0.45 * y) ** 1.5
@@ -140,7 +140,7 @@ def plain(ink: Ink, color: Color = BLACK, background: Color = WHITE) -> Image.Im
 
 
 def transparent(ink: Ink, color: Color = BLACK) -> Image.Image:
-    """Return ink on a transparent image: the shape is in the alpha channel only."""
+    """Return ink on transparency: the shape is in the alpha channel."""
     image = Image.new("RGBA", (ink.shape[1], ink.shape[0]), (*color, 0))
     image.putalpha(Image.fromarray(ink))
     return image
@@ -164,7 +164,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def jpeg(image: Image.Image, turned: int = 0) -> bytes:
-    """Return a JPEG file, turned clockwise by 90 or 180 degrees that EXIF undoes."""
+    """Return a JPEG file, turned by an angle that its EXIF entry undoes."""
     exif = Image.Exif()
     if turned:
         exif[0x0112] = {90: 8, 180: 3}[turned]  # EXIF orientation
@@ -178,7 +178,7 @@ def gray(ink: Ink) -> Image.Image:
 
 
 def gray16(ink: Ink) -> Image.Image:
-    """Return dark ink on light gray in 16 bits, as from film and X-ray scanners."""
+    """Return dark ink on light gray in 16 bits, as from film scanners."""
     return Image.fromarray((52_000 - ink.astype(np.uint16) * 180).astype(np.uint16))
 
 

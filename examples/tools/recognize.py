@@ -1,4 +1,4 @@
-"""Recognize your own handwritten digits: single ones, postcodes, amounts, pages.
+"""Recognize your own handwritten digits: postcodes, amounts, pages.
 
     python examples/tools/recognize.py examples/digits
     python examples/tools/recognize.py drawing.png photo.jpg --show figure.png
@@ -53,7 +53,7 @@ class Reading(NamedTuple):
         return "/".join(lines)
 
     def guesses(self) -> list[tuple[str, float]]:
-        """Return the first and the second guess of the whole, with their probabilities."""
+        """Return the first and the second guess, with their probabilities."""
         order = np.argsort(-self.probabilities, axis=1, kind="stable")
         first, second = (
             np.take_along_axis(self.probabilities, order[:, k : k + 1], 1) for k in (0, 1)
@@ -73,7 +73,7 @@ class Reading(NamedTuple):
 
 
 def load_digit_model(path: Path) -> Sequential:
-    """Load a model of 28×28 images and ten classes; raise ModelFileError for another."""
+    """Load a model of digits; raise ModelFileError for another model."""
     model = minicnn.load_model(path)
     if model.input_shape != (28, 28, 1) or model.output_shape != (10,):
         raise ModelFileError(
@@ -84,7 +84,7 @@ def load_digit_model(path: Path) -> Sequential:
 
 
 def newest_model() -> tuple[Path, Sequential] | None:
-    """Return the newest valid model of the current folder, else the cached one."""
+    """Return the newest valid model of this folder, else the cached one."""
     files = [path for path in Path().glob("*.npz") if path.is_file()]
     for path in [*sorted(files, key=lambda path: -path.stat().st_mtime), CACHED_MODEL]:
         with contextlib.suppress(OSError, ModelFileError):  # another kind of .npz, or no file
@@ -159,7 +159,7 @@ def read(path: Path, model: Sequential) -> Reading:
 
 
 def printable(text: str) -> str:
-    """Replace characters that a terminal could interpret, such as escape sequences."""
+    """Replace control characters, which a terminal would interpret."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
@@ -189,7 +189,7 @@ def to_json(reading: Reading) -> dict[str, Any]:
 
 
 def save_figure(readings: list[Reading], target: Path) -> None:
-    """Draw each digit as given and as the network's input, with the probabilities."""
+    """Draw each digit, the network's input and the probabilities."""
     from minicnn import plots  # takes a second to import
 
     originals, titles = [], []
@@ -218,7 +218,7 @@ def save_figure(readings: list[Reading], target: Path) -> None:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Open an image that was read before, in color if it has 8 bits per channel."""
+    """Open an image, in color if it has 8 bits per channel."""
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):  # more than 8 bits
             return Image.fromarray(read_gray(path)[1])
@@ -300,7 +300,7 @@ def recognize(flags: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run; return 0 if all files were read, 1 if not all, 2 if there is no model."""
+    """Run; return 0 if all files were read, 1 if not, 2 without a model."""
     flags = parse_flags(argv)
     try:
         return recognize(flags)

@@ -1,1 +1,1 @@
-"""Images to learn from: MNIST, its embedded sample, any data set in its format, and variations."""
+"""Data sets: MNIST in full, an embedded sample, and the IDX file format."""

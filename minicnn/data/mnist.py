@@ -1,6 +1,6 @@
-"""MNIST: from a folder of yours, from the cache, or downloaded once and verified.
+"""Load MNIST from a folder, from the user's cache, or from a mirror.
 
-Five thousand MNIST digits that travel with the package, for work without a download.
+`load_mnist_sample` loads 5,000 MNIST digits that are part of the package.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from minicnn.data.idx import read_images_and_labels
 
-# pooch is imported where it is used: it takes as long to import as NumPy, and few programs need it.
+# pooch is imported where it is used, because its import takes as long as NumPy's.
 
-# The files as published, with their SHA-256, in the order in which they are read.
+# The published files with their SHA-256, in reading order.
 REGISTRY = {
     "train-images-idx3-ubyte.gz": (
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
@@ -41,7 +41,7 @@ REGISTRY = {
     ),
 }
 
-# Tried in this order. The data set's first home, yann.lecun.com, has refused downloads for years.
+# Tried in this order. The original server, yann.lecun.com, has refused downloads for years.
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -50,69 +50,65 @@ MIRRORS = (
     "https://github.com/rossbar/numpy-tutorial-data-mirror/raw/refs/heads/main/",
 )
 
-PROBE_FILE = "t10k-labels-idx1-ubyte.gz"  # asked of a mirror to see whether it answers
-# All mirrors together have this long to answer: who is offline learns it within ten seconds.
-PROBE_SECONDS = 8.0
-# A download may take as long as it likes, but not be silent for longer than this.
-DOWNLOAD_SECONDS = 20.0
+PROBE_FILE = "t10k-labels-idx1-ubyte.gz"  # small; its headers show whether a mirror answers
+PROBE_SECONDS = 8.0  # for all mirrors together, so a user offline gets an error within 10 seconds
+DOWNLOAD_SECONDS = 20.0  # without data; a download itself may take longer
 
 
 class ImageDataset(NamedTuple):
-    """Images of ten classes with their labels, in a training and a test part.
+    """Training and test images of ten classes, with labels.
 
     Parameters
     ----------
     name : str
-        What the data are and where they came from, for messages and plots.
-    train_images : ndarray of uint8, shape (N, H, W)
-        Training images; 0 is background, 255 is ink.
-    train_labels : ndarray of uint8, shape (N,)
-        Their classes, 0 to 9.
-    test_images : ndarray of uint8, shape (M, H, W)
-        Test images, of the same height and width.
-    test_labels : ndarray of uint8, shape (M,)
-        Their classes.
+        Name of the data set and its origin, for messages and plots.
+    train_images : ndarray of uint8 (N, H, W)
+        Ink is 255 on 0.
+    train_labels : ndarray of uint8 (N,)
+        Classes, 0 to 9.
+    test_images : ndarray of uint8 (M, H, W)
+    test_labels : ndarray of uint8 (M,)
     """
 
     name: str
-    train_images: npt.NDArray[np.uint8]
-    train_labels: npt.NDArray[np.uint8]
-    test_images: npt.NDArray[np.uint8]
-    test_labels: npt.NDArray[np.uint8]
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.uint8]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.uint8]
 
 
 class MnistUnavailableError(OSError):
-    """MNIST is not in the cache and could not be brought there; the message says what to do."""
+    """MNIST is not in the cache and cannot be downloaded."""
 
 
 def load_mnist(
     data_dir: str | os.PathLike[str] | None = None, download: bool = True
 ) -> ImageDataset:
-    """Load MNIST, or any data set in MNIST's four IDX files.
+    """Load MNIST, or another data set in MNIST's four IDX files.
 
-    The data come from the first of these that applies:
+    The first of these sources is used:
 
     1. the folder `data_dir`;
-    2. the folder named by the environment variable ``MINICNN_DATA``;
-    3. the cache folder of the user, once MNIST has been downloaded into it;
+    2. the folder in the environment variable ``MINICNN_DATA``;
+    3. the user's cache folder, if it holds MNIST;
     4. the mirrors in ``MIRRORS``, in turn, through the cache folder.
 
-    A folder of yours (1, 2) may hold any data set under MNIST's file names, with or without
-    ``.gz``: Fashion-MNIST for one. The files in the cache (3, 4) must be MNIST's to the bit; their
-    SHA-256 is checked at each call, and a damaged or half-downloaded file is replaced.
+    A folder (1, 2) may hold any data set under MNIST's file names, with or without ``.gz``, for
+    example Fashion-MNIST. The SHA-256 of the cached files (3, 4) is checked at each call; a damaged
+    or incomplete file is downloaded again.
 
     Parameters
     ----------
     data_dir : str or os.PathLike, optional
-        Folder that holds the four files.
+        Folder with the four files.
     download : bool, default True
-        Whether the network may be used if the cache is not complete.
+        Whether missing files may be downloaded.
 
     Returns
     -------
     ImageDataset
-        For MNIST, images are (60000, 28, 28) and (10000, 28, 28). ``name`` is ``"MNIST"``, or
-        ``"IDX files in NAME"`` if they came from a folder of yours called so.
+        MNIST's images are (60000, 28, 28) and (10000, 28, 28). ``name`` is ``"MNIST"``, or
+        ``"IDX files in NAME"`` for a folder.
 
     Raises
     ------
@@ -121,9 +117,9 @@ def load_mnist(
     NotADirectoryError
         If it is not a folder.
     ValueError
-        If a file is not sound (see `read_idx`), or the files do not fit each other.
+        If a file is invalid (see `read_idx`), or the files do not match.
     MnistUnavailableError
-        If MNIST is not in the cache and cannot be, or may not be, downloaded.
+        If MNIST is not in the cache and is not downloaded.
 
     References
     ----------
@@ -134,135 +130,120 @@ def load_mnist(
         return _load_folder(Path(data_dir), "data_dir")
     if os.environ.get("MINICNN_DATA"):
         return _load_folder(Path(os.environ["MINICNN_DATA"]), "MINICNN_DATA")
-    cache = _cache_folder()
+    import pooch
+
+    cache = Path(pooch.os_cache("minicnn"))
     _complete_cache(cache, download)
     return _read_dataset("MNIST", [cache / name for name in REGISTRY])
 
 
 def _load_folder(folder: Path, origin: str) -> ImageDataset:
-    """Read the four files of a folder that the user named, whatever data set they hold."""
+    """Read the four files of a folder that the user named."""
     folder = folder.expanduser()
     names = [name.removesuffix(".gz") for name in REGISTRY]
-    wanted = f"{', '.join(names)} (each with or without .gz)"
+    expected = f"{', '.join(names)} (each with or without .gz)"
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{origin}: {folder} is not a folder; wanted is one with {wanted}")
-    paths = [_plain_or_gzip(folder / name) for name in names]
+        raise NotADirectoryError(f"{origin}: {folder} must be a folder with {expected}")
+    plain = [folder / name for name in names]
+    paths = [path if path.exists() else path.with_name(f"{path.name}.gz") for path in plain]
     missing = [name for name, path in zip(names, paths, strict=True) if not path.exists()]
     if missing:
         raise FileNotFoundError(
-            f"{origin}: {folder} lacks {', '.join(missing)}; the folder must hold {wanted}"
+            f"{origin}: {folder} lacks {', '.join(missing)}; give a folder with {expected}"
         )
     return _read_dataset(f"IDX files in {folder.resolve().name}", paths)
 
 
-def _plain_or_gzip(path: Path) -> Path:
-    """Return `path` if it exists, else the same name with ``.gz``."""
-    return path if path.exists() else path.with_name(f"{path.name}.gz")
-
-
 def _read_dataset(name: str, paths: list[Path]) -> ImageDataset:
-    """Read the four files and check that training and test images are of one size."""
+    """Read the four files; training and test images must have the same size."""
     train_images, train_labels = read_images_and_labels(paths[0], paths[1])
     test_images, test_labels = read_images_and_labels(paths[2], paths[3])
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
-            f"images in {paths[0]} are {train_images.shape[1:]} (height, width) but those in "
-            f"{paths[2]} are {test_images.shape[1:]}; both must be of one size, so the files do "
-            "not belong together"
+            f"the images in {paths[0]} are {train_images.shape[1:]} (height, width) but those in "
+            f"{paths[2]} are {test_images.shape[1:]}; give four files of the same data set"
         )
     return ImageDataset(name, train_images, train_labels, test_images, test_labels)
 
 
-def _cache_folder() -> Path:
-    """Return the user's cache folder, where this operating system keeps such things."""
-    import pooch
-
-    return Path(pooch.os_cache("minicnn"))
-
-
 def _complete_cache(cache: Path, download: bool) -> None:
-    """Make sure that the cache holds the four files, verified, or say why it cannot."""
-    wrong = _wrong_files(cache)
-    if not wrong:
+    """Verify the cached files, and download missing or damaged ones."""
+    problems = _cache_problems(cache)
+    if not problems:
         return
     if not download:
         raise MnistUnavailableError(
-            f"MNIST is not complete in {cache}: {'; '.join(wrong)}; and download=False forbids to "
-            f"fetch it. {_ways_out(cache)}"
+            f"MNIST is incomplete in {cache}: {'; '.join(problems)}; download is False. "
+            f"{_alternatives(cache)}"
         )
-    _require_writable(cache)
-    _download(cache)
-
-
-def _wrong_files(cache: Path) -> list[str]:
-    """Name the files that are not in the cache as published, each with the reason."""
-    import pooch
-
-    wrong = []
-    for name, sha256 in REGISTRY.items():
-        try:
-            if pooch.file_hash(str(cache / name)) != sha256:
-                wrong.append(f"{name} is damaged (its SHA-256 is not the published one)")
-        except OSError as error:
-            wrong.append(f"{name} cannot be read ({error.strerror})")
-    return wrong
-
-
-def _require_writable(cache: Path) -> None:
-    """Fail before the first byte is downloaded if the cache folder cannot take it."""
-    try:
+    try:  # before the first byte is downloaded
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
         raise MnistUnavailableError(
-            f"MNIST cannot be stored: the cache folder {cache} cannot be written to ({error}). "
-            f"{_ways_out(cache)}"
+            f"MNIST cannot be stored: the cache folder {cache} is not writable ({error}). "
+            f"{_alternatives(cache)}"
         ) from error
+    _download(cache)
+
+
+def _cache_problems(cache: Path) -> list[str]:
+    """Return a message for each missing or damaged file of the cache."""
+    import pooch
+
+    problems = []
+    for name, sha256 in REGISTRY.items():
+        try:
+            if pooch.file_hash(str(cache / name)) != sha256:
+                problems.append(f"{name} is damaged (its SHA-256 is not the published one)")
+        except OSError as error:
+            problems.append(f"{name} cannot be read ({error.strerror})")
+    return problems
 
 
 def _download(cache: Path) -> None:
-    """Fill the cache from the first mirror that answers and serves the right bytes."""
+    """Fill the cache from the first mirror that sends the right bytes."""
     failures = []
-    for mirror, silence in _probe_mirrors():
-        failure = silence or _fetch_from(mirror, cache)
+    for mirror, probe_failure in _probe_mirrors():
+        failure = probe_failure or _fetch_from(mirror, cache)
         if not failure:
             return
         failures.append(failure)
     lines = "\n".join(f"  {failure}" for failure in failures)
-    raise MnistUnavailableError(f"MNIST could not be downloaded:\n{lines}\n{_ways_out(cache)}")
+    raise MnistUnavailableError(f"MNIST could not be downloaded:\n{lines}\n{_alternatives(cache)}")
 
 
 def _probe_mirrors() -> Iterator[tuple[str, str]]:
-    """Ask all mirrors at once; yield each in listed order with "" or why it is not usable.
+    """Probe all mirrors in parallel; yield each with "" or its failure.
 
-    The order is that of the list, not of the answers, so the same network gives the same choice.
-    Being lazy, it waits for the second mirror only if the first does not answer or does not serve.
+    The order is that of the list, not of the answers, so the choice is reproducible. The second
+    mirror's answer is awaited only if the first one fails.
     """
     urls = [mirror + PROBE_FILE for mirror in MIRRORS]
     answers = [_start_probe(url) for url in urls]
     deadline = time.monotonic() + PROBE_SECONDS
     for mirror, url, answer in zip(MIRRORS, urls, answers, strict=True):
         try:
-            reason = answer.get(timeout=max(0.0, deadline - time.monotonic()))
+            failure = answer.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            reason = f"{url}: no answer within {PROBE_SECONDS:g} s"
-        yield mirror, reason
+            failure = f"{url}: no answer within {PROBE_SECONDS:g} s"
+        yield mirror, failure
 
 
 def _start_probe(url: str) -> queue.SimpleQueue[str]:
-    """Probe `url` on a thread of its own; the answer will be in the queue."""
+    """Probe `url` on its own thread, which puts the result into the queue."""
     answer: queue.SimpleQueue[str] = queue.SimpleQueue()
-    # A name look-up knows no timeout. A daemon thread stuck in one holds up neither the deadline
-    # nor the interpreter's exit; a thread of a pool would.
+    # A DNS lookup has no timeout. A daemon thread stuck in one delays neither the deadline nor the
+    # interpreter's exit; a thread of a pool would.
     threading.Thread(target=lambda: answer.put(_probe(url)), daemon=True).start()
     return answer
 
 
 def _probe(url: str) -> str:
-    """Return "" if the server has something under `url`, else the reason why not."""
+    """Return "" if the server has a file at `url`, else the failure."""
     try:
         request = urllib.request.Request(url, method="HEAD")
-        # An opener of our own sees the proxy variables of now, not of the process's first request
+        # The global opener keeps the proxy variables of the process's first request.
         urllib.request.build_opener().open(request, timeout=PROBE_SECONDS).close()
     except (OSError, ValueError, http.client.HTTPException) as error:
         return _describe(url, error)
@@ -270,12 +251,7 @@ def _probe(url: str) -> str:
 
 
 def _fetch_from(mirror: str, cache: Path) -> str:
-    """Fetch what the cache lacks from one mirror; return "" or what went wrong.
-
-    pooch leaves a file alone whose hash is right. It downloads into a temporary file in the same
-    folder, checks the hash, and only then renames: a process that is killed, or a second process
-    doing the same, never leaves a wrong file under a right name.
-    """
+    """Download missing files from one mirror; return "" or the failure."""
     import pooch
 
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -283,6 +259,9 @@ def _fetch_from(mirror: str, cache: Path) -> str:
     for name, sha256 in REGISTRY.items():
         url = mirror + name
         try:
+            # pooch skips a file with the right hash. It downloads into a temporary file in the
+            # same folder, checks the hash and then renames. So neither a killed process nor two
+            # parallel ones leave a wrong file under a right name.
             pooch.retrieve(url, f"sha256:{sha256}", name, str(cache), downloader=downloader)
         except (OSError, ValueError) as error:
             return _describe(url, error)
@@ -290,29 +269,29 @@ def _fetch_from(mirror: str, cache: Path) -> str:
 
 
 def _describe(url: str, error: Exception) -> str:
-    """Say in one line what went wrong under `url`."""
+    """Return a failure as one line."""
     return f"{url}: {type(error).__name__}: {error}"
 
 
-def _ways_out(cache: Path) -> str:
-    """Say how to get on without a download."""
+def _alternatives(cache: Path) -> str:
+    """Return the ways to load data without a download, for error messages."""
     return (
-        f"You can put the published files {', '.join(REGISTRY)} into {cache} by hand, or name "
-        "another folder that holds them (packed or unpacked) by data_dir or by the environment "
-        "variable MINICNN_DATA, or use load_mnist_sample(), which needs no download."
+        f"Put the published files {', '.join(REGISTRY)} into {cache}, or set data_dir or the "
+        "environment variable MINICNN_DATA to a folder with them (plain or gzip), or use "
+        "load_mnist_sample(), which needs no download."
     )
 
 
 def load_mnist_sample() -> ImageDataset:
     """Load the embedded sample of MNIST: 4,000 training and 1,000 test images.
 
-    The images are 500 of each class from MNIST's training set, in the file order of their source.
-    The j-th image of class c (j = 0..499) is training image ``10 * j + c`` for j < 400 and test
-    image ``10 * (j - 400) + c`` otherwise. So the classes alternate 0, 1, ..., 9, 0, 1, ... and
-    the first ``10 * n`` images hold n of each class.
+    The sample has 500 images of each class, in the order of their source. Image j of class c
+    (j = 0..499) is training image ``10 * j + c`` for j < 400, else test image
+    ``10 * (j - 400) + c``. So the classes cycle 0, 1, ..., 9, 0, 1, ..., and the first ``10 * n``
+    images have n of each class.
 
-    All of them, the test images too, belong to MNIST's *training* set: do not judge a model that
-    was trained on all of MNIST by this sample's test images, for it has seen them.
+    All images, including the test images, belong to MNIST's *training* set. Do not evaluate a model
+    trained on MNIST with this sample: it has been trained on these images.
 
     Returns
     -------

@@ -1,15 +1,14 @@
-"""Decide which ink forms one digit: group fragments, split touching digits.
+"""Group the fragments of each digit, and split touching digits.
 
-Fragments are the loose bar of a 5, the two strokes of a 4, the parts of a broken line. All limits
-are in heights of the handwriting, so a photo and a thumbnail give the same result. They hold for
-deskewed writing: the boxes of two slanted digits overlap, and once deskewed they do not, while the
-boxes of the fragments of one digit still do.
+Fragments: the loose bar of a 5, the two strokes of a 4, the parts of a broken line. All limits are
+in heights of the handwriting, so a photo and a thumbnail give the same result. Boxes are compared
+after deskewing: the boxes of two slanted digits overlap, their deskewed boxes do not.
 
-A 4 and a wide 0 could be split as well as two touching digits. So a region is split only if it is
-wider than high, along a seam that crosses little ink and no loop, into two parts about as high as
-the whole. The limits were tuned on lines of MNIST's training digits (``benchmarks/
-digit_line_maker.py``): of 1,500 lines with gaps, two single digits are split; of 300 lines with
-touching digits, 235 are split into the right number.
+A 4 or a wide 0 could be split like two touching digits. So only a region that is wider than high is
+split, along a seam through little ink and no loop, into two parts about as high as the whole. The
+limits were tuned on lines of MNIST's training digits (``benchmarks/digit_line_maker.py``). Among
+1,500 lines with gaps, two single digits are split; of 300 lines with touching or nearly touching
+digits, 235 are split into the right number of digits.
 """
 
 from typing import NamedTuple
@@ -63,14 +62,15 @@ class Handwriting(NamedTuple):
 def estimate_height(
     boxes: NDArray[np.int64],  # (n, 4), as in `Regions`
 ) -> float:
-    """Return the median height, weighted by the squared height against many small dots."""
+    """Return the median height, weighted by the squared height."""
+    # The weight keeps many small dots from lowering the median.
     heights = np.sort(boxes[:, 2] - boxes[:, 0])
     weights = np.cumsum(heights.astype(np.float64) ** 2)
     return float(heights[np.searchsorted(weights, weights[-1] / 2)])
 
 
 def estimate_slant(outlines: list[Points]) -> float:
-    """Estimate the slant from the second moments of the outlines as high as a digit."""
+    """Estimate the slant from the second moments of high components."""
     xy = yy = 0.0
     for points in outlines:
         y, x = (points - points.mean(axis=0)).T
@@ -94,7 +94,7 @@ def deskew(
 def group_components(
     components: Regions,  # at least one
 ) -> tuple[Regions, Handwriting]:
-    """Merge the components of each digit, and drop dirt, points, commas and dashes.
+    """Merge the components of each digit and drop dirt and punctuation.
 
     Raises ValueError if there are more than `MAX_COMPONENTS` components.
     """
@@ -119,7 +119,7 @@ def group_components(
 
 
 def outline(components: Regions, index: int, height: float) -> Points:
-    """Return the first and last ink pixels of sampled rows and columns, in heights."""
+    """Return the first and last pixels of sampled rows and columns."""
     top, left, bottom, right = components.boxes[index]
     own = components.labels[top:bottom, left:right] == index + 1
     H, W = own.shape
@@ -168,7 +168,7 @@ def merge_fragments(outlines: list[Points]) -> NDArray[np.int64]:
 
 
 def pairwise_distances(outlines: list[Points]) -> NDArray[np.float64]:
-    """Return the least distance of each pair of outlines; inf if the boxes are far apart."""
+    """Return the least distances of outlines; inf if the boxes are far."""
     n = len(outlines)
     boxes = outline_boxes(outlines, np.arange(n))
     distances = np.full((n, n), np.inf)
@@ -185,7 +185,7 @@ def merge_cost(
     boxes: Boxes,
     distances: NDArray[np.float64],  # (n, n)
 ) -> NDArray[np.float64]:  # (n, n): of merging row into column
-    """Return the distance plus a cost for lying side by side; inf if not one digit."""
+    """Return distance plus a sideways cost; inf if not one digit."""
     top, left, bottom, right = (boxes[:, column] for column in range(4))
     heights, widths = bottom - top, right - left
     common = np.minimum.outer(right, right) - np.maximum.outer(left, left)
@@ -231,7 +231,7 @@ def find_split(
     handwriting: Handwriting,
     max_aspect: float,
 ) -> Mask | None:
-    """Return the pixels right of the best seam, or None if the region is one digit."""
+    """Return the pixels right of the best seam, or None for one digit."""
     ink, columns = deskew_rows(np.where(own, density, np.float32(0)), handwriting.slant)
     H, W = ink.shape
     height = handwriting.height
@@ -257,7 +257,7 @@ def find_split(
 
 
 def deskew_rows(ink: InkDensity, slant: float) -> tuple[InkDensity, NDArray[np.int64]]:
-    """Shift rows until the writing is vertical; return also the new column of each pixel."""
+    """Shift rows until the writing is vertical; return also new columns."""
     H, W = ink.shape
     shift = np.round(slant * np.arange(H)).astype(np.int64)
     columns = np.arange(W) + shift[:, None]
@@ -278,7 +278,7 @@ def large_holes(paper: Mask, min_area: float) -> Mask:
 
 
 def minimum_cost_seams(
-    ink: InkDensity,  # (H, W)
+    ink: InkDensity,
 ) -> tuple[InkDensity, NDArray[np.int8]]:  # cost (W,), steps (H, W)
     """Compute the cheapest seam from the first row to each pixel of the last.
 

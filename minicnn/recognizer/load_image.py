@@ -90,7 +90,7 @@ def decode_file(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def decode(image: PillowImage, name: str) -> NDArray[np.uint8]:
-    """Check the size, decode the pixels, apply the EXIF orientation and convert to gray."""
+    """Decode pixels within the size limit, upright, as gray levels."""
     from PIL import ImageOps
 
     if not 1 <= image.width * image.height <= MAX_PIXELS:
@@ -105,7 +105,7 @@ def decode(image: PillowImage, name: str) -> NDArray[np.uint8]:
 
 
 def to_gray(image: PillowImage) -> NDArray[np.uint8]:
-    """Convert to gray levels; transparent pixels show white, or black if it shows more."""
+    """Convert to gray levels, with transparent pixels as paper."""
     from PIL import Image
 
     if image.has_transparency_data:
@@ -114,6 +114,7 @@ def to_gray(image: PillowImage) -> NDArray[np.uint8]:
         on_white, on_black = (
             np.asarray(Image.alpha_composite(paper, rgba).convert("L")) for paper in papers
         )
+        # White ink on transparency shows on black only.
         return on_black if 2 * int(np.ptp(on_white)) < int(np.ptp(on_black)) else on_white
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return scale_to_uint8(np.asarray(image))
@@ -123,7 +124,7 @@ def to_gray(image: PillowImage) -> NDArray[np.uint8]:
 
 
 def scale_to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale from the smallest of the ranges 0..1, 0..255 and 0..65535 that fits."""
+    """Scale from the smallest fitting range: 0..1, 0..255 or 0..65535."""
     top = float(array.max())
     full = 1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0
     return np.round(np.clip(array / full, 0, 1) * 255).astype(np.uint8)

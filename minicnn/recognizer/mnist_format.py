@@ -1,7 +1,7 @@
-"""Convert the image of one digit to MNIST's format: 28×28, 20-pixel box, centered by mass.
+"""Convert the image of one digit to MNIST's format.
 
-MNIST's authors scaled each digit with anti-aliasing until its longer side was 20 pixels, and placed
-its center of mass at the center of a 28×28 image. Their pens had similar widths. A line of one
+MNIST's authors scaled each digit with anti-aliasing to a longer side of 20 pixels, and placed its
+center of mass at the center of a 28×28 image. Their pens had similar widths. A line of one
 pixel from a paint program, or a marker as wide as the holes of the digit, therefore differs from
 MNIST in stroke width too. So `normalize_digit` also corrects the stroke width.
 
@@ -70,7 +70,7 @@ def to_mnist_format(image: ImageSource) -> NDArray[np.uint8]:
 
 
 def select_digit(foreground: Foreground) -> InkDensity:
-    """Keep the ink of the largest region and of the regions near it, without specks."""
+    """Keep the ink of the largest region and of the regions near it."""
     labels, boxes, areas = label_regions(foreground.mask)
     H, W = foreground.mask.shape
     # On a photo, the edge of a table or a shadow reaches the border; the digit does not.
@@ -116,7 +116,7 @@ def resize(image: InkDensity, scale: float, upsampling: str) -> InkDensity:
 
 
 def correct_stroke_width(digit: InkDensity) -> InkDensity:
-    """Dilate or erode the strokes until their mean width is within MNIST's range."""
+    """Dilate or erode until the mean stroke width is in MNIST's range."""
     width = stroke_width(supersample(digit)) / SUPERSAMPLING
     target = min(max(width, MIN_STROKE_WIDTH), MAX_STROKE_WIDTH)
     if target == width:
@@ -133,8 +133,11 @@ def correct_stroke_width(digit: InkDensity) -> InkDensity:
     return crop_to_ink(changed) if changed.any() else digit
 
 
-def supersample(digit: InkDensity, margin: int = 0) -> InkDensity:
-    """Enlarge to 160 pixels with smooth edges and at least `margin` pixels of paper around."""
+def supersample(
+    digit: InkDensity,
+    margin: int = 0,  # at least this many pixels of paper on each side
+) -> InkDensity:
+    """Enlarge to 160 pixels with smooth edges, on paper."""
     scale = DIGIT_SIZE * SUPERSAMPLING / max(digit.shape)
     padded = np.pad(digit, 2 + math.ceil(margin / scale))
     enlarged = resize(padded, scale, "BICUBIC")
@@ -156,7 +159,7 @@ def stroke_width(ink: InkDensity) -> float:
 
 
 def dilate(ink: InkDensity, radius: float) -> InkDensity:
-    """Dilate gray levels with a disk: the ink of a pen that is wider by `radius` pixels."""
+    """Dilate gray levels with a disk, as a wider pen would."""
     reach = math.floor(radius)
     y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
     disk = x**2 + y**2 <= radius**2
@@ -168,11 +171,12 @@ def dilate(ink: InkDensity, radius: float) -> InkDensity:
 
 
 def center_by_mass(digit: InkDensity) -> NDArray[np.uint8]:
-    """Rescale to 0..255 and place the center of mass at (14, 14), the digit inside."""
+    """Rescale to 0..255 and place the center of mass at (14, 14)."""
     # Faint edge pixels keep at least level 1; otherwise the longer side would be 19 pixels.
     levels = np.where(digit > 0, np.maximum(np.rint(digit * (255 / digit.max())), 1), 0)
     height, width = levels.shape
     y, x = ndimage.center_of_mass(levels)
+    # The whole digit stays inside the image.
     top = min(max(round(CENTER - y), 0), IMAGE_SIZE - height)
     left = min(max(round(CENTER - x), 0), IMAGE_SIZE - width)
     image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)

@@ -97,20 +97,20 @@ def segment_inside_frame(gray: Gray, paper: Mask) -> Foreground:
 
 
 def label_regions(mask: Mask) -> Regions:
-    """Label the 8-connected components, in reading order of their first pixels."""
+    """Label the 8-connected components, in order of their first pixels."""
     labels, _ = ndimage.label(mask, EIGHT_NEIGHBORS)
     return measure_regions(labels)
 
 
 def measure_regions(labels: NDArray[np.int32]) -> Regions:
-    """Compute the bounding boxes and areas of labels 1 to n, none of them empty."""
+    """Compute boxes and areas of the labels 1 to n, none of them empty."""
     boxes = [(*(s.start for s in box), *(s.stop for s in box)) for box in find_objects(labels)]
     areas = np.bincount(labels.ravel(), minlength=1)[1:]
     return Regions(labels, np.array(boxes, np.int64).reshape(-1, 4), areas)
 
 
 def bounding_box(mask: Mask) -> Box:
-    """Return the rows and columns of the box around all True pixels, at least one."""
+    """Return the rows and columns of the box around all True pixels."""
     (box,) = find_objects(mask.astype(np.int8))
     return box
 
@@ -133,7 +133,7 @@ def border_pixels(image: NDArray[Value]) -> NDArray[Value]:
 
 
 def has_uniform_background(gray: Gray) -> bool:
-    """Return whether much of the border has one brightness: a drawing, not a photo."""
+    """Return whether the border is uniform: a drawing, not a photo."""
     border = border_pixels(gray)
     difference = np.abs(border - np.median(border))
     # No photo of a digit is as small as this, so small differences are JPEG noise.
@@ -152,10 +152,11 @@ def denoise(gray: Gray, scale: int) -> Gray:
 
 
 def global_contrast(gray: Gray) -> InkLevels:
-    """Measure contrast to one paper brightness; ink is the side with more contrast."""
+    """Measure contrast to one paper brightness, darker or brighter."""
     paper = float(np.median(border_pixels(gray)))
     contrast = np.arange(256) - paper
     weight = np.bincount(gray.ravel(), minlength=256) * contrast**2
+    # Ink is the side with more contrast.
     if weight[contrast < 0].sum() >= weight[contrast > 0].sum():
         ratio = -contrast / max(paper, 1)
     else:
@@ -183,9 +184,10 @@ def local_contrast(gray: Gray) -> InkLevels:
 
 
 def ink_is_dark(small: PillowImage) -> bool:
-    """Return whether the local contrast has a negative skewness: ink is rarer than paper."""
+    """Return whether the skewness of the local contrast is negative."""
     from PIL import ImageFilter
 
+    # Ink is rarer than paper, so it is the long tail of the distribution.
     surroundings = small.filter(ImageFilter.GaussianBlur(max(small.size) / 8))
     difference = np.asarray(small, np.float32) - np.asarray(surroundings, np.float32)
     difference -= np.median(difference)
@@ -216,7 +218,8 @@ def nth_largest(levels: InkLevels, n: int) -> float:
 
 
 def isodata_threshold(levels: InkLevels, peak: float) -> float:
-    """Return the level half way between mean paper and mean ink (Ridler and Calvard 1978)."""
+    """Return the level half way between mean paper and mean ink."""
+    # Ridler and Calvard, "Picture thresholding using an iterative selection method", 1978.
     counts = np.bincount(levels.ravel(), minlength=256)
     values = np.minimum(np.arange(256), peak)
     # The start at half the peak keeps rare ink a class of its own; Otsu's threshold would split
@@ -230,6 +233,6 @@ def isodata_threshold(levels: InkLevels, peak: float) -> float:
 
 
 def hysteresis_threshold(levels: InkLevels, low: float, high: float) -> Mask:
-    """Return the pixels above `low` that are connected to a pixel above `high`."""
+    """Return the pixels above `low` connected to one above `high`."""
     mask: Mask = ndimage.binary_propagation(levels > high, EIGHT_NEIGHBORS, mask=levels > low)
     return mask

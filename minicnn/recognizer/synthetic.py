@@ -1,4 +1,4 @@
-"""Synthetic digits: pen strokes in many handwritings, for training and example scans.
+"""Draw synthetic digits, for training and for example scans.
 
 A stroke is a line through points. The glyph (open or closed 4, crossed 7, 1 with a flag), slant,
 proportions and wobble are random; `render_strokes` adds the pen.
@@ -113,8 +113,8 @@ def digit_strokes(
     *,
     glyph: str | None = None,  # a name in GLYPHS[digit]; a random one if None
     hand: HandStyle | None = None,  # a random one if None
-) -> list[Stroke]:
-    """Return the strokes of a digit in units of its height: x from 0, y from 0 to 1."""
+) -> list[Stroke]:  # x from 0, y from 0 to 1
+    """Return the strokes of a digit in units of its height."""
     glyph = glyph or str(rng.choice(sorted(GLYPHS[digit])))
     hand = hand or random_hand(rng)
     strokes = [_smooth_stroke(stroke, hand.wobble, rng) for stroke in GLYPHS[digit][glyph]]
@@ -127,11 +127,11 @@ def digit_strokes(
 
 
 def _smooth_stroke(segments: GlyphStroke, wobble: float, rng: np.random.Generator) -> Stroke:
-    """Return a curve through the points of each segment, which begins where the last ended."""
+    """Return a curve through the points of all segments."""
     curves: list[Stroke] = []
     for segment in segments:
         points = np.array(segment) + rng.normal(0, wobble, (len(segment), 2))
-        if curves:
+        if curves:  # a segment begins where the one before it ended
             points = np.concatenate([curves[-1][-1:], points])
         curves.append(_catmull_rom(points))
     return np.concatenate(curves)

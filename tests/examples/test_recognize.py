@@ -1,4 +1,4 @@
-"""examples/tools/recognize.py: table, JSON, figure, choice of a model, errors."""
+"""Recognition tool: table, JSON, figure, choice of a model, errors."""
 
 import json
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
-    """A model trained for three epochs on the embedded sample."""
+    """Train a model for three epochs on the embedded sample."""
     data = minicnn.load_mnist_sample()
     model = recipes.reference_cnn(0)
     minicnn.fit(
@@ -41,7 +41,7 @@ def model_file(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def empty_folders(tmp_path, monkeypatch):
-    """An empty current folder and an empty cache."""
+    """Use an empty current folder and an empty cache."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(recognize, "CACHED_MODEL", tmp_path / "cache" / "digits.npz")
@@ -49,7 +49,7 @@ def empty_folders(tmp_path, monkeypatch):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """A folder with two images, three bad files, a hidden one and a folder."""
+    """Make a folder of two images, three bad files, a hidden one, a folder."""
     folder = tmp_path / "mixed"
     (folder / "inner").mkdir(parents=True)
     for name in ("7_crossed.jpg", "90210_postcode.jpg"):

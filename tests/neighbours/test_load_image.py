@@ -90,7 +90,7 @@ def width_of_strokes(image):
 
 
 def align(result, expected):
-    """Shift by up to a pixel: a center of mass near a half may be rounded either way."""
+    """Shift by up to a pixel, because the center may be rounded either way."""
     shifted = [np.roll(result, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     return min(shifted, key=lambda one: difference(one, expected))
 
@@ -120,7 +120,7 @@ def test_unusual_strokes_get_the_nearest_usual_width():
 
 
 def exact(digit, glyph, width):
-    """Return the expected image, rendered with a pen of `width` pixels of the result."""
+    """Return the expected image, drawn with a pen of the right width."""
     scale = 32  # fine enough to ignore its pixels
     strokes = digit_strokes(digit, np.random.default_rng(0), glyph=glyph, hand=HandStyle())
     height, pen = (DIGIT_SIZE - width) * scale, width * scale

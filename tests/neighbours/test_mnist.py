@@ -1,7 +1,7 @@
-"""Where MNIST comes from: folders, cache, mirrors; and what is said when it comes from nowhere.
+"""Loading MNIST from folders, the cache and mirrors, and the errors.
 
-Servers run on the loopback interface and serve small files made here, whose hashes stand in for
-MNIST's own. Nothing leaves this machine and nothing is written outside the test's own folder.
+Servers on the loopback interface send small files with their own hashes. Nothing leaves this
+machine, and nothing is written outside the test's folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pooch  # here, so that its log is bound to the stderr of the run, not to one test's
+import pooch  # here, so its log uses the stderr of the run, not of one test
 import pytest
 
 import minicnn.data
@@ -79,15 +79,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def assert_same(found: ImageDataset, expected: ImageDataset) -> None:
-    for field, got, want in zip(found._fields[1:], found[1:], expected[1:], strict=True):
-        assert got.dtype == np.uint8, field
-        np.testing.assert_array_equal(got, want, err_msg=field)
+def assert_same(data: ImageDataset, expected: ImageDataset) -> None:
+    for field, a, b in zip(data._fields[1:], data[1:], expected[1:], strict=True):
+        assert a.dtype == np.uint8, field
+        np.testing.assert_array_equal(a, b, err_msg=field)
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A world of its own for each test: empty cache, no mirror, DIGITS in the place of MNIST."""
+    """Use an empty cache, no mirrors, and the hashes of DIGITS."""
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
     monkeypatch.setattr(mnist, "REGISTRY", HASHES)
     monkeypatch.setattr(mnist, "MIRRORS", ())
@@ -97,11 +97,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "minicnn"
 
 
-# Servers, good and bad
+# Servers
 
 
 class Request(http.server.BaseHTTPRequestHandler):
-    """Hands each request to the function that its server was given for it."""
+    """Pass each request to a function of the server."""
 
     server: Server
 
@@ -127,7 +127,7 @@ Behavior = Callable[[Request], None]
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A mirror on the loopback interface; `seen` lists the names it was asked to send."""
+    """A mirror on the loopback interface; `seen` lists the requested names."""
 
     def __init__(self, get: Behavior, head: Behavior) -> None:
         super().__init__(("127.0.0.1", 0), Request)
@@ -149,16 +149,16 @@ def sends_a_page(request: Request) -> None:
     request.reply(200, PAGE)
 
 
-def knows_nothing(request: Request) -> None:
+def sends_404(request: Request) -> None:
     request.reply(404, b"no such file")
 
 
-def breaks_off(request: Request) -> None:
+def closes_early(request: Request) -> None:
     content = FILES[request.path.removeprefix("/")]
     request.reply(200, content[:20], length=len(content))
 
 
-def falls_silent(request: Request) -> None:
+def stalls(request: Request) -> None:
     content = FILES[request.path.removeprefix("/")]
     request.reply(200, content[:20], length=len(content))
     request.server.closing.wait()
@@ -168,12 +168,12 @@ def never_answers(request: Request) -> None:
     request.server.closing.wait()
 
 
-def speaks_no_http(request: Request) -> None:
+def sends_no_http(request: Request) -> None:
     request.wfile.write(b"220 mail.example.org ESMTP\r\n")
 
 
 def sends_train_files_only(request: Request) -> None:
-    sends_files(request) if "train" in request.path else knows_nothing(request)
+    sends_files(request) if "train" in request.path else sends_404(request)
 
 
 StartServer = Callable[..., Server]
@@ -200,7 +200,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartServer]:
 
 @pytest.fixture
 def refusing() -> Iterator[list[str]]:
-    """Addresses where connections are refused: ports that are taken, but not listened to."""
+    """Return addresses that refuse connections: bound ports without listener."""
     sockets = [socket.socket() for _ in range(3)]
     for taken in sockets:
         taken.bind(("127.0.0.1", 0))
@@ -209,14 +209,14 @@ def refusing() -> Iterator[list[str]]:
         taken.close()
 
 
-# A folder of the user's
+# Folders
 
 
 def test_folder_with_gzip_files(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", FILES)
-    found = load_mnist(folder)
-    assert_same(found, DIGITS)
-    assert found.name == f"IDX files in {folder.name}"
+    data = load_mnist(folder)
+    assert_same(data, DIGITS)
+    assert data.name == f"IDX files in {folder.name}"
 
 
 def test_folder_with_unpacked_files(tmp_path: Path) -> None:
@@ -224,15 +224,15 @@ def test_folder_with_unpacked_files(tmp_path: Path) -> None:
     assert_same(load_mnist(str(write(tmp_path, unpacked))), DIGITS)
 
 
-def test_unpacked_file_goes_before_packed_one(tmp_path: Path) -> None:
+def test_a_plain_file_is_preferred_to_gzip(tmp_path: Path) -> None:
     write(tmp_path, FILES)
     write(tmp_path, {NAMES[1][:-3]: idx(DIGITS.train_labels[::-1])})
-    found = load_mnist(tmp_path)
-    np.testing.assert_array_equal(found.train_labels, DIGITS.train_labels[::-1])
-    np.testing.assert_array_equal(found.test_labels, DIGITS.test_labels)
+    data = load_mnist(tmp_path)
+    np.testing.assert_array_equal(data.train_labels, DIGITS.train_labels[::-1])
+    np.testing.assert_array_equal(data.test_labels, DIGITS.test_labels)
 
 
-def test_folder_may_hold_another_data_set(tmp_path: Path) -> None:
+def test_a_folder_may_hold_another_data_set(tmp_path: Path) -> None:
     fashion = dataset(seed=7, side=28)
     assert_same(load_mnist(write(tmp_path, packed(fashion)), download=False), fashion)
 
@@ -252,23 +252,25 @@ def test_empty_folder_name_is_the_current_folder(
     assert load_mnist("").name == f"IDX files in {Path.cwd().name}"
 
 
-def test_environment_variable(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_names_a_folder(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(cache, FILES)
     other = dataset(1)
     monkeypatch.setenv("MINICNN_DATA", str(write(tmp_path / "env", packed(other))))
-    found = load_mnist()
-    assert_same(found, other)
-    assert found.name == "IDX files in env"
+    data = load_mnist()
+    assert_same(data, other)
+    assert data.name == "IDX files in env"
 
 
-def test_argument_goes_before_environment_variable(
+def test_the_argument_is_preferred_to_the_environment_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MINICNN_DATA", str(tmp_path / "nowhere"))
     assert_same(load_mnist(write(tmp_path / "mine", FILES)), DIGITS)
 
 
-def test_empty_environment_variable_counts_as_unset(
+def test_an_empty_environment_variable_is_ignored(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MINICNN_DATA", "")
@@ -279,42 +281,44 @@ def test_empty_environment_variable_counts_as_unset(
 ALL_FOUR = ", ".join(name.removesuffix(".gz") for name in NAMES) + r" \(each with or without .gz\)"
 
 
-def test_missing_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / "nowhere"
-    lacking = ", ".join(name.removesuffix(".gz") for name in NAMES)
-    message = f"data_dir: {re.escape(str(folder))} lacks {lacking}; the folder must hold {ALL_FOUR}"
+    missing = ", ".join(name.removesuffix(".gz") for name in NAMES)
+    message = f"data_dir: {re.escape(str(folder))} lacks {missing}; give a folder with {ALL_FOUR}"
     with pytest.raises(FileNotFoundError, match=message):
         load_mnist(folder)
 
 
-def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {name: FILES[name] for name in (NAMES[0], NAMES[3])})
     monkeypatch.setenv("MINICNN_DATA", str(tmp_path))
     message = (
         f"MINICNN_DATA: {re.escape(str(tmp_path))} lacks train-labels-idx1-ubyte, "
-        f"t10k-images-idx3-ubyte; the folder must hold {ALL_FOUR}"
+        f"t10k-images-idx3-ubyte; give a folder with {ALL_FOUR}"
     )
     with pytest.raises(FileNotFoundError, match=message):
         load_mnist()
 
 
-def test_folder_that_is_a_file(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / NAMES[0]
     path.touch()
-    message = f"data_dir: {re.escape(str(path))} is not a folder; wanted is one with {ALL_FOUR}"
+    message = f"data_dir: {re.escape(str(path))} must be a folder with {ALL_FOUR}"
     with pytest.raises(NotADirectoryError, match=message):
         load_mnist(path)
 
 
-def test_unsound_file_in_a_folder(tmp_path: Path) -> None:
+def test_an_invalid_file_in_a_folder_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, FILES | {NAMES[2]: PAGE})
     with pytest.raises(ValueError, match=f"{NAMES[2]} is a web page"):
         load_mnist(tmp_path)
 
 
-def test_training_and_test_images_of_different_size(tmp_path: Path) -> None:
+def test_images_of_different_sizes_are_an_error(tmp_path: Path) -> None:
     write(tmp_path, FILES | {NAMES[2]: packed(dataset(1, side=5))[NAMES[2]]})
-    message = r"train-images.* are \(4, 4\) \(height, width\) but .*t10k-images.* are \(5, 5\)"
+    message = (
+        r"train-images.* are \(4, 4\) \(height, width\) but .*t10k-images.* are \(5, 5\); give"
+    )
     with pytest.raises(ValueError, match=message):
         load_mnist(tmp_path)
 
@@ -322,17 +326,19 @@ def test_training_and_test_images_of_different_size(tmp_path: Path) -> None:
 # The cache
 
 
-def test_complete_cache_needs_no_network(cache: Path, start: StartServer) -> None:
+def test_a_complete_cache_needs_no_network(cache: Path, start: StartServer) -> None:
     server = start(sends_files)
     write(cache, FILES)
-    found = load_mnist()
-    assert_same(found, DIGITS)
-    assert found.name == "MNIST"
+    data = load_mnist()
+    assert_same(data, DIGITS)
+    assert data.name == "MNIST"
     assert server.seen == []
     assert_same(load_mnist(download=False), DIGITS)
 
 
-def test_complete_cache_need_not_be_writable(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_cache_need_not_be_writable(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -342,7 +348,7 @@ def test_complete_cache_need_not_be_writable(cache: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("damage", [PAGE, b"", FILES[NAMES[2]][:50], FILES[NAMES[2]] + b"\0"])
-def test_damaged_file_is_replaced(cache: Path, start: StartServer, damage: bytes) -> None:
+def test_a_damaged_file_is_replaced(cache: Path, start: StartServer, damage: bytes) -> None:
     server = start(sends_files)
     write(cache, FILES | {NAMES[2]: damage})
     assert_same(load_mnist(), DIGITS)
@@ -350,7 +356,7 @@ def test_damaged_file_is_replaced(cache: Path, start: StartServer, damage: bytes
     assert server.seen == [NAMES[2]]
 
 
-def test_killed_download_is_finished(cache: Path, start: StartServer) -> None:
+def test_an_interrupted_download_is_completed(cache: Path, start: StartServer) -> None:
     server = start(sends_files)
     write(cache, {NAMES[0]: FILES[NAMES[0]], "tmpk3x2": FILES[NAMES[1]][:9]})
     assert_same(load_mnist(), DIGITS)
@@ -360,8 +366,8 @@ def test_killed_download_is_finished(cache: Path, start: StartServer) -> None:
 def test_without_download_an_empty_cache_is_an_error(cache: Path, start: StartServer) -> None:
     server = start(sends_files)
     message = (
-        f"not complete in {re.escape(str(cache))}: {NAMES[0]} cannot be read .*{NAMES[3]} cannot be"
-        " read .*download=False forbids to fetch it. .*by hand, .*data_dir .*MINICNN_DATA"
+        f"incomplete in {re.escape(str(cache))}: {NAMES[0]} cannot be read .*{NAMES[3]} cannot be"
+        " read .*; download is False. Put the .*data_dir .*MINICNN_DATA"
     )
     with pytest.raises(MnistUnavailableError, match=message):
         load_mnist(download=False)
@@ -372,13 +378,13 @@ def test_without_download_an_empty_cache_is_an_error(cache: Path, start: StartSe
 def test_without_download_a_damaged_file_is_an_error(cache: Path) -> None:
     damaged = FILES | {NAMES[1]: FILES[NAMES[1]][:-1]}
     write(cache, damaged)
-    message = rf"{re.escape(str(cache))}: {NAMES[1]} is damaged \(its SHA-256 is .*\); and download"
+    message = rf"{re.escape(str(cache))}: {NAMES[1]} is damaged \(its SHA-256 is .*\); download is"
     with pytest.raises(MnistUnavailableError, match=message):
         load_mnist(download=False)
     assert contents(cache) == damaged
 
 
-def test_folder_in_the_place_of_a_file(cache: Path, start: StartServer) -> None:
+def test_a_folder_instead_of_a_file_is_an_error(cache: Path, start: StartServer) -> None:
     start(sends_files)
     write(cache, {name: FILES[name] for name in NAMES[1:]})
     (cache / NAMES[0]).mkdir()
@@ -388,10 +394,10 @@ def test_folder_in_the_place_of_a_file(cache: Path, start: StartServer) -> None:
         load_mnist()
 
 
-UNWRITABLE = "the cache folder {} cannot be written to .*by hand, .*data_dir .*MINICNN_DATA"
+UNWRITABLE = "the cache folder {} is not writable .* Put the .*data_dir .*MINICNN_DATA"
 
 
-def test_file_in_the_place_of_the_cache_folder(cache: Path, start: StartServer) -> None:
+def test_a_file_instead_of_the_cache_folder_is_an_error(cache: Path, start: StartServer) -> None:
     server = start(sends_files)
     cache.parent.touch()
     with pytest.raises(MnistUnavailableError, match=UNWRITABLE.format(re.escape(str(cache)))):
@@ -399,7 +405,7 @@ def test_file_in_the_place_of_the_cache_folder(cache: Path, start: StartServer) 
     assert server.seen == []
 
 
-def test_cache_folder_that_refuses_writing(
+def test_a_cache_without_write_permission_is_an_error(
     cache: Path, start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(**_: object) -> None:
@@ -407,15 +413,15 @@ def test_cache_folder_that_refuses_writing(
 
     server = start(sends_files)
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
-    with pytest.raises(MnistUnavailableError, match=r"cannot be written to .*Permission denied"):
+    with pytest.raises(MnistUnavailableError, match=r"is not writable .*Permission denied"):
         load_mnist()
     assert server.seen == []
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="file modes do not bind this user"
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="file modes do not restrict this user"
 )
-def test_read_only_cache_folder(cache: Path, start: StartServer) -> None:
+def test_a_read_only_cache_is_an_error(cache: Path, start: StartServer) -> None:
     start(sends_files)
     cache.mkdir(parents=True)
     cache.chmod(0o500)
@@ -427,7 +433,7 @@ def test_read_only_cache_folder(cache: Path, start: StartServer) -> None:
 # Mirrors
 
 
-def test_published_facts() -> None:
+def test_registry_and_mirrors_are_well_formed() -> None:
     assert list(PUBLISHED) == NAMES
     assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in PUBLISHED.values())
     assert all(re.fullmatch("https://.*/", mirror) for mirror in MIRRORS)
@@ -438,16 +444,16 @@ def test_published_facts() -> None:
 
 def test_downloads_from_the_first_mirror(cache: Path, start: StartServer) -> None:
     first, second = start(sends_files), start(sends_files)
-    found = load_mnist()
-    assert_same(found, DIGITS)
-    assert found.name == "MNIST"
+    data = load_mnist()
+    assert_same(data, DIGITS)
+    assert data.name == "MNIST"
     assert contents(cache) == FILES
     assert first.seen == NAMES
     assert second.seen == []
 
 
-@pytest.mark.parametrize("get", [sends_a_page, knows_nothing, breaks_off, speaks_no_http])
-def test_mirror_that_fails_is_followed_by_the_next(
+@pytest.mark.parametrize("get", [sends_a_page, sends_404, closes_early, sends_no_http])
+def test_after_a_failing_mirror_the_next_is_used(
     cache: Path, start: StartServer, get: Behavior
 ) -> None:
     first, second = start(get), start(sends_files)
@@ -458,38 +464,38 @@ def test_mirror_that_fails_is_followed_by_the_next(
 
 
 @pytest.mark.parametrize(
-    ("get", "reason"), [(falls_silent, "timed out"), (never_answers, "read timeout=0.1")]
+    ("get", "reason"), [(stalls, "timed out"), (never_answers, "read timeout=0.1")]
 )
-def test_mirror_that_is_silent_is_followed_by_the_next(
+def test_after_a_stalled_mirror_the_next_is_used(
     cache: Path, start: StartServer, monkeypatch: pytest.MonkeyPatch, get: Behavior, reason: str
 ) -> None:
-    silent, second = start(get), start(sends_files)
+    stalled, second = start(get), start(sends_files)
     fetch_from, failures = mnist._fetch_from, []
 
-    def impatient_with_the_silent(mirror: str, folder: Path) -> str:
-        patience = 0.1 if mirror == silent.url else mnist.DOWNLOAD_SECONDS
+    def with_short_timeout(mirror: str, folder: Path) -> str:
+        timeout = 0.1 if mirror == stalled.url else mnist.DOWNLOAD_SECONDS
         with monkeypatch.context() as patch:
-            patch.setattr(mnist, "DOWNLOAD_SECONDS", patience)
+            patch.setattr(mnist, "DOWNLOAD_SECONDS", timeout)
             failures.append(fetch_from(mirror, folder))
         return failures[-1]
 
-    monkeypatch.setattr(mnist, "_fetch_from", impatient_with_the_silent)
+    monkeypatch.setattr(mnist, "_fetch_from", with_short_timeout)
     assert_same(load_mnist(), DIGITS)
     assert contents(cache) == FILES
-    assert failures[0].startswith(f"{silent.url}{NAMES[0]}: ")
+    assert failures[0].startswith(f"{stalled.url}{NAMES[0]}: ")
     assert reason in failures[0]
     assert second.seen == NAMES
 
 
-@pytest.mark.parametrize("head", [knows_nothing, speaks_no_http])
-def test_mirror_that_does_not_answer_is_not_asked(start: StartServer, head: Behavior) -> None:
+@pytest.mark.parametrize("head", [sends_404, sends_no_http])
+def test_a_mirror_that_fails_the_probe_gets_no_request(start: StartServer, head: Behavior) -> None:
     first, second = start(sends_files, head), start(sends_files)
     assert_same(load_mnist(), DIGITS)
     assert first.seen == []
     assert second.seen == NAMES
 
 
-def test_probe_follows_redirections(start: StartServer) -> None:
+def test_the_probe_follows_redirects(start: StartServer) -> None:
     def redirects(request: Request) -> None:
         request.send_response(302)
         request.send_header("Location", target.url + request.path.removeprefix("/"))
@@ -502,7 +508,7 @@ def test_probe_follows_redirections(start: StartServer) -> None:
     assert first.seen == NAMES
 
 
-def test_what_one_mirror_began_another_finishes(cache: Path, start: StartServer) -> None:
+def test_the_next_mirror_completes_the_download(cache: Path, start: StartServer) -> None:
     first, second = start(sends_train_files_only), start(sends_files)
     assert_same(load_mnist(), DIGITS)
     assert contents(cache) == FILES
@@ -510,7 +516,7 @@ def test_what_one_mirror_began_another_finishes(cache: Path, start: StartServer)
     assert second.seen == NAMES[2:]
 
 
-def test_wrong_bytes_are_never_kept(cache: Path, start: StartServer) -> None:
+def test_wrong_bytes_are_not_stored(cache: Path, start: StartServer) -> None:
     server = start(sends_a_page)
     message = f"{server.url}{NAMES[0]}: ValueError: SHA256 hash .* does not match"
     with pytest.raises(MnistUnavailableError, match=message):
@@ -518,7 +524,7 @@ def test_wrong_bytes_are_never_kept(cache: Path, start: StartServer) -> None:
     assert contents(cache) == {}
 
 
-def test_when_all_refuse_the_message_names_them_all(
+def test_the_error_names_every_mirror(
     cache: Path, refusing: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mnist, "MIRRORS", tuple(refusing))
@@ -530,18 +536,18 @@ def test_when_all_refuse_the_message_names_them_all(
     for line, mirror in zip(lines[1:-1], refusing, strict=True):
         assert line.startswith(f"  {mirror}{PROBED}: URLError: ")
         assert "refused" in line
-    assert lines[-1].startswith(f"You can put the published files {', '.join(NAMES)} into {cache} ")
+    assert lines[-1].startswith(f"Put the published files {', '.join(NAMES)} into {cache}, ")
     assert "MINICNN_DATA" in lines[-1]
     assert "load_mnist_sample()" in lines[-1]
 
 
-def test_each_mirror_has_its_own_reason(
+def test_the_error_has_a_reason_for_each_mirror(
     start: StartServer, refusing: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mnist, "MIRRORS", ("nonsense/", refusing[0]))
-    start(sends_files, knows_nothing)
-    start(knows_nothing)
-    start(breaks_off)
+    start(sends_files, sends_404)
+    start(sends_404)
+    start(closes_early)
     reasons = [
         "ValueError: unknown url type",
         "URLError: .*refused",
@@ -558,7 +564,7 @@ def test_each_mirror_has_its_own_reason(
         load_mnist()
 
 
-def test_server_that_accepts_and_never_answers(
+def test_a_server_that_never_answers_times_out(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mnist, "PROBE_SECONDS", 0.1)
@@ -571,7 +577,9 @@ def test_server_that_accepts_and_never_answers(
         assert mnist._probe(mirror) == f"{mirror}: TimeoutError: timed out"
 
 
-def test_look_up_that_never_returns(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dns_lookup_that_never_returns_times_out(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stuck, probe = start(sends_files), mnist._probe
     release = threading.Event()
 
@@ -585,7 +593,7 @@ def test_look_up_that_never_returns(start: StartServer, monkeypatch: pytest.Monk
     release.set()
 
 
-def test_slow_mirror_is_not_waited_for_while_the_first_serves(
+def test_a_slow_second_mirror_does_not_delay_the_first(
     start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, probe = start(sends_files), start(sends_files), mnist._probe
@@ -601,24 +609,24 @@ def test_slow_mirror_is_not_waited_for_while_the_first_serves(
     release.set()
 
 
-def test_proxy_of_the_environment_is_used(
+def test_the_proxy_of_the_environment_is_used(
     start: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forwards(request: Request) -> None:
-        asked.append(f"{request.command} {request.path}")
+        requests.append(f"{request.command} {request.path}")
         request.reply(200, FILES[request.path.rpartition("/")[2]])
 
-    asked: list[str] = []
+    requests: list[str] = []
     proxy = start(forwards, forwards)
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setattr(mnist, "MIRRORS", ("http://mnist.invalid/",))
     assert_same(load_mnist(), DIGITS)
-    assert asked[0] == f"HEAD http://mnist.invalid/{PROBED}"
-    assert asked[1:] == [f"GET http://mnist.invalid/{name}" for name in NAMES]
+    assert requests[0] == f"HEAD http://mnist.invalid/{PROBED}"
+    assert requests[1:] == [f"GET http://mnist.invalid/{name}" for name in NAMES]
 
 
 def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
-    """Run `code` in a process of its own that imports the same minicnn."""
+    """Run `code` in a new process that imports the same minicnn."""
     root = str(Path(minicnn.data.__file__).parents[2])
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
@@ -629,7 +637,7 @@ def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_look_up_that_never_returns_does_not_hold_up_exit(cache: Path) -> None:
+def test_a_hanging_dns_lookup_does_not_delay_the_exit(cache: Path) -> None:
     code = """
 import pathlib, pooch, socket, sys, threading
 from minicnn.data import mnist
@@ -646,13 +654,13 @@ load_mnist()
         assert f"{mirror}{PROBED}: no answer within 0.1 s" in errors
 
 
-def test_two_processes_at_once(cache: Path, start: StartServer) -> None:
-    # Neither download proceeds before the other has begun
-    meeting = threading.Barrier(2, timeout=300)
+def test_two_processes_download_in_parallel(cache: Path, start: StartServer) -> None:
+    # Both downloads start before either proceeds.
+    barrier = threading.Barrier(2, timeout=300)
 
     def waits_for_both(request: Request) -> None:
         if request.path == f"/{NAMES[0]}":
-            meeting.wait()
+            barrier.wait()
         sends_files(request)
 
     code = """
@@ -677,7 +685,7 @@ print(load_mnist().train_labels.tobytes().hex())
     assert contents(cache) == FILES
 
 
-# Manners
+# Output and imports
 
 
 class Terminal(io.StringIO):
@@ -685,7 +693,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_bar_on_a_terminal(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_a_progress_bar(
+    start: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start(sends_files)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -694,7 +704,7 @@ def test_progress_bar_on_a_terminal(start: StartServer, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("stderr", [io.StringIO(), None])
-def test_no_progress_bar_elsewhere(
+def test_other_outputs_show_no_progress_bar(
     start: StartServer, monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO | None
 ) -> None:
     start(sends_files)
@@ -703,11 +713,11 @@ def test_no_progress_bar_elsewhere(
     assert stderr is None or stderr.getvalue() == ""
 
 
-def test_import_does_without_the_download_libraries() -> None:
+def test_the_import_does_not_load_the_download_libraries() -> None:
     code = "import minicnn.data, sys; print({'pooch', 'requests'} & set(sys.modules))"
     output, errors = run_python(code).communicate(timeout=300)
     assert output == "set()\n", errors
 
 
-def test_error_is_an_os_error() -> None:
+def test_the_error_is_an_os_error() -> None:
     assert issubclass(MnistUnavailableError, OSError)

