@@ -10,7 +10,7 @@ import io
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "IC
 MAX_BYTES = 64 * 1024**2
 MAX_PIXELS = 64_000_000  # 8000 × 8000
 
-ImageSource = Any  # path, bytes, Pillow image or array
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | PillowImage | NDArray[Any]"
 
 
 class ImageError(ValueError):
