@@ -16,7 +16,6 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "without batch norm": {"batch_norm": False},
     "without augmentation": {"augment": None},
     "less augmentation": {"augment": RECIPES_FILE["light_augmentation"]()},
-    "a quarter of the images untouched": {
-        "augment": replace(RECIPES_FILE["digit_augmentation"](), untouched=0.25)
-    },
     "augmentation of all kinds": {"augment": Augment.digits()},
     "a constant rate": {"schedule": optim.constant},
     "a cosine": {"schedule": optim.cosine},

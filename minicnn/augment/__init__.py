@@ -1,4 +1,4 @@
-"""Variations of images to learn from: what a network has met in many forms, it reads in others."""
+"""Data augmentation: random changes of training images."""
 
 import warnings
 from dataclasses import dataclass, fields
@@ -15,8 +15,8 @@ from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, IntArray
 from minicnn.shapes.checks import check_pixel_range, check_pixels
 
-# The largest value of each strength; all begin at 0.
-LARGEST = {
+# The largest value of each field; the smallest is 0.
+MAXIMUM = {
     "rotation": 180.0,
     "shift": np.inf,
     "shear": 80.0,
@@ -27,68 +27,57 @@ LARGEST = {
     "blur": 1.0,
     "sharpen": 100.0,
     "brightness": 1.0,
-    "contrast": 1.0,
-    "noise": 1.0,
     "erase": 1.0,
-    "untouched": 1.0,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Varies images at random, each time in another way: `fit` takes it as ``augment=``.
+    """Random changes of training images: the argument ``augment=`` of `fit`.
 
-    A transformation that is left at 0 does not happen. They come in this order: geometry (all of it
-    in one step), strokes, edges, brightness and contrast, noise, erasing. What a given image looks
-    like depends on the seed, the epoch and its number, and on nothing else.
+    A transformation with range 0 is off. The order is: warp (rotation, shift, shear, zoom, flips
+    and elastic distortion in one interpolation), stroke width, sharpness, brightness, erasing. The
+    changes of an image depend on the seed, the epoch and the image's index only.
 
-    Lengths are in pixels, angles in degrees; every number below is the largest change, and each
-    image gets a random part of it, evenly distributed. Pixels that come from outside are 0.
+    Lengths are in pixels, angles in degrees. Each range is the largest change; each image's change
+    is uniform within it. Pixels from outside the image are 0.
 
     Parameters
     ----------
     rotation : float
-        Either way, 0 to 180 degrees.
+        In both directions, 0 to 180 degrees.
     shift : float
-        In any direction, downwards and to the right by itself.
+        In both directions, independently for the two axes.
     shear : float
-        Slant of upright lines, either way, 0 to 80 degrees.
+        Slant of vertical lines in both directions, 0 to 80 degrees.
     zoom : float
-        0.25 makes images up to 1.25 times as large, or as small; height and width by themselves.
+        0.25 scales by 1 / 1.25 to 1.25, independently for the two axes. 0 to 10.
     horizontal_flip, vertical_flip : bool
-        Whether every second image is mirrored, left to right or upside down.
+        Mirror each image with probability 1/2.
     elastic : float
-        How far pixels are moved by the elastic distortion: the standard deviation, in pixels.
-    elastic_sigma : float
-        Over how many pixels neighbors are moved alike: the standard deviation of the Gaussian
-        that random numbers are smoothed with. Simard et al. have 4, and about 1.4 for `elastic`.
+        Standard deviation of the displacement of pixels by Simard's elastic distortion. The
+        displacements are smoothed by a Gaussian of 4 pixels.
     thin, thicken : float
-        How far the edges of strokes move, on each side; strokes are bright on dark.
-    blur, sharpen : float
-        How much of the image blurred by one pixel is mixed in (0 to 1), or subtracted (0 to 100,
-        for hard edges).
+        Distance that the edges of strokes move on each side, 0 to 100. Strokes are bright on dark.
+    blur : float
+        Share of the image blurred by a Gaussian of one pixel, 0 to 1.
+    sharpen : float
+        Amount of unsharp masking, 0 to 100.
     brightness : float
-        0.2 multiplies images by 0.8 to 1.2. 0 to 1.
-    contrast : float
-        0.2 multiplies the distance of pixels from their mean by 0.8 to 1.2. 0 to 1.
-    noise : float
-        Standard deviation of what is added to each pixel, 0 to 1.
+        0.2 multiplies pixels by 0.8 to 1.2. 0 to 1.
     erase : float
-        Probability that a random rectangle becomes 0, of 2 to 20 % of the image and sides in a
-        ratio of 0.3 to 1 / 0.3.
-    untouched : float
-        Probability that nothing of all this happens to an image: some of each batch, other ones in
-        each epoch, are as they will be met in use.
+        Probability of setting a random rectangle to 0: 2 to 20 % of the image, with an aspect ratio
+        of 0.3 to 1 / 0.3.
 
     Raises
     ------
     TypeError, ValueError
-        If a strength is no number or out of its range.
+        If a range is not a number or out of bounds.
 
     Warns
     -----
     UserWarning
-        If images are to be flipped: mirrored digits and letters are others, or none.
+        If images are to be flipped: a mirrored digit or letter is another one, or none.
 
     References
     ----------
@@ -104,37 +93,29 @@ class Augment:
     horizontal_flip: bool = False
     vertical_flip: bool = False
     elastic: float = 0.0
-    elastic_sigma: float = 4.0
     thin: float = 0.0
     thicken: float = 0.0
     blur: float = 0.0
     sharpen: float = 0.0
     brightness: float = 0.0
-    contrast: float = 0.0
-    noise: float = 0.0
     erase: float = 0.0
-    untouched: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check every strength."""
+        """Check every field."""
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_flip"):
                 _check_flip(field.name, value)
-            elif field.name == "elastic_sigma":
-                _check_number(field.name, value, 0.5, np.inf)
             else:
-                _check_number(field.name, value, 0.0, LARGEST[field.name])
+                _check_range(field.name, value, MAXIMUM[field.name])
 
     @classmethod
     def digits(cls) -> Self:
-        """Return what serves handwritten digits: MNIST's own, and drawings through
-        `to_mnist_format`.
+        """Return ranges for digits: MNIST's, and drawings with other pens.
 
-        Geometry alone made a network worse at drawings with other pens than MNIST's; with other
-        widths and edges of strokes, fainter ink and missing parts it read both better. Chosen among
-        some sixteen settings, one training each, on MNIST's validation images and on stand-in
-        drawings.
+        With geometry alone a network reads drawings with other pens than MNIST's worse. With stroke
+        width, sharpness, brightness and erasing it reads both better. Chosen among about sixteen
+        settings, with one training each, on validation images of MNIST and on synthetic drawings.
 
         Returns
         -------
@@ -155,7 +136,7 @@ class Augment:
         )
 
     def __call__(
-        self, images: NDArray[Any], numbers: IntArray, *, seed: int, epoch: int
+        self, images: NDArray[Any], image_ids: IntArray, *, seed: int, epoch: int
     ) -> FloatArray:
         """Return the images as they look in an epoch.
 
@@ -163,8 +144,8 @@ class Augment:
         ----------
         images : ndarray (N, H, W, C) or (N, H, W)
             uint8 (0 to 255), or float (0 to 1).
-        numbers : ndarray of int (N,)
-            Their numbers in the data set, 0 to 2³² - 1.
+        image_ids : ndarray of int (N,)
+            Indices of the images in the data set, 0 to 2³² - 1.
         seed : int
             0 to 2⁶⁴ - 1.
         epoch : int
@@ -173,47 +154,47 @@ class Augment:
         Returns
         -------
         ndarray, shaped as `images`
-            0 to 1; float64 if the images are, else float32. In the workspace, where there is one.
+            0 to 1; float64 for float64 images, else float32. Inside `arena.scope` it lies in the
+            arena.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is of another type or shape, or out of range.
+            If an argument has a wrong type, shape or value.
         """
-        _check_batch(images, numbers)
+        _check_batch(images, image_ids)
         dtype = np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
         batch = images[..., None] if images.ndim == 3 else images
         batch = np.ascontiguousarray(batch, None if images.dtype == np.uint8 else dtype)
         N, H, W, C = batch.shape
-        rows, columns = smoothing(H, W, self.elastic, self.elastic_sigma, dtype)
-        bent, grains = 2 * rows.shape[1] * len(columns), C * H * W if self.noise else 0
-        words = random_bits(seed, "augmentation", epoch, numbers, sample.WORDS)
-        bends = random_bits(seed, "elastic", epoch, numbers, bent)
-        noise = random_bits(seed, "noise", epoch, numbers, grains)
-        maps, amounts, boxes = arena.allocate(
-            (((N, 2, 3), dtype), ((sample.AMOUNTS, N), dtype), ((N, 4), np.int64))
+        rows, columns = smoothing(H, W, self.elastic, dtype)
+        elastic_words = 2 * rows.shape[1] * len(columns)
+        bits = random_bits(seed, "augmentation", epoch, image_ids, sample.WORDS)
+        elastic_bits = random_bits(seed, "elastic", epoch, image_ids, elastic_words)
+        affine, magnitudes, boxes = arena.allocate(
+            (((N, 2, 3), dtype), ((sample.MAGNITUDES, N), dtype), ((N, 4), np.int64))
         )
-        sample.sample_transforms(self._strengths, words, H, W, bends, maps, amounts, boxes)
-        rooms = arena.allocate(_rooms((N, C, H, W), rows, columns))
+        sample.sample_transforms(self._ranges, bits, H, W, affine, magnitudes, boxes)
+        scratch = arena.allocate(_scratch((N, C, H, W), rows, columns))
         sample.augment(
-            batch, self._moves, maps, amounts, boxes, bends, noise, rows, columns, *rooms
+            batch, self._moves, affine, magnitudes, boxes, elastic_bits, rows, columns, *scratch
         )
-        return _channels_last(rooms[-1]).reshape(images.shape)
+        return _channels_last(scratch[-1]).reshape(images.shape)
 
     @cached_property
-    def _strengths(self) -> FloatArray:
-        return np.array([getattr(self, name) for name in sample.STRENGTHS], np.float64)
+    def _ranges(self) -> FloatArray:
+        return np.array([getattr(self, name) for name in sample.RANGES], np.float64)
 
     @cached_property
     def _moves(self) -> bool:
-        strengths = (self.rotation, self.shift, self.shear, self.zoom, self.elastic)
-        return any(strengths) or self.horizontal_flip or self.vertical_flip
+        ranges = (self.rotation, self.shift, self.shear, self.zoom, self.elastic)
+        return any(ranges) or self.horizontal_flip or self.vertical_flip
 
 
-def _rooms(
+def _scratch(
     shape: tuple[int, int, int, int], rows: FloatArray, columns: FloatArray
 ) -> tuple[arena.ArraySpec, ...]:
-    """Return shapes and dtypes of what `kernels.vary` works in, and last of what it writes."""
+    """Return the specs of the scratch and output of `sample.augment`."""
     H, W = shape[2:]
     K, (J, width), dtype = rows.shape[1], columns.shape, rows.dtype
     return (
@@ -229,7 +210,7 @@ def _rooms(
 
 
 def _channels_last(planes: FloatArray) -> FloatArray:
-    """Return images (N, H, W, C); without another copy where there is one channel."""
+    """Return images (N, H, W, C), without a copy if C is 1."""
     N, C, H, W = planes.shape
     if C == 1:
         return planes.reshape(N, H, W, 1)
@@ -238,12 +219,12 @@ def _channels_last(planes: FloatArray) -> FloatArray:
     return out
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
+def _check_range(name: str, value: object, maximum: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         raise TypeError(f"Augment: {name} must be a number, not {value!r}")
-    if not low <= value <= high or value == np.inf:
-        wanted = f"{low:g} to {high:g}" if high < np.inf else f"{low:g} or more, and finite"
-        raise ValueError(f"Augment: {name} must be {wanted}, not {value!r}")
+    if not 0 <= value <= maximum or value == np.inf:
+        allowed = f"0 to {maximum:g}" if maximum < np.inf else "0 or more, and finite"
+        raise ValueError(f"Augment: {name} must be {allowed}, not {value!r}")
 
 
 def _check_flip(name: str, value: object) -> None:
@@ -254,26 +235,26 @@ def _check_flip(name: str, value: object) -> None:
             f"Augment: {name} is for photos of things; a mirrored digit or letter is another or "
             f"none, and a network that learns from it reads worse",
             UserWarning,
-            stacklevel=4,  # _check_flip, __post_init__, __init__, and then who made the object
+            stacklevel=4,  # the caller of the constructor: _check_flip, __post_init__, __init__
         )
 
 
-def _check_batch(images: NDArray[Any], numbers: IntArray) -> None:
+def _check_batch(images: NDArray[Any], image_ids: IntArray) -> None:
     check_pixels("Augment", images)
     if images.ndim not in (3, 4):
         raise ValueError(
             f"Augment: images must have axes (N, H, W) or (N, H, W, C), not {images.ndim} axes "
             f"(shape {images.shape}); images[None] makes a batch of one"
         )
-    if not isinstance(numbers, np.ndarray) or not np.issubdtype(numbers.dtype, np.integer):
-        given = numbers.dtype if isinstance(numbers, np.ndarray) else type(numbers).__name__
-        raise TypeError(f"Augment: numbers must be an integer array, not {given}")
-    if numbers.shape != images.shape[:1]:
+    if not isinstance(image_ids, np.ndarray) or not np.issubdtype(image_ids.dtype, np.integer):
+        kind = image_ids.dtype if isinstance(image_ids, np.ndarray) else type(image_ids).__name__
+        raise TypeError(f"Augment: image_ids must be an integer array, not {kind}")
+    if image_ids.shape != images.shape[:1]:
         raise ValueError(
-            f"Augment: numbers must have shape ({len(images)},), one for each image, "
-            f"not {numbers.shape}"
+            f"Augment: image_ids must have shape ({len(images)},), one for each image, "
+            f"not {image_ids.shape}"
         )
-    if numbers.min() < 0 or numbers.max() >= 2**32:
-        raise ValueError("Augment: numbers must lie in 0 .. 2**32 - 1")
+    if image_ids.min() < 0 or image_ids.max() >= 2**32:
+        raise ValueError("Augment: image_ids must lie in 0 .. 2**32 - 1")
     if images.dtype != np.uint8:
         check_pixel_range("Augment", images)

@@ -284,10 +284,10 @@ def test_every_transform_is_measured():
 
 @needs_jit
 def test_share_is_relative_to_the_step_without_augmentation():
-    case = augmentation.measure("noise", minicnn.Augment(noise=0.5), 1, rounds=1, batch=2)
+    case = augmentation.measure("erase", minicnn.Augment(erase=0.5), 1, rounds=1, batch=2)
     assert case["share"] == case["with_ms"] / case["without_ms"] - 1
-    assert case["strengths"] == {"noise": 0.5}
-    assert "noise, threads 1: " in augmentation.line(case)
+    assert case["strengths"] == {"erase": 0.5}
+    assert "erase, threads 1: " in augmentation.line(case)
 
 
 # ---------------------------------------------------------------- scaling
