@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from compare import Results, flag_parser, milliseconds, take_turns
+from compare import Results, flag_parser, take_turns, timer
 from networks import MODELS, digits, minicnn_model
 
 import minicnn
@@ -87,10 +87,6 @@ def measure(
         "share": statistics.median(shares),
         "share_range": [min(shares), max(shares)],
     }
-
-
-def timer(step: Callable[[], object]) -> Callable[[float], float]:
-    return lambda seconds: milliseconds(step, seconds)
 
 
 def line(case: dict[str, Any]) -> str:

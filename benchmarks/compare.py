@@ -36,12 +36,12 @@ class Timed:
     answer: Callable[[], Any]
 
     def run(self, seconds: float) -> float:
-        """Return the milliseconds of the fastest step within some seconds."""
+        """Return the milliseconds of the fastest step within `seconds`."""
         return milliseconds(self.step, seconds)
 
 
 def milliseconds(step: Callable[[], Any], seconds: float) -> float:
-    """Return the milliseconds of the fastest step within some seconds."""
+    """Return the milliseconds of the fastest step within `seconds`."""
     times: list[float] = []
     began = started = time.perf_counter()
     while started - began < (seconds if len(times) >= MIN_STEPS else max(seconds, MAX_SECONDS)):
@@ -50,6 +50,11 @@ def milliseconds(step: Callable[[], Any], seconds: float) -> float:
         times.append(1000 * (ended - started))
         started = ended
     return min(times)
+
+
+def timer(step: Callable[[], Any]) -> Callable[[float], float]:
+    """Return the argument of `take_turns` for a step in this process."""
+    return lambda seconds: milliseconds(step, seconds)
 
 
 def take_turns(

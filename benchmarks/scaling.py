@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from compare import Results, flag_parser, milliseconds, ratios, take_turns
+from compare import Results, flag_parser, ratios, take_turns, timer
 from networks import MODELS, Spec, minicnn_model
 
 import minicnn
@@ -128,10 +128,6 @@ def sweep(name: str, cases: list[Case], rounds: int) -> list[dict[str, Any]]:
             own["work_growth"] = steps[i][1] / steps[i - 1][1]
         results.append(own)
     return results
-
-
-def timer(step: Callable[[], object]) -> Callable[[float], float]:
-    return lambda seconds: milliseconds(step, seconds)
 
 
 def line(case: dict[str, Any]) -> str:

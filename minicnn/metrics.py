@@ -89,7 +89,7 @@ def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) ->
     Raises
     ------
     TypeError
-        If an array is not of integers, or `num_classes` is not a whole number.
+        If an array or `num_classes` is not of integers.
     ValueError
         If the arrays are empty, differ in length, or hold a class out of range.
     """

@@ -4,7 +4,7 @@ import numpy as np
 
 
 class SameProcess:
-    """`OtherSide` without a process, with answers that may be wrong."""
+    """`OtherSide` without a process, whose answers may be wrong."""
 
     def __init__(self, error=0.0):
         self.objects, self.error = {}, error

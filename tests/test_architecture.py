@@ -54,7 +54,7 @@ NEIGHBOR_IMPORTS = {
 # `Sequential.save` imports `serialization` when it is called.
 LAZY = {("model", "serialization")}
 MAX_CODE_LINES = 300  # of a file
-# Upper bounds of the whole: `benchmarks/code_lines.py` prints the figures of each file.
+# Upper bounds of the sums that `benchmarks/code_lines.py` prints.
 MAX_CORE_LINES, MAX_PACKAGE_LINES, MAX_FILES = 4_400, 12_000, 125
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -236,6 +236,6 @@ def _too_small(layers: Sequence[LayerDiagnosis], lr_scale: float) -> str | None:
 
 
 def _list(names: Sequence[str], limit: int = 3) -> str:
-    """Join the first names, and count the rest."""
+    """Join the first names, and count the remaining ones."""
     shown, more = names[:limit], len(names) - limit
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

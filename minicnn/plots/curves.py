@@ -203,7 +203,7 @@ def reliability_diagram(calibration: metrics.Calibration) -> Figure:
     sheet = Sheet(4.6, 5, arranged=True)
     upper, lower = sheet.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.bar(left, np.nan_to_num(accuracy), width, align="edge", color=colors, edgecolor="white")
-    upper.plot([0, 1], [0, 1], color=GRAY, linestyle="--", label="as sure as right")
+    upper.plot([0, 1], [0, 1], color=GRAY, linestyle="--", label="perfect calibration")
     upper.vlines(
         confidence,
         accuracy,
@@ -212,12 +212,12 @@ def reliability_diagram(calibration: metrics.Calibration) -> Figure:
         linewidth=2,
         label="gap to mean confidence",
     )
-    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="right answers")
+    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
     upper.set_title(f"expected calibration error {error:.2%}")
     upper.legend(loc="upper left")
     lower.bar(left, counts, width, align="edge", color=colors, edgecolor="white")
     lower.set_yscale("log")
-    lower.set(ylim=(0.7, 2 * counts.max()), xlabel="confidence", ylabel="answers")
+    lower.set(ylim=(0.7, 2 * counts.max()), xlabel="confidence", ylabel="predictions")
     lower.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     lower.yaxis.set_minor_locator(NullLocator())
     for axis in (upper.yaxis, lower.xaxis):

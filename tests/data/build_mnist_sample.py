@@ -60,7 +60,7 @@ def split(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> Array
     Image j of class c goes to position ``10 * j + c``. With the images of class c in row c of a
     table, these are the columns of the table one after another.
     """
-    table = np.stack([np.flatnonzero(labels == c) for c in range(10)])  # (10, 500) line numbers
+    table = np.stack([np.flatnonzero(labels == c) for c in range(10)])  # (10, 500) line indices
     order = table.T.ravel()
     train, test = order[:4000], order[4000:]
     return {

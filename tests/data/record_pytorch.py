@@ -56,7 +56,7 @@ AVERAGES = {
 
 DENSES = {"dense 5 to 3": (4, 5, 3), "dense 70 to 2": (3, 70, 2)}
 
-# x (N, ..., C), epsilon, momentum; some steps of training and one of inference
+# x (N, ..., C), epsilon, momentum; NORM_STEPS of training and one of inference
 NORMS = {
     "norm of images": ((4, 3, 5, 6), 1e-5, 0.1),
     "norm of rows": ((7, 9), 1e-3, 0.3),

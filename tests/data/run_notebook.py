@@ -48,9 +48,9 @@ def picture(notebook: nbformat.NotebookNode, call: str) -> bytes:
 
 if __name__ == "__main__":
     for path in [Path(name).resolve() for name in sys.argv[1:]] or NOTEBOOKS:
-        found = run(path)
-        nbformat.write(found, path)
+        notebook = run(path)
+        nbformat.write(notebook, path)
         print(f"{path.name}: {path.stat().st_size:,} bytes")
         if path == DIGITS:
             for name, call in PICTURES.items():
-                (EXAMPLES / "pictures" / name).write_bytes(picture(found, call))
+                (EXAMPLES / "pictures" / name).write_bytes(picture(notebook, call))

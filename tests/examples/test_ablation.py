@@ -38,9 +38,9 @@ def run(monkeypatch, tmp_path):
 
 
 def test_each_change_is_compared_with_the_base_seed_by_seed(run, capsys):
-    found, trained = run("--seeds", "2")
+    results, trained = run("--seeds", "2")
     assert len(trained) == 6
-    base, without, cosine = found["summary"]
+    base, without, cosine = results["summary"]
     assert (base["change"], base["points"], base["seeds"]) == (ablation.BASE, 0, 2)
     assert without["mean"] == pytest.approx(0.965)
     assert without["points"] == pytest.approx(-2)
@@ -52,9 +52,9 @@ def test_each_change_is_compared_with_the_base_seed_by_seed(run, capsys):
 
 
 def test_a_stopped_run_continues(run):
-    found, trained = run("--seeds", "1", "--only", ablation.BASE)
+    results, trained = run("--seeds", "1", "--only", ablation.BASE)
     assert trained == [(ablation.BASE, 0)]
-    assert [row["standard_error"] for row in found["summary"]] == [None]
+    assert [row["standard_error"] for row in results["summary"]] == [None]
     _, trained = run("--seeds", "1")
     assert trained == [("without augmentation", 0), ("a cosine", 0)]
     with pytest.raises(SystemExit, match=r"has another epochs \(3, not 2\)"):

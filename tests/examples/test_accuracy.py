@@ -23,7 +23,7 @@ def images(count, first):
 
 @pytest.fixture
 def data():
-    return ImageDataset("some images", *images(COUNT, 0), *images(20, 5))
+    return ImageDataset("small images", *images(COUNT, 0), *images(20, 5))
 
 
 def learner(trained=None):
@@ -53,7 +53,7 @@ def run(monkeypatch, data, tmp_path):
     networks = [SimpleNamespace(parameters=np.zeros(size), metadata={}) for size in (3, 4)]
     monkeypatch.setitem(accuracy.RECIPES_FILE, "networks_of", lambda model: networks)
 
-    def run(recipe, *flags, seeds, name="found.json"):
+    def run(recipe, *flags, seeds, name="results.json"):
         monkeypatch.setattr(accuracy, "RECIPES", {"mine": recipe})
         path = tmp_path / name
         words = ["--recipe", "mine", "--seeds", str(seeds), "--json", str(path), *flags]
@@ -64,18 +64,18 @@ def run(monkeypatch, data, tmp_path):
 
 
 def test_results_hold_each_seed_and_their_summary(run, capsys):
-    found = run(learner(), seeds=3)
-    assert [case["seed"] for case in found["cases"]] == [0, 1, 2]
-    assert [case["missed"] for case in found["cases"]] == [[], [0], [0, 1]]
-    assert [case["accuracy"] for case in found["cases"]] == [1, 0.95, 0.9]
-    own = found["summary"]
+    results = run(learner(), seeds=3)
+    assert [case["seed"] for case in results["cases"]] == [0, 1, 2]
+    assert [case["missed"] for case in results["cases"]] == [[], [0], [0, 1]]
+    assert [case["accuracy"] for case in results["cases"]] == [1, 0.95, 0.9]
+    own = results["summary"]
     assert own["mean"] == pytest.approx(0.95)
     assert own["standard_deviation"] == pytest.approx(0.05)
     assert own["standard_error"] == pytest.approx(0.05 / 3**0.5)
     assert (own["lowest"], own["highest"], own["seeds"], own["parameters"]) == (0.9, 1, 3, 7)
     assert own["train_seconds"] > 0
-    assert found["machine"] == {"cpu": "a CPU"}
-    assert (found["train_images"], found["test_images"]) == (COUNT, 20)
+    assert results["machine"] == {"cpu": "a CPU"}
+    assert (results["train_images"], results["test_images"]) == (COUNT, 20)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("seed 1: 95.00% (1 missed), trained for ")
     assert lines[-1].startswith("mine: 95.000% over 3 seeds (standard deviation 5.000, ")
@@ -99,20 +99,20 @@ def test_a_stopped_run_continues(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(stopped, seeds=4)
     assert trained == [0, 1]
-    found = run(learner(trained), seeds=4)
+    results = run(learner(trained), seeds=4)
     assert trained == [0, 1, 2, 3]
-    assert [case["seed"] for case in found["cases"]] == [0, 1, 2, 3]
-    assert run(learner(trained), seeds=2) == found  # nothing is missing
+    assert [case["seed"] for case in results["cases"]] == [0, 1, 2, 3]
+    assert run(learner(trained), seeds=2) == results  # nothing is missing
     assert trained == [0, 1, 2, 3]
 
 
 def test_results_of_another_recipe_or_data_set_are_rejected(run, monkeypatch, data):
     run(learner(), seeds=1)
-    with pytest.raises(SystemExit, match=r"found\.json has another recipe_sha256 .* or delete"):
+    with pytest.raises(SystemExit, match=r"results\.json has another recipe_sha256 .* or delete"):
         run(lambda images, labels, **options: None, seeds=2)
     other = data._replace(name="other images")
     monkeypatch.setattr(accuracy, "load", lambda folder, split: other)
-    with pytest.raises(SystemExit, match=r"another dataset \('some images', not 'other images'\)"):
+    with pytest.raises(SystemExit, match=r"another dataset \('small images', not 'other images'\)"):
         run(learner(), seeds=2)
 
 
@@ -126,9 +126,9 @@ def test_results_of_another_number_of_epochs_are_rejected(run, capsys):
     run(recipe, seeds=1)
     with pytest.raises(SystemExit, match=r"another epochs \(None, not 20\)"):
         run(recipe, "--epochs", "20", seeds=1)
-    found = run(recipe, "--epochs", "20", seeds=1, name="twenty.json")
+    results = run(recipe, "--epochs", "20", seeds=1, name="twenty.json")
     assert seen == [7, 20]
-    assert found["epochs"] == 20
+    assert results["epochs"] == 20
     for flags, message in {
         ("--epochs", "0"): "must be at least 1",
         ("--epochs", "2", "--keep", "folder"): "leave out --epochs",
@@ -166,10 +166,10 @@ def test_digest_of_ignores_comments_docstrings_and_layout(tmp_path):
 
 def test_held_out_replaces_the_test_images_by_a_sixth(data):
     numbered = data._replace(train_labels=np.arange(COUNT))
-    found = [accuracy.held_out(numbered, split) for split in range(accuracy.SPLITS)]
-    held = np.concatenate([split.test_labels for split in found])
+    splits = [accuracy.held_out(numbered, split) for split in range(accuracy.SPLITS)]
+    held = np.concatenate([split.test_labels for split in splits])
     assert held.tolist() == list(range(COUNT))  # in order, each image in one split
-    for split in found:
+    for split in splits:
         assert len(split.test_images) in (COUNT // 6, COUNT // 6 + 1)
         assert sorted([*split.train_labels, *split.test_labels]) == list(range(COUNT))
         for images, labels in (
@@ -177,7 +177,7 @@ def test_held_out_replaces_the_test_images_by_a_sixth(data):
             (split.test_images, split.test_labels),
         ):
             assert (images[:, 0, 0] == labels % 10).all()
-    assert found[0].name == "some images, split 0 of the training images"
+    assert splits[0].name == "small images, split 0 of the training images"
 
 
 def test_load_reads_the_sample_and_its_splits():

@@ -49,8 +49,8 @@ def test_importing_the_scripts_imports_no_other_library():
 
 
 def test_ratios_are_above_one_if_minicnn_is_faster():
-    found = compare.ratios("x", [3.0, 4.0, 10.0], [1.0, 2.0, 2.0])
-    assert found == {"ratio_x": 3.0, "ratio_x_range": [2.0, 5.0]}
+    values = compare.ratios("x", [3.0, 4.0, 10.0], [1.0, 2.0, 2.0])
+    assert values == {"ratio_x": 3.0, "ratio_x_range": [2.0, 5.0]}
 
 
 def test_best_of_takes_the_fastest_side_of_each_round():
@@ -175,7 +175,7 @@ def test_training_steps_of_both_sides_agree(name):
     assert losses[2] < losses[0]
     for variant in ("eager", "channels_last"):
         theirs = training.torch_side(training.MODELS[name], weights, 4, variant)
-        # float32 sums in other orders: some units in the last place, grown over three steps
+        # Sums in another order differ by a few float32 roundings, which grow over three steps.
         assert theirs.answer() == pytest.approx(losses, rel=1e-4)
 
 
@@ -249,8 +249,8 @@ def test_race_trains_each_side_up_to_the_target(monkeypatch):
     late = time_to_accuracy.race({"minicnn": Learner(96), "PyTorch": Learner(0)}, plan, 0.99)
     missed = time_to_accuracy.case_of(8, late, 45)
     assert missed["ratio"] is None
-    found = time_to_accuracy.summary([case, missed])
-    assert (found["seeds"], found["reached"], found["torch_s"]) == (2, 1, 80)
+    totals = time_to_accuracy.summary([case, missed])
+    assert (totals["seeds"], totals["reached"], totals["torch_s"]) == (2, 1, 80)
     assert time_to_accuracy.summary([missed]) == {"seeds": 1, "reached": 0}
 
 

@@ -133,16 +133,16 @@ def test_update_is_that_of_the_next_step(digits, optimizer):
 
 
 def test_update_is_scaled_by_the_schedule(digits):
-    found = []
+    reports = []
     options = {"epochs": 2, "validation_split": 0, "batch_size": 40, "progress": False}
     fit(
         small_model(), *digits, optimizer=SGD(0.1), schedule=lambda progress: 1 - progress,
-        on_epoch_end=lambda state: found.append(diagnose(state.model, *digits, state=state)),
+        on_epoch_end=lambda state: reports.append(diagnose(state.model, *digits, state=state)),
         **options,
     )  # fmt: skip
-    assert [report.lr_scale for report in found] == [1, 0.5]
-    assert "at 0.5 × the learning rate" in str(found[1])
-    weight = layer(found[1], 7).weight
+    assert [report.lr_scale for report in reports] == [1, 0.5]
+    assert "at 0.5 × the learning rate" in str(reports[1])
+    weight = layer(reports[1], 7).weight
     assert weight.update_ratio == pytest.approx(0.05 * weight.gradient_rms / weight.rms, rel=1e-3)
 
 
@@ -217,9 +217,9 @@ def test_diagnose_changes_no_bit_of_the_training(digits, threads, tmp_path):
     assert diagnosed.parameters.tobytes() == plain.parameters.tobytes()
     assert diagnosed.statistics.tobytes() == plain.statistics.tobytes()
     assert diagnosed.metadata == plain.metadata
-    with np.load(tmp_path / "a.npz") as wanted, np.load(tmp_path / "b.npz") as found:
-        assert wanted.files == found.files
-        assert all((wanted[name] == found[name]).all() for name in wanted.files)
+    with np.load(tmp_path / "a.npz") as expected, np.load(tmp_path / "b.npz") as actual:
+        assert expected.files == actual.files
+        assert all((expected[name] == actual[name]).all() for name in expected.files)
 
 
 @needs_jit
@@ -229,13 +229,13 @@ def test_a_resumed_training_may_diagnose(digits, tmp_path):
             raise KeyboardInterrupt  # the checkpoint is written before on_epoch_end
 
     path, reports = tmp_path / "c.npz", []
-    wanted, history = train(digits)
+    expected, history = train(digits)
     with pytest.raises(KeyboardInterrupt):
         train(digits, path, on_epoch_end=stop)
-    found, same = train(digits, path, resume=True, on_epoch_end=diagnosing(digits, reports))
+    resumed, same = train(digits, path, resume=True, on_epoch_end=diagnosing(digits, reports))
     assert len(reports) == len(same["loss"]) - 2
     assert same == history
-    assert found.parameters.tobytes() == wanted.parameters.tobytes()
+    assert resumed.parameters.tobytes() == expected.parameters.tobytes()
 
 
 @needs_jit
@@ -285,8 +285,8 @@ def test_weights_of_zero_are_reported_as_constant_output(digits):
     model.layers[4].parameters["bias"][...] = 1  # gives the last weight a gradient
     report = diagnose(model, *digits, state=TrainingState(model, Adam(0.1), None))
     assert layer(report, 7).weight.update_ratio == np.inf
-    found = the_warning(report, "One step changes weights by more than 10%")
-    assert "that of layer 7 (Dense(10)), now 0. The usual" in found
+    warning = the_warning(report, "One step changes weights by more than 10%")
+    assert "that of layer 7 (Dense(10)), now 0. The usual" in warning
 
 
 def test_identical_images_are_reported_as_constant_input(digits):
@@ -301,13 +301,13 @@ def test_identical_images_are_reported_as_constant_input(digits):
 def test_the_first_layer_with_an_unusual_scale_is_reported(digits):
     unscaled = small_model(std=1 / 255)
     unscaled.input_std = 1 / 2550
-    found = the_warning(diagnose(unscaled, *digits), "the input has a standard deviation of")
-    assert "check input_std" in found
+    warning = the_warning(diagnose(unscaled, *digits), "the input has a standard deviation of")
+    assert "check input_std" in warning
     for power, word in ((2000, "large"), (1e-3, "small")):
         model = small_model()
         model.layers[0].parameters["weight"][...] *= power
-        found = the_warning(diagnose(model, *digits), "layer 1 (Conv2D(4, 3)) has a standard dev")
-        assert f"initial weights too {word}?" in found
+        warning = the_warning(diagnose(model, *digits), "layer 1 (Conv2D(4, 3)) has a standard dev")
+        assert f"initial weights too {word}?" in warning
     low, high = SCALES
     assert low * high == 1
 
@@ -344,9 +344,9 @@ def test_the_measured_step_leaves_optimizer_and_weights_unchanged(digits):
     optimizer = Adam(0.01)
     gradient = np.ones_like(model.parameters)
     optimizer.step(model.parameters, gradient)
-    kept = copy.deepcopy(optimizer.state(model.parameters)), model.parameters.copy()
+    before = copy.deepcopy(optimizer.state(model.parameters)), model.parameters.copy()
     change = TrainingState(model, optimizer, None).further_step(gradient)
     assert change == pytest.approx(-0.01, rel=1e-4)
-    np.testing.assert_array_equal(model.parameters, kept[1])
+    np.testing.assert_array_equal(model.parameters, before[1])
     for name, array in optimizer.state(model.parameters).items():
-        np.testing.assert_array_equal(array, kept[0][name])
+        np.testing.assert_array_equal(array, before[0][name])

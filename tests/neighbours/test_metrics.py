@@ -126,18 +126,18 @@ def test_classification_report_is_a_table():
 
 def test_top_k_accuracy_by_hand():
     # Ranks of the true class: 1; 2 (a tie that class 0 leads); 4; 1; 4 (four tied).
-    found = [metrics.top_k_accuracy(TIES, PROBABILITIES, k) for k in (1, 2, 3, 4)]
-    assert found == [2 / 5, 3 / 5, 3 / 5, 1]
+    accuracies = [metrics.top_k_accuracy(TIES, PROBABILITIES, k) for k in (1, 2, 3, 4)]
+    assert accuracies == [2 / 5, 3 / 5, 3 / 5, 1]
 
 
 @given(probability_rows())
 def test_top_k_accuracy_grows_from_the_accuracy_to_one(drawn):
     labels, probabilities = drawn
     classes = probabilities.shape[1]
-    found = [metrics.top_k_accuracy(labels, probabilities, k) for k in range(1, classes + 1)]
-    assert found[0] == metrics.accuracy(labels, probabilities.argmax(axis=1))
-    assert found == sorted(found)
-    assert found[-1] == 1
+    accuracies = [metrics.top_k_accuracy(labels, probabilities, k) for k in range(1, classes + 1)]
+    assert accuracies[0] == metrics.accuracy(labels, probabilities.argmax(axis=1))
+    assert accuracies == sorted(accuracies)
+    assert accuracies[-1] == 1
 
 
 def test_calibration_by_hand():

@@ -72,15 +72,15 @@ def check(figure):
     """Assert that a figure is white and its texts are apart; return them."""
     assert isinstance(figure, Figure)
     assert figure.get_facecolor() == (1, 1, 1, 1)
-    found = texts(figure)
+    printed = texts(figure)
     width, height = figure.get_size_inches() * figure.dpi
-    x0, y0, x1, y1 = np.array([box.extents for _, box in found]).reshape(-1, 4).T
+    x0, y0, x1, y1 = np.array([box.extents for _, box in printed]).reshape(-1, 4).T
     outside = (x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height)
-    assert not outside.any(), [found[index][0] for index in np.flatnonzero(outside)]
+    assert not outside.any(), [printed[index][0] for index in np.flatnonzero(outside)]
     apart = (x1[:, None] <= x0 + 0.5) | (y1[:, None] <= y0 + 0.5)
     overlap = np.argwhere(np.triu(~(apart | apart.T), k=1))
-    assert not len(overlap), [(found[one][0], found[other][0]) for one, other in overlap]
-    return [text for text, _ in found]
+    assert not len(overlap), [(printed[one][0], printed[other][0]) for one, other in overlap]
+    return [text for text, _ in printed]
 
 
 # ---------------------------------------------------------------- predictions
@@ -94,9 +94,9 @@ def test_predictions_draw_titles_shares_and_bars(count, classes):
     figure = plots.predictions(
         list(IMAGES[:count]), IMAGES[:count], shares, titles=titles, class_names=names
     )
-    found = check(figure)
-    assert {style.percent(share) for share in shares.max(axis=1)} <= set(found)
-    assert set(titles[:2]) <= set(found)  # the short ones are whole
+    printed = check(figure)
+    assert {style.percent(share) for share in shares.max(axis=1)} <= set(printed)
+    assert set(titles[:2]) <= set(printed)  # short titles are complete
     bars = [patch for patch in figure.axes[0].patches if patch.get_fill()]
     assert len(bars) == count * min(classes, 10)
     longest = max(bar.get_width() for bar in bars)
@@ -143,8 +143,8 @@ def test_readable_shortens_texts_and_replaces_missing_characters():
 
 def test_percent_rounds_to_0_and_100_only_if_exact():
     shares = [0, 1e-9, 0.00051, 0.5, 0.9994, 0.99999, 1]
-    found = [style.percent(share) for share in shares]
-    assert found == ["0.0%", "<0.1%", "0.1%", "50.0%", "99.9%", ">99.9%", "100.0%"]
+    formatted = [style.percent(share) for share in shares]
+    assert formatted == ["0.0%", "<0.1%", "0.1%", "50.0%", "99.9%", ">99.9%", "100.0%"]
 
 
 # ---------------------------------------------------------------- curves
@@ -158,12 +158,12 @@ def test_learning_curves_draw_each_epoch(epochs, validated):
     if validated:
         history |= {f"val_{name}": values for name, values in history.items()}
     figure = plots.learning_curves(history)
-    found = check(figure)
-    assert {"loss", "accuracy", "epoch", "training, as it went"} <= set(found)
-    assert ("validation, after each epoch" in found) == validated
+    printed = check(figure)
+    assert {"loss", "accuracy", "epoch", "training, as it went"} <= set(printed)
+    assert ("validation, after each epoch" in printed) == validated
     for axes, measure in zip(figure.axes, ("loss", "accuracy"), strict=True):
-        training, *rest = axes.lines
-        assert len(rest) == validated
+        training, *validation = axes.lines
+        assert len(validation) == validated
         assert list(training.get_xdata()) == list(range(1, epochs + 1))
         assert list(training.get_ydata()) == history[measure]
         assert (training.get_marker() == "") == (
@@ -197,14 +197,14 @@ def matrix_of(classes, count, right):
 )
 def test_confusion_matrix_draws_counts_shares_and_colors(matrix, names):
     figure = plots.confusion_matrix(matrix, names)
-    found = check(figure)
+    printed = check(figure)
     shares = metrics.normalize_rows(matrix)
     counts = [f"{count:,}" for count in matrix[matrix > 0]]
     percents = [style.percent(share) for share in shares[matrix > 0]]
-    assert set(counts) | set(percents) | {"true", "predicted"} <= set(found)
-    assert f"{matrix.trace():,} of {matrix.sum():,} right" in " ".join(found)
+    assert set(counts) | set(percents) | {"true", "predicted"} <= set(printed)
+    assert f"{matrix.trace():,} of {matrix.sum():,} right" in " ".join(printed)
     if names is FASHION:
-        assert all(found.count(name) == 2 for name in names)
+        assert all(printed.count(name) == 2 for name in names)
     colors = figure.axes[0].images[0].get_array()
     white, right = colors.min(axis=2) > 0.9, np.eye(len(matrix), dtype=bool)
     assert np.array_equal(white, matrix == 0)  # only empty cells are pale
@@ -226,9 +226,9 @@ def test_reliability_diagram_draws_accuracy_and_counts(count):
     shares = probabilities(count, 10)
     calibration = metrics.calibration(RNG.integers(0, 10, count), shares, 8)
     figure = plots.reliability_diagram(calibration)
-    found = check(figure)
+    printed = check(figure)
     error = calibration.expected_calibration_error
-    assert f"expected calibration error {error:.2%}" in found
+    assert f"expected calibration error {error:.2%}" in printed
     upper, lower = figure.axes
     heights = [bar.get_height() for bar in upper.patches]
     assert heights == list(np.nan_to_num(calibration.accuracy))
@@ -255,21 +255,21 @@ def test_worst_mistakes_are_sorted_by_confidence(names):
     shown = names or [str(k) for k in range(10)]
     predicted, confidence = shares.argmax(axis=1), shares.max(axis=1)
     wrong = predicted != 0
-    found = check(plots.worst_mistakes(IMAGES, labels, shares, class_names=names, count=5))
-    assert f"{wrong.sum()} of 40 read wrong; the 5 surest" in found
+    printed = check(plots.worst_mistakes(IMAGES, labels, shares, class_names=names, count=5))
+    assert f"{wrong.sum()} of 40 read wrong; the 5 surest" in printed
     worst = np.flatnonzero(wrong)[np.argsort(-confidence[wrong])][:5]
-    answers = [f"read {shown[predicted[n]]}, {style.percent(confidence[n])}" for n in worst]
-    assert [text for text in found if text.startswith("read ")] == answers
-    assert [text for text in found if text.startswith("image ")] == [f"image {n}" for n in worst]
-    assert found.count(f"true {shown[0]}") == 5
+    readings = [f"read {shown[predicted[n]]}, {style.percent(confidence[n])}" for n in worst]
+    assert [text for text in printed if text.startswith("read ")] == readings
+    assert [text for text in printed if text.startswith("image ")] == [f"image {n}" for n in worst]
+    assert printed.count(f"true {shown[0]}") == 5
 
 
 def test_worst_mistakes_of_one_or_no_mistake():
     shares = np.eye(10, dtype=np.float32)[[1, 2, 3]]
     figure = plots.worst_mistakes(IMAGES[:3], np.array([1, 2, 3]), shares)
     assert check(figure) == ["0 of 3 read wrong"]
-    found = check(plots.worst_mistakes(IMAGES[:3], np.array([1, 5, 3]), shares))
-    assert found == ["1 of 3 read wrong", "image 1", "true 5", "read 2, 100.0%"]
+    printed = check(plots.worst_mistakes(IMAGES[:3], np.array([1, 5, 3]), shares))
+    assert printed == ["1 of 3 read wrong", "image 1", "true 5", "read 2, 100.0%"]
 
 
 def shifted(images, image_ids, *, seed, epoch):
@@ -304,10 +304,10 @@ def network(filters, channels, size=3, relu=True):
 def test_filters_draw_the_weights(filters, channels, tiles):
     model = network(filters, channels, size=1 if filters == 2 else (3, 2))
     figure = plots.filters(model)
-    found = check(figure)
-    assert str(model.layers[0]) in found[0]
+    printed = check(figure)
+    assert str(model.layers[0]) in printed[0]
     images = [image.get_array() for image in figure.axes[0].images]
-    assert len(images) == tiles == len(found) - 1
+    assert len(images) == tiles == len(printed) - 1
     weight = model.layers[0].parameters["weight"]
     largest = abs(weight).max()
     if channels == 3:
@@ -340,8 +340,8 @@ def test_feature_maps_draw_the_outputs_of_layers(channels):
 
 def test_feature_maps_of_networks_without_relu_or_with_dropout():
     model = Sequential([ReLU(), MaxPool2D((9, 8)), Flatten(), Dense(2)], input_shape=(9, 8, 1))
-    found = check(plots.feature_maps(model, IMAGES[0].repeat(2, 1)[:, :8].repeat(2, 0)[:9]))
-    assert found[1:] == ["ReLU(): 1 map of 9×8", "MaxPool2D((9, 8)): 1 map of 1×1"]
+    printed = check(plots.feature_maps(model, IMAGES[0].repeat(2, 1)[:, :8].repeat(2, 0)[:9]))
+    assert printed[1:] == ["ReLU(): 1 map of 9×8", "MaxPool2D((9, 8)): 1 map of 1×1"]
     figure = plots.feature_maps(network(2, 1, relu=False), np.zeros((9, 8)))
     assert check(figure)[1] == "Conv2D(2, 3): 2 maps of 7×6"
     dropping = Sequential([Dropout(0.5), Conv2D(2, 3), Dropout(0.5)], input_shape=(9, 8, 1))
@@ -368,18 +368,18 @@ def trace():
     ("number", "at", "channels"), [(1, (8, 0, 4), 1), (3, (0, 2, 3), 1), (4, (2, 1, 0), 3)]
 )
 def test_conv_window_draws_values_and_sums(trace, number, at, channels):
-    found = check(plots.conv_window(trace, number, at))
+    printed = check(plots.conv_window(trace, number, at))
     unit = trace.step(number)[at]
-    assert found.count("window") == found.count("weights") == channels
-    total, last = float(unit.total), found[-1]
+    assert printed.count("window") == printed.count("weights") == channels
+    total, last = float(unit.total), printed[-1]
     assert last.endswith(f"sum {total:.4g}, bias {unit.bias:.4g}: {unit.result:.4g}")
-    sums = [float(text.removeprefix("Σ = ")) for text in found if text.startswith("Σ = ")]
+    sums = [float(text.removeprefix("Σ = ")) for text in printed if text.startswith("Σ = ")]
     if channels == 3:
         sums.append(float(last.split(";")[0].rpartition("= ")[2]))
     assert sum(sums) == pytest.approx(total, abs=2e-3)
     values = [f"{value + 0.0:.2g}" for value in unit.inputs[..., 0].ravel()]
     if number == 1:
-        assert all(found.count(text) >= values.count(text) for text in values)
+        assert all(printed.count(text) >= values.count(text) for text in values)
 
 
 def test_conv_window_of_more_than_seven_columns_prints_no_values():
@@ -403,8 +403,8 @@ def test_pool_argmax_marks_the_maximum_of_each_window(trace):
 
 def test_logit_contributions_add_up_to_the_logits(trace):
     figure = plots.logit_contributions(trace)
-    found = check(figure)
-    assert {"one", "two", "three", "f$o$ur"} <= set(found)
+    printed = check(figure)
+    assert {"one", "two", "three", "f$o$ur"} <= set(printed)
     sums, shares = figure.axes
     (dots,) = (line for line in sums.lines if line.get_marker() == "o")
     np.testing.assert_allclose(dots.get_xdata(), trace.logits)
