@@ -1,5 +1,5 @@
-/* From a picture of a digit to MNIST's form, as minicnn.to_mnist and minicnn/data/field.py do it:
-   strokes as wide as there, the longer side 20 pixels, the center of mass in the middle of 28×28.
+/* Convert the image of a digit to MNIST's format, as minicnn/recognizer/mnist_format.py does: stroke
+   width in MNIST's range, longer side 20 pixels, center of mass at the center of 28×28.
 
    Pictures of darkness are { H, W, data }, data a Float32Array: 0 is paper, 1 the darkest ink. */
 

@@ -1,5 +1,5 @@
-/* Ink and paper, as minicnn/data/ink.py tells them apart on paper of one color: the paper is what
-   lies along the border, the ink is what differs from it, be it darker or brighter.
+/* Separate ink from paper, as minicnn/recognizer/segmentation.py does on uniform paper. The paper
+   lies along the border; ink is darker or brighter.
 
    A gray picture is { H, W, data }, data a Uint8Array in rows; 0 is black. */
 

@@ -1,5 +1,5 @@
-/* Scaling of gray pictures as Pillow does it, so that a drawing becomes what minicnn.to_mnist
-   makes of it. A picture is { H, W, data }, data a Float32Array in rows.
+/* Resize gray images as Pillow does, so that a drawing becomes what minicnn.to_mnist_format makes
+   of it. An image is { H, W, data }, data a Float32Array in rows.
 
    Each new pixel is a weighted mean of the old ones around its place; where the picture becomes
    smaller the weights reach as many times further. Rows first, then columns. */

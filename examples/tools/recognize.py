@@ -94,14 +94,8 @@ def newest_model() -> tuple[Path, Sequential] | None:
 
 def run_training(target: Path) -> int:
     """Run train.py with its output on stderr; return its exit status."""
-    command = [
-        sys.executable,
-        str(TRAIN_SCRIPT),
-        "--augment",
-        "--synthetic-digits",
-        "--save",
-        str(target),
-    ]
+    flags = ["--augment", "--synthetic-digits", "--save", str(target)]
+    command = [sys.executable, str(TRAIN_SCRIPT), *flags]
     return subprocess.run(command, stdout=sys.stderr, check=False).returncode
 
 

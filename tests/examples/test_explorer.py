@@ -344,7 +344,7 @@ def test_what_is_no_picture_or_blank_is_said(open_page, tmp_path):
 
 
 def test_uneven_paper_is_said(open_page, tmp_path):
-    """What minicnn.to_mnist does with photos the page does not do, so it says so."""
+    """What minicnn.to_mnist_format does with photos the page does not do, so it says so."""
     picture = np.array(pictures()["dark.png"].resize((300, 360)))
     picture[picture > 200] -= (
         np.random.default_rng(0).integers(0, 20, (picture > 200).sum()).astype(np.uint8)

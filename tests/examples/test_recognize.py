@@ -237,11 +237,8 @@ def test_most_scans_are_read_after_training_on_the_sample_alone(model_file, caps
 def test_all_scans_are_read_after_training_on_mnist(tmp_path, capsys):
     if not os.environ.get("MINICNN_DATA"):
         pytest.skip("MINICNN_DATA is not set, so there is no real MNIST to train on")
-    assert (
-        train.main(
-            ["--augment", "--synthetic-digits", "--epochs", "5", "--save", str(tmp_path / "m.npz")]
-        )
-        == 0
-    )
+    path = tmp_path / "m.npz"
+    flags = ["--augment", "--synthetic-digits", "--epochs", "5", "--save", str(path)]
+    assert train.main(flags) == 0
     capsys.readouterr()
-    assert len(correct_files(tmp_path / "m.npz", capsys)) == len(draw_digits.SCANS)
+    assert len(correct_files(path, capsys)) == len(draw_digits.SCANS)
