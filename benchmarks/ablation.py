@@ -47,11 +47,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "augmentation of all kinds": {"augment": Augment.digits()},
     "a constant rate": {"schedule": optim.constant},
     "a cosine": {"schedule": optim.cosine},
-    "a warm-up, then a cosine": {"schedule": optim.SCHEDULES["cosine-warm-up"]},
-    "one cycle": {"schedule": optim.one_cycle},
     "without label smoothing": {"label_smoothing": 0.0},
     "without weight decay": {"weight_decay": 0.0},
-    "a moving average of the weights": {"ema_decay": 0.99},
     "dropout": {"dropout": 0.3},
     "nine views of each image": {VIEWS: RECIPES_FILE["with_tta"]},
 }

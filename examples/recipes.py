@@ -37,6 +37,7 @@ from minicnn import (
     Sequential,
     TestTimeAugmentation,
 )
+from minicnn.optim import warmup_linear
 
 Images = NDArray[Any]
 Labels = NDArray[Any]
@@ -84,14 +85,9 @@ def train(
         model,
         images,
         labels,
-        **{"optimizer": optimizer, "schedule": warm_up, "validation_split": 0.0, **settings},
+        **{"optimizer": optimizer, "schedule": warmup_linear, "validation_split": 0.0, **settings},
     )
     return model
-
-
-def warm_up(progress: float) -> float:
-    """Rise linearly over the first quarter, then fall linearly to 0."""
-    return max(4 * progress, 0.04) if progress < 0.25 else (1 - progress) / 0.75
 
 
 def digit_augmentation() -> Augment:

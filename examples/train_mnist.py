@@ -13,10 +13,9 @@ import json
 import time
 from pathlib import Path
 
-from recipes import warm_up
-
 import minicnn
 from minicnn import Adam, Augment, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential
+from minicnn.optim import warmup_linear
 
 
 def network(seed: int) -> Sequential:
@@ -54,7 +53,7 @@ def train(data: minicnn.ImageDataset, flags: argparse.Namespace) -> Sequential:
         epochs=(60 if small else 5) if flags.epochs is None else flags.epochs,
         batch_size=flags.batch_size,
         # β2 = 0.99 instead of 0.999: the second moments follow changes within one epoch.
-        optimizer=Adam(flags.lr, beta2=0.99, weight_decay=0.01), schedule=warm_up,
+        optimizer=Adam(flags.lr, beta2=0.99, weight_decay=0.01), schedule=warmup_linear,
         label_smoothing=0.1,
         augment=Augment.digits() if flags.augment else augment,
         validation_split=0.0 if small else 0.1,

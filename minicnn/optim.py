@@ -1,15 +1,12 @@
-"""Optimizers, from gradients to new parameters, both as one flat vector.
+"""Optimizers and learning-rate schedules.
 
-Schedules: by what the learning rate is multiplied as training goes on.
+Optimizers update one flat vector of parameters from one flat vector of gradients.
 
-A schedule is any function of the share of the training that is done, 0 to 1, to a factor. So it
-knows nothing of epochs and batches, and the same one serves short and long trainings.
-
-The exponential moving average of what an optimizer changes.
+A schedule maps progress, the share of training done (0 to 1), to a factor of the learning rate. It
+knows no epochs and batches, so it serves short and long trainings alike.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import cos, pi, sqrt
 from typing import Any
 
@@ -22,11 +19,11 @@ from minicnn.shapes.checks import check_array, check_range, check_same_dtype
 
 
 class SGD:
-    """Stochastic gradient descent, with momentum and Nesterov's variant.
+    """Stochastic gradient descent with momentum or Nesterov momentum.
 
     ``v ← momentum · v + g``, then ``p ← p - learning_rate · v``; with Nesterov
-    ``p ← p - learning_rate · (g + momentum · v)``. The same as ``torch.optim.SGD``, whose
-    ``weight_decay`` is another one, added to the gradient.
+    ``p ← p - learning_rate · (g + momentum · v)``. The same as ``torch.optim.SGD``, except that
+    ``weight_decay`` is decoupled from the gradient, as in `Adam`.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "SGD".
 
@@ -36,14 +33,13 @@ class SGD:
     momentum : float
         0 to below 1; 0 is plain gradient descent.
     nesterov : bool
-        Look ahead along the velocity; needs a momentum.
+        Look ahead along the velocity; requires a momentum above 0.
     weight_decay : float
-        Decoupled from the gradient, as in `Adam`.
 
     Raises
     ------
-    ValueError
-        If a number is out of range.
+    TypeError, ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -63,7 +59,7 @@ class SGD:
         self.learning_rate = check_range("SGD", "learning_rate", learning_rate)
         self.momentum = check_range("SGD", "momentum", momentum, high=1)
         if nesterov and momentum == 0:
-            raise ValueError("SGD: nesterov needs a momentum above 0, such as momentum=0.9")
+            raise ValueError("SGD: nesterov requires a momentum above 0; set momentum=0.9")
         self.nesterov = nesterov
         self.weight_decay = check_range("SGD", "weight_decay", weight_decay)
         self._velocity: FloatArray | None = None
@@ -74,19 +70,19 @@ class SGD:
             f"weight_decay={self.weight_decay})"
         )
 
-    def state(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
-        """Return what one step hands to the next: to be kept, or to be filled from what was kept.
+    def state_dict(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
+        """Return the arrays that one step passes to the next.
 
         Parameters
         ----------
         parameters : ndarray (P,)
-            Those of the steps.
+            The parameters that `step` updates.
 
         Returns
         -------
         dict of str to ndarray
-            The velocity ``v`` (P,), zeros before the first step. No copy: the optimizer goes on
-            from what is written into it.
+            The velocity ``v`` (P,), zeros before the first step. No copy: write into it to restore
+            a state.
         """
         if self._velocity is None:
             self._velocity = np.zeros_like(parameters)
@@ -96,45 +92,45 @@ class SGD:
         self,
         parameters: FloatArray,
         gradients: FloatArray,
-        factor: float = 1.0,
-        decayed: NDArray[np.bool_] | None = None,
+        lr_scale: float = 1.0,
+        decay_mask: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Take one step: update `parameters` in place.
+        """Update `parameters` in place by one step.
 
         Parameters
         ----------
         parameters, gradients : ndarray (P,)
             Of one dtype.
-        factor : float
-            Multiplies the learning rate in this step; a schedule gives it.
-        decayed : ndarray of bool (P,), optional
-            Which parameters the weight decay is for; all where left out.
+        lr_scale : float
+            Factor of the learning rate in this step, from a schedule.
+        decay_mask : ndarray of bool (P,), optional
+            The parameters that weight decay applies to; all by default.
 
         Raises
         ------
         TypeError, ValueError
-            If they do not fit each other or the parameters of the first step.
+            If the arrays fit neither each other nor the parameters of the first step.
         """
-        _check_vectors("SGD", parameters, gradients, self._velocity, decayed)
-        number = parameters.dtype.type
+        _check_vectors("SGD", parameters, gradients, self._velocity, decay_mask)
+        scalar = parameters.dtype.type
         optimizers.sgd_update(
             parameters,
             gradients,
-            self.state(parameters)["v"],
-            number(self.learning_rate * factor),
-            number(self.momentum),
+            self.state_dict(parameters)["v"],
+            scalar(self.learning_rate * lr_scale),
+            scalar(self.momentum),
             self.nesterov,
-            number(self.learning_rate * factor * self.weight_decay),
-            _decayed(self.weight_decay, parameters, decayed),
+            scalar(self.learning_rate * lr_scale * self.weight_decay),
+            _decay_mask(self.weight_decay, parameters, decay_mask),
         )
 
 
 class Adam:
-    """Adam: each parameter has a step size of its own, from the running moments of its gradient.
+    """Adam: a step size per parameter from running moments of its gradient.
 
-    ``m ← m + (1 - β1)(g - m)``, ``v ← β2 v + (1 - β2) g²``, then with t the number of the step
+    ``m ← m + (1 - β1)(g - m)``, ``v ← β2 v + (1 - β2) g²``, then in step t
     ``p ← p - learning_rate · m̂ / (√v̂ + ε)``, ``m̂ = m / (1 - β1^t)``, ``v̂ = v / (1 - β2^t)``.
-    The same as ``torch.optim.Adam``; with a weight decay, which is decoupled from the gradient,
+    The same as ``torch.optim.Adam``. With weight decay,
     ``p ← p - learning_rate · weight_decay · p`` comes first, as in ``torch.optim.AdamW``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Adam".
@@ -144,17 +140,17 @@ class Adam:
     learning_rate : float
         About the largest change of a parameter in one step.
     beta1, beta2 : float
-        0 to below 1: how slowly the mean of the gradient and of its square forget.
+        0 to below 1: decay rates of the running means of the gradient and of its square.
     epsilon : float
         Keeps the division finite where a gradient has always been 0.
     weight_decay : float
-        Keeps weights small: AdamW's usual values are 0.01 to 0.1. `fit` has it on the weights of
-        layers (arrays of two axes or more), not on biases and the like.
+        Usually 0.01 to 0.1. `fit` applies it to weights (arrays of two axes or more), not to biases
+        and scales.
 
     Raises
     ------
-    ValueError
-        If a number is out of range.
+    TypeError, ValueError
+        If an argument is out of range.
 
     References
     ----------
@@ -186,19 +182,19 @@ class Adam:
             f"epsilon={self.epsilon}, weight_decay={self.weight_decay})"
         )
 
-    def state(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
-        """Return what one step hands to the next: to be kept, or to be filled from what was kept.
+    def state_dict(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
+        """Return the arrays that one step passes to the next.
 
         Parameters
         ----------
         parameters : ndarray (P,)
-            Those of the steps.
+            The parameters that `step` updates.
 
         Returns
         -------
         dict of str to ndarray
-            The moments ``m`` and ``v`` (P,) and the number of ``steps`` (), zeros before the first.
-            No copies: the optimizer goes on from what is written into them.
+            The moments ``m`` and ``v`` (P,) and the number of ``steps`` (), zeros before the first
+            step. No copies: write into them to restore a state.
         """
         if self._m is None or self._v is None:
             self._m, self._v = np.zeros_like(parameters), np.zeros_like(parameters)
@@ -208,53 +204,53 @@ class Adam:
         self,
         parameters: FloatArray,
         gradients: FloatArray,
-        factor: float = 1.0,
-        decayed: NDArray[np.bool_] | None = None,
+        lr_scale: float = 1.0,
+        decay_mask: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Take one step: update `parameters` in place.
+        """Update `parameters` in place by one step.
 
         Parameters
         ----------
         parameters, gradients : ndarray (P,)
             Of one dtype.
-        factor : float
-            Multiplies the learning rate in this step; a schedule gives it.
-        decayed : ndarray of bool (P,), optional
-            Which parameters the weight decay is for; all where left out.
+        lr_scale : float
+            Factor of the learning rate in this step, from a schedule.
+        decay_mask : ndarray of bool (P,), optional
+            The parameters that weight decay applies to; all by default.
 
         Raises
         ------
         TypeError, ValueError
-            If they do not fit each other or the parameters of the first step.
+            If the arrays fit neither each other nor the parameters of the first step.
         """
-        _check_vectors("Adam", parameters, gradients, self._m, decayed)
-        state = self.state(parameters)
+        _check_vectors("Adam", parameters, gradients, self._m, decay_mask)
+        state = self.state_dict(parameters)
         self._steps += 1
         t = int(self._steps)
-        number = parameters.dtype.type
+        scalar = parameters.dtype.type
         optimizers.adam_update(
             parameters,
             gradients,
             state["m"],
             state["v"],
-            number(self.learning_rate * factor / (1 - self.beta1**t)),
-            number(1 - self.beta1),
-            number(self.beta2),
-            number(1 - self.beta2),
-            number(1 / sqrt(1 - self.beta2**t)),
-            number(self.epsilon),
-            number(self.learning_rate * factor * self.weight_decay),
-            _decayed(self.weight_decay, parameters, decayed),
+            scalar(self.learning_rate * lr_scale / (1 - self.beta1**t)),
+            scalar(1 - self.beta1),
+            scalar(self.beta2),
+            scalar(1 - self.beta2),
+            scalar(1 / sqrt(1 - self.beta2**t)),
+            scalar(self.epsilon),
+            scalar(self.learning_rate * lr_scale * self.weight_decay),
+            _decay_mask(self.weight_decay, parameters, decay_mask),
         )
 
 
-def _decayed(
-    weight_decay: float, parameters: FloatArray, decayed: NDArray[np.bool_] | None
+def _decay_mask(
+    weight_decay: float, parameters: FloatArray, decay_mask: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:
-    """Return which parameters are decayed, empty where none is."""
+    """Return the mask as the kernels take it: empty without weight decay."""
     if weight_decay == 0:
         return np.empty(0, np.bool_)
-    return np.ones(parameters.shape, np.bool_) if decayed is None else decayed
+    return np.ones(parameters.shape, np.bool_) if decay_mask is None else decay_mask
 
 
 def _check_vectors(
@@ -262,8 +258,9 @@ def _check_vectors(
     parameters: FloatArray,
     gradients: FloatArray,
     state: FloatArray | None,
-    decayed: NDArray[np.bool_] | None,
+    decay_mask: NDArray[np.bool_] | None,
 ) -> None:
+    """Raise unless the arguments of a step fit each other and the optimizer's state."""
     state = parameters if state is None else state  # the first step makes one that fits
     check_array(op, "parameters", parameters, "P")
     check_array(op, "gradients", gradients, "P")
@@ -271,15 +268,17 @@ def _check_vectors(
     if not parameters.shape == gradients.shape == state.shape:
         raise ValueError(
             f"{op}: parameters {parameters.shape}, gradients {gradients.shape} and the "
-            f"optimizer's state {state.shape} must have one length; an optimizer serves one model"
+            f"optimizer's state {state.shape} must have one length; give each model its own "
+            f"optimizer"
         )
-    if decayed is None:
+    if decay_mask is None:
         return
-    if not isinstance(decayed, np.ndarray) or decayed.dtype != np.bool_:
-        raise TypeError(f"{op}: decayed must be an array of bool, not {decayed!r}")
-    if decayed.shape != parameters.shape:
+    if not isinstance(decay_mask, np.ndarray) or decay_mask.dtype != np.bool_:
+        raise TypeError(f"{op}: decay_mask must be an array of bool, not {decay_mask!r}")
+    if decay_mask.shape != parameters.shape:
         raise ValueError(
-            f"{op}: decayed {decayed.shape} must have the shape of parameters {parameters.shape}"
+            f"{op}: decay_mask {decay_mask.shape} must have the shape of parameters "
+            f"{parameters.shape}"
         )
 
 
@@ -287,12 +286,12 @@ Schedule = Callable[[float], float]
 
 
 def constant(progress: float) -> float:
-    """Leave the learning rate as it is.
+    """Keep the learning rate.
 
     Parameters
     ----------
     progress : float
-        Share of the training that is done, 0 to 1.
+        Share of training done, 0 to 1.
 
     Returns
     -------
@@ -303,12 +302,12 @@ def constant(progress: float) -> float:
 
 
 def step_decay(progress: float) -> float:
-    """Let the learning rate fall to a tenth when half is done, and again at three quarters.
+    """Divide the learning rate by 10 at half and at three quarters.
 
     Parameters
     ----------
     progress : float
-        Share of the training that is done, 0 to 1.
+        Share of training done, 0 to 1.
 
     Returns
     -------
@@ -325,36 +324,20 @@ def step_decay(progress: float) -> float:
     return 0.1 if progress < 3 / 4 else 0.01
 
 
-def linear(progress: float) -> float:
-    """Let the learning rate fall evenly from 1 to 0 times its value.
-
-    Parameters
-    ----------
-    progress : float
-        Share of the training that is done, 0 to 1.
-
-    Returns
-    -------
-    float
-        ``1 - progress``.
-    """
-    return 1 - progress
-
-
 def cosine(progress: float) -> float:
-    """Let the learning rate fall from 1 to 0 times its value along half a cosine.
+    """Lower the learning rate to 0 along half a cosine.
 
-    ``factor = (1 + cos(π · progress)) / 2``: large steps while there is far to go, small ones to
-    settle at the end.
+    ``factor = (1 + cos(π · progress)) / 2``.
 
     Parameters
     ----------
     progress : float
-        Share of the training that is done, 0 to 1.
+        Share of training done, 0 to 1.
 
     Returns
     -------
     float
+        1 to 0.
 
     References
     ----------
@@ -364,142 +347,34 @@ def cosine(progress: float) -> float:
     return (1 + cos(pi * progress)) / 2
 
 
-def one_cycle(progress: float) -> float:
-    """Let the learning rate rise evenly to its full value and fall back, then die away.
+def warmup_linear(progress: float) -> float:
+    """Raise the learning rate linearly, then lower it linearly to 0.
 
-    From a tenth to the whole in the first 45 %, back to a tenth in the next 45 %, and to a
-    thousandth in the last 10 %. The slow start allows a higher full value than other schedules.
-    Momentum stays as it is; the paper lets it fall and rise the other way round. The same as
-    ``torch.optim.lr_scheduler.OneCycleLR`` with ``anneal_strategy="linear"``, ``three_phase=True``,
-    ``pct_start=0.45``, ``div_factor=10``, ``final_div_factor=100``.
+    From 4 % to the full value over the first quarter. Adam's first steps are large whatever the
+    gradients, and batch norm's first statistics rest on a few microbatches: a high learning rate
+    does harm until both have settled.
 
     Parameters
     ----------
     progress : float
-        Share of the training that is done, 0 to 1.
+        Share of training done, 0 to 1.
 
     Returns
     -------
     float
-        0.001 to 1.
-
-    References
-    ----------
-    Smith, Topin, "Super-convergence: very fast training of neural networks using large learning
-    rates" (2018, arXiv:1708.07120), section 3.
-    """
-    if progress <= 0.9:
-        from_top = abs(progress - 0.45) / 0.45
-        return 1 - 0.9 * from_top
-    return 0.1 - 0.099 * (progress - 0.9) / 0.1
-
-
-@dataclass(frozen=True, repr=False)
-class LinearWarmup:
-    """Let the learning rate rise evenly from 0 to its full value, before a schedule takes over.
-
-    Adam's first steps are large, whatever the gradients, and batch norm's first statistics are
-    those of a few shards: high learning rates do harm until both have settled.
-
-    Parameters
-    ----------
-    schedule : callable
-        Takes its whole course in what is left of the training.
-    share : float
-        Of the training, 0 to below 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `share` is no number, or out of range.
+        0 to 1.
 
     References
     ----------
     Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour" (2017,
     arXiv:1706.02677), section 2.2.
     """
-
-    schedule: Schedule = cosine
-    share: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Check the share."""
-        check_range("LinearWarmup", "share", self.share, high=1)
-
-    def __repr__(self) -> str:
-        return f"WarmUp({getattr(self.schedule, '__name__', repr(self.schedule))}, {self.share})"
-
-    def __call__(self, progress: float) -> float:
-        """Return the factor.
-
-        Parameters
-        ----------
-        progress : float
-            Share of the training that is done, 0 to 1.
-
-        Returns
-        -------
-        float
-        """
-        if progress < self.share:
-            return progress / self.share
-        return self.schedule((progress - self.share) / (1 - self.share))
+    return max(4 * progress, 0.04) if progress < 0.25 else (1 - progress) / 0.75
 
 
 SCHEDULES: dict[str, Schedule] = {
     "constant": constant,
     "step": step_decay,
-    "linear": linear,
     "cosine": cosine,
-    "cosine-warm-up": LinearWarmup(cosine),
-    "one-cycle": one_cycle,
+    "warmup-linear": warmup_linear,
 }
-
-
-class MovingAverage:
-    """Weights averaged over the last steps, which wander less than those of any one step.
-
-    ``a ← a + (1 - d)(p - a)`` after each step, with ``d = min(decay, (1 + n) / (10 + n))`` where n
-    steps have gone before: while there are few, the first weights are soon forgotten.
-
-    Parameters
-    ----------
-    arrays : dict of str to ndarray
-        What is averaged; the average begins with what they hold.
-    decay : float
-        0 to below 1: the average reaches back some ``1 / (1 - decay)`` steps.
-
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
-        The average of each.
-
-    References
-    ----------
-    Polyak, Juditsky, "Acceleration of stochastic approximation by averaging" (SIAM J. Control and
-    Optimization 30, 1992), for the idea. TensorFlow's documentation of
-    ``tf.train.ExponentialMovingAverage``, for the decay of the first steps.
-    """
-
-    def __init__(self, arrays: Mapping[str, FloatArray], decay: float) -> None:
-        self.arrays = {name: array.copy() for name, array in arrays.items()}
-        self._followed, self._decay = arrays, decay
-        self._steps = np.zeros((), np.int64)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Return what one step hands to the next: to be kept, or to be filled from what was kept.
-
-        Returns
-        -------
-        dict of str to ndarray
-            `arrays`, and the number of ``steps`` (). No copies.
-        """
-        return {**self.arrays, "steps": self._steps}
-
-    def update(self) -> None:
-        """Take in what the arrays are after a step."""
-        n = int(self._steps)
-        share = 1 - min(self._decay, (1 + n) / (10 + n))
-        for name, average in self.arrays.items():
-            optimizers.ema_update(average, self._followed[name], average.dtype.type(share))
-        self._steps += 1

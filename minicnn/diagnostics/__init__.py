@@ -154,9 +154,9 @@ def diagnose(
             model, images, labels, workers, seed=seed, label_smoothing=smoothing
         )
         result = gradient_of(batch)
-        change = None if state is None else state.further_step(result.gradient)
+        change = None if state is None else state.peek_update(result.gradient)
         layers = _layer_diagnoses(model, statistics, result.gradient, change)
-    lr_scale = None if state is None else state.factor
+    lr_scale = None if state is None else state.lr_scale
     if all(np.isfinite(part).all() for part in result):
         warnings = warnings_of(layers, len(images), lr_scale)
     else:

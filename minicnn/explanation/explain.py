@@ -99,7 +99,7 @@ def _learn(
     for step, views in _by_layer(trace.steps, twin.split(twin.parameters)):
         step.updated = views
         step.moments = {name: {} for name in views}
-    state = optimizer.state(twin.parameters) if isinstance(optimizer, Resumable) else {}
+    state = optimizer.state_dict(twin.parameters) if isinstance(optimizer, Resumable) else {}
     for key, vector in state.items():
         if vector.shape == twin.parameters.shape:  # not the number of steps
             for step, views in _by_layer(trace.steps, twin.split(vector)):

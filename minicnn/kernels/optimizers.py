@@ -99,14 +99,3 @@ def adam_update(
         m[i] += one_minus_beta1 * (g - m[i])
         v[i] = beta2 * v[i] + one_minus_beta2 * g * g
         parameters[i] = p - step_size * m[i] / (bias_correction2 * np.sqrt(v[i]) + epsilon)
-
-
-@kernel
-def ema_update(
-    average: Array,  # updated (P,)
-    values: Array,  # (P,)
-    weight: Scalar,
-) -> None:
-    """Compute ``average += weight · (values - average)``."""
-    for i in range(average.size):
-        average[i] += weight * (values[i] - average[i])

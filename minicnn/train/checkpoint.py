@@ -1,4 +1,4 @@
-"""A training kept in a file from epoch to epoch, so that it can go on after it was stopped."""
+"""A training saved to a file after each epoch, to resume it after a stop."""
 
 import hashlib
 import json
@@ -17,49 +17,49 @@ from minicnn.train.state import History, TrainingState
 
 
 class Checkpoint:
-    """The file of a training: its state after the last whole epoch, and its settings.
+    """The file of a training: its configuration, and its state after the last whole epoch.
 
-    A training that goes on from it comes to the same bytes as one that was never stopped, provided
-    that the settings are the same, and so they must be. (Another version of the library or of
-    Numba, or another kind of CPU, may round in another way.)
+    A resumed training gives the same bytes as one that was never stopped, provided that the
+    configuration is the same; `load` requires it. (Another version of the library or of Numba, or
+    another kind of CPU, may round differently.)
 
     Parameters
     ----------
     path : str or os.PathLike
     state : TrainingState
-        What is saved, and filled by `load`.
-    settings : dict
-        All that decides how the training goes, as JSON has it.
+        `save` writes it, `load` fills it.
+    config : dict
+        All that decides the result of the training, as JSON values.
 
     Raises
     ------
     TypeError
-        If the optimizer does not show its state.
+        If the optimizer has no ``state_dict``.
     OSError
-        If no file can be written there.
+        If the file cannot be written.
     """
 
     def __init__(
-        self, path: str | PathLike[str], state: TrainingState, settings: dict[str, Any]
+        self, path: str | PathLike[str], state: TrainingState, config: dict[str, Any]
     ) -> None:
         check_writable(path)
         self.path, self.state = path, state
-        self.settings: dict[str, Any] = json.loads(json.dumps(settings))
+        self.config: dict[str, Any] = json.loads(json.dumps(config))
         state.arrays()  # raises here, rather than after the first epoch
 
     def save(self) -> None:
-        """Write the state; the file is the old one or the new one, never half of each.
+        """Write the state atomically: the file is the old one or the new one.
 
         Raises
         ------
         OSError
             If it cannot be written.
         """
-        about = {"settings": self.settings, "history": self.state.history}
-        write(self.path, "checkpoint", about, self.state.arrays())
+        description = {"settings": self.config, "history": self.state.history}
+        write(self.path, "checkpoint", description, self.state.arrays())
 
     def load(self) -> None:
-        """Put the state of the file into `state`.
+        """Read the state of the file into `state`.
 
         Raises
         ------
@@ -68,39 +68,42 @@ class Checkpoint:
         ModelFileError
             If it is damaged, not a checkpoint, or of a newer format.
         ValueError
-            If it is the checkpoint of a training with other settings; the message names them.
+            If the checkpoint has another configuration; the message names the differences.
         """
         archive = Archive(self.path, "checkpoint")
-        self._check_settings(archive.description.get("settings"))
+        self._check_config(archive.description.get("settings"))
         history = archive.description.get("history")
-        epochs = self.settings["epochs"]
-        if not _is_history(history, epochs, self.settings["validation_images"] > 0):
+        epochs = self.config["epochs"]
+        if not _is_history(history, epochs, self.config["validation_images"] > 0):
             raise archive.error(f"its history is not one of up to {epochs} epochs")
         arrays = self.state.arrays()
-        wanted = {name: Entry(array.dtype, array.shape) for name, array in arrays.items()}
-        for name, found in archive.arrays(wanted).items():
-            arrays[name][...] = found
+        entries = {name: Entry(array.dtype, array.shape) for name, array in arrays.items()}
+        for name, value in archive.arrays(entries).items():
+            arrays[name][...] = value
         self.state.history.update(history)
 
-    def _check_settings(self, found: Any) -> None:
-        found = found if isinstance(found, dict) else {}
-        differing = [
-            f"{name} ({_short(found.get(name))} there, {_short(self.settings.get(name))} here)"
-            for name in sorted(set(found) | set(self.settings))
-            if found.get(name) != self.settings.get(name)
+    def _check_config(self, saved: Any) -> None:
+        """Raise unless the file has the same configuration."""
+        saved = saved if isinstance(saved, dict) else {}
+        differences = [
+            f"{name} ({_short(saved.get(name))} there, {_short(self.config.get(name))} here)"
+            for name in sorted(set(saved) | set(self.config))
+            if saved.get(name) != self.config.get(name)
         ]
-        if differing:
+        if differences:
             raise ValueError(
-                f"{self.path} is the checkpoint of a training with other settings, and can only "
-                f"go on with the same: {', '.join(differing)}"
+                f"{self.path} is the checkpoint of a training with other settings; "
+                f"resume it with the same: {', '.join(differences)}"
             )
 
 
 def _short(value: Any) -> str:
+    """Return a value as text of at most 100 characters."""
     return shorten(str(value), 100, placeholder=" …")
 
 
 def _is_history(history: Any, epochs: int, validated: bool) -> TypeGuard[History]:
+    """Return whether this is a history of 1 to `epochs` epochs."""
     names = {"loss", "accuracy"} | ({"val_loss", "val_accuracy"} if validated else set())
     return (
         isinstance(history, dict)
@@ -113,17 +116,7 @@ def _is_history(history: Any, epochs: int, validated: bool) -> TypeGuard[History
 
 
 def describe_object(thing: object) -> str | None:
-    """Return what tells an optimizer, schedule or augmentation from others of its kind.
-
-    Parameters
-    ----------
-    thing : object
-
-    Returns
-    -------
-    str, or None
-        A function's name, else what the object shows, less its place in memory; None for None.
-    """
+    """Return a function's name, else the repr without its address; None for None."""
     if thing is None:
         return None
     return getattr(thing, "__qualname__", re.sub(" at 0x[0-9A-Fa-f]+", "", repr(thing)))
@@ -132,31 +125,19 @@ def describe_object(thing: object) -> str | None:
 def fingerprint(
     model: Sequential, images: NDArray[Any], labels: IntArray, schedule: Schedule
 ) -> dict[str, Any]:
-    """Tell a network, a data set and a schedule from others, in few words.
-
-    Parameters
-    ----------
-    model : Sequential
-    images : ndarray (N, H, W, C); without C where the model has one channel
-    labels : ndarray of int (N,)
-    schedule : callable
-
-    Returns
-    -------
-    dict
-        What JSON can hold.
-    """
+    """Identify a network, a data set and a schedule by JSON values."""
     factors = [f"{schedule(eighth / 8):.6g}" for eighth in range(9)]
     return {
         "layers": [str(layer) for layer in model.layers],
         "input": f"{model.input_shape}, less {model.input_mean}, by {model.input_std}",
         "dtype": model.dtype.name,
         "schedule's factors": " ".join(factors),
-        "images": _hash_of(images),
-        "labels": _hash_of(labels),
+        "images": _hash(images),
+        "labels": _hash(labels),
     }
 
 
-def _hash_of(array: NDArray[Any]) -> str:
+def _hash(array: NDArray[Any]) -> str:
+    """Return dtype, shape and the beginning of the SHA-256 of an array."""
     digest = hashlib.sha256(array.tobytes()).hexdigest()
     return f"{array.dtype} {array.shape} SHA-256 {digest[:16]}"

@@ -1,4 +1,4 @@
-"""All that decides how a training goes, in one place."""
+"""The arguments of `fit` that decide its result, and the batches that follow from them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,33 +16,12 @@ from minicnn.train.state import Optimizer
 
 @dataclass(kw_only=True)
 class TrainConfig:
-    """The arguments of `fit` that its result depends on, checked.
-
-    Parameters
-    ----------
-    optimizer : object with a ``step``
-    schedule : callable
-    augment : callable, or None
-    label_smoothing : float
-    ema_decay : float, or None
-    epochs : int
-    batch_size : int
-    validation_split : float
-    patience : int, or None
-    seed : int
-        All as in `fit`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one is out of range, or patience has no images to watch.
-    """
+    """Checked arguments of `fit`; raises TypeError or ValueError if one is out of range."""
 
     optimizer: Optimizer
     schedule: Schedule
     augment: Augmentation | None
     label_smoothing: float
-    ema_decay: float | None
     epochs: int
     batch_size: int
     validation_split: float
@@ -50,10 +29,8 @@ class TrainConfig:
     seed: int
 
     def __post_init__(self) -> None:
-        """Check each by itself."""
+        """Check each argument by itself."""
         self.label_smoothing = check_range("fit", "label_smoothing", self.label_smoothing, high=1)
-        if self.ema_decay is not None:
-            self.ema_decay = check_range("fit", "ema_decay", self.ema_decay, high=1)
         self.epochs = positive_int("fit", "epochs", self.epochs)
         self.batch_size = positive_int("fit", "batch_size", self.batch_size)
         check_range("fit", "validation_split", self.validation_split, high=1)
@@ -64,69 +41,10 @@ class TrainConfig:
                 f"fit: augment must be an object such as Augment(), not {self.augment!r}"
             )
 
-    def split(self, count: int) -> tuple[IntArray, IntArray]:
-        """Choose the images to put aside.
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON values, without the validation split.
 
-        Parameters
-        ----------
-        count : int
-            How many images there are.
-
-        Returns
-        -------
-        training, validation : ndarray of int
-            The numbers of the images to train on and of those put aside, both in order.
-
-        Raises
-        ------
-        ValueError
-            If the first are too few for a batch, or the others for patience.
-        """
-        order = generator(self.seed, "validation split").permutation(count)
-        aside = min(round(count * self.validation_split), count - 1)
-        if self.batch_size > count - aside:
-            raise ValueError(
-                f"fit: batch_size {self.batch_size} is larger than the training set of "
-                f"{count - aside} images ({aside} of {count} are put aside for validation)"
-            )
-        if self.patience is not None and not aside:
-            raise ValueError(
-                "fit: patience needs images put aside to watch: give a validation_split such as 0.1"
-            )
-        return np.sort(order[aside:]), np.sort(order[:aside])
-
-    def steps(self, training: IntArray, epoch: int) -> list[tuple[IntArray, float]]:
-        """Plan an epoch.
-
-        Parameters
-        ----------
-        training : ndarray of int
-            From `split`.
-        epoch : int
-            From 0.
-
-        Returns
-        -------
-        list of (ndarray of int, float)
-            For each step the numbers of its images and the factor of its learning rate.
-        """
-        order = generator(self.seed, "shuffle", epoch).permutation(len(training))
-        # an image left over joins the batch before: by itself it has no variance for a batch norm
-        last = len(training) - (1 if self.batch_size > 1 else 0)
-        starts = range(0, max(last, 1), self.batch_size)
-        batches = np.split(training[order], starts[1:])
-        return [
-            (batch, self.schedule((epoch + done / len(batches)) / self.epochs))
-            for done, batch in enumerate(batches)
-        ]
-
-    def metadata(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them.
-
-        Returns
-        -------
-        dict
-            All but the share put aside, which says less than the number of images.
+        (The number of validation images, which `fit` adds, says more.)
         """
         return {
             "epochs": self.epochs,
@@ -135,7 +53,34 @@ class TrainConfig:
             "schedule": describe_object(self.schedule),
             "augment": describe_object(self.augment),
             "label_smoothing": self.label_smoothing,
-            "ema_decay": self.ema_decay,
             "patience": self.patience,
             "seed": self.seed,
         }
+
+
+def validation_split_indices(config: TrainConfig, count: int) -> tuple[IntArray, IntArray]:
+    """Split `count` images at random; return indices for training and validation, in order.
+
+    Raises ValueError if too few are left for a batch, or none for `patience`.
+    """
+    order = generator(config.seed, "validation split").permutation(count)
+    held_out = min(round(count * config.validation_split), count - 1)
+    if config.batch_size > count - held_out:
+        raise ValueError(
+            f"fit: batch_size {config.batch_size} is larger than the training set of "
+            f"{count - held_out} images ({held_out} of {count} are held out for validation)"
+        )
+    if config.patience is not None and not held_out:
+        raise ValueError(
+            "fit: patience requires validation data; set validation_split, for example 0.1"
+        )
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def epoch_batches(config: TrainConfig, training: IntArray, epoch: int) -> list[IntArray]:
+    """Shuffle the training images for an epoch, and cut them into batches of indices."""
+    order = generator(config.seed, "shuffle", epoch).permutation(len(training))
+    # A single remaining image joins the batch before: alone it has no variance for batch norm.
+    last = len(training) - (1 if config.batch_size > 1 else 0)
+    starts = range(0, max(last, 1), config.batch_size)
+    return np.split(training[order], starts[1:])

@@ -191,14 +191,15 @@ class DataParallelGradient:
         # fit checks results for infinity and NaN; NumPy need not warn of them.
         with arena.scope(), np.errstate(over="ignore", invalid="ignore"):
             x = self.model.preprocess(self.augmented_images(image_ids, epoch))
-            # A replay reads the present content of its input arrays, so all inputs are arrays.
             labels, ids, epochs = arena.allocate(
                 (((count,), np.int64), ((count,), np.uint64), ((1,), np.uint64))
             )
             labels[...], ids[...], epochs[...] = self.labels[image_ids], image_ids, epoch
+            key = RandomKey(self.seed, epoch, image_ids)
+            if self.model.replayable:  # a replay reads the present content of its input arrays
+                key = RandomKey(self.seed, epochs, ids)
 
             def work() -> tuple[FloatArray, list[Any]]:
-                key = RandomKey(self.seed, epochs, ids)
                 logits, caches = self.model.forward(x, training=True, draws=key)
                 totals, dlogits = loss_and_gradient(logits, labels, weight, self.label_smoothing)
                 self.model.backward(dlogits, caches, gradients=gradient)

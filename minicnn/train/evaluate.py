@@ -1,4 +1,4 @@
-"""How well a model does on a set of images."""
+"""Loss and accuracy of a model on a set of images."""
 
 from typing import Any, NamedTuple
 
@@ -11,12 +11,12 @@ from minicnn.model.classifier import Classifier, check_model
 from minicnn.shapes import IntArray
 from minicnn.shapes.checks import check_labels, check_pixels
 
-# So many images are prepared at a time: memory does not grow with their number.
+# Images that are preprocessed together, so that memory does not grow with their number.
 EVALUATION_BATCH = 1024
 
 
 class Evaluation(NamedTuple):
-    """How well a model does on a set of images.
+    """Loss and accuracy of a model on a set of images.
 
     `loss` is the mean cross-entropy, `accuracy` is ``correct / total`` (0 to 1).
     """
@@ -39,7 +39,7 @@ def evaluate(
         As in `Sequential.preprocess`.
     labels : ndarray of int (N,)
     threads : int, optional
-        Worker threads; one for each usable core where left out.
+        One per usable core by default.
 
     Returns
     -------
@@ -59,46 +59,18 @@ def evaluate(
 def measure(
     model: Classifier, images: NDArray[Any], labels: IntArray, threads: int | None
 ) -> Evaluation:
-    """Do what `evaluate` does, without checks.
-
-    Parameters
-    ----------
-    model : Sequential, or another classifier
-    images : ndarray (N, H, W, C); without C where the model has one channel
-    labels : ndarray of int (N,)
-    threads : int, or None
-
-    Returns
-    -------
-    Evaluation
-    """
+    """Measure loss and accuracy without checking the arguments."""
     total, loss, correct = len(images), 0.0, 0
     for start in range(0, total, EVALUATION_BATCH):
-        wanted = labels[start : start + EVALUATION_BATCH]
-        logits = model.infer(
-            model.preprocess(images[start : start + EVALUATION_BATCH]), threads=threads
-        )
-        loss += float(softmax_cross_entropy(logits, wanted)[0]) * len(wanted)
-        correct += int((logits.argmax(axis=1) == wanted).sum())
+        part = slice(start, start + EVALUATION_BATCH)
+        logits = model.infer(model.preprocess(images[part]), threads=threads)
+        loss += float(softmax_cross_entropy(logits, labels[part])[0]) * len(logits)
+        correct += int((logits.argmax(axis=1) == labels[part]).sum())
     return Evaluation(loss / total, correct / total, correct, total)
 
 
 def check_data(op: str, model: Classifier, images: NDArray[Any], labels: IntArray) -> None:
-    """Check that images and labels fit a model and each other.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    model : Sequential, or another classifier
-    images : ndarray (N, H, W, C); without C where the model has one channel
-    labels : ndarray of int (N,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they do not.
-    """
+    """Raise TypeError or ValueError unless images and labels fit a model and each other."""
     check_model(op, model, Classifier)
     check_pixels(op, images)
     if len(model.output_shape) != 1:

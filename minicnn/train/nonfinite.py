@@ -1,4 +1,4 @@
-"""What is wrong with a network whose loss is infinite or NaN, and where it began."""
+"""Locate the layer where infinity or NaN first arises."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,22 +19,22 @@ ADVICE = (
 
 
 class NonFiniteError(ArithmeticError):
-    """Training met an infinite or NaN loss or gradient. The weights are those before the step."""
+    """The loss or a gradient is infinite or NaN; the weights are those before the step."""
 
 
 def find_non_finite(
     model: Sequential,
-    shards: Iterable[tuple[NDArray[Any], IntArray, RandomKey | None]],
+    microbatches: Iterable[tuple[NDArray[Any], IntArray, RandomKey | None]],
     label_smoothing: float = 0.0,
 ) -> str:
-    """Run the shards of a batch through a model and say where the first infinity or NaN arises.
+    """Run a batch through a model and name the first layer with infinity or NaN.
 
     Parameters
     ----------
     model : Sequential
-    shards : iterable
-        Of each the images (N, H, W, C), as in `Sequential.preprocess`, the labels (N,) and the
-        draws, which may be None where no layer is random.
+    microbatches : iterable of (images, labels, key)
+        Images (N, H, W, C) as in `Sequential.preprocess`, labels (N,), and a `RandomKey`, which may
+        be None where no layer is random.
     label_smoothing : float
         As in `minicnn.softmax_cross_entropy`.
 
@@ -44,29 +44,30 @@ def find_non_finite(
         One sentence that names the layer, forward before backward, and one of advice.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        places = (
-            _first_place(model, model.preprocess(images), labels, draws, label_smoothing)
-            for images, labels, draws in shards
+        culprits = (
+            _first_in_step(model, model.preprocess(images), labels, key, label_smoothing)
+            for images, labels, key in microbatches
         )
-        found = next((place for place in places if place), None)
-    place = found or "no layer on its own, only the sum over the batch,"
-    return f"{place} holds infinity or NaN. {ADVICE}."
+        culprit = next((culprit for culprit in culprits if culprit), None)
+    culprit = culprit or "no layer on its own, only the sum over the batch,"
+    return f"{culprit} holds infinity or NaN. {ADVICE}."
 
 
-def _first_place(
+def _first_in_step(
     model: Sequential,
     x: FloatArray,
     labels: IntArray,
-    draws: RandomKey | None,
+    key: RandomKey | None,
     label_smoothing: float,
 ) -> str | None:
+    """Name the first non-finite array of one forward and backward pass, or None."""
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
     caches = []
     for position, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
         for parameter, array in layer.parameters.items():
             if not np.isfinite(array).all():
                 return f"the {parameter} of {name}"
-        own = None if draws is None else draws.fold_in(position)
+        own = None if key is None else key.fold_in(position)
         y, cache = layer.forward(x, training=True, draws=own)
         caches.append(cache)
         if not np.isfinite(y).all():
@@ -85,12 +86,12 @@ def _first_place(
     return None
 
 
-def _first_inside(container: Container, x: FloatArray, draws: RandomKey | None) -> str | None:
-    """Return the first layer inside a container whose output is not finite, if there is one."""
+def _first_inside(container: Container, x: FloatArray, key: RandomKey | None) -> str | None:
+    """Name the first layer inside a container whose output is not finite, or None."""
     for branch, (prefix, chain) in enumerate(container.chains.items()):
         part = x
         for position, layer in enumerate(chain.layers):
-            own = None if draws is None else draws.fold_in(branch).fold_in(position)
+            own = None if key is None else key.fold_in(branch).fold_in(position)
             y, _ = layer.forward(part, training=True, draws=own)
             if not np.isfinite(y).all():
                 inside = _first_inside(layer, part, own) if isinstance(layer, Container) else None

@@ -1,4 +1,4 @@
-"""Trainings that were stopped go on to the same bytes, and only with the same settings."""
+"""Checkpoints: resumed trainings give the same bytes; other configurations are rejected."""
 
 import functools
 import json
@@ -28,7 +28,7 @@ from minicnn import (
     load_mnist_sample,
     load_model,
 )
-from minicnn.optim import LinearWarmup, cosine, one_cycle, step_decay
+from minicnn.optim import cosine, step_decay, warmup_linear
 from minicnn.train.checkpoint import describe_object
 from minicnn.train.data_parallel import DataParallelGradient
 
@@ -45,10 +45,10 @@ digits = pytest.fixture(scope="module")(thin_digits)
 class Turned:
     """Turns every other image by 90° in every other epoch."""
 
-    def __call__(self, images, numbers, *, seed, epoch):
+    def __call__(self, images, image_ids, *, seed, epoch):
         pixels = images.astype(np.float32) / np.float32(255)
         turned = np.rot90(pixels, axes=(1, 2))
-        return np.where(((numbers + epoch + seed) % 2 == 0)[:, None, None], turned, pixels)
+        return np.where(((image_ids + epoch + seed) % 2 == 0)[:, None, None], turned, pixels)
 
 
 def small_model(dtype=np.float32, **options):
@@ -62,26 +62,26 @@ def convolutions():
 
 
 def everything_on(digits, checkpoint=None, **options):
-    """Train with all that has a state or draws at random."""
+    """Train with every feature that has a state or is random."""
     layers = [
         Conv2D(4, 3), MaxPool2D(2), BatchNorm(), ReLU(), Dropout(0.25), Flatten(), Dense(12),
         BatchNorm(), ReLU(), Dropout(0.5), Dense(10),
     ]  # fmt: skip
     chosen = {
         "model": Sequential(layers, input_shape=(8, 8, 1)), "augment": Augment.digits(),
-        "optimizer": functools.partial(Adam, weight_decay=1.0), "schedule": LinearWarmup(),
+        "optimizer": functools.partial(Adam, weight_decay=1.0), "schedule": cosine,
         **options,
     }  # fmt: skip
     return train(digits, checkpoint, **chosen)
 
 
 def train(digits, checkpoint=None, *, model=None, optimizer=Adam, **options):
-    """Train with everything on that a checkpoint has to do with."""
+    """Train with every feature that a checkpoint stores."""
     model = small_model() if model is None else model
     chosen = {
-        "optimizer": optimizer(0.01), "schedule": one_cycle, "augment": Turned(), "epochs": 4,
+        "optimizer": optimizer(0.01), "schedule": warmup_linear, "augment": Turned(), "epochs": 4,
         "batch_size": 16, "validation_split": 0.2, "patience": 2, "seed": 3, "progress": False,
-        "threads": 2, "label_smoothing": 0.1, "ema_decay": 0.9, **options,
+        "threads": 2, "label_smoothing": 0.1, **options,
     }  # fmt: skip
     return model, fit(model, *digits, checkpoint=checkpoint, **chosen)
 
@@ -108,13 +108,13 @@ def train_until(number, monkeypatch, *arguments, **options):
 
 @pytest.fixture
 def stopped(digits, tmp_path, monkeypatch):
-    """A checkpoint of a training that was stopped in the third of four epochs."""
+    """A checkpoint of a training stopped in the third of four epochs."""
     path = tmp_path / "checkpoint.npz"
     train_until(11, monkeypatch, digits, path)
     return path
 
 
-# ---------------------------------------------------------------- going on
+# ---------------------------------------------------------------- resuming
 
 
 @pytest.mark.parametrize("batch", [5, 8, 9, 13, 16])  # epochs have four batches
@@ -126,13 +126,11 @@ def stopped(digits, tmp_path, monkeypatch):
         functools.partial(SGD, momentum=0.9, weight_decay=2),
     ],
 )
-def test_a_training_that_was_stopped_comes_to_the_same_bytes(
-    digits, tmp_path, monkeypatch, batch, optimizer
-):
+def test_a_resumed_training_gives_the_same_bytes(digits, tmp_path, monkeypatch, batch, optimizer):
     whole, history = train(digits, optimizer=optimizer)
     path = tmp_path / "checkpoint.npz"
     train_until(batch, monkeypatch, digits, path, optimizer=optimizer)
-    model = small_model(seed=99)  # its own first weights play no part
+    model = small_model(seed=99)  # its own initial weights have no effect
     resumed, resumed_history = train(
         digits, path, model=model, optimizer=optimizer, resume=True, threads=3
     )
@@ -142,7 +140,7 @@ def test_a_training_that_was_stopped_comes_to_the_same_bytes(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_training_stopped_again_and_again_comes_to_the_same_bytes(digits, tmp_path, monkeypatch):
+def test_a_training_resumed_twice_gives_the_same_bytes(digits, tmp_path, monkeypatch):
     whole, _ = train(digits, patience=None, validation_split=0)
     path = tmp_path / "checkpoint.npz"
     options = {"patience": None, "validation_split": 0}
@@ -154,7 +152,7 @@ def test_a_training_stopped_again_and_again_comes_to_the_same_bytes(digits, tmp_
 
 
 @pytest.mark.parametrize("make", [lambda: small_model(np.float64), convolutions])
-def test_the_training_of_any_model_goes_on(digits, tmp_path, monkeypatch, make):
+def test_the_training_of_any_model_resumes(digits, tmp_path, monkeypatch, make):
     whole, _ = train(digits, model=make(), epochs=2)
     path = tmp_path / "checkpoint.npz"
     train_until(6, monkeypatch, digits, path, model=make(), epochs=2)
@@ -162,7 +160,7 @@ def test_the_training_of_any_model_goes_on(digits, tmp_path, monkeypatch, make):
     assert resumed.parameters.tobytes() == whole.parameters.tobytes()
 
 
-def test_with_everything_on_neither_threads_nor_a_stop_change_a_bit(digits, tmp_path, monkeypatch):
+def test_neither_threads_nor_a_stop_change_a_bit_with_every_feature(digits, tmp_path, monkeypatch):
     whole, history = everything_on(digits, threads=1)
     path = tmp_path / "checkpoint.npz"
     with monkeypatch.context() as patch:
@@ -176,7 +174,7 @@ def test_with_everything_on_neither_threads_nor_a_stop_change_a_bit(digits, tmp_
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes long without JIT")
-def test_with_everything_on_a_killed_training_goes_on_to_the_same_bytes(digits, tmp_path):
+def test_a_killed_training_resumes_to_the_same_bytes(digits, tmp_path):
     path = tmp_path / "checkpoint.npz"
     code = f"""
 import sys
@@ -199,12 +197,12 @@ test_checkpoint.everything_on(
     assert resumed_history == history
 
 
-def test_a_training_that_is_over_has_nothing_left_to_do(digits, tmp_path, monkeypatch):
+def test_resuming_a_finished_training_changes_nothing(digits, tmp_path, monkeypatch):
     path = tmp_path / "checkpoint.npz"
     for options in (
         {},
         {"epochs": 30, "optimizer": lambda rate: Adam(0.3), "augment": None},
-    ):  # all, and stopped early
+    ):  # complete, and stopped early
         whole, history = train(digits, path, **options)
         with monkeypatch.context() as patch:
             stop_at_batch(patch, 1)
@@ -214,28 +212,28 @@ def test_a_training_that_is_over_has_nothing_left_to_do(digits, tmp_path, monkey
     assert len(history["loss"]) < 30
 
 
-def test_a_checkpoint_changes_nothing_of_the_training(digits, tmp_path):
+def test_writing_a_checkpoint_changes_no_weight(digits, tmp_path):
     plain, _ = train(digits)
     kept, _ = train(digits, tmp_path / "checkpoint.npz")
     assert kept.parameters.tobytes() == plain.parameters.tobytes()
 
 
-def test_going_on_is_said(digits, stopped, capsys):
+def test_resuming_is_announced(digits, stopped, capsys):
     train(digits, stopped, resume=True, progress=True)
     out = capsys.readouterr().out
-    assert f"Going on after epoch 2 of 4, from {stopped}\n" in out
+    assert f"Resuming after epoch 2 of 4, from {stopped}\n" in out
     assert "Epoch 2/4" not in out
     assert "Epoch 3/4" in out
 
 
-def test_an_old_checkpoint_is_written_over_where_training_begins_anew(digits, stopped):
+def test_a_new_training_overwrites_an_old_checkpoint(digits, stopped):
     train(digits, stopped, seed=5)
     whole, _ = train(digits, seed=5)
     again, _ = train(digits, stopped, seed=5, resume=True)
     assert again.parameters.tobytes() == whole.parameters.tobytes()
 
 
-# ---------------------------------------------------------------- other settings
+# ---------------------------------------------------------------- other configurations
 
 
 def other_images(digits):
@@ -258,21 +256,20 @@ def other_labels(digits):
         ({"patience": None}, r"the same: patience \(2 there, None here\)$"),
         ({"validation_split": 0.3}, r"same: validation_images \(16 there, 24 here\)$"),
         ({"label_smoothing": 0.2}, r"the same: label_smoothing \(0.1 there, 0.2 here\)$"),
-        ({"ema_decay": None}, r"the same: ema_decay \(0.9 there, None here\)$"),
         ({"augment": None}, r"the same: augment \(<.*Turned object> there, None here\)$"),
         ({"optimizer": lambda _: Adam(0.02)}, r"optimizer \(Adam\(0.01, .* there, Adam\(0.02, "),
         ({"optimizer": SGD}, r"optimizer \(Adam\(.*\) there, SGD\(0.01, .*\) here\)$"),
         (
             {"schedule": step_decay},
-            r"schedule \(one_cycle there, step_decay here\), schedule's factors",
+            r"schedule \(warmup_linear there, step_decay here\), schedule's factors",
         ),
         (
             {"schedule": lambda progress: 1, "seed": 9},
-            r"<lambda> here\), schedule's factors \(0.1 .* there, 1 1 1 1 1 1 1 1 1 here\), seed",
+            r"<lambda> here\), schedule's factors \(0.04 .* there, 1 1 1 1 1 1 1 1 1 here\), seed",
         ),
     ],
 )
-def test_other_settings_are_refused_and_named(digits, stopped, options, message):
+def test_other_settings_are_rejected_and_named(digits, stopped, options, message):
     before = stopped.read_bytes()
     with pytest.raises(
         ValueError, match=rf"is the checkpoint of a training with other .*{message}"
@@ -285,12 +282,12 @@ def test_other_settings_are_refused_and_named(digits, stopped, options, message)
     ("change", "message"),
     [(other_images, r"same: images \(uint8 \(80, 8, 8\) SHA-256 "), (other_labels, "labels ")],
 )
-def test_another_data_set_is_refused(digits, stopped, change, message):
+def test_another_data_set_is_rejected(digits, stopped, change, message):
     with pytest.raises(ValueError, match=message):
         train(change(digits), stopped, resume=True)
 
 
-def test_another_network_is_refused(digits, stopped):
+def test_another_network_is_rejected(digits, stopped):
     layers = [MaxPool2D(4), Flatten(), Dense(10)]
     other = Sequential(layers, input_shape=(8, 8, 1), input_mean=0.5)
     with pytest.raises(
@@ -301,7 +298,7 @@ def test_another_network_is_refused(digits, stopped):
         train(digits, stopped, model=small_model(np.float64), resume=True)
 
 
-def test_things_are_told_apart_by_what_they_show():
+def test_objects_are_described_by_name_or_repr():
     assert describe_object(None) is None
     assert describe_object(cosine) == "cosine"
     assert describe_object(Adam(0.5)) == repr(Adam(0.5))
@@ -311,31 +308,31 @@ def test_things_are_told_apart_by_what_they_show():
     )
 
 
-# ---------------------------------------------------------------- files that do not fit
+# ---------------------------------------------------------------- unusable files
 
 
-def test_a_checkpoint_that_is_not_there_is_named(digits, tmp_path):
+def test_a_missing_checkpoint_is_named(digits, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no.npz cannot be loaded: there is no such file"):
         train(digits, tmp_path / "no.npz", resume=True)
 
 
-def test_a_folder_that_is_not_there_is_named_before_training(digits, tmp_path, monkeypatch):
+def test_a_missing_folder_is_named_before_training(digits, tmp_path, monkeypatch):
     stop_at_batch(monkeypatch, 1)
     with pytest.raises(FileNotFoundError, match="cannot be written: there is no folder"):
         train(digits, tmp_path / "no" / "c.npz")
 
 
-def test_an_optimizer_that_does_not_show_its_state_is_refused_before_training(digits, tmp_path):
+def test_an_optimizer_without_state_dict_is_rejected_before_training(digits, tmp_path):
     class Own:
-        def step(self, parameters, gradients, factor, decayed):
+        def step(self, parameters, gradients, lr_scale, decay_mask):
             pass
 
-    with pytest.raises(TypeError, match=r"needs an optimizer with a method state, .* Own has none"):
+    with pytest.raises(TypeError, match=r"an optimizer with a method state_dict, .*, not Own"):
         train(digits, tmp_path / "c.npz", optimizer=lambda rate: Own())
-    train(digits, optimizer=lambda rate: Own())  # without a checkpoint nothing is asked of it
+    train(digits, optimizer=lambda rate: Own())  # allowed without a checkpoint
 
 
-def test_models_and_checkpoints_are_not_taken_for_each_other(digits, stopped, tmp_path):
+def test_models_and_checkpoints_are_distinguished(digits, stopped, tmp_path):
     with pytest.raises(ModelFileError, match="it is a checkpoint, not a model"):
         load_model(stopped)
     small_model().save(tmp_path / "model.npz")
@@ -373,9 +370,8 @@ def changed_history(**rows):
             "its history is not one",
         ),
         (lambda about, members: about.pop("history"), "its history is not one"),
-        (lambda about, members: about.pop("settings"), "other settings, .* augment .None there"),
+        (lambda about, members: about.pop("settings"), "other settings; .* augment .None there"),
         (lambda about, members: members.pop("best.parameters"), "it lacks best.parameters"),
-        (lambda about, members: members.pop("average.steps"), "it lacks average.steps"),
         (lambda about, members: members.pop("optimizer.m"), "it lacks optimizer.m"),
         (
             lambda about, members: members.update({"parameters": members["parameters"][:-1]}),
@@ -391,7 +387,7 @@ def changed_history(**rows):
         ),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused(digits, stopped, change, message):
+def test_a_checkpoint_that_does_not_fit_is_rejected(digits, stopped, change, message):
     with np.load(stopped, allow_pickle=False) as arrays:
         members = dict(arrays)
     description = json.loads(str(members.pop("description")))
@@ -401,14 +397,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused(digits, stopped, change, mess
         train(digits, stopped, resume=True)
 
 
-def test_a_checkpoint_cut_off_or_changed_is_refused(digits, stopped):
+def test_a_truncated_or_changed_checkpoint_is_rejected(digits, stopped):
     data = stopped.read_bytes()
     for length in range(0, len(data), 2999):
         stopped.write_bytes(data[:length])
         with pytest.raises(ModelFileError):
             train(digits, stopped, resume=True)
-    for place in range(200, len(data) - 2000, 2999):
-        stopped.write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+    for offset in range(200, len(data) - 2000, 2999):
+        stopped.write_bytes(data[:offset] + bytes([data[offset] ^ 16]) + data[offset + 1 :])
         with pytest.raises(ModelFileError):
             train(digits, stopped, resume=True)
 

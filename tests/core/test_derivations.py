@@ -513,7 +513,7 @@ def test_momentum_as_the_sum_of_all_gradients():
     p, optimizer = np.zeros(1), SGD(0.1, momentum=0.5)
     for t in range(1, 6):
         optimizer.step(p, np.array([3.0]))
-        close(optimizer.state(p)["v"], [3 * (1 - 0.5**t) / (1 - 0.5)])
+        close(optimizer.state_dict(p)["v"], [3 * (1 - 0.5**t) / (1 - 0.5)])
 
 
 def test_nesterov_keeps_the_place_that_is_looked_at(normals):
@@ -542,7 +542,7 @@ def test_adam_divides_by_the_sum_of_the_weights_of_its_mean(normals, t):
     p, optimizer = np.zeros(3), Adam(0.1, beta1, beta2)
     for row in g:
         optimizer.step(p, row)
-    m, v = (optimizer.state(p)[name] for name in "mv")
+    m, v = (optimizer.state_dict(p)[name] for name in "mv")
     ages = np.arange(t)[::-1]
     close(m / (1 - beta1**t), np.average(g, axis=0, weights=beta1**ages))
     close(v / (1 - beta2**t), np.average(g**2, axis=0, weights=beta2**ages))

@@ -177,7 +177,7 @@ def test_the_number_of_threads_changes_no_bit(digits, threads):
     assert same == history
 
 
-@pytest.mark.parametrize("options", [{"patience": 2}, {"patience": 2, "ema_decay": 0.9}])
+@pytest.mark.parametrize("options", [{"patience": 2}, {}])
 def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path, monkeypatch, options):
     whole, history = train(digits, **options)
     path, original = tmp_path / "checkpoint.npz", DataParallelGradient.__call__
@@ -208,26 +208,6 @@ def test_patience_goes_back_to_the_statistics_of_the_best_weights(digits):
     assert number < 12
     until, _ = trained(epochs=number)
     assert best.statistics.tobytes() == until.statistics.tobytes()
-
-
-def test_statistics_are_averaged_with_the_weights(digits):
-    seen = []
-
-    class Watched(SGD):
-        def step(self, parameters, gradients, factor, decayed):
-            super().step(parameters, gradients, factor, decayed)
-            seen.append(model.statistics.copy())  # those after the step before
-
-    model = small_model()
-    options = {"epochs": 1, "validation_split": 0, "batch_size": 15}
-    plain, _ = train(digits, **options, optimizer=SGD(0.01))
-    train(digits, model, **options, optimizer=Watched(0.01), ema_decay=0.15)
-    wanted = np.zeros(9)
-    for n, statistics in enumerate([*seen[1:], plain.statistics]):
-        wanted += (1 - min(0.15, (1 + n) / (10 + n))) * (statistics - wanted)
-    assert len(seen) == 3
-    assert model.statistics == pytest.approx(wanted, rel=1e-5)
-    assert not np.array_equal(model.statistics, plain.statistics)
 
 
 def test_statistics_are_saved_with_the_model(digits, tmp_path, monkeypatch):

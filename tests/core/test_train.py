@@ -1,5 +1,6 @@
-"""Training and evaluation: what must hold for any network."""
+"""Training and evaluation: `fit` and `evaluate`."""
 
+import copy
 import functools
 import inspect
 import io
@@ -7,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from math import log
 from pathlib import Path
 
@@ -19,9 +19,11 @@ import minicnn
 from minicnn import (
     SGD,
     Adam,
+    Augment,
     BatchNorm,
     Conv2D,
     Dense,
+    Dropout,
     Flatten,
     MaxPool2D,
     NonFiniteError,
@@ -35,9 +37,9 @@ from minicnn import (
     softmax_cross_entropy_backward,
 )
 from minicnn.kernels import jit
-from minicnn.optim import SCHEDULES, LinearWarmup, cosine, linear
+from minicnn.optim import SCHEDULES
 from minicnn.train import fit as fit_module
-from minicnn.train.config import TrainConfig
+from minicnn.train.config import TrainConfig, epoch_batches, validation_split_indices
 from minicnn.train.nonfinite import find_non_finite
 from minicnn.train.state import TrainingState
 
@@ -65,17 +67,17 @@ def quick_fit(digits, **options):
     return model, fit(model, *digits, **chosen)
 
 
-# ---------------------------------------------------------------- the pre-flight trio
+# ---------------------------------------------------------------- sanity checks
 
 
-def test_loss_at_start_is_that_of_a_guess(digits):
+def test_the_initial_loss_is_that_of_a_guess(digits):
     model = small_model()
     logits, _ = model.forward(model.preprocess(digits[0]))
     loss, _ = softmax_cross_entropy(logits, digits[1])
     assert loss == pytest.approx(log(10), rel=0.1)
 
 
-def test_twenty_images_are_learned_by_heart(digits):
+def test_twenty_images_can_be_overfitted(digits):
     model = small_model()
     twenty = digits[0][:20], digits[1][:20]
     options = {"epochs": 80, "batch_size": 20, "validation_split": 0, "progress": False}
@@ -85,7 +87,7 @@ def test_twenty_images_are_learned_by_heart(digits):
     assert evaluate(model, *twenty).accuracy == 1
 
 
-def test_same_seed_same_bytes_and_another_seed_others(digits):
+def test_the_seed_decides_the_bytes(digits):
     first, _ = quick_fit(digits, seed=1)
     again, _ = quick_fit(digits, seed=1)
     other, _ = quick_fit(digits, seed=2)
@@ -97,31 +99,31 @@ def test_same_seed_same_bytes_and_another_seed_others(digits):
 
 
 class Recorder:
-    """Turns images by 90° in every other epoch and keeps what it was asked."""
+    """Turns images by 90° in every other epoch and records its calls."""
 
     def __init__(self):
-        self.asked = []
+        self.calls = []
 
-    def __call__(self, images, numbers, *, seed, epoch):
-        self.asked.append((numbers.tolist(), seed, epoch, len(images)))
+    def __call__(self, images, image_ids, *, seed, epoch):
+        self.calls.append((image_ids.tolist(), seed, epoch, len(images)))
         pixels = images.astype(np.float32) / np.float32(255)
         return np.rot90(pixels, axes=(1, 2)) if epoch % 2 else pixels
 
 
-def test_augment_is_asked_for_each_image_to_learn_from_in_each_epoch(digits):
+def test_augment_is_called_for_each_training_image_in_each_epoch(digits):
     recorder = Recorder()
     options = {"validation_split": 0.25, "seed": 5, "threads": 1, "batch_size": 30}
     quick_fit(digits, augment=recorder, **options)
-    learned_from = [
-        sorted(n for numbers, _, asked, _ in recorder.asked if asked == epoch for n in numbers)
+    trained_on = [
+        sorted(n for ids, _, called, _ in recorder.calls if called == epoch for n in ids)
         for epoch in (0, 1)
     ]
-    assert learned_from[0] == learned_from[1]
-    assert len(set(learned_from[0])) == 60  # the 20 that are put aside are not among them
-    assert all(seed == 5 and len(numbers) == n for numbers, seed, _, n in recorder.asked)
+    assert trained_on[0] == trained_on[1]
+    assert len(set(trained_on[0])) == 60  # not the 20 validation images
+    assert all(seed == 5 and len(ids) == n for ids, seed, _, n in recorder.calls)
 
 
-def test_training_takes_what_augment_gives(digits):
+def test_training_uses_augmented_images(digits):
     plain, history = quick_fit(digits, epochs=1)
     same, same_history = quick_fit(digits, epochs=1, augment=Recorder())  # as they are in epoch 0
     np.testing.assert_array_equal(same.parameters, plain.parameters)
@@ -134,30 +136,30 @@ def test_training_takes_what_augment_gives(digits):
     np.testing.assert_array_equal(again.parameters, other.parameters)
 
 
-def test_an_infinite_loss_is_looked_for_in_the_images_as_augmented(digits):
+def test_the_search_for_infinity_uses_augmented_images(digits):
     recorder = Recorder()
     with pytest.raises(NonFiniteError, match="Epoch 2/2, batch 1: "):
         quick_fit(digits, augment=recorder, optimizer=SGD(1e38), threads=1)
-    *shards, looked_for = recorder.asked
-    assert looked_for == shards[-2]  # shard by shard, and the first shows it
+    *trained, searched = recorder.calls
+    assert searched == trained[-2]  # the search stops at the first microbatch
     with pytest.raises(ValueError, match=r"pixels of float images must lie in 0\.\.1, but"):
-        quick_fit(digits, augment=lambda images, numbers, *, seed, epoch: 2 - images / 255)
+        quick_fit(digits, augment=lambda images, image_ids, *, seed, epoch: 2 - images / 255)
 
 
-# ---------------------------------------------------------------- shards and threads
+# ---------------------------------------------------------------- microbatches and threads
 
 
 @pytest.mark.parametrize("threads", [2, 3, 4])
 def test_the_number_of_threads_changes_no_bit(digits, threads):
-    wanted, wanted_history = quick_fit(digits, threads=1, batch_size=70)
+    expected, expected_history = quick_fit(digits, threads=1, batch_size=70)
     found, history = quick_fit(digits, threads=threads, batch_size=70)
-    assert found.parameters.tobytes() == wanted.parameters.tobytes()
-    assert history == wanted_history
-    assert evaluate(found, *digits, threads=threads) == evaluate(wanted, *digits, threads=1)
+    assert found.parameters.tobytes() == expected.parameters.tobytes()
+    assert history == expected_history
+    assert evaluate(found, *digits, threads=threads) == evaluate(expected, *digits, threads=1)
 
 
-def test_a_step_on_shards_is_a_step_on_the_batch(digits):
-    # 70 images are shards of 32, 32 and 6; the gradient is that of the mean over all 70.
+def test_a_step_on_microbatches_is_a_step_on_the_batch(digits):
+    # 70 images are microbatches of 24, 23 and 23; the gradient is that of the mean over all 70.
     images, labels = digits[0][:70], digits[1][:70]
     model = small_model()
     start = model.parameters.copy()
@@ -208,14 +210,29 @@ def test_order_changes_from_epoch_to_epoch(digits, monkeypatch):
         Sequential, "preprocess", lambda m, i: (seen.append(i.tobytes()), original(m, i))[1]
     )
     quick_fit(digits, epochs=2, batch_size=80, validation_split=0, threads=1)
-    assert len(seen) == 6  # three shards an epoch
+    assert len(seen) == 6  # three microbatches an epoch
     assert seen[:3] != seen[3:]
+
+
+@needs_jit
+def test_replayed_steps_of_training_equal_eager_ones(digits, monkeypatch):
+    """Each replay is compared with an eager run, the weights with those of an eager training."""
+    layers = [Conv2D(4, 3), BatchNorm(), ReLU(), MaxPool2D(2), Flatten(), Dropout(0.2), Dense(10)]
+    options = {"epochs": 3, "batch_size": 24, "augment": Augment(shift=1.0), "progress": False}
+    weights = []
+    for replayable in (True, False):
+        monkeypatch.setenv("MINICNN_VERIFY_REPLAY", "1")
+        monkeypatch.setattr(Sequential, "replayable", replayable)
+        model = Sequential(copy.deepcopy(layers), input_shape=(8, 8, 1))
+        fit(model, *digits, **options)
+        weights.append(model.parameters.tobytes() + model.statistics.tobytes())
+    assert weights[0] == weights[1]
 
 
 # ---------------------------------------------------------------- history and progress
 
 
-def test_history_has_a_number_for_each_epoch(digits):
+def test_the_history_has_a_value_per_epoch(digits):
     _, history = quick_fit(digits, epochs=3)
     assert {name: len(values) for name, values in history.items()} == {
         "loss": 3, "accuracy": 3, "val_loss": 3, "val_accuracy": 3,
@@ -226,7 +243,7 @@ def test_history_has_a_number_for_each_epoch(digits):
     assert set(history) == {"loss", "accuracy"}
 
 
-def test_a_log_gets_one_plain_line_an_epoch(digits, capsys):
+def test_a_log_file_gets_one_line_per_epoch(digits, capsys):
     quick_fit(digits, epochs=2, batch_size=30, progress=True)
     out, err = capsys.readouterr()
     lines = [line for line in out.splitlines() if not line.startswith("Compiling")]
@@ -237,7 +254,7 @@ def test_a_log_gets_one_plain_line_an_epoch(digits, capsys):
     assert err == ""
 
 
-def test_a_terminal_gets_a_bar(digits, monkeypatch, capsys):
+def test_a_terminal_gets_a_progress_bar(digits, monkeypatch, capsys):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -271,7 +288,7 @@ def test_the_first_compilation_is_announced_once():
 
 
 @needs_jit
-def test_a_cold_start_says_that_it_compiles_and_a_warm_one_does_not(tmp_path):
+def test_a_cold_start_announces_compilation_and_a_warm_one_does_not(tmp_path):
     code = """
 import numpy as np
 from minicnn import Dense, Flatten, Sequential, fit
@@ -292,7 +309,7 @@ fit(model, np.zeros((20, 4, 4), np.uint8), np.arange(20) % 10, epochs=1, batch_s
 
 
 @needs_jit
-def test_a_change_in_another_file_compiles_the_kernels_anew(tmp_path):
+def test_a_change_in_another_file_recompiles_the_kernels(tmp_path):
     shutil.copytree(Path(minicnn.__file__).parent, tmp_path / "minicnn")
     code = """
 import numpy as np
@@ -317,7 +334,7 @@ print(ops.dense(np.ones((4, 2)), np.ones((2, 8)), np.zeros(8))[0][0, 0])
     assert run() == "0.0"
 
 
-def test_history_and_settings_are_among_the_facts_of_the_model(digits):
+def test_the_metadata_hold_configuration_and_history(digits):
     model = small_model()
     model.metadata["test_accuracy"] = 0.9  # of another training
     options = {"epochs": 3, "seed": 7, "batch_size": 30, "patience": 3, "progress": False}
@@ -325,7 +342,7 @@ def test_history_and_settings_are_among_the_facts_of_the_model(digits):
     assert model.metadata == {
         "epochs": 3, "batch_size": 30, "patience": 3, "seed": 7, "augment": None,
         "optimizer": "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)",
-        "schedule": "constant", "label_smoothing": 0.0, "ema_decay": None,
+        "schedule": "constant", "label_smoothing": 0.0,
         "train_images": 80, "validation_images": 8, "history": history,
         "best_epoch": 1 + history["val_loss"].index(min(history["val_loss"])),
     }  # fmt: skip
@@ -335,7 +352,7 @@ def test_history_and_settings_are_among_the_facts_of_the_model(digits):
 
 
 def overfit(digits, **options):
-    """Learn in steps so large that the loss of other images falls for some epochs, then rises."""
+    """Train in steps so large that the validation loss falls for some epochs, then rises."""
     model = Sequential([MaxPool2D(2), Flatten(), Dense(10)], input_shape=(8, 8, 1))
     chosen = {
         "optimizer": Adam(0.05), "validation_split": 0.25, "batch_size": 60, "progress": False,
@@ -344,7 +361,7 @@ def overfit(digits, **options):
     return model, fit(model, *digits, **chosen)
 
 
-def settings_of(**options):
+def config_of(**options):
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(fit).parameters.items()
@@ -353,61 +370,62 @@ def settings_of(**options):
     return TrainConfig(**{**defaults, **options})
 
 
-def loss_of_those_put_aside(model, digits):
-    _, aside = settings_of(validation_split=0.25, batch_size=1).split(80)
-    return evaluate(model, digits[0][aside], digits[1][aside]).loss
+def validation_loss(model, digits):
+    config = config_of(validation_split=0.25, batch_size=1)
+    _, held_out = validation_split_indices(config, 80)
+    return evaluate(model, digits[0][held_out], digits[1][held_out]).loss
 
 
-def test_training_stops_when_patience_ends_and_takes_the_best_weights(digits):
+def test_training_stops_when_patience_ends_and_restores_the_best_weights(digits):
     model, history = overfit(digits, epochs=40, patience=3)
     losses = history["val_loss"]
     best = losses.index(min(losses))
     assert best > 0
     assert len(losses) == best + 1 + 3 < 40
-    assert loss_of_those_put_aside(model, digits) == losses[best]
+    assert validation_loss(model, digits) == losses[best]
     until_best, short = overfit(digits, epochs=best + 1)
     assert until_best.parameters.tobytes() == model.parameters.tobytes()
     assert short["val_loss"] == losses[: best + 1]
 
 
-def test_the_best_weights_are_taken_without_stopping_too_and_that_is_said(digits, capsys):
+def test_the_best_weights_are_restored_and_announced_without_a_stop_too(digits, capsys):
     last, history = overfit(digits, epochs=9)
     assert min(history["val_loss"]) < history["val_loss"][-1]
-    assert loss_of_those_put_aside(last, digits) == history["val_loss"][-1]
+    assert validation_loss(last, digits) == history["val_loss"][-1]
     capsys.readouterr()
     best, _ = overfit(digits, epochs=9, patience=9, progress=True)
-    assert loss_of_those_put_aside(best, digits) == min(history["val_loss"])
+    assert validation_loss(best, digits) == min(history["val_loss"])
     number = history["val_loss"].index(min(history["val_loss"])) + 1
-    line = f"Epoch {number} had the lowest val_loss; its weights are taken"
+    line = f"Epoch {number} had the lowest val_loss; its weights are restored"
     assert capsys.readouterr().out.splitlines()[-1] == line
 
 
-def test_a_loss_that_is_no_number_is_never_the_best():
+def test_a_nan_loss_is_never_the_best():
     state = TrainingState(small_model(), Adam(), patience=2)
-    assert not state.is_over(epochs=9)
+    assert not state.should_stop(epochs=9)
     for number, loss in enumerate([np.nan, 3.0, np.nan, 3.0]):
-        assert not state.is_over(epochs=9)
+        assert not state.should_stop(epochs=9)
         state.model.parameters[...] = number
-        state.add({"loss": 1.0, "val_loss": loss})
+        state.record_epoch({"loss": 1.0, "val_loss": loss})
     assert state.best_epoch == 1
     assert state.best["parameters"][0] == 1
-    assert state.is_over(epochs=9)  # 3.0 again is no lower
+    assert state.should_stop(epochs=9)  # 3.0 again is no lower
 
 
-# ---------------------------------------------------------------- decay, smoothing, averages
+# ---------------------------------------------------------------- weight decay, label smoothing
 
 
 class Watched(Adam):
-    """Keeps the weights after each step, and which of them decay."""
+    """Records the weights after each step, and the decay mask."""
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self.seen = []
 
-    def step(self, parameters, gradients, factor, decayed):
-        super().step(parameters, gradients, factor, decayed)
+    def step(self, parameters, gradients, lr_scale, decay_mask):
+        super().step(parameters, gradients, lr_scale, decay_mask)
         self.seen.append(parameters.copy())
-        self.decayed = decayed
+        self.decay_mask = decay_mask
 
 
 def test_weights_decay_and_biases_do_not(digits):
@@ -415,7 +433,7 @@ def test_weights_decay_and_biases_do_not(digits):
     model, _ = quick_fit(digits, epochs=1, optimizer=optimizer)
     decayed = {
         (position, name): set(array.ravel().tolist())
-        for position, arrays in enumerate(model.split(optimizer.decayed))
+        for position, arrays in enumerate(model.split(optimizer.decay_mask))
         for name, array in arrays.items()
     }
     assert decayed == {
@@ -443,48 +461,15 @@ def test_training_with_smoothed_labels_minimizes_their_loss(digits):
     assert model.parameters == pytest.approx(whole.parameters - 0.5 * gradients, abs=1e-6)
 
 
-def test_the_loss_of_those_put_aside_is_not_smoothed(digits):
+def test_the_validation_loss_is_not_smoothed(digits):
     model, history = overfit(digits, epochs=2, label_smoothing=0.3)
-    assert history["val_loss"][-1] == loss_of_those_put_aside(model, digits)
+    assert history["val_loss"][-1] == validation_loss(model, digits)
 
 
-def test_the_model_gets_the_average_and_the_training_goes_its_own_way(digits):
-    optimizer = Watched(0.05)
-    options = {"epochs": 3, "batch_size": 9, "validation_split": 0.25}
-    model, history = quick_fit(digits, optimizer=optimizer, ema_decay=0.8, **options)
-    wanted = small_model().parameters.astype(np.float64)
-    for n, parameters in enumerate(optimizer.seen):
-        wanted += (1 - min(0.8, (1 + n) / (10 + n))) * (parameters - wanted)
-    assert len(optimizer.seen) == 21
-    assert model.parameters == pytest.approx(wanted, abs=1e-6)
-    assert history["val_loss"][-1] == loss_of_those_put_aside(model, digits)
-    last, plain = quick_fit(digits, optimizer=Adam(0.05), **options)
-    np.testing.assert_array_equal(optimizer.seen[-1], last.parameters)
-    assert history["loss"] == plain["loss"]
-    assert history["val_loss"] != plain["val_loss"]
+# ---------------------------------------------------------------- errors
 
 
-def test_patience_goes_back_to_the_best_average(digits):
-    model, history = overfit(digits, epochs=40, patience=3, ema_decay=0.5)
-    assert len(history["val_loss"]) < 40
-    assert loss_of_those_put_aside(model, digits) == min(history["val_loss"])
-
-
-def test_the_weights_come_back_when_the_average_cannot_be_tested(digits):
-    model = small_model()
-    state = TrainingState(model, Adam(), None, ema_decay=0.9)
-    model.parameters += 1
-    own = model.parameters.copy()
-    with suppress(KeyboardInterrupt), state.averaged():
-        assert not (model.parameters == own).any()
-        raise KeyboardInterrupt
-    np.testing.assert_array_equal(model.parameters, own)
-
-
-# ---------------------------------------------------------------- what goes wrong
-
-
-def test_training_that_explodes_stops_at_once_and_names_the_layer(digits):
+def test_diverging_training_stops_and_names_the_layer(digits):
     model = Sequential([Flatten(), Dense(10), Dense(10)], input_shape=(8, 8, 1))
     with pytest.raises(
         NonFiniteError,
@@ -504,7 +489,7 @@ def first_weight(model, layer):
     return model.layers[layer].parameters["weight"]
 
 
-def test_the_place_where_it_began_is_found():
+def test_the_first_non_finite_array_is_found():
     ones, labels = np.full((3, 2, 2), 255, np.uint8), np.array([0, 1, 2])
 
     model = stack(5, 10)
@@ -529,7 +514,7 @@ def test_the_place_where_it_began_is_found():
     assert find_non_finite(model, sure_and_right).startswith("no layer on its own")
     assert find_non_finite(model, sure_and_right, 0.1).startswith("the loss, though")
 
-    model = stack(5, 5, 10)  # black images: every output is 0, so only the way back explodes
+    model = stack(5, 5, 10)  # black images: every output is 0, so only the backward pass overflows
     for layer in (2, 3):
         first_weight(model, layer)[...] = 1e30 * np.sign(first_weight(model, layer))
     found = find_non_finite(model, [(0 * ones, labels, None)])
@@ -544,7 +529,11 @@ def test_the_place_where_it_began_is_found():
         ({"epochs": 0}, ValueError, "epochs must be at least 1, not 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be a whole number, not 1.5"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
-        ({"batch_size": 73}, ValueError, "73 is larger than the training set of 72 .*8 of 80"),
+        (
+            {"batch_size": 73},
+            ValueError,
+            "73 is larger than the training set of 72 .*8 of 80 are",
+        ),
         ({"threads": 0}, ValueError, "threads must be at least 1, not 0"),
         ({"augment": True}, TypeError, r"augment must be an object such as Augment\(\), not True"),
         ({"validation_split": 1.0}, ValueError, "validation_split must lie in 0 .. 1.*not 1.0"),
@@ -552,25 +541,24 @@ def test_the_place_where_it_began_is_found():
         ({"validation_split": np.nan}, ValueError, "not nan"),
         ({"seed": -1}, ValueError, "seed must lie in"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing must lie in 0 .. 1.*not 1.0"),
-        ({"ema_decay": 1}, ValueError, "ema_decay must lie in 0 .. 1, below 1, not 1"),
-        ({"ema_decay": "0.9"}, TypeError, "ema_decay must be a number, not '0.9'"),
+        ({"label_smoothing": "0.1"}, TypeError, "label_smoothing must be a number, not '0.1'"),
         ({"patience": 0}, ValueError, "patience must be at least 1, not 0"),
         ({"patience": 1.5}, TypeError, "patience must be a whole number, not 1.5"),
         (
             {"patience": 1, "validation_split": 0},
             ValueError,
-            "patience needs images put aside to watch: give a validation_split such as 0.1",
+            "patience requires validation data; set validation_split, for example 0.1",
         ),
-        ({"resume": True}, ValueError, "resume needs the checkpoint to go on from: checkpoint="),
+        ({"resume": True}, ValueError, "resume requires the file to resume from; set checkpoint"),
     ],
 )
-def test_options_out_of_range_are_refused(digits, options, error, message):
+def test_options_out_of_range_are_rejected(digits, options, error, message):
     with pytest.raises(error, match=message):
         quick_fit(digits, **options)
 
 
 @pytest.mark.parametrize("call", [fit, evaluate])
-def test_data_that_do_not_fit_are_refused(digits, call):
+def test_data_that_do_not_fit_are_rejected(digits, call):
     images, labels = digits
     name = call.__name__
     with pytest.raises(ValueError, match=rf"{name}: labels must have shape \(80,\).*not \(79,\)"):
@@ -588,7 +576,7 @@ def test_data_that_do_not_fit_are_refused(digits, call):
         call(small_model(), images, labels, threads=0)
 
 
-def test_what_is_no_model_is_refused(digits):
+def test_other_types_than_models_are_rejected(digits):
     with pytest.raises(TypeError, match="fit: model must be a Sequential, not str"):
         fit("model.npz", *digits)
     with pytest.raises(
@@ -597,12 +585,12 @@ def test_what_is_no_model_is_refused(digits):
         evaluate("model.npz", *digits)
 
 
-def test_a_batch_larger_than_the_set_is_refused(digits):
+def test_a_batch_larger_than_the_training_set_is_rejected(digits):
     with pytest.raises(ValueError, match="batch_size 128 is larger than the training set of 72"):
         fit(small_model(), *digits)
 
 
-def test_a_split_always_leaves_something_to_learn_from(digits):
+def test_a_validation_split_always_leaves_a_training_image(digits):
     images, labels = digits[0][:2], digits[1][:2]
     _, history = (
         small_model(),
@@ -622,13 +610,13 @@ def test_a_split_always_leaves_something_to_learn_from(digits):
 # ---------------------------------------------------------------- schedules
 
 
-def test_the_schedule_is_asked_for_every_step_and_multiplies_the_learning_rate(digits):
+def test_the_schedule_scales_the_learning_rate_of_every_step(digits):
     class Recorder:
         def __init__(self):
             self.factors = []
 
-        def step(self, parameters, gradients, factor, decayed):
-            self.factors.append(factor)
+        def step(self, parameters, gradients, lr_scale, decay_mask):
+            self.factors.append(lr_scale)
 
     recorder = Recorder()
     quick_fit(digits, optimizer=recorder, schedule=lambda progress: 10 * progress, batch_size=30)
@@ -641,74 +629,47 @@ def test_the_schedule_is_asked_for_every_step_and_multiplies_the_learning_rate(d
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "values"),
     [
         ("constant", {0: 1, 0.5: 1, 1: 1}),
         ("step", {0: 1, 0.499: 1, 0.5: 0.1, 0.749: 0.1, 0.75: 0.01, 1: 0.01}),
-        ("linear", {0: 1, 0.25: 0.75, 1: 0}),
         ("cosine", {0: 1, 1 / 3: 0.75, 1 / 2: 0.5, 1: 0}),
-        ("cosine-warm-up", {0: 0, 0.05: 0.5, 0.1: 1, 0.4: 0.75, 0.55: 0.5, 1: 0}),
-        (
-            "one-cycle",
-            {0: 0.1, 0.225: 0.55, 0.45: 1, 0.675: 0.55, 0.9: 0.1, 0.95: 0.0505, 1: 0.001},
-        ),
+        ("warmup-linear", {0: 0.04, 0.01: 0.04, 0.125: 0.5, 0.25: 1, 0.625: 0.5, 1: 0}),
     ],
 )
-def test_schedules_take_their_course(name, wanted):
-    found = {progress: SCHEDULES[name](progress) for progress in wanted}
-    assert found == pytest.approx(wanted)
+def test_schedules_have_their_values(name, values):
+    found = {progress: SCHEDULES[name](progress) for progress in values}
+    assert found == pytest.approx(values)
 
 
 def test_every_schedule_has_a_name():
-    functions = {optim.constant, optim.step_decay, optim.linear, optim.cosine, optim.one_cycle}
-    assert set(SCHEDULES.values()) == functions | {LinearWarmup(cosine, 0.1)}
-
-
-def test_a_warm_up_goes_before_any_schedule():
-    found = [LinearWarmup(linear, 0.25)(quarter / 4) for quarter in range(5)]
-    assert found == pytest.approx([0, 1, 2 / 3, 1 / 3, 0])
-    assert [LinearWarmup(optim.step_decay, 0)(progress) for progress in (0, 0.5)] == [1, 0.1]
-    assert repr(LinearWarmup(linear, 0.25)) == "WarmUp(linear, 0.25)"
-    assert repr(LinearWarmup(LinearWarmup())) == "WarmUp(WarmUp(cosine, 0.1), 0.1)"
-    message = r"LinearWarmup: share must lie in 0 \.\. 1, below 1, not 1"
-    with pytest.raises(ValueError, match=message):
-        LinearWarmup(share=1)
+    functions = {optim.constant, optim.step_decay, optim.cosine, optim.warmup_linear}
+    assert set(SCHEDULES.values()) == functions
 
 
 @pytest.mark.parametrize("make", [SGD, Adam])
-def test_a_factor_is_a_smaller_learning_rate(make):
+def test_lr_scale_multiplies_the_learning_rate(make):
     gradients = np.array([0.5, -2.0, 1.0])
-    found, wanted = np.ones(3), np.ones(3)
+    found, expected = np.ones(3), np.ones(3)
     halved, plain = make(0.1), make(0.05)
     for _ in range(3):
         halved.step(found, gradients, 0.5)
-        plain.step(wanted, gradients)
-    assert found == pytest.approx(wanted, rel=1e-15)
+        plain.step(expected, gradients)
+    assert found == pytest.approx(expected, rel=1e-15)
 
 
 @pytest.mark.parametrize(
-    ("images", "batch_size", "wanted"),
+    ("images", "batch_size", "expected"),
     [(9, 4, [4, 5]), (8, 4, [4, 4]), (10, 4, [4, 4, 2]), (1, 1, [1]), (3, 1, [1, 1, 1])],
 )
-def test_an_image_left_over_joins_the_batch_before(images, batch_size, wanted):
-    settings = TrainConfig(
-        optimizer=Adam(),
-        schedule=optim.constant,
-        augment=None,
-        label_smoothing=0.0,
-        ema_decay=None,
-        epochs=1,
-        batch_size=batch_size,
-        validation_split=0.0,
-        patience=None,
-        seed=0,
-    )
-    batches = [batch for batch, _ in settings.steps(np.arange(images), epoch=0)]
-    assert [len(batch) for batch in batches] == wanted
+def test_a_single_remaining_image_joins_the_batch_before(images, batch_size, expected):
+    config = config_of(batch_size=batch_size)
+    batches = epoch_batches(config, np.arange(images), epoch=0)
+    assert [len(batch) for batch in batches] == expected
     assert sorted(np.concatenate(batches)) == list(range(images))
 
 
-def test_a_norm_behind_a_dense_layer_survives_an_image_left_over(digits):
+def test_batch_norm_after_a_dense_layer_trains_with_a_remaining_image(digits):
     layers = [Flatten(), Dense(4), BatchNorm(), Dense(10)]
     model = Sequential(layers, input_shape=(8, 8, 1))
     fit(model, digits[0][:33], digits[1][:33], batch_size=16, epochs=1, validation_split=0.0)

@@ -17,6 +17,7 @@ from PIL import Image
 
 import minicnn
 from minicnn import Adam, Augment
+from minicnn.optim import warmup_linear
 
 REQUIRED = os.environ.get("MINICNN_BROWSER_TESTS") == "required"
 FLAGS = (
@@ -64,7 +65,7 @@ def reader():
     model = recipes.reference_cnn(0)
     minicnn.fit(
         model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
-        optimizer=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
+        optimizer=Adam(0.004, beta2=0.99), schedule=warmup_linear,
         augment=Augment.digits(), progress=False,
     )  # fmt: skip
     return model

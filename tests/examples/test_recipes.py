@@ -9,6 +9,7 @@ import train
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, load_mnist_sample, load_model
+from minicnn.optim import warmup_linear
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="takes hours without JIT"
@@ -85,7 +86,7 @@ def test_ablation_arguments_change_the_network(fitted):
 
 
 def test_warm_up_rises_and_falls_to_zero():
-    rates = [recipes.warm_up(progress) for progress in np.linspace(0, 1, 101)]
+    rates = [warmup_linear(progress) for progress in np.linspace(0, 1, 101)]
     assert max(rates) == 1
     assert rates.index(1) == 25
     assert rates[0] > 0

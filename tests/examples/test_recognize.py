@@ -16,6 +16,7 @@ from PIL import Image
 
 import minicnn
 from minicnn import Adam, Augment, Dense, DigitBox, Flatten, Sequential
+from minicnn.optim import warmup_linear
 
 DIGITS = draw_digits.FOLDER
 
@@ -31,7 +32,7 @@ def model_file(tmp_path_factory):
     model = recipes.reference_cnn(0)
     minicnn.fit(
         model, data.train_images, data.train_labels, epochs=3, batch_size=32, validation_split=0,
-        optimizer=Adam(0.004, beta2=0.99), schedule=recipes.warm_up,
+        optimizer=Adam(0.004, beta2=0.99), schedule=warmup_linear,
         augment=Augment.digits(), progress=False,
     )  # fmt: skip
     path = tmp_path_factory.mktemp("model") / "model.npz"

@@ -243,7 +243,7 @@ def test_resume_after_kill_gives_the_weights_of_an_uninterrupted_training(
 
     again = run("--data-dir", folder, *flags, "--resume", "--threads", 3, "--results", results)
     assert again.returncode == 0, again.stderr
-    assert f"Going on after epoch {done} of 6, from {checkpoint}" in again.stdout
+    assert f"Resuming after epoch {done} of 6, from {checkpoint}" in again.stdout
     found, wanted = json.loads(results.read_text()), uninterrupted[0]
     assert found["weights_sha256"] == wanted["weights_sha256"]
     assert found["history"] == wanted["history"]

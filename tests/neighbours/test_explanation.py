@@ -220,7 +220,7 @@ def test_the_update_is_the_optimizers(model, image, optimizer):
     trace = explain(model, image, LABEL, optimizer=optimizer, label_smoothing=0.1)
     assert (model.parameters == kept[0]).all()
     assert (model.statistics == kept[1]).all()
-    assert not any(array.any() for array in optimizer.state(model.parameters).values())
+    assert not any(array.any() for array in optimizer.state_dict(model.parameters).values())
     # the same step by hand
     logits, caches = model.forward(model.preprocess(image))
     _, cache = softmax_cross_entropy(logits, np.array([LABEL]), label_smoothing=0.1)
@@ -233,7 +233,7 @@ def test_the_update_is_the_optimizers(model, image, optimizer):
     optimizer.step(other.parameters, gradient, 1.0, decayed)
     for step, name, wanted in by_parameter(trace, other.split(other.parameters)):
         np.testing.assert_allclose(step.updated[name], wanted, atol=1e-5)
-    for key, vector in optimizer.state(gradient).items():
+    for key, vector in optimizer.state_dict(gradient).items():
         for step, name, wanted in by_parameter(trace, other.split(vector)) if vector.ndim else ():
             np.testing.assert_allclose(step.moments[name][key], wanted, atol=1e-5)
     after, _ = other.forward(other.preprocess(image))

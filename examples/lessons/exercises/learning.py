@@ -27,7 +27,7 @@ def momentum_of_library(
 ) -> tuple[Array, Array]:
     """Return the parameters and the velocity after a step of `minicnn.SGD`."""
     optimizer, p = SGD(learning_rate, momentum), p.copy()
-    state = optimizer.state(p)
+    state = optimizer.state_dict(p)
     state["v"][...] = v
     optimizer.step(p, g)
     return p, state["v"]
@@ -45,7 +45,7 @@ def adam_cases(rng: Generator) -> Iterator[Arguments]:
 def adam_of_library(p: Array, m: Array, v: Array, g: Array, t: int) -> tuple[Array, Array, Array]:
     """Return the parameters and the moments after step t of `minicnn.Adam`."""
     optimizer, p = Adam(0.001), p.copy()
-    state = optimizer.state(p)
+    state = optimizer.state_dict(p)
     state["m"][...], state["v"][...], state["steps"][...] = m, v, t - 1
     optimizer.step(p, g)
     return p, state["m"], state["v"]
