@@ -1,4 +1,4 @@
-"""The compiled vector functions do what their plain Python says."""
+"""The compiled SIMD functions equal their plain Python definitions."""
 
 import os
 
@@ -9,7 +9,7 @@ import pytest
 from minicnn.kernels.simd import python
 
 pytestmark = pytest.mark.skipif(
-    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="there is no compiled half to compare"
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled"
 )
 
 LANES = 8
@@ -23,49 +23,68 @@ def array(request):
 
 
 def run(function, *args):
-    """Compile and call a function that writes what it finds to its last argument."""
+    """Compile and call a function; return its last argument, which it writes to."""
     numba.njit(function)(*args)
     return args[-1]
 
 
 @pytest.mark.parametrize("i", [0, 3, 17])
-def test_loads(array, i):
+def test_load_and_load_splat(array, i):
     from minicnn.kernels.simd import load, load_splat, store
 
     def loads(array, i, out):
         store(out, 0, load(array, i, LANES))
         store(out, LANES, load_splat(array, i, LANES))
 
-    wanted = [python.load(array, i, LANES), python.load_splat(array, i, LANES)]
-    np.testing.assert_array_equal(run(loads, array, i, np.zeros((2, LANES), array.dtype)), wanted)
+    expected = [python.load(array, i, LANES), python.load_splat(array, i, LANES)]
+    np.testing.assert_array_equal(run(loads, array, i, np.zeros((2, LANES), array.dtype)), expected)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 8, 9])
-def test_the_first_lanes(array, count):
+def test_masked_load_and_store(array, count):
     from minicnn.kernels.simd import load, masked_load, masked_store, store
 
-    def first(array, count, out):
+    def masked(array, count, out):
         store(out, 0, masked_load(array, 2, count, LANES))
         masked_store(out, LANES, load(array, 4, LANES), count)
 
-    wanted = np.full(4 * LANES, 7, array.dtype)
-    python.store(wanted, 0, python.masked_load(array, 2, count, LANES))
-    python.masked_store(wanted, LANES, python.load(array, 4, LANES), count)
-    found = run(first, array, count, np.full(4 * LANES, 7, array.dtype))
-    np.testing.assert_array_equal(found, wanted)
+    expected = np.full(4 * LANES, 7, array.dtype)
+    python.store(expected, 0, python.masked_load(array, 2, count, LANES))
+    python.masked_store(expected, LANES, python.load(array, 4, LANES), count)
+    out = run(masked, array, count, np.full(4 * LANES, 7, array.dtype))
+    np.testing.assert_array_equal(out, expected)
 
 
-def test_nothing_is_read_or_written_behind_the_first_lanes():
-    from minicnn.kernels.simd import masked_load, masked_store
+@pytest.mark.parametrize("count", [0, 1, 5, 8, 9])
+def test_load_and_store_tail(array, count):
+    from minicnn.kernels.simd import load, load_tail, store, store_tail
+
+    def tail(array, count, out):
+        store(out, 0, load_tail(array, 2, count, LANES))
+        store_tail(out, LANES, load(array, 4, LANES), count)
+
+    expected = np.full(4 * LANES, 7, array.dtype)
+    python.store(expected, 0, python.load_tail(array, 2, count, LANES))
+    python.store_tail(expected, LANES, python.load(array, 4, LANES), count)
+    out = run(tail, array, count, np.full(4 * LANES, 7, array.dtype))
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_masked_lanes_are_neither_read_nor_written():
+    from minicnn.kernels.simd import load_tail, masked_load, masked_store, store_tail
 
     def copy(array, i, count, out):
         masked_store(out, i, masked_load(array, i, count, LANES), count)
 
-    array, out = np.arange(10.0), np.zeros(10)
-    np.testing.assert_array_equal(run(copy, array, 7, 3, out)[7:], [7, 8, 9])
+    def copy_tail(array, i, count, out):
+        store_tail(out, i, load_tail(array, i, count, LANES), count)
+
+    for function in copy, copy_tail:
+        array, out = np.arange(10.0), np.zeros(10)
+        np.testing.assert_array_equal(run(function, array, 7, 3, out)[7:], [7, 8, 9])
 
 
-def test_arithmetic(array):
+def test_fma_and_select(array):
     from minicnn.kernels.simd import fma, greater_or_nan, load, load_scalar, select, splat, store
 
     def arithmetic(array, out):
@@ -78,15 +97,15 @@ def test_arithmetic(array):
     a, b = python.load(array, 0, LANES), python.load(array, 8, LANES)
     c = python.splat(array, python.load_scalar(array, 20), LANES)
     with np.errstate(invalid="ignore"):
-        wanted = [
+        expected = [
             python.fma(a, b, c),
             python.select(python.greater_or_nan(a, c), a, b),
             python.select(python.greater_or_nan(c, a), c, b),
         ]
-    np.testing.assert_array_equal(run(arithmetic, array, np.zeros((3, LANES), a.dtype)), wanted)
+    np.testing.assert_array_equal(run(arithmetic, array, np.zeros((3, LANES), a.dtype)), expected)
 
 
-def test_sums_differences_and_quotients(array):
+def test_add_subtract_and_divide(array):
     from minicnn.kernels.simd import add, divide, load, store, subtract
 
     def sums(array, out):
@@ -96,32 +115,32 @@ def test_sums_differences_and_quotients(array):
         store(out, 2 * LANES, divide(a, b))
 
     a, b = python.load(array, 0, LANES), python.load(array, 8, LANES)
-    wanted = [
+    expected = [
         python.add(a, b),
         python.subtract(a, b),
         python.divide(a, b),
     ]
-    np.testing.assert_array_equal(run(sums, array, np.zeros((3, LANES), array.dtype)), wanted)
+    np.testing.assert_array_equal(run(sums, array, np.zeros((3, LANES), array.dtype)), expected)
 
 
-@pytest.mark.parametrize("number", [0, 3, 255])
-def test_bytes_that_match(array, number):
+@pytest.mark.parametrize("value", [0, 3, 255])
+def test_equal_bytes(array, value):
     from minicnn.kernels.simd import equal_bytes, load, select, splat, store
 
-    def where_three(array, numbers, out):
+    def where_three(array, values, out):
         ones = splat(array, 1, LANES)
-        store(out, 0, select(equal_bytes(numbers, 2, 3, LANES), ones, load(array, 8, LANES)))
+        store(out, 0, select(equal_bytes(values, 2, 3, LANES), ones, load(array, 8, LANES)))
 
-    numbers = np.full(16, number, np.uint8)
-    numbers[4] = 3
-    mask = python.equal_bytes(numbers, 2, 3, LANES)
-    assert mask.tolist() == (numbers[2:10] == 3).tolist()
-    wanted = np.where(mask, 1, python.load(array, 8, LANES))
+    values = np.full(16, value, np.uint8)
+    values[4] = 3
+    mask = python.equal_bytes(values, 2, 3, LANES)
+    assert mask.tolist() == (values[2:10] == 3).tolist()
+    expected = np.where(mask, 1, python.load(array, 8, LANES))
     out = np.zeros(LANES, array.dtype)
-    np.testing.assert_array_equal(run(where_three, array, numbers, out), wanted)
+    np.testing.assert_array_equal(run(where_three, array, values, out), expected)
 
 
-def test_nan_beats_everything_and_nothing_beats_its_equal():
+def test_greater_or_nan_of_equal_values_and_nan():
     nan, one, two = (np.full(LANES, value) for value in (np.nan, 1.0, 2.0))
     greater_or_nan = python.greater_or_nan
     assert greater_or_nan(nan, two).all()
@@ -131,7 +150,7 @@ def test_nan_beats_everything_and_nothing_beats_its_equal():
 
 
 @pytest.mark.parametrize("count", [3, 8])
-def test_whole_numbers_become_bytes(count):
+def test_store_truncates_to_bytes(count):
     from minicnn.kernels.simd import load, masked_store, store
 
     def to_bytes(array, count, out):
@@ -147,32 +166,32 @@ def test_whole_numbers_become_bytes(count):
 
 @pytest.mark.parametrize("unsigned", [np.uint8, np.uint16])
 @pytest.mark.parametrize("count", [3, 8])
-def test_vectors_of_whole_numbers(array, unsigned, count):
+def test_vectors_of_unsigned_integers(array, unsigned, count):
     from minicnn.kernels.simd import equals, load, masked_load, masked_store, select, splat, store
 
-    def where_seven(array, numbers, count, out):
-        a = masked_load(numbers, 2, count, LANES)
-        mask = equals(a, splat(numbers, 7, LANES))
+    def where_seven(array, values, count, out):
+        a = masked_load(values, 2, count, LANES)
+        mask = equals(a, splat(values, 7, LANES))
         store(out, 0, select(mask, load(array, 8, LANES), splat(array, 1, LANES)))
-        store(numbers, LANES, select(mask, splat(numbers, 255, LANES), a))
-        masked_store(numbers, 2 * LANES, load(array, 24, LANES), count)
+        store(values, LANES, select(mask, splat(values, 255, LANES), a))
+        masked_store(values, 2 * LANES, load(array, 24, LANES), count)
 
-    numbers = np.array([9, 7, 7, 0, 7, 1, 7, 7, 7, 7] + [5] * 14, unsigned)
-    a = python.masked_load(numbers, 2, count, LANES)
-    mask = python.equals(a, python.splat(numbers, 7, LANES))
+    values = np.array([9, 7, 7, 0, 7, 1, 7, 7, 7, 7] + [5] * 14, unsigned)
+    a = python.masked_load(values, 2, count, LANES)
+    mask = python.equals(a, python.splat(values, 7, LANES))
     assert mask.tolist() == [True, False, True, False, True, True, True, True][:count] + (
         [False] * (LANES - count)
     )
-    wanted = numbers.copy()
-    wanted[LANES : 2 * LANES] = np.where(mask, 255, a)
-    wanted[2 * LANES : 2 * LANES + count] = range(16, 16 + count)
-    out = run(where_seven, array, numbers, count, np.zeros(LANES, array.dtype))
+    expected = values.copy()
+    expected[LANES : 2 * LANES] = np.where(mask, 255, a)
+    expected[2 * LANES : 2 * LANES + count] = range(16, 16 + count)
+    out = run(where_seven, array, values, count, np.zeros(LANES, array.dtype))
     np.testing.assert_array_equal(out, np.where(mask, array.ravel()[8:16], 1))
-    np.testing.assert_array_equal(numbers, wanted)
+    np.testing.assert_array_equal(values, expected)
 
 
 @pytest.mark.parametrize("lanes", [8, 32])
-def test_masks_are_kept_as_bits(array, lanes):
+def test_load_and_store_mask(array, lanes):
     from minicnn.kernels.simd import greater, load, load_mask, select, splat, store, store_mask
 
     def above_three(array, bits, out):
@@ -180,51 +199,139 @@ def test_masks_are_kept_as_bits(array, lanes):
         store_mask(bits, 1, greater(load(array, 0, lanes), threes))
         store(out, 0, select(load_mask(bits, 1, lanes), threes, splat(array, 0, lanes)))
 
-    bits, wanted = np.full(6, 9, np.uint8), np.full(6, 9, np.uint8)
+    bits, expected = np.full(6, 9, np.uint8), np.full(6, 9, np.uint8)
     threes = python.splat(array, 3, lanes)
     mask = python.greater(python.load(array, 0, lanes), threes)
-    assert mask.tolist() == [bool(number > 3) for number in array.ravel()[:lanes]]
-    python.store_mask(wanted, 1, mask)
-    assert python.load_mask(wanted, 1, lanes).tolist() == mask.tolist()
+    assert mask.tolist() == [bool(x > 3) for x in array.ravel()[:lanes]]
+    python.store_mask(expected, 1, mask)
+    assert python.load_mask(expected, 1, lanes).tolist() == mask.tolist()
     out = run(above_three, array, bits, np.full(lanes, 9, array.dtype))
-    assert bits.tolist() == wanted.tolist()
+    assert bits.tolist() == expected.tolist()
     np.testing.assert_array_equal(out, np.where(mask, 3, 0))
 
 
 @pytest.mark.parametrize("lanes", [8, 64])
-@pytest.mark.parametrize("number", [0, 3, 255])
-def test_the_bits_of_a_mask_are_walked_from_the_lowest(lanes, number):
+@pytest.mark.parametrize("value", [0, 3, 255])
+def test_iteration_over_the_bits_of_a_mask(lanes, value):
     from minicnn.kernels.simd import clear_lowest_bit, count_trailing_zeros, equal_bytes, movemask
 
-    def places(numbers, number, out):
-        bits, count = movemask(equal_bytes(numbers, 1, number, lanes)), 0
+    def set_bits(values, value, out):
+        bits, count = movemask(equal_bytes(values, 1, value, lanes)), 0
         while bits:
             out[count] = count_trailing_zeros(bits)
             bits, count = clear_lowest_bit(bits), count + 1
 
-    numbers = np.random.default_rng(0).choice(np.array([0, 3, 255], np.uint8), lanes + 1)
-    numbers[lanes] = number  # the highest bit, which is the sign of a number
-    wanted = np.flatnonzero(numbers[1:] == number).tolist()
-    assert run(places, numbers, number, np.full(lanes, -1))[: len(wanted)].tolist() == wanted
-    bits, found = python.movemask(python.equal_bytes(numbers, 1, number, lanes)), []
+    values = np.random.default_rng(0).choice(np.array([0, 3, 255], np.uint8), lanes + 1)
+    values[lanes] = value  # the highest bit, the sign of an integer
+    expected = np.flatnonzero(values[1:] == value).tolist()
+    assert run(set_bits, values, value, np.full(lanes, -1))[: len(expected)].tolist() == expected
+    bits, found = python.movemask(python.equal_bytes(values, 1, value, lanes)), []
     while bits:
         found.append(python.count_trailing_zeros(bits))
         bits = python.clear_lowest_bit(bits)
-    assert found == wanted
+    assert found == expected
 
 
 @pytest.mark.parametrize("lanes", [8, 16])
-def test_lanes_take_turns(array, lanes):
+def test_interleave(array, lanes):
     from minicnn.kernels.simd import interleave_high, interleave_low, load, store
 
-    def take_turns(array, out):
+    def interleave(array, out):
         a, b = load(array, 0, lanes), load(array, lanes, lanes)
         store(out, 0, interleave_low(a, b))
         store(out, lanes, interleave_high(a, b))
 
     a, b = array.ravel()[:lanes], array.ravel()[lanes : 2 * lanes]
-    wanted = [number for pair in zip(a, b, strict=True) for number in pair]
+    expected = [value for pair in zip(a, b, strict=True) for value in pair]
     first, second = python.interleave_low(a, b), python.interleave_high(a, b)
-    np.testing.assert_array_equal([*first, *second], wanted)
-    out = run(take_turns, array, np.zeros(2 * lanes, array.dtype))
-    np.testing.assert_array_equal(out, wanted)
+    np.testing.assert_array_equal([*first, *second], expected)
+    out = run(interleave, array, np.zeros(2 * lanes, array.dtype))
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("MR", [1, 3, 4])
+def test_rows_of_a_tile(MR):
+    from minicnn.kernels.simd import clamp_rows, gather_offsets, row_offsets
+
+    def offsets(indices, first, count, out):
+        rows = clamp_rows(first, count, MR)
+        gathered, strided = gather_offsets(indices, rows, 100), row_offsets(rows, 7, 3)
+        for r in range(MR):
+            out[0, r], out[1, r], out[2, r] = rows[r], gathered[r], strided[r]
+
+    indices = np.array([5, 2, 9, 4])
+    for first in range(4):
+        rows = python.clamp_rows(first, 4, MR)
+        assert rows == tuple(min(first + r, 3) for r in range(MR))
+        expected = [
+            rows,
+            python.gather_offsets(indices, rows, 100),
+            python.row_offsets(rows, 7, 3),
+        ]
+        out = run(offsets, indices, first, 4, np.zeros((3, MR), np.int64))
+        assert out.tolist() == [list(row) for row in expected]
+
+
+@pytest.mark.parametrize("remaining", [3, 8, 11])
+@pytest.mark.parametrize("MR", [1, 3])
+def test_arithmetic_of_tiles(array, MR, remaining):
+    from minicnn.kernels.simd import (
+        axpy_tile,
+        clamp_rows,
+        fma_tile,
+        load,
+        load_tile,
+        relu_tile,
+        row_offsets,
+        splat_tile,
+        store_tile,
+    )
+
+    def tiles(array, remaining, out):
+        rows = row_offsets(clamp_rows(0, MR, MR), LANES, 0)
+        acc, v = load_tile(array, rows, remaining, LANES), load(array, 8, LANES)
+        store_tile(out, rows, acc, remaining)
+        store_tile(out, row_offsets(rows, 1, 24), fma_tile(acc, array, rows, 3, v), remaining)
+        store_tile(out, row_offsets(rows, 1, 48), axpy_tile(acc, v, acc), remaining)
+        store_tile(out, row_offsets(rows, 1, 72), relu_tile(acc), remaining)
+        store_tile(out, row_offsets(rows, 1, 96), splat_tile(v, MR), remaining)
+
+    expected = np.full((5, 3, LANES), 7, array.dtype)
+    values, v = np.zeros((MR, LANES), array.dtype), array[1]
+    values[:, :remaining] = array[:MR, :remaining]
+    with np.errstate(invalid="ignore"):
+        results = (
+            values,
+            values + array[:MR, 3:4] * v,
+            values + v * values,
+            np.where(values < 0, 0, values),
+            np.tile(v, (MR, 1)),
+        )
+    for i, result in enumerate(results):
+        expected[i, :MR, :remaining] = result[:, :remaining]
+    shape = expected.shape
+    out = run(tiles, array, remaining, np.full(shape, 7, array.dtype))
+    np.testing.assert_array_equal(out, expected)
+    out = np.full(shape, 7, array.dtype)
+    rows = python.row_offsets(python.clamp_rows(0, MR, MR), LANES, 0)
+    acc = python.load_tile(array, rows, remaining, LANES)
+    results = (
+        acc,
+        python.fma_tile(acc, array, rows, 3, array[1]),
+        python.axpy_tile(acc, array[1], acc),
+        python.relu_tile(acc),
+        python.splat_tile(array[1], MR),
+    )
+    for i, result in enumerate(results):
+        python.store_tile(out, python.row_offsets(rows, 1, 24 * i), result, remaining)
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_tiles_of_unsigned_integers():
+    from minicnn.kernels.simd import load, splat_tile, store_tile
+
+    def to_bytes(array, count, out):
+        store_tile(out, (0, LANES), splat_tile(load(array, 0, LANES), 2), count)
+
+    out = run(to_bytes, np.arange(8.0), 3, np.full(2 * LANES, 9, np.uint8))
+    assert out.tolist() == [0, 1, 2, 9, 9, 9, 9, 9] * 2

@@ -1,23 +1,30 @@
-"""Vectors for kernels: so many numbers that are loaded, multiplied and stored as one.
+"""SIMD vectors, masks and register tiles for kernels.
 
-Left to itself the compiler turns only simple loops into vector code. These functions give it
-vectors outright (LLVM's ``<16 x float>``), of any power of two of lanes; one that is wider than the
-machine's registers is spread over several. A kernel that keeps its sums in such vectors is then a
-plain loop nest. What each function means, `minicnn.kernels.simd.python` says, and of truth
-values, one for each lane, `minicnn.kernels.simd.python`.
+The compiler by itself turns only simple loops into vector code. These functions give it LLVM
+vectors (``<16 x float>``) of any power of two of lanes; LLVM splits one that is wider than a
+register over several registers. A kernel that keeps its accumulators in such vectors is a plain
+loop nest.
+
+`simd.python` defines each function in plain Python, which runs under ``NUMBA_DISABLE_JIT=1``.
 """
 
 from numba import config
 
+from minicnn.kernels.simd.python import Rows, Tile, Vector
+
 if vars(config)["DISABLE_JIT"]:
     from minicnn.kernels.simd.python import (
         add,
+        axpy_tile,
+        clamp_rows,
         clear_lowest_bit,
         count_trailing_zeros,
         divide,
         equal_bytes,
         equals,
         fma,
+        fma_tile,
+        gather_offsets,
         greater,
         greater_or_nan,
         interleave_high,
@@ -26,13 +33,20 @@ if vars(config)["DISABLE_JIT"]:
         load_mask,
         load_scalar,
         load_splat,
+        load_tail,
+        load_tile,
         masked_load,
         masked_store,
         movemask,
+        relu_tile,
+        row_offsets,
         select,
         splat,
+        splat_tile,
         store,
         store_mask,
+        store_tail,
+        store_tile,
         subtract,
     )
 else:
@@ -52,6 +66,7 @@ else:
         load_mask,
         load_scalar,
         load_splat,
+        load_tail,
         masked_load,
         masked_store,
         movemask,
@@ -59,17 +74,36 @@ else:
         splat,
         store,
         store_mask,
+        store_tail,
         subtract,
+    )
+    from minicnn.kernels.simd.tile import (
+        axpy_tile,
+        clamp_rows,
+        fma_tile,
+        gather_offsets,
+        load_tile,
+        relu_tile,
+        row_offsets,
+        splat_tile,
+        store_tile,
     )
 
 __all__ = [
+    "Rows",
+    "Tile",
+    "Vector",
     "add",
+    "axpy_tile",
+    "clamp_rows",
     "clear_lowest_bit",
     "count_trailing_zeros",
     "divide",
     "equal_bytes",
     "equals",
     "fma",
+    "fma_tile",
+    "gather_offsets",
     "greater",
     "greater_or_nan",
     "interleave_high",
@@ -78,12 +112,19 @@ __all__ = [
     "load_mask",
     "load_scalar",
     "load_splat",
+    "load_tail",
+    "load_tile",
     "masked_load",
     "masked_store",
     "movemask",
+    "relu_tile",
+    "row_offsets",
     "select",
     "splat",
+    "splat_tile",
     "store",
     "store_mask",
+    "store_tail",
+    "store_tile",
     "subtract",
 ]

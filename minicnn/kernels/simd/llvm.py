@@ -1,10 +1,8 @@
-"""The vector functions as LLVM instructions; `minicnn.kernels.simd.python` says what they mean.
+"""SIMD functions as LLVM instructions; `simd.python` defines the same functions.
 
-Each is an `intrinsic`: Numba asks it for the type of its result and, once that is settled, for the
-instructions. An index is taken as it is: unlike in ``array[i]`` no bounds are checked and a
-negative one does not count from the end, which is what makes the inner loops fast.
-
-Functions of masks as LLVM instructions; `minicnn.kernels.simd.python` says what they mean.
+Each is a Numba intrinsic: from the types of its arguments it returns a signature and a function
+that emits the instructions. An index is used as it is: unlike ``array[i]``, no bounds are checked
+and a negative index does not count from the end, which keeps the inner loops fast.
 """
 
 from collections.abc import Callable
@@ -13,239 +11,269 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import models, register_model
 
 Emit = Callable[[Any, ir.IRBuilder, Any, Any], Any]
-INT32 = ir.IntType(32)
+INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 
-def vector_intrinsic(code: Callable[..., tuple[Any, Emit]]) -> Any:
-    """Make an intrinsic, to which Numba hands constants such as the number of lanes as such.
+def intrinsic(code: Callable[..., tuple[Any, Emit]]) -> Any:
+    """Make a Numba intrinsic that receives constants, such as `lanes`, as literal types."""
+    return numba_intrinsic(prefer_literal=True)(code)
 
-    Parameters
-    ----------
-    code : callable
-        From Numba's typing context and the types of the arguments to a signature, and what writes
-        the instructions.
 
-    Returns
-    -------
-    intrinsic
+class Vector(types.Type):
+    """Numba's type of a vector: `lanes`, a power of two, values of one dtype.
+
+    The dtype is float32, float64 or an unsigned integer; boolean makes a mask.
     """
-    return intrinsic(prefer_literal=True)(code)
-
-
-class _Vector(types.Type):
-    """Numba's type of a vector: so many lanes of one dtype; made by `vector_of`."""
 
     def __init__(self, dtype: Any, lanes: int) -> None:
         self.dtype, self.lanes = dtype, lanes
-        self.name = f"Vector({dtype} x {lanes})"  # by which Numba tells types apart
+        self.name = f"Vector({dtype} x {lanes})"  # Numba compares types by name
 
     @property
     def llvm(self) -> ir.VectorType:
-        """The same type in LLVM's terms."""
+        """The LLVM type, such as ``<16 x float>``; LLVM splits it over several registers."""
         floats = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
         bits = getattr(self.dtype, "bitwidth", 1)
         return ir.VectorType(floats.get(self.dtype, ir.IntType(bits)), self.lanes)
 
     @property
     def suffix(self) -> str:
-        """What LLVM appends to the names of its functions on this type."""
+        """The suffix of LLVM's functions on this type, such as ``v16f32``."""
         letter = "f" if isinstance(self.dtype, types.Float) else "i"
         return f"v{self.lanes}{letter}{self.dtype.bitwidth}"
 
+    @property
+    def align(self) -> int:
+        """The alignment of loads and stores: that of one value, since rows begin anywhere."""
+        return int(self.dtype.bitwidth // 8)
 
-@register_model(_Vector)
+
+@register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
-    """A vector is one LLVM value, which may live in registers."""
+    """A vector is one LLVM value, so that it can live in registers."""
 
-    def __init__(self, manager: Any, vector: _Vector) -> None:
+    def __init__(self, manager: Any, vector: Vector) -> None:
         models.PrimitiveModel.__init__(self, manager, vector, vector.llvm)
 
 
-def vector_of(dtype: Any, lanes: int) -> _Vector:
-    """Return Numba's type of a vector.
-
-    Parameters
-    ----------
-    dtype : numba type
-        float32, float64 or an unsigned integer; boolean for a mask.
-    lanes : int
-        A power of two.
-
-    Returns
-    -------
-    numba type
-    """
-    return _Vector(dtype, lanes)
+# ---------------------------------------------------------------- emitting instructions
 
 
 def pointer_to(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
-    """Write the instructions that work out where ``array[i]`` lies.
-
-    Parameters
-    ----------
-    context : numba target context
-    builder : llvmlite.ir.IRBuilder
-    array_type : numba type
-    array, i : LLVM value
-
-    Returns
-    -------
-    LLVM value
-        A pointer.
-    """
-    # not through a proxy of the array, which would be written to the stack for each vector
-    place = context.data_model_manager[array_type].get_field_position("data")
-    return builder.gep(builder.extract_value(array, place), [i])
+    """Return a pointer to ``array[i]``."""
+    # Not through Numba's array proxy, which would write the struct to the stack for every vector.
+    field = context.data_model_manager[array_type].get_field_position("data")
+    return builder.gep(builder.extract_value(array, field), [i])
 
 
-def _element(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
+def element(context: Any, builder: ir.IRBuilder, array_type: Any, array: Any, i: Any) -> Any:
+    """Return ``array[i]``."""
     return builder.load(pointer_to(context, builder, array_type, array, i))
 
 
-def broadcast_value(builder: ir.IRBuilder, number: Any, vector: _Vector) -> Any:
-    """Write the instructions that put a number into each lane of a vector.
-
-    Parameters
-    ----------
-    builder : llvmlite.ir.IRBuilder
-    number : LLVM value
-    vector : numba type
-        From `vector_of`.
-
-    Returns
-    -------
-    LLVM value
-    """
-    undefined = ir.Constant(vector.llvm, ir.Undefined)
-    first = builder.insert_element(undefined, number, ir.Constant(INT32, 0))
-    zeros = ir.Constant(ir.VectorType(INT32, vector.lanes), [0] * vector.lanes)
+def broadcast_value(builder: ir.IRBuilder, value: Any, kind: ir.VectorType) -> Any:
+    """Return an LLVM vector with `value` in each lane."""
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, value, INT32(0))
+    zeros = ir.Constant(ir.VectorType(INT32, kind.count), [0] * kind.count)
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-@vector_intrinsic
+def tail_mask(builder: ir.IRBuilder, remaining: Any, lanes: int) -> Any:
+    """Return an LLVM mask that is true in the lanes below `remaining`."""
+    kind = ir.VectorType(remaining.type, lanes)
+    indices = ir.Constant(kind, list(range(lanes)))
+    return builder.icmp_signed("<", indices, broadcast_value(builder, remaining, kind))
+
+
+def fmuladd(builder: ir.IRBuilder, vector: Vector, a: Any, b: Any, c: Any) -> Any:
+    """Return ``a * b + c``."""
+    # Not llvm.fma: on a CPU without the instruction that calls a library function.
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector.llvm, [vector.llvm] * 3),
+        f"llvm.fmuladd.{vector.suffix}",
+    )
+    return builder.call(function, [a, b, c])
+
+
+def load_vector(builder: ir.IRBuilder, vector: Vector, address: Any, mask: Any) -> Any:
+    """Return the vector at an address; lanes that a mask excludes are 0 and are not read."""
+    pointer = builder.bitcast(address, vector.llvm.as_pointer())
+    if mask is None:
+        return builder.load(pointer, align=vector.align)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector.llvm, [pointer.type, INT32, mask.type, vector.llvm]),
+        f"llvm.masked.load.{vector.suffix}.p0",
+    )
+    return builder.call(
+        function, [pointer, INT32(vector.align), mask, ir.Constant(vector.llvm, None)]
+    )
+
+
+def store_vector(
+    builder: ir.IRBuilder, vector: Vector, value: Any, address: Any, mask: Any
+) -> None:
+    """Store a vector at an address; lanes that a mask excludes are not written."""
+    if not isinstance(vector.dtype, types.Float) and isinstance(
+        value.type.element, ir.FloatType | ir.DoubleType
+    ):
+        value = builder.fptoui(value, vector.llvm)
+    pointer = builder.bitcast(address, vector.llvm.as_pointer())
+    if mask is None:
+        builder.store(value, pointer, align=vector.align)
+        return
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [vector.llvm, pointer.type, INT32, mask.type]),
+        f"llvm.masked.store.{vector.suffix}.p0",
+    )
+    builder.call(function, [value, pointer, INT32(vector.align), mask])
+
+
+def whole_or_tail(
+    builder: ir.IRBuilder, remaining: Any, lanes: int, emit: Callable[[Any], list[Any]]
+) -> list[Any]:
+    """Emit ``emit(None)`` where all lanes remain and ``emit(mask)`` elsewhere; merge the values."""
+    whole = builder.icmp_signed(">=", remaining, INT64(lanes))
+    with builder.if_else(whole) as (then, otherwise):
+        with then:
+            values, block = emit(None), builder.block
+        with otherwise:
+            tail_values = emit(tail_mask(builder, remaining, lanes))
+            tail_block = builder.block
+    merged = []
+    for value, tail_value in zip(values, tail_values, strict=True):
+        phi = builder.phi(value.type)
+        phi.add_incoming(value, block)
+        phi.add_incoming(tail_value, tail_block)
+        merged.append(phi)
+    return merged
+
+
+# ---------------------------------------------------------------- loads and stores
+
+
+@intrinsic
 def load_scalar(typing: Any, array: Any, i: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return _element(context, builder, signature.args[0], *values)
+        return element(context, builder, signature.args[0], *values)
 
     return array.dtype(array, types.intp), emit
 
 
-@vector_intrinsic
+@intrinsic
 def load(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
-    vector = _Vector(array.dtype, lanes.literal_value)
+    vector = Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         address = pointer_to(context, builder, signature.args[0], *values[:2])
-        pointer = builder.bitcast(address, vector.llvm.as_pointer())
-        return builder.load(pointer, align=vector.dtype.bitwidth // 8)
+        return load_vector(builder, vector, address, None)
 
     return vector(array, types.intp, lanes), emit
 
 
-@vector_intrinsic
+@intrinsic
 def load_splat(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
-    vector = _Vector(array.dtype, lanes.literal_value)
+    vector = Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        number = _element(context, builder, signature.args[0], *values[:2])
-        return broadcast_value(builder, number, vector)
+        value = element(context, builder, signature.args[0], *values[:2])
+        return broadcast_value(builder, value, vector.llvm)
 
     return vector(array, types.intp, lanes), emit
 
 
-@vector_intrinsic
-def splat(typing: Any, array: Any, number: Any, lanes: Any) -> tuple[Any, Emit]:
-    vector = _Vector(array.dtype, lanes.literal_value)
+@intrinsic
+def splat(typing: Any, array: Any, value: Any, lanes: Any) -> tuple[Any, Emit]:
+    vector = Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return broadcast_value(builder, values[1], vector)
+        return broadcast_value(builder, values[1], vector.llvm)
 
     return vector(array, array.dtype, lanes), emit
 
 
-def _tail_mask(builder: ir.IRBuilder, count: Any, lanes: int) -> Any:
-    """Return a mask that is true in the lanes below `count`."""
-    kind = ir.VectorType(count.type, lanes)
-    undefined = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(undefined, count, ir.Constant(INT32, 0))
-    zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
-    counts = builder.shuffle_vector(first, undefined, zeros)
-    return builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), counts)
-
-
-@vector_intrinsic
-def masked_load(typing: Any, array: Any, i: Any, count: Any, lanes: Any) -> tuple[Any, Emit]:
-    vector = _Vector(array.dtype, lanes.literal_value)
+@intrinsic
+def load_tail(typing: Any, array: Any, i: Any, remaining: Any, lanes: Any) -> tuple[Any, Emit]:
+    vector = Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         address = pointer_to(context, builder, signature.args[0], *values[:2])
-        pointer = builder.bitcast(address, vector.llvm.as_pointer())
-        mask = _tail_mask(builder, values[2], vector.lanes)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(vector.llvm, [pointer.type, INT32, mask.type, vector.llvm]),
-            f"llvm.masked.load.{vector.suffix}.p0",
-        )
-        align = ir.Constant(INT32, vector.dtype.bitwidth // 8)
-        zeros = ir.Constant(vector.llvm, None)
-        return builder.call(function, [pointer, align, mask, zeros])
+
+        def load(mask: Any) -> list[Any]:
+            return [load_vector(builder, vector, address, mask)]
+
+        return whole_or_tail(builder, values[2], vector.lanes, load)[0]
 
     return vector(array, types.intp, types.intp, lanes), emit
 
 
-@vector_intrinsic
+@intrinsic
 def store(typing: Any, array: Any, i: Any, v: Any) -> tuple[Any, Emit]:
+    stored = Vector(array.dtype, v.lanes)
+
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        vector = _cast(builder, values[2], array.dtype, v.lanes)
         address = pointer_to(context, builder, signature.args[0], *values[:2])
-        pointer = builder.bitcast(address, vector.type.as_pointer())
-        builder.store(vector, pointer, align=array.dtype.bitwidth // 8)
+        store_vector(builder, stored, values[2], address, None)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, v), emit
 
 
-@vector_intrinsic
-def masked_store(typing: Any, array: Any, i: Any, v: Any, count: Any) -> tuple[Any, Emit]:
-    stored = _Vector(array.dtype, v.lanes)
+@intrinsic
+def store_tail(typing: Any, array: Any, i: Any, v: Any, remaining: Any) -> tuple[Any, Emit]:
+    stored = Vector(array.dtype, v.lanes)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        vector = _cast(builder, values[2], array.dtype, v.lanes)
         address = pointer_to(context, builder, signature.args[0], *values[:2])
-        pointer = builder.bitcast(address, vector.type.as_pointer())
-        mask = _tail_mask(builder, values[3], v.lanes)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [vector.type, pointer.type, INT32, mask.type]),
-            f"llvm.masked.store.{stored.suffix}.p0",
-        )
-        align = ir.Constant(INT32, stored.dtype.bitwidth // 8)
-        builder.call(function, [vector, pointer, align, mask])
+
+        def write(mask: Any) -> list[Any]:
+            store_vector(builder, stored, values[2], address, mask)
+            return []
+
+        whole_or_tail(builder, values[3], v.lanes, write)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, v, types.intp), emit
 
 
-def _cast(builder: ir.IRBuilder, vector: Any, dtype: Any, lanes: int) -> Any:
-    """Return a vector of floats as whole numbers if that is what the array holds."""
-    if isinstance(dtype, types.Float) or isinstance(vector.type.element, ir.IntType):
-        return vector
-    return builder.fptoui(vector, ir.VectorType(ir.IntType(dtype.bitwidth), lanes))
+@intrinsic
+def masked_load(typing: Any, array: Any, i: Any, remaining: Any, lanes: Any) -> tuple[Any, Emit]:
+    vector = Vector(array.dtype, lanes.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        address = pointer_to(context, builder, signature.args[0], *values[:2])
+        return load_vector(builder, vector, address, tail_mask(builder, values[2], vector.lanes))
+
+    return vector(array, types.intp, types.intp, lanes), emit
 
 
-@vector_intrinsic
+@intrinsic
+def masked_store(typing: Any, array: Any, i: Any, v: Any, remaining: Any) -> tuple[Any, Emit]:
+    stored = Vector(array.dtype, v.lanes)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+        address = pointer_to(context, builder, signature.args[0], *values[:2])
+        mask = tail_mask(builder, values[3], v.lanes)
+        store_vector(builder, stored, values[2], address, mask)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, v, types.intp), emit
+
+
+# ---------------------------------------------------------------- arithmetic and shuffles
+
+
+@intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        # fmuladd, not fma: where the CPU has no such instruction the latter calls a library
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(a.llvm, [a.llvm] * 3),
-            f"llvm.fmuladd.{a.suffix}",
-        )
-        return builder.call(function, values)
+        return fmuladd(builder, a, *values)
 
     return a(a, a, a), emit
 
@@ -259,7 +287,7 @@ def _arithmetic(name: str) -> Any:
 
         return a(a, a), emit
 
-    return vector_intrinsic(code)
+    return intrinsic(code)
 
 
 add = _arithmetic("fadd")
@@ -267,77 +295,68 @@ subtract = _arithmetic("fsub")
 divide = _arithmetic("fdiv")
 
 
-def _interleaved(second: bool) -> Any:
-    """Make an intrinsic that lets the lanes of one half of two vectors take turns."""
+def _interleave(high: bool) -> Any:
+    """Make an intrinsic that interleaves one half of the lanes of two vectors."""
 
     def code(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-        start = a.lanes // 2 if second else 0
+        start = a.lanes // 2 if high else 0
         pairs = [(lane, a.lanes + lane) for lane in range(start, start + a.lanes // 2)]
-        places = [lane for pair in pairs for lane in pair]
+        lanes = [lane for pair in pairs for lane in pair]
 
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-            order = ir.Constant(ir.VectorType(INT32, a.lanes), places)
+            order = ir.Constant(ir.VectorType(INT32, a.lanes), lanes)
             return builder.shuffle_vector(*values, order)
 
         return a(a, a), emit
 
-    return vector_intrinsic(code)
+    return intrinsic(code)
 
 
-interleave_low = _interleaved(second=False)
-interleave_high = _interleaved(second=True)
+interleave_low = _interleave(high=False)
+interleave_high = _interleave(high=True)
 
 
-INT64 = ir.IntType(64)
+# ---------------------------------------------------------------- masks
 
 
-@vector_intrinsic
-def equal_bytes(typing: Any, array: Any, i: Any, number: Any, lanes: Any) -> tuple[Any, Emit]:
-    mask = vector_of(types.boolean, lanes.literal_value)
-    bytes_ = vector_of(array.dtype, lanes.literal_value)
+@intrinsic
+def equal_bytes(typing: Any, array: Any, i: Any, value: Any, lanes: Any) -> tuple[Any, Emit]:
+    mask = Vector(types.boolean, lanes.literal_value)
+    vector = Vector(array.dtype, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         address = pointer_to(context, builder, signature.args[0], *values[:2])
-        pointer = builder.bitcast(address, bytes_.llvm.as_pointer())
-        wanted = broadcast_value(builder, builder.trunc(values[2], bytes_.llvm.element), bytes_)
-        return builder.icmp_unsigned("==", builder.load(pointer, align=1), wanted)
+        byte = builder.trunc(values[2], vector.llvm.element)
+        compared = broadcast_value(builder, byte, vector.llvm)
+        return builder.icmp_unsigned("==", load_vector(builder, vector, address, None), compared)
 
     return mask(array, types.intp, types.intp, lanes), emit
 
 
-@vector_intrinsic
-def equals(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    mask = vector_of(types.boolean, a.lanes)
+def _comparison(compare: Callable[[ir.IRBuilder, Any, Any], Any]) -> Any:
+    """Make an intrinsic that compares two vectors."""
 
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.icmp_unsigned("==", *values)
+    def code(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
+        def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
+            return compare(builder, *values)
 
-    return mask(a, a), emit
+        return Vector(types.boolean, a.lanes)(a, a), emit
 
-
-@vector_intrinsic
-def greater(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    mask = vector_of(types.boolean, a.lanes)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.fcmp_ordered(">", *values)
-
-    return mask(a, a), emit
+    return intrinsic(code)
 
 
-@vector_intrinsic
-def greater_or_nan(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
-    mask = vector_of(types.boolean, a.lanes)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        greater = builder.fcmp_ordered(">", *values)
-        nan = builder.fcmp_unordered("uno", values[0], values[0])
-        return builder.or_(greater, nan)
-
-    return mask(a, a), emit
+def is_greater_or_nan(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    """Return where a is greater than b, or NaN."""
+    nan = builder.fcmp_unordered("uno", a, a)
+    return builder.or_(builder.fcmp_ordered(">", a, b), nan)
 
 
-@vector_intrinsic
+equals = _comparison(lambda builder, a, b: builder.icmp_unsigned("==", a, b))
+greater = _comparison(lambda builder, a, b: builder.fcmp_ordered(">", a, b))
+greater_or_nan = _comparison(is_greater_or_nan)
+
+
+@intrinsic
 def select(typing: Any, mask: Any, a: Any, b: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         return builder.select(*values)
@@ -345,9 +364,9 @@ def select(typing: Any, mask: Any, a: Any, b: Any) -> tuple[Any, Emit]:
     return a(mask, a, a), emit
 
 
-@vector_intrinsic
+@intrinsic
 def load_mask(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
-    mask = vector_of(types.boolean, lanes.literal_value)
+    mask = Vector(types.boolean, lanes.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         address = pointer_to(context, builder, signature.args[0], *values[:2])
@@ -357,7 +376,7 @@ def load_mask(typing: Any, array: Any, i: Any, lanes: Any) -> tuple[Any, Emit]:
     return mask(array, types.intp, lanes), emit
 
 
-@vector_intrinsic
+@intrinsic
 def store_mask(typing: Any, array: Any, i: Any, mask: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         bits = builder.bitcast(values[2], ir.IntType(mask.lanes))
@@ -368,7 +387,7 @@ def store_mask(typing: Any, array: Any, i: Any, mask: Any) -> tuple[Any, Emit]:
     return types.void(array, types.intp, mask), emit
 
 
-@vector_intrinsic
+@intrinsic
 def movemask(typing: Any, mask: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         return builder.zext(builder.bitcast(values[0], ir.IntType(mask.lanes)), INT64)
@@ -376,15 +395,15 @@ def movemask(typing: Any, mask: Any) -> tuple[Any, Emit]:
     return types.int64(mask), emit
 
 
-@vector_intrinsic
+@intrinsic
 def count_trailing_zeros(typing: Any, bits: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))  # 0 has no lowest bit
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))  # undefined for 0
 
     return types.int64(types.int64), emit
 
 
-@vector_intrinsic
+@intrinsic
 def clear_lowest_bit(typing: Any, bits: Any) -> tuple[Any, Emit]:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
         return builder.and_(values[0], builder.sub(values[0], INT64(1)))

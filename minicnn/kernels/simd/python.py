@@ -1,11 +1,9 @@
-"""What the vector functions mean, in plain Python: a vector is an array of `lanes` numbers.
+"""SIMD functions in plain Python: their definition.
 
-With ``NUMBA_DISABLE_JIT=1`` the kernels run on these; `minicnn.kernels.simd.llvm` says the same
-to the compiler. Arrays are in C order and counted flat, whatever their shape.
-
-What the functions of masks mean, in plain Python: a mask is an array of `lanes` truth values.
-
-As in `minicnn.kernels.simd.python`; `minicnn.kernels.simd.llvm` says the same to the compiler.
+With ``NUMBA_DISABLE_JIT=1`` the kernels run on these functions; `simd.llvm` and `simd.tile` emit
+the same as LLVM instructions, and a test compares both. A vector is an array of `lanes` values, a
+mask an array of `lanes` truth values, a tile a tuple of MR vectors. Arrays are in C order and their
+indices count the values flat, whatever the shape. `lanes` and `MR` must be constants.
 """
 
 from typing import Any
@@ -16,358 +14,204 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Vector = NDArray[Any]
 Mask = NDArray[np.bool_]
+Rows = tuple[int, ...]
+Tile = tuple[Vector, ...]
+
+
+# ---------------------------------------------------------------- loads and stores
 
 
 def load_scalar(array: Array, i: int) -> Any:
-    """Return ``array[i]``.
-
-    Parameters
-    ----------
-    array : ndarray
-    i : int
-
-    Returns
-    -------
-    number
-    """
+    """Return ``array[i]``."""
     return array.ravel()[i]
 
 
-def splat(array: Array, number: float, lanes: int) -> Vector:
-    """Return a vector of one number, in the dtype of `array`.
-
-    Parameters
-    ----------
-    array : ndarray
-    number : float
-    lanes : int
-        A constant, as in all functions below.
-
-    Returns
-    -------
-    vector
-    """
-    return np.full(lanes, number, array.dtype)
-
-
-def load_splat(array: Array, i: int, lanes: int) -> Vector:
-    """Return ``array[i]`` in each lane.
-
-    Parameters
-    ----------
-    array : ndarray
-    i : int
-    lanes : int
-
-    Returns
-    -------
-    vector
-    """
-    return np.full(lanes, array.ravel()[i])
-
-
 def load(array: Array, i: int, lanes: int) -> Vector:
-    """Return the numbers from ``array[i]`` on.
-
-    Parameters
-    ----------
-    array : ndarray
-    i : int
-    lanes : int
-
-    Returns
-    -------
-    vector
-    """
+    """Return ``array[i : i + lanes]``."""
     return array.ravel()[i : i + lanes].copy()
 
 
-def masked_load(array: Array, i: int, count: int, lanes: int) -> Vector:
-    """Return the `count` numbers from ``array[i]`` on, and 0 in the other lanes.
+def load_splat(array: Array, i: int, lanes: int) -> Vector:
+    """Return ``array[i]`` in each lane."""
+    return np.full(lanes, array.ravel()[i])
 
-    Parameters
-    ----------
-    array : ndarray
-    i : int
-    count : int
-        Less than `lanes` where a row ends inside the vector.
-    lanes : int
 
-    Returns
-    -------
-    vector
-    """
+def splat(array: Array, value: float, lanes: int) -> Vector:
+    """Return `value` in each lane, in the dtype of `array`."""
+    return np.full(lanes, value, array.dtype)
+
+
+def masked_load(array: Array, i: int, remaining: int, lanes: int) -> Vector:
+    """Return ``array[i : i + remaining]`` and 0 in the other lanes."""
     vector = np.zeros(lanes, array.dtype)
-    vector[:count] = array.ravel()[i : i + min(count, lanes)]
+    vector[:remaining] = array.ravel()[i : i + min(remaining, lanes)]
     return vector
 
 
-def store(array: Array, i: int, vector: Vector) -> None:
-    """Write all lanes to ``array[i]`` and on.
+def load_tail(array: Array, i: int, remaining: int, lanes: int) -> Vector:
+    """Return `load` where all lanes remain, else `masked_load`; the masked one is slower."""
+    return masked_load(array, i, remaining, lanes)
 
-    Parameters
-    ----------
-    array : ndarray
-    i : int
-    vector : vector
-    """
+
+def store(array: Array, i: int, vector: Vector) -> None:
+    """Write all lanes to ``array[i : i + lanes]``; an array of integers truncates."""
     array.reshape(-1)[i : i + len(vector)] = vector
 
 
-def masked_store(array: Array, i: int, vector: Vector, count: int) -> None:
-    """Write the first `count` lanes to ``array[i]`` and on.
+def masked_store(array: Array, i: int, vector: Vector, remaining: int) -> None:
+    """Write the first lanes to ``array[i : i + remaining]``."""
+    array.reshape(-1)[i : i + min(remaining, len(vector))] = vector[:remaining]
 
-    Parameters
-    ----------
-    array : ndarray
-    i : int
-    vector : vector
-    count : int
-        Less than the lanes where a row ends inside the vector.
-    """
-    array.reshape(-1)[i : i + min(count, len(vector))] = vector[:count]
+
+def store_tail(array: Array, i: int, vector: Vector, remaining: int) -> None:
+    """Write as `store` where all lanes remain, else as `masked_store`."""
+    masked_store(array, i, vector, remaining)
+
+
+# ---------------------------------------------------------------- arithmetic and shuffles
 
 
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
-    """Return ``a * b + c``, rounded once or twice as the machine has it.
-
-    Parameters
-    ----------
-    a, b, c : vector
-
-    Returns
-    -------
-    vector
-    """
+    """Return ``a * b + c``, rounded once or twice, depending on the CPU."""
     with np.errstate(invalid="ignore", over="ignore"):  # compiled code does not warn either
         result: Vector = a * b + c
     return result
 
 
 def add(a: Vector, b: Vector) -> Vector:
-    """Return ``a + b``.
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    vector
-    """
+    """Return ``a + b``."""
     with np.errstate(invalid="ignore", over="ignore"):
         result: Vector = a + b
     return result
 
 
 def subtract(a: Vector, b: Vector) -> Vector:
-    """Return ``a - b``.
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    vector
-    """
+    """Return ``a - b``."""
     with np.errstate(invalid="ignore", over="ignore"):
         result: Vector = a - b
     return result
 
 
 def divide(a: Vector, b: Vector) -> Vector:
-    """Return ``a / b``, rounded as IEEE 754 says.
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    vector
-    """
+    """Return ``a / b``, rounded as in IEEE 754."""
     with np.errstate(all="ignore"):
         result: Vector = a / b
     return result
 
 
 def interleave_low(a: Vector, b: Vector) -> Vector:
-    """Let the lanes of the first halves of two vectors take turns: a₀ b₀ a₁ b₁ …
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    vector
-    """
+    """Return the lanes of the lower halves in turn: a₀ b₀ a₁ b₁ …"""
     return np.stack((a, b), axis=1).reshape(-1)[: len(a)]
 
 
 def interleave_high(a: Vector, b: Vector) -> Vector:
-    """Let the lanes of the second halves of two vectors take turns.
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    vector
-    """
+    """Return the lanes of the upper halves in turn."""
     return np.stack((a, b), axis=1).reshape(-1)[len(a) :]
 
 
-def equal_bytes(array: Array, i: int, number: int, lanes: int) -> Mask:
-    """Return where the bytes from ``array[i]`` on are `number`.
+# ---------------------------------------------------------------- masks
 
-    Parameters
-    ----------
-    array : ndarray of uint8
-    i : int
-    number : int
-    lanes : int
 
-    Returns
-    -------
-    mask
-    """
-    mask: Mask = array.ravel()[i : i + lanes] == number
+def equal_bytes(array: Array, i: int, value: int, lanes: int) -> Mask:
+    """Return where ``array[i : i + lanes]``, of uint8, equals `value`."""
+    mask: Mask = array.ravel()[i : i + lanes] == value
     return mask
 
 
 def equals(a: Vector, b: Vector) -> Mask:
-    """Return where two vectors of whole numbers are the same.
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    mask
-    """
+    """Return where two vectors of integers are equal."""
     mask: Mask = a == b
     return mask
 
 
 def greater(a: Vector, b: Vector) -> Mask:
-    """Return where a is greater than b; NaN is not.
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    mask
-    """
+    """Return where a is greater than b; false for NaN."""
     mask: Mask = a > b
     return mask
 
 
 def greater_or_nan(a: Vector, b: Vector) -> Mask:
-    """Return where a is greater than b, or NaN.
-
-    Parameters
-    ----------
-    a, b : vector
-
-    Returns
-    -------
-    mask
-    """
+    """Return where a is greater than b, or NaN."""
     return (a > b) | np.isnan(a)
 
 
 def select(mask: Mask, a: Vector, b: Vector) -> Vector:
-    """Return a where the mask is true, else b.
-
-    Parameters
-    ----------
-    mask : mask
-    a, b : vector
-
-    Returns
-    -------
-    vector
-    """
+    """Return a where the mask is true, else b."""
     return np.where(mask, a, b)
 
 
 def load_mask(array: Array, i: int, lanes: int) -> Mask:
-    """Return the mask whose bits lie in the bytes from ``array[i]`` on, the lowest bit first.
-
-    Parameters
-    ----------
-    array : ndarray of uint8
-    i : int
-    lanes : int
-        A multiple of 8.
-
-    Returns
-    -------
-    mask
-    """
+    """Return the bits of the bytes from ``array[i]`` on, lowest first; 8 divides `lanes`."""
     return np.unpackbits(array.ravel()[i : i + lanes // 8], bitorder="little").astype(np.bool_)
 
 
 def store_mask(array: Array, i: int, mask: Mask) -> None:
-    """Write the mask to ``array[i]`` and on, eight lanes to a byte.
-
-    Parameters
-    ----------
-    array : ndarray of uint8
-    i : int
-    mask : mask
-        Its lanes are a multiple of 8.
-    """
+    """Write a mask to the bytes from ``array[i]`` on, eight lanes to a byte."""
     array.reshape(-1)[i : i + len(mask) // 8] = np.packbits(mask, bitorder="little")
 
 
 def movemask(mask: Mask) -> int:
-    """Return a mask as the bits of a number, the first lane the lowest.
-
-    Parameters
-    ----------
-    mask : mask
-        Of at most 64 lanes.
-
-    Returns
-    -------
-    int
-        As compiled, 64 bits of which the highest is the sign.
-    """
+    """Return a mask of at most 64 lanes as bits of an integer, lane 0 the lowest."""
     return int.from_bytes(np.packbits(mask, bitorder="little").tobytes(), "little")
 
 
 def count_trailing_zeros(bits: int) -> int:
-    """Return the place of the lowest bit that is set.
-
-    Parameters
-    ----------
-    bits : int
-        Not 0.
-
-    Returns
-    -------
-    int
-    """
+    """Return the index of the lowest bit that is set; `bits` must not be 0."""
     return (bits & -bits).bit_length() - 1
 
 
 def clear_lowest_bit(bits: int) -> int:
-    """Return what is left when the lowest bit that is set is cleared.
-
-    Parameters
-    ----------
-    bits : int
-        Not 0.
-
-    Returns
-    -------
-    int
-    """
+    """Return `bits` with the lowest bit that is set cleared."""
     return bits & (bits - 1)
+
+
+# ---------------------------------------------------------------- register tiles
+
+
+def clamp_rows(first: int, count: int, MR: int) -> Rows:
+    """Return rows first … first + MR - 1; rows past the last of `count` repeat the last."""
+    return tuple(min(first + r, count - 1) for r in range(MR))
+
+
+def row_offsets(rows: Rows, stride: int, base: int) -> Rows:
+    """Return ``base + row * stride`` of each row."""
+    return tuple(base + row * stride for row in rows)
+
+
+def gather_offsets(array: Array, rows: Rows, base: int) -> Rows:
+    """Return ``base + array[row]`` of each row."""
+    return tuple(base + int(load_scalar(array, row)) for row in rows)
+
+
+def splat_tile(v: Vector, MR: int) -> Tile:
+    """Return a tile of MR equal vectors."""
+    return (v,) * MR
+
+
+def fma_tile(acc: Tile, x: Array, rows: Rows, k: int, v: Vector) -> Tile:
+    """Return ``acc[r] + x[rows[r] + k] * v``."""
+    return tuple(
+        fma(load_splat(x, row + k, len(v)), v, a) for a, row in zip(acc, rows, strict=True)
+    )
+
+
+def axpy_tile(acc: Tile, v: Vector, tile: Tile) -> Tile:
+    """Return ``acc[r] + v * tile[r]``."""
+    return tuple(fma(v, factor, a) for a, factor in zip(acc, tile, strict=True))
+
+
+def relu_tile(tile: Tile) -> Tile:
+    """Return ``max(tile[r], 0)``; NaN stays NaN."""
+    zero = np.zeros_like(tile[0])
+    return tuple(select(greater_or_nan(v, zero), v, zero) for v in tile)
+
+
+def load_tile(array: Array, rows: Rows, remaining: int, lanes: int) -> Tile:
+    """Return the vectors at ``array[rows[r]]``, each as `load_tail`."""
+    return tuple(load_tail(array, row, remaining, lanes) for row in rows)
+
+
+def store_tile(array: Array, rows: Rows, tile: Tile, remaining: int) -> None:
+    """Write the vectors to ``array[rows[r]]``, each as `store_tail`."""
+    for row, v in zip(rows, tile, strict=True):
+        store_tail(array, row, v, remaining)
