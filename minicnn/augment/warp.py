@@ -6,10 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minicnn.kernels.gemm import MR, accumulate
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.simd import load_scalar, splat
+from minicnn.kernels.simd import (
+    clamp_rows,
+    load_scalar,
+    load_tile,
+    row_offsets,
+    splat,
+    splat_tile,
+    store_tile,
+)
 from minicnn.kernels.target import NR_MEDIUM
-from minicnn.kernels.tiles import four_from, four_sums, load_four, store_four
 from minicnn.shapes import FloatArray
 
 Array = NDArray[Any]
@@ -92,27 +100,24 @@ def _add_elastic(
     """Add ``rows · u · columns`` to the coordinates, first to y, then to x."""
     _, H, Wp = coordinates.shape
     K, J = rows.shape[1], columns.shape[0]
-    product, zero = K * J, splat(displacements, 0, NR_MEDIUM)
+    product, zeros = K * J, splat_tile(splat(displacements, 0, NR_MEDIUM), MR)
     for a in range(2 if K else 0):
         for i in range(K * J):
             displacements[i] = elastic_bits[n, a * K * J + i] * UNIT
         for w in range(0, Wp, NR_MEDIUM):
-            sums = (zero, zero, zero, zero)
-            for k in range(0, K, 4):
-                k0, k1, k2, k3 = four_from(k, K)
-                u = (k0 * J, k1 * J, k2 * J, k3 * J)
-                to = (k0 * NR_MEDIUM, k1 * NR_MEDIUM, k2 * NR_MEDIUM, k3 * NR_MEDIUM)
-                four = four_sums(displacements, u, 1, 0, J, 1, columns, w, Wp, sums, NR_MEDIUM)
-                store_four(displacements, to, product, NR_MEDIUM, four, NR_MEDIUM)
-            for h in range(0, H, 4):
-                h0, h1, h2, h3 = four_from(h, H)
-                weights = (h0 * K, h1 * K, h2 * K, h3 * K)
-                to = ((a * H + h0) * Wp, (a * H + h1) * Wp, (a * H + h2) * Wp, (a * H + h3) * Wp)
-                four = load_four(coordinates, to, w, NR_MEDIUM, NR_MEDIUM)
-                four = four_sums(
-                    rows, weights, 1, 0, K, 1, displacements, product, NR_MEDIUM, four, NR_MEDIUM
+            for k in range(0, K, MR):
+                tile = clamp_rows(k, K, MR)
+                u = row_offsets(tile, J, 0)
+                acc = accumulate(zeros, displacements, u, J, 1, columns, w, Wp, NR_MEDIUM)
+                store_tile(displacements, row_offsets(tile, NR_MEDIUM, product), acc, NR_MEDIUM)
+            for h in range(0, H, MR):
+                tile = clamp_rows(h, H, MR)
+                weights, out = row_offsets(tile, K, 0), row_offsets(tile, Wp, a * H * Wp + w)
+                acc = load_tile(coordinates, out, NR_MEDIUM, NR_MEDIUM)
+                acc = accumulate(
+                    acc, rows, weights, K, 1, displacements, product, NR_MEDIUM, NR_MEDIUM
                 )
-                store_four(coordinates, to, w, NR_MEDIUM, four, NR_MEDIUM)
+                store_tile(coordinates, out, acc, NR_MEDIUM)
 
 
 @device_function

@@ -1,257 +1,189 @@
-"""The gradient of the weights through convolution, ReLU and 2×2 max-pool: winners only.
+"""The weight gradient through convolution, ReLU and 2×2 max-pooling.
 
-Of four pixels at most one passes a gradient on, and none where the ReLU made the output 0. A dense
-kernel would multiply seven zeros in eight.
+At most one of the four pixels of an output passes a gradient on, and none where the ReLU made the
+output 0. `backward_weight_sparse` lists these active pixels; a dense kernel would multiply seven
+zeros in eight. For windows of few values, as on gray images, the list takes longer than the
+multiply-adds it saves; `backward_weight_dense` masks all pixels instead.
 
-A window is KH rows of R = KW·C numbers, each cut into vectors (`minicnn.kernels.stretches`), V in
-all. Where they begin, counted from the window's corner, is in `starts`.
-
-The weight gradient through convolution, ReLU and 2×2 max-pool, for windows of few numbers.
-
-A first convolution on gray images sees nine numbers at a time. To list the winners, as
-`minicnn.kernels.conv_pool_backward_weight` does, would take longer than the multiply-adds that it
-saves.
+A window is KH rows of K_row = KW·C values. The sparse kernel cuts each row into chunks of one
+vector, V in all; their offsets from the window origin are `chunk_offsets`.
 """
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import INACTIVE
-from minicnn.kernels.jit import device_function, inline_function, kernel
+from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import (
+    Rows,
+    Tile,
+    Vector,
     add,
+    axpy_tile,
+    clamp_rows,
     equal_bytes,
-    fma,
+    fma_tile,
+    gather_offsets,
     load,
     load_scalar,
     load_splat,
+    load_tile,
+    row_offsets,
     select,
     splat,
     store,
+    store_tile,
 )
-from minicnn.kernels.stretches import (
-    VECTOR_WIDTHS,
-    add_nine,
-    add_three,
-    load_nine,
-    load_three,
-    nine_fit_in_registers,
-    nine_of,
-    nine_times,
-    store_nine,
-    store_three,
-    three_from,
-)
+from minicnn.kernels.stretches import VECTOR_WIDTHS, nine_fit_in_registers
 from minicnn.kernels.target import NR_SMALL, Kernel, specialize
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Indices = NDArray[np.int64]
+Offsets = NDArray[np.int64]
+
+
+NINE_ROWS = tuple(range(9))
 
 
 @specialize(VECTOR_WIDTHS)
-def backward_weight_sparse(lanes: int) -> Kernel:
-    """Make the gradient of the weights for vectors of so many lanes."""
-    holds = nine_fit_in_registers(lanes)
+def backward_weight_sparse(width: int) -> Kernel:
+    """Loop order: image, block of outputs, f, chunks, active output."""
+    nine_fit = nine_fit_in_registers(width)
 
     def backward_weight_sparse(
-        x: Array,
-        image: int,
-        corners: Indices,
-        starts: Indices,
-        dy: Array,
-        winner: Bytes,
-        dweight: Array,
-        dbias: Array,
-        sums: Array,
-        place: Indices,
-        value: Array,
+        x: Array,  # (N * image_stride,), padded
+        image_stride: int,
+        origins: Offsets,  # (4 * P,): the four windows of an output follow each other
+        chunk_offsets: Offsets,  # (V,) from the origin; each chunk lies inside its window row
+        dy: Array,  # (N, PH, PW, F)
+        argmax: Bytes,  # (N, PH, PW, F)
+        dweight: Array,  # out (KH, KW * C, F)
+        dbias: Array,  # out (F,)
+        sums: Array,  # scratch (F * V * width,): dweight with the filters first
+        offsets: Offsets,  # scratch (block + 1,): the list of window origins
+        values: Array,  # scratch (block + 1,): and of their gradients
     ) -> None:
-        """Compute ``dweight[kh, q, f] = Σ_winners dy · x[n, corner + kh·row + q]``, and dbias.
+        """Sum ``dweight[kh, q, f] = Σ dy · x[n, origin + kh·row_stride + q]``, and dbias.
 
-        The loop nest is n, block of pooling windows, f, vector, winner. The winners of a channel
-        that are alive are first listed; some vectors of its dweight then stay in registers while
-        the list is walked. What a block reads of the image stays in the first-level cache while all
-        channels go by.
-
-        Parameters
-        ----------
-        x : ndarray (N·image,)
-        image : int
-            Numbers from one image to the next.
-        corners : ndarray of int (4·P,)
-        starts : ndarray of int (V,)
-            None reaches out of its row: the last of a row may take numbers of the one before again.
-        dy : ndarray (N, PH, PW, F)
-        winner : ndarray of uint8 (N, PH, PW, F)
-        dweight : ndarray (KH, R, F)
-            Overwritten.
-        dbias : ndarray (F,)
-            Overwritten.
-        sums : ndarray (F·V·lanes,)
-            Room for dweight with the channels first.
-        place : ndarray of int (block + 1,)
-            Room for the list: where the window of each winner begins. A block is so many pooling
-            windows, or as many as are left.
-        value : ndarray (block + 1,)
-            Room for the list: its gradient.
+        The sum runs over the active outputs of filter f; the origin is that of the maximum.
         """
         N, PH, PW, F = dy.shape
-        P, V, block = PH * PW, starts.size, place.size - 1
+        P, V, block = PH * PW, chunk_offsets.size, offsets.size - 1
         sums[:] = 0
-        _sum_active(dy, winner, dbias)
+        _sum_active(dy, argmax, dbias)
         for n in range(N):
-            for p in range(0, P, block):
+            for p in range(0, P, block):  # the rows of the image that a block reads stay in L1
                 end = min(P, p + block)
                 for f in range(F):
-                    alive = _list_active(dy, winner, n, p, end, f, image, corners, place, value)
-                    j, t = 0, f * V * lanes
-                    if holds:
+                    active = _list_active(
+                        dy, argmax, n, p, end, f, image_stride, origins, offsets, values
+                    )
+                    j, t = 0, f * V * width
+                    if nine_fit:
                         while j + 9 <= V:
-                            _sum_nine(value, place, alive, x, starts, j, sums, t, lanes)
+                            chunks = row_offsets(NINE_ROWS, 1, j)
+                            _accumulate_active(
+                                values, offsets, active, x, chunk_offsets, chunks, sums, t, width
+                            )
                             j += 9
                     while j < V:
-                        _sum_three(value, place, alive, x, starts, j, sums, t, lanes)
+                        few_chunks = clamp_rows(j, V, 3)
+                        _accumulate_active(
+                            values, offsets, active, x, chunk_offsets, few_chunks, sums, t, width
+                        )
                         j += 3
-        KH, R, _ = dweight.shape
-        J = V // KH  # vectors of a row
+        KH, K_row, _ = dweight.shape
+        J = V // KH  # chunks of a window row; the last may overlap the one before
         for kh in range(KH):
             for j in range(J):
-                start = min(j * lanes, R - lanes)
+                start = min(j * width, K_row - width)
                 for f in range(F):
-                    s = (f * V + kh * J + j) * lanes - start
-                    for q in range(j * lanes, start + lanes):
+                    s = (f * V + kh * J + j) * width - start
+                    for q in range(j * width, start + width):
                         dweight[kh, q, f] = load_scalar(sums, s + q)
 
     return backward_weight_sparse
 
 
-@inline_function
-def _sum_nine(
-    value: Array,
-    place: Indices,
-    alive: int,
+@device_function
+def _accumulate_active(
+    values: Array,
+    offsets: Offsets,
+    active: int,
     x: Array,
-    starts: Indices,
-    j: int,
+    chunk_offsets: Offsets,
+    chunks: Rows,
     sums: Array,
-    t: int,
-    lanes: int,
+    f_offset: int,
+    width: int,
 ) -> None:
-    """Add what a list of winners gives to vectors j to j + 8 of a channel's weights."""
-    places, shifts = nine_times(lanes, t + j * lanes), nine_of(starts, j, 0)
-    nine = load_nine(sums, places, lanes)
-    for i in range(alive):
-        s, g = load_scalar(place, i), load_splat(value, i, lanes)
-        nine = add_nine(nine, g, x, s, shifts, lanes)
-    store_nine(sums, places, nine)
-
-
-@inline_function
-def _sum_three(
-    value: Array,
-    place: Indices,
-    alive: int,
-    x: Array,
-    starts: Indices,
-    j: int,
-    sums: Array,
-    t: int,
-    lanes: int,
-) -> None:
-    """Add what a list of winners gives to vectors j to j + 2 of a channel's weights."""
-    j0, j1, j2 = three_from(j, starts.size)
-    places = (t + j0 * lanes, t + j1 * lanes, t + j2 * lanes)
-    shifts = (load_scalar(starts, j0), load_scalar(starts, j1), load_scalar(starts, j2))
-    three = load_three(sums, places, lanes)
-    for i in range(alive):
-        s, g = load_scalar(place, i), load_splat(value, i, lanes)
-        three = add_three(three, g, x, s, shifts, lanes)
-    store_three(sums, places, three)
+    """Add ``values[i] · x[offsets[i] + chunk]`` of a list to MR chunks of one filter."""
+    out = row_offsets(chunks, width, f_offset)
+    shifts = gather_offsets(chunk_offsets, chunks, 0)
+    acc = load_tile(sums, out, width, width)
+    for i in range(active):
+        rows = row_offsets(shifts, 1, load_scalar(offsets, i))
+        acc = axpy_tile(acc, load_splat(values, i, width), load_tile(x, rows, width, width))
+    store_tile(sums, out, acc, width)
 
 
 @device_function
-def _sum_active(dy: Array, winner: Bytes, dbias: Array) -> None:
-    """Compute ``dbias[f] = Σ_{n,p} dy[n, p, f]`` over what is alive."""
+def _sum_active(dy: Array, argmax: Bytes, dbias: Array) -> None:
+    """Compute ``dbias[f] = Σ_{n,p} dy[n, p, f]`` over the active outputs."""
     F = dbias.size
     dbias[:] = 0
     for p in range(0, dy.size, F):
         for f in range(F):
-            if load_scalar(winner, p + f) < INACTIVE:
+            if load_scalar(argmax, p + f) < INACTIVE:
                 dbias[f] += load_scalar(dy, p + f)
 
 
 @device_function
 def _list_active(
     dy: Array,
-    winner: Bytes,
+    argmax: Bytes,
     n: int,
     first: int,
     last: int,
     f: int,
-    image: int,
-    corners: Indices,
-    place: Indices,
-    value: Array,
+    image_stride: int,
+    origins: Offsets,
+    offsets: Offsets,
+    values: Array,
 ) -> int:
-    """List the winners of image n and channel f that are alive; return how many there are."""
+    """List origin and gradient of the active outputs of image n, filter f; return their count."""
     _, PH, PW, F = dy.shape
-    alive = 0
+    active = 0
     i = (n * PH * PW + first) * F + f
     for p in range(first, last):
-        k = int(load_scalar(winner, i))  # as a byte it would overflow in plain Python
-        # written in any case; only what is alive is kept
-        place[alive] = n * image + load_scalar(corners, 4 * p + (k & 3))
-        value[alive] = load_scalar(dy, i)
-        alive += k < INACTIVE
+        k = int(load_scalar(argmax, i))  # a byte would overflow in plain Python
+        # Without a branch: every output is written, and an inactive one is overwritten.
+        offsets[active] = n * image_stride + load_scalar(origins, 4 * p + (k & 3))
+        values[active] = load_scalar(dy, i)
+        active += k < INACTIVE
         i += F
-    return alive
-
-
-Vector = Any
-Three = tuple[Vector, Vector, Vector]
+    return active
 
 
 @kernel
 def backward_weight_dense(
-    x: Array,
-    image: int,
-    corners: Indices,
-    row: int,
+    x: Array,  # (N, image_stride), padded
+    image_stride: int,
+    origins: Offsets,  # (4 * P,)
+    row_stride: int,
     KH: int,
-    dy: Array,
-    winner: Bytes,
-    dweight: Array,
-    dbias: Array,
+    dy: Array,  # (N, PH, PW, Fp), the filters padded to a multiple of NR_SMALL
+    argmax: Bytes,  # (N, PH, PW, Fp)
+    dweight: Array,  # out (KH, KW, C, Fp)
+    dbias: Array,  # out (Fp,)
 ) -> None:
-    """Compute what `backward_weight_sparse` computes: dweight and dbias.
+    """Compute the sums of `backward_weight_sparse` over all four pixels of each output.
 
-    ``dweight[kh, q, f] = Σ_{n,p} x[n, corner of the winner + kh·row + q] · dy[n, p, f]``. The loop
-    nest is n, f, kh, q, p: three by three numbers of the window and one vector of channels are a
-    tile, whose sums stay in registers over the pixels of an image. All four pixels of a pooling
-    window are taken, each with dy masked to the channels that it has won.
-
-    Parameters
-    ----------
-    x : ndarray (N, image)
-    image : int
-        Numbers from one image to the next.
-    corners : ndarray of int (4·P,)
-    row : int
-        Numbers from one row of the window to the next.
-    KH : int
-    dy : ndarray (N, PH, PW, Fp)
-        Channels filled up to a multiple of NARROW.
-    winner : ndarray of uint8 (N, PH, PW, Fp)
-    dweight : ndarray (KH, KW, C, Fp)
-        Overwritten.
-    dbias : ndarray (Fp,)
-        Overwritten.
+    dy is masked to the filters whose maximum is the pixel. Loop order: n, f, kh, q, p. A microtile
+    is 3×3 weights and one vector of filters.
     """
     N, PH, PW, F = dy.shape
-    P, R = PH * PW, dweight.size // (KH * F)
+    P, K_row = PH * PW, dweight.size // (KH * F)
     dweight[:] = 0
     dbias[:] = 0
     zero = splat(dy, 0, NR_SMALL)
@@ -260,79 +192,54 @@ def backward_weight_dense(
             total = load(dbias, f, NR_SMALL)
             for p in range(P):
                 i = (n * P + p) * F + f
-                dead = equal_bytes(winner, i, INACTIVE, NR_SMALL)
-                total = add(total, select(dead, zero, load(dy, i, NR_SMALL)))
+                inactive = equal_bytes(argmax, i, INACTIVE, NR_SMALL)
+                total = add(total, select(inactive, zero, load(dy, i, NR_SMALL)))
             store(dbias, f, total)
             for kh in range(0, KH, 3):
-                # the last tile may take its last row or number more than once, to the same result
-                k1, k2 = min(kh + 1, KH - 1), min(kh + 2, KH - 1)
-                for q in range(0, R, 3):
-                    q1, q2 = min(q + 1, R - 1), min(q + 2, R - 1)
-                    steps = (q1 - q, q2 - q, (k1 - kh) * row, (k2 - kh) * row)
-                    a0 = _load_three(dweight, kh * R, q, q1, q2, F, f)
-                    a1 = _load_three(dweight, k1 * R, q, q1, q2, F, f)
-                    a2 = _load_three(dweight, k2 * R, q, q1, q2, F, f)
-                    base = n * image + kh * row + q
+                kh0, kh1, kh2 = clamp_rows(kh, KH, 3)
+                for q in range(0, K_row, 3):
+                    columns = clamp_rows(q, K_row, 3)
+                    out0 = row_offsets(columns, F, kh0 * K_row * F + f)
+                    out1 = row_offsets(columns, F, kh1 * K_row * F + f)
+                    out2 = row_offsets(columns, F, kh2 * K_row * F + f)
+                    tiles = (
+                        load_tile(dweight, out0, NR_SMALL, NR_SMALL),
+                        load_tile(dweight, out1, NR_SMALL, NR_SMALL),
+                        load_tile(dweight, out2, NR_SMALL, NR_SMALL),
+                    )
+                    windows = (
+                        row_offsets(columns, 1, n * image_stride + kh0 * row_stride),
+                        row_offsets(columns, 1, n * image_stride + kh1 * row_stride),
+                        row_offsets(columns, 1, n * image_stride + kh2 * row_stride),
+                    )
                     for p in range(P):
                         i = (n * P + p) * F + f
                         g = load(dy, i, NR_SMALL)
-                        c0, c1 = (
-                            base + load_scalar(corners, 4 * p),
-                            base + load_scalar(corners, 4 * p + 1),
-                        )
-                        c2, c3 = (
-                            base + load_scalar(corners, 4 * p + 2),
-                            base + load_scalar(corners, 4 * p + 3),
-                        )
-                        g0 = select(equal_bytes(winner, i, 0, NR_SMALL), g, zero)
-                        g1 = select(equal_bytes(winner, i, 1, NR_SMALL), g, zero)
-                        g2 = select(equal_bytes(winner, i, 2, NR_SMALL), g, zero)
-                        g3 = select(equal_bytes(winner, i, 3, NR_SMALL), g, zero)
-                        a0, a1, a2 = _add_square(x, c0, steps, g0, a0, a1, a2)
-                        a0, a1, a2 = _add_square(x, c1, steps, g1, a0, a1, a2)
-                        a0, a1, a2 = _add_square(x, c2, steps, g2, a0, a1, a2)
-                        a0, a1, a2 = _add_square(x, c3, steps, g3, a0, a1, a2)
-                    _store_three(dweight, kh * R, q, q1, q2, F, f, a0)
-                    _store_three(dweight, k1 * R, q, q1, q2, F, f, a1)
-                    _store_three(dweight, k2 * R, q, q1, q2, F, f, a2)
+                        k0, k1, k2, k3 = gather_offsets(origins, clamp_rows(4 * p, 4 * P, 4), 0)
+                        g0 = select(equal_bytes(argmax, i, 0, NR_SMALL), g, zero)
+                        g1 = select(equal_bytes(argmax, i, 1, NR_SMALL), g, zero)
+                        g2 = select(equal_bytes(argmax, i, 2, NR_SMALL), g, zero)
+                        g3 = select(equal_bytes(argmax, i, 3, NR_SMALL), g, zero)
+                        tiles = _fma_square(tiles, x, windows, k0, g0)
+                        tiles = _fma_square(tiles, x, windows, k1, g1)
+                        tiles = _fma_square(tiles, x, windows, k2, g2)
+                        tiles = _fma_square(tiles, x, windows, k3, g3)
+                    store_tile(dweight, out0, tiles[0], NR_SMALL)
+                    store_tile(dweight, out1, tiles[1], NR_SMALL)
+                    store_tile(dweight, out2, tiles[2], NR_SMALL)
 
 
 @device_function
-def _add_square(
-    x: Array, c: int, steps: tuple[int, int, int, int], g: Vector, a0: Three, a1: Three, a2: Three
-) -> tuple[Three, Three, Three]:
-    """Add three by three numbers of `x`, each times `g`, to as many sums."""
-    down1, down2 = steps[2], steps[3]
+def _fma_square(
+    tiles: tuple[Tile, Tile, Tile],
+    x: Array,
+    windows: tuple[Rows, Rows, Rows],
+    k: int,
+    v: Vector,
+) -> tuple[Tile, Tile, Tile]:
+    """Return `fma_tile` of three rows of a window."""
     return (
-        _add_three(x, c, steps, g, a0),
-        _add_three(x, c + down1, steps, g, a1),
-        _add_three(x, c + down2, steps, g, a2),
+        fma_tile(tiles[0], x, windows[0], k, v),
+        fma_tile(tiles[1], x, windows[1], k, v),
+        fma_tile(tiles[2], x, windows[2], k, v),
     )
-
-
-@device_function
-def _add_three(x: Array, c: int, steps: tuple[int, int, int, int], g: Vector, sums: Three) -> Three:
-    a, b, d = sums
-    return (
-        fma(load_splat(x, c, NR_SMALL), g, a),
-        fma(load_splat(x, c + steps[0], NR_SMALL), g, b),
-        fma(load_splat(x, c + steps[1], NR_SMALL), g, d),
-    )
-
-
-@device_function
-def _load_three(array: Array, k: int, q0: int, q1: int, q2: int, F: int, f: int) -> Three:
-    return (
-        load(array, (k + q0) * F + f, NR_SMALL),
-        load(array, (k + q1) * F + f, NR_SMALL),
-        load(array, (k + q2) * F + f, NR_SMALL),
-    )
-
-
-@device_function
-def _store_three(
-    array: Array, k: int, q0: int, q1: int, q2: int, F: int, f: int, sums: Three
-) -> None:
-    store(array, (k + q0) * F + f, sums[0])
-    store(array, (k + q1) * F + f, sums[1])
-    store(array, (k + q2) * F + f, sums[2])

@@ -1,205 +1,132 @@
-"""Depthwise convolution: each channel by itself, with one filter of its own.
+"""Depthwise convolution: each channel has a filter of its own.
 
-Pixels of the output that see the image through the same places of the window are a group. A group
-lists its pixels (where the window begins, and where the result goes) and its taps (steps from where
-the window begins, and the places of the weights). The pixels in the middle of an image are one
-group and those at its edges, where part of the window lies outside, are others. The way back to the
-input is the same loops on other lists: at a stride of S the pixels of dx fall into S·S groups, each
-of which was seen through other places; no product is taken with the zeros that would lie between
-the pixels of dy.
+Output pixels that see the image through the same taps of the window form a group. A group lists its
+pixels (the origin of the window in the input, the offset of the output) and its taps (the offset
+from the origin, the row of the weights). The pixels inside an image are one group; those at its
+edges, where a part of the window lies outside, are others. The input gradient runs the same loops
+on other lists: at a stride of S the pixels of dx form S·S groups, each with its own taps, so that
+no product is taken with the zeros between the pixels of dy.
 """
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.kernels.gemm import MR
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.simd import fma, load, load_scalar
-from minicnn.kernels.six import load_six, six_from, six_of, six_times, store_six
+from minicnn.kernels.simd import (
+    axpy_tile,
+    clamp_rows,
+    gather_offsets,
+    load,
+    load_scalar,
+    load_tail,
+    load_tile,
+    row_offsets,
+    splat_tile,
+    store_tile,
+)
 from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
-from minicnn.kernels.tiles import load_tail, pack_weights, store_tail
+from minicnn.kernels.tiles import pack_weights
 
 Array = NDArray[np.float32]
-Indices = NDArray[np.int64]
-Vector = Any
-Three = tuple[Vector, Vector, Vector]
-Places = tuple[int, int, int]
-Lists = tuple[Indices, Indices, Indices, Indices, Indices]
+Offsets = NDArray[np.int64]
+Lists = tuple[Offsets, Offsets, Offsets, Offsets, Offsets]
+
+TAPS = 9  # accumulators of the weight gradient: all taps of a 3×3 kernel
 
 
 @specialize_nr
-def depthwise(lanes: int) -> Kernel:
-    """Make the depthwise convolution for tiles of so many lanes."""
+def depthwise(NR: int) -> Kernel:
+    """Loop order: image, panel, group, microtile, tap."""
 
     def depthwise(
-        x: Array,
-        groups: Indices,
-        corners: Indices,
-        targets: Indices,
-        taps: Indices,
-        places: Indices,
-        weight: Array,
-        bias: Array,
-        blocks: Array,
-        y: Array,
+        x: Array,  # (N, H' * W' * C), padded as far as the windows reach
+        tap_groups: Offsets,  # (groups, 4): first and last pixel, first and last tap
+        origins: Offsets,  # (pixels,) of the window in x
+        output_offsets: Offsets,  # (pixels,)
+        taps: Offsets,  # (taps,) offset from the origin
+        weight_rows: Offsets,  # (taps,) row of `weight`
+        weight: Array,  # (KH * KW, C)
+        bias: Array,  # (C,)
+        panels: Array,  # scratch (ceil(C / NR), 1 + KH * KW, NR)
+        y: Array,  # out (N, pixels * C)
     ) -> None:
-        """Convolve each channel.
-
-        ``y[n, targets[p] + c] = bias[c] + Σ_t x[n, corners[p] + taps[t] + c] · w[t, c]``.
-
-        Here p and t run over the pixels and taps of one group, and ``w[t, c]`` is
-        ``weight[places[t], c]``. The loop nest is n, c, group, p, t. Six pixels and one vector of
-        channels are a tile.
-
-        Parameters
-        ----------
-        x : ndarray (N, H'·W'·C)
-            With as many zeros around each image as the windows reach.
-        groups : ndarray of int (groups, 4)
-            Of each group where its pixels begin and end, and its taps.
-        corners : ndarray of int (pixels,)
-        targets : ndarray of int (pixels,)
-        taps : ndarray of int (taps,)
-        places : ndarray of int (taps,)
-        weight : ndarray (KH·KW, C)
-        bias : ndarray (C,)
-        blocks : ndarray (blocks, 1 + KH·KW, lanes)
-            Room for both in blocks of channels.
-        y : ndarray (N, pixels·C)
-            Overwritten.
-        """
-        pack_weights(weight, bias, blocks, lanes)
+        """Compute ``y[n, out[p] + c] = bias[c] + Σ_t x[n, origin[p] + tap[t] + c] · w[t, c]``."""
+        pack_weights(weight, bias, panels, NR)
         C = bias.size
-        count, rows, _ = blocks.shape
+        count, panel_rows, _ = panels.shape
         for n in range(len(y)):
-            base, o = n * x.shape[1], n * y.shape[1]
-            for block in range(count):
-                c, b = block * lanes, block * rows * lanes
-                s = load(blocks, b, lanes)
-                for group in range(len(groups)):
-                    last = load_scalar(groups, 4 * group + 1)
-                    for p in range(load_scalar(groups, 4 * group), last, 6):
-                        six = six_from(p, last)
-                        pixels = six_of(corners, six, base)
-                        a0, a1, a2, a3, a4, a5 = s, s, s, s, s, s
-                        for t in range(
-                            load_scalar(groups, 4 * group + 2), load_scalar(groups, 4 * group + 3)
-                        ):
-                            i = load_scalar(taps, t)
-                            w = load(blocks, b + (1 + load_scalar(places, t)) * lanes, lanes)
-                            numbers = six_times(pixels, 1, i)
-                            v0, v1, v2, v3, v4, v5 = load_six(x, numbers, c, C - c, lanes)
-                            a0, a1 = fma(v0, w, a0), fma(v1, w, a1)
-                            a2, a3 = fma(v2, w, a2), fma(v3, w, a3)
-                            a4, a5 = fma(v4, w, a4), fma(v5, w, a5)
-                        sums = (a0, a1, a2, a3, a4, a5)
-                        store_six(y, six_of(targets, six, o), c, C - c, sums, lanes)
+            base, out = n * x.shape[1], n * y.shape[1]
+            for panel in range(count):
+                c, b = panel * NR, panel * panel_rows * NR
+                bias_vector = load(panels, b, NR)
+                for group in range(len(tap_groups)):
+                    last = load_scalar(tap_groups, 4 * group + 1)
+                    last_tap = load_scalar(tap_groups, 4 * group + 3)
+                    for p in range(load_scalar(tap_groups, 4 * group), last, MR):
+                        pixels = clamp_rows(p, last, MR)
+                        windows = gather_offsets(origins, pixels, base + c)
+                        acc = splat_tile(bias_vector, MR)
+                        for t in range(load_scalar(tap_groups, 4 * group + 2), last_tap):
+                            w = load(panels, b + (1 + load_scalar(weight_rows, t)) * NR, NR)
+                            rows = row_offsets(windows, 1, load_scalar(taps, t))
+                            acc = axpy_tile(acc, w, load_tile(x, rows, C - c, NR))
+                        rows = gather_offsets(output_offsets, pixels, out + c)
+                        store_tile(y, rows, acc, C - c)
 
     return depthwise
 
 
 @kernel
 def depthwise_weight_gradient(
-    x: Array,
-    groups: Indices,
-    corners: Indices,
-    targets: Indices,
-    taps: Indices,
-    places: Indices,
-    dy: Array,
-    dweight: Array,
+    x: Array,  # (N, H' * W' * C), padded as far as the windows reach
+    tap_groups: Offsets,  # as in the forward pass, like the next four
+    origins: Offsets,
+    output_offsets: Offsets,
+    taps: Offsets,
+    weight_rows: Offsets,
+    dy: Array,  # (N, pixels * C)
+    dweight: Array,  # out (KH * KW, C)
 ) -> None:
-    """Sum ``dweight[places[t], c] = Σ x[n, corners[p] + taps[t] + c] · dy[n, targets[p] + c]``.
+    """Sum ``dw[t, c] = Σ_{n,p} x[n, origin[p] + tap[t] + c] · dy[n, out[p] + c]``.
 
-    The sum runs over n and, in each group that has tap t, over its pixels p. The loop nest is n, c,
-    group, t, p. Nine taps and one vector of channels are a tile, whose sums stay in registers over
-    the pixels of a group.
-
-    Parameters
-    ----------
-    x : ndarray (N, H'·W'·C)
-        With as many zeros around each image as the windows reach.
-    groups, corners, targets, taps, places : ndarray of int
-        As forward had them.
-    dy : ndarray (N, pixels·C)
-    dweight : ndarray (KH·KW, C)
-        Overwritten.
+    p runs over the pixels of every group that has tap t. Loop order: n, c, group, t, p.
     """
     C = dweight.shape[1]
-    lists = (groups, corners, targets, taps, places)
+    lists = (tap_groups, origins, output_offsets, taps, weight_rows)
     dweight[:] = 0
     for n in range(len(dy)):
         for c in range(0, C, NR_SMALL):
-            i, g, some = n * x.shape[1] + c, n * dy.shape[1] + c, C - c
-            for group in range(len(groups)):
-                if some >= NR_SMALL:  # a constant instead of what is left: no masks
+            i, g, remaining = n * x.shape[1] + c, n * dy.shape[1] + c, C - c
+            for group in range(len(tap_groups)):
+                if remaining >= NR_SMALL:  # a constant: no masks
                     _correlate(x, i, lists, group, dy, g, dweight, c, NR_SMALL)
                 else:
-                    _correlate(x, i, lists, group, dy, g, dweight, c, some)
+                    _correlate(x, i, lists, group, dy, g, dweight, c, remaining)
 
 
 @device_function
 def _correlate(
     x: Array,
-    i: int,
+    i: int,  # offset of the image and channel in x
     lists: Lists,
     group: int,
     dy: Array,
-    g: int,
+    g: int,  # offset of the image and channel in dy
     dweight: Array,
     c: int,
-    left: int,
+    remaining: int,
 ) -> None:
-    """Add what a group of pixels of one image gives to NARROW channels of the weights."""
-    groups, corners, targets, taps, places = lists
-    end = load_scalar(groups, 4 * group + 3)
-    for t in range(load_scalar(groups, 4 * group + 2), end, 9):
-        # the last tile may take the last tap more than once, to the same result
-        t0, t1, t2, t3, t4, t5 = six_from(t, end)
-        t6, t7, t8 = min(t + 6, end - 1), min(t + 7, end - 1), min(t + 8, end - 1)
-        first, second, third = (t0, t1, t2), (t3, t4, t5), (t6, t7, t8)
-        a = _load_three(dweight, places, first, c, left)
-        b = _load_three(dweight, places, second, c, left)
-        e = _load_three(dweight, places, third, c, left)
-        for p in range(load_scalar(groups, 4 * group), load_scalar(groups, 4 * group + 1)):
-            k = i + load_scalar(corners, p)
-            d = load_tail(dy, g + load_scalar(targets, p), left)
-            a = _add_three(x, k, taps, first, d, a, left)
-            b = _add_three(x, k, taps, second, d, b, left)
-            e = _add_three(x, k, taps, third, d, e, left)
-        _store_three(dweight, places, first, c, a, left)
-        _store_three(dweight, places, second, c, b, left)
-        _store_three(dweight, places, third, c, e, left)
-
-
-@device_function
-def _load_three(dweight: Array, places: Indices, tap: Places, c: int, left: int) -> Three:
-    C = dweight.shape[1]
-    return (
-        load_tail(dweight, load_scalar(places, tap[0]) * C + c, left),
-        load_tail(dweight, load_scalar(places, tap[1]) * C + c, left),
-        load_tail(dweight, load_scalar(places, tap[2]) * C + c, left),
-    )
-
-
-@device_function
-def _add_three(
-    x: Array, k: int, taps: Indices, tap: Places, d: Vector, sums: Three, left: int
-) -> Three:
-    """Add three vectors of `x`, each times `d`, to as many sums."""
-    return (
-        fma(load_tail(x, k + load_scalar(taps, tap[0]), left), d, sums[0]),
-        fma(load_tail(x, k + load_scalar(taps, tap[1]), left), d, sums[1]),
-        fma(load_tail(x, k + load_scalar(taps, tap[2]), left), d, sums[2]),
-    )
-
-
-@device_function
-def _store_three(
-    dweight: Array, places: Indices, tap: Places, c: int, sums: Three, left: int
-) -> None:
-    C = dweight.shape[1]
-    store_tail(dweight, load_scalar(places, tap[0]) * C + c, sums[0], left)
-    store_tail(dweight, load_scalar(places, tap[1]) * C + c, sums[1], left)
-    store_tail(dweight, load_scalar(places, tap[2]) * C + c, sums[2], left)
+    """Add the products of one group of one image to `remaining` channels of dweight."""
+    tap_groups, origins, output_offsets, taps, weight_rows = lists
+    last = load_scalar(tap_groups, 4 * group + 3)
+    for t in range(load_scalar(tap_groups, 4 * group + 2), last, TAPS):
+        rows = clamp_rows(t, last, TAPS)
+        tap_offsets = gather_offsets(taps, rows, 0)
+        out = row_offsets(gather_offsets(weight_rows, rows, 0), dweight.shape[1], c)
+        acc = load_tile(dweight, out, remaining, NR_SMALL)
+        for p in range(load_scalar(tap_groups, 4 * group), load_scalar(tap_groups, 4 * group + 1)):
+            windows = row_offsets(tap_offsets, 1, i + load_scalar(origins, p))
+            d = load_tail(dy, g + load_scalar(output_offsets, p), remaining, NR_SMALL)
+            acc = axpy_tile(acc, d, load_tile(x, windows, remaining, NR_SMALL))
+        store_tile(dweight, out, acc, remaining)

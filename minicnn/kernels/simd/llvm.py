@@ -140,6 +140,8 @@ def whole_or_tail(
     builder: ir.IRBuilder, remaining: Any, lanes: int, emit: Callable[[Any], list[Any]]
 ) -> list[Any]:
     """Emit ``emit(None)`` where all lanes remain and ``emit(mask)`` elsewhere; merge the values."""
+    if isinstance(remaining, ir.Constant) and remaining.constant >= lanes:
+        return emit(None)
     whole = builder.icmp_signed(">=", remaining, INT64(lanes))
     with builder.if_else(whole) as (then, otherwise):
         with then:
