@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from minicnn.kernels.jit import device_function, inline_function
 from minicnn.kernels.simd import (
     fma,
-    greater_or_nan,
     load,
     load_scalar,
     load_splat,
     masked_load,
     masked_store,
-    select,
     splat,
     store,
 )
@@ -154,34 +152,6 @@ def store_six(array: Array, places: SixPlaces, f: int, left: int, vectors: Six, 
     else:
         masked_store(array, p4 + f, a4, left)
         masked_store(array, p5 + f, a5, left)
-
-
-@inline_function
-def positive_six(vectors: Six, like: Array, lanes: int) -> Six:
-    """Return the vectors with 0 for what is negative; NaN stays NaN.
-
-    Parameters
-    ----------
-    vectors : tuple of vector
-    like : ndarray
-        Of the dtype of the vectors.
-    lanes : int
-        A constant.
-
-    Returns
-    -------
-    tuple of vector
-    """
-    a0, a1, a2, a3, a4, a5 = vectors
-    zero = splat(like, 0, lanes)
-    return (
-        select(greater_or_nan(a0, zero), a0, zero),
-        select(greater_or_nan(a1, zero), a1, zero),
-        select(greater_or_nan(a2, zero), a2, zero),
-        select(greater_or_nan(a3, zero), a3, zero),
-        select(greater_or_nan(a4, zero), a4, zero),
-        select(greater_or_nan(a5, zero), a5, zero),
-    )
 
 
 @inline_function

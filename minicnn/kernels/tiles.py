@@ -11,32 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, inline_function
-from minicnn.kernels.simd import fma, load, load_splat, masked_load, masked_store, store
+from minicnn.kernels.simd import load, masked_load, masked_store, store
 from minicnn.kernels.target import NR_SMALL
 
 Array = NDArray[np.float32]
 Vector = Any
 Four = tuple[Vector, Vector, Vector, Vector]
 Places = tuple[int, int, int, int]
-
-
-@device_function
-def four_from(i: int, count: int) -> Places:
-    """Return the numbers of four rows from `i` on.
-
-    The last tile may take the last row more than once, to the same result.
-
-    Parameters
-    ----------
-    i : int
-    count : int
-        How many rows there are.
-
-    Returns
-    -------
-    tuple of int
-    """
-    return i, min(i + 1, count - 1), min(i + 2, count - 1), min(i + 3, count - 1)
 
 
 @device_function
@@ -168,58 +149,3 @@ def store_four(array: Array, places: Places, f: int, left: int, vectors: Four, l
         masked_store(array, p1 + f, a1, left)
         masked_store(array, p2 + f, a2, left)
         masked_store(array, p3 + f, a3, left)
-
-
-@inline_function
-def four_sums(
-    x: Array,
-    places: Places,
-    rows: int,
-    row: int,
-    columns: int,
-    column: int,
-    weight: Array,
-    w: int,
-    down: int,
-    start: Four,
-    lanes: int,
-) -> Four:
-    """Return four sums of products of a number and a vector.
-
-    ``start[i] + Σ_{r,c} x[places[i] + r·row + c·column] · weight[w + (r·columns + c)·down]``
-
-    Parameters
-    ----------
-    x : ndarray
-    places : tuple of int
-        Where each of the four sums begins in the flat `x`.
-    rows, row : int
-        How many rows a sum has, and numbers from one to the next.
-    columns, column : int
-        How many numbers of a row it takes, and numbers from one to the next.
-    weight : ndarray
-    w : int
-        Where the first vector of weights lies in the flat `weight`.
-    down : int
-        Numbers from one vector of weights to the next.
-    start : tuple of vector
-    lanes : int
-        A constant.
-
-    Returns
-    -------
-    tuple of vector
-    """
-    p0, p1, p2, p3 = places
-    a0, a1, a2, a3 = start
-    for r in range(rows):
-        i = r * row
-        for _ in range(columns):
-            v = load(weight, w, lanes)
-            a0 = fma(load_splat(x, p0 + i, lanes), v, a0)
-            a1 = fma(load_splat(x, p1 + i, lanes), v, a1)
-            a2 = fma(load_splat(x, p2 + i, lanes), v, a2)
-            a3 = fma(load_splat(x, p3 + i, lanes), v, a3)
-            i += column
-            w += down
-    return a0, a1, a2, a3
