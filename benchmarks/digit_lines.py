@@ -5,8 +5,8 @@
 
 The lines are made by `digit_line_maker.py` from MNIST's test images, with seeds that the limits of
 `detect_digits` were not tuned on. `read_directly` is the share of lines of which the model reads
-every original image: an upper bound, but for luck. There are three kinds of lines: with gaps (the
-main result), with narrow gaps, and with touching digits.
+every original image: an upper bound, apart from errors that cancel. There are three kinds of lines:
+with gaps (the main result), with narrow gaps, and with touching digits.
 """
 
 import argparse

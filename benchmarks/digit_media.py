@@ -102,7 +102,7 @@ def small_on_large(strokes: Strokes, rng: Random) -> bytes:
 
 
 def transparent(kind: str) -> Medium:
-    """Draw on transparency in black, white, or white all over (alpha)."""
+    """Draw on transparency; kind "alpha" has white color in every pixel."""
 
     def medium(strokes: Strokes, rng: Random) -> bytes:
         side = int(rng.choice([28, 64, 280, 600]))
@@ -204,10 +204,10 @@ def photo(*, pen: tuple[float, float], lines: str = "", board: bool = False) -> 
 def _rule(sheet: NDArray[np.float64], rng: Random, *, squared: bool) -> None:
     """Print pale lines or squares on a sheet, in place."""
     side = len(sheet)
-    every = max(8, round(side * rng.uniform(0.06, 0.16)))
+    spacing = max(8, round(side * rng.uniform(0.06, 0.16)))
     width = max(1, side // 400)
     color = np.array([0.6, 0.72, 0.88]) * rng.uniform(0.85, 1.05)
-    for first in range(int(rng.integers(every)), side, every):
+    for first in range(int(rng.integers(spacing)), side, spacing):
         sheet[first : first + width] = color
         if squared:
             sheet[:, first : first + width] = color

@@ -53,16 +53,14 @@ OFF_CENTER_COST = 0.2  # of a seam at the very end, in heights of full ink
 
 
 class Handwriting(NamedTuple):
-    """Height of the digits in pixels, and their slant as in `deskew`."""
+    """Height of the digits in pixels; slant in heights per height."""
 
     height: float
     slant: float
 
 
-def estimate_height(
-    boxes: NDArray[np.int64],  # (n, 4), as in `Regions`
-) -> float:
-    """Return the median height, weighted by the squared height."""
+def estimate_height(boxes: NDArray[np.int64]) -> float:
+    """Return the median height of boxes (n, 4), weighted by its square."""
     # The weight keeps many small dots from lowering the median.
     heights = np.sort(boxes[:, 2] - boxes[:, 0])
     weights = np.cumsum(heights.astype(np.float64) ** 2)
@@ -79,11 +77,8 @@ def estimate_slant(outlines: list[Points]) -> float:
     return float(np.clip(-xy / max(yy, 1e-9), *SLANT_RANGE))
 
 
-def deskew(
-    points: Points,
-    slant: float,  # shift to the right over the height, in heights
-) -> Points:
-    """Shear points so that slanted writing becomes vertical."""
+def deskew(points: Points, slant: float) -> Points:
+    """Shear points until writing that leans by `slant` is vertical."""
     deskewed: Points = points @ np.array([[1.0, slant], [0.0, 1.0]])
     return deskewed
 
@@ -91,9 +86,7 @@ def deskew(
 # ---------------------------------------------------------------- group fragments
 
 
-def group_components(
-    components: Regions,  # at least one
-) -> tuple[Regions, Handwriting]:
+def group_components(components: Regions) -> tuple[Regions, Handwriting]:
     """Merge the components of each digit and drop dirt and punctuation.
 
     Raises ValueError if there are more than `MAX_COMPONENTS` components.
@@ -277,13 +270,11 @@ def large_holes(paper: Mask, min_area: float) -> Mask:
     return np.concatenate([[False], is_hole])[regions.labels[1:-1, 1:-1]]
 
 
-def minimum_cost_seams(
-    ink: InkDensity,
-) -> tuple[InkDensity, NDArray[np.int8]]:  # cost (W,), steps (H, W)
-    """Compute the cheapest seam from the first row to each pixel of the last.
+def minimum_cost_seams(ink: InkDensity) -> tuple[InkDensity, NDArray[np.int8]]:
+    """Compute costs (W,) and steps (H, W) of the cheapest seams.
 
     A seam moves by at most one column per row (Avidan and Shamir, "Seam carving for content-aware
-    image resizing", SIGGRAPH 2007, section 3). `steps` holds the move -1, 0 or 1 to the row above.
+    image resizing", SIGGRAPH 2007, section 3). A step is the move -1, 0 or 1 to the row above.
     """
     H, W = ink.shape
     steps = np.zeros((H, W), np.int8)

@@ -34,9 +34,7 @@ class BlankImageError(ImageError):
     """An image without ink."""
 
 
-def read_gray(
-    image: ImageSource,  # see to_mnist_format
-) -> tuple[str, NDArray[np.uint8]]:
+def read_gray(image: ImageSource) -> tuple[str, NDArray[np.uint8]]:
     """Return a name of the image for messages, and its gray levels (H, W)."""
     from PIL import Image
 

@@ -87,9 +87,7 @@ def select_digit(foreground: Foreground) -> InkDensity:
     return np.where(mask, foreground.density, np.float32(0))
 
 
-def normalize_digit(
-    ink: InkDensity,  # (H, W), at least one pixel above 0
-) -> NDArray[np.uint8]:  # (28, 28)
+def normalize_digit(ink: InkDensity) -> NDArray[np.uint8]:
     """Correct the stroke width, resize to 20 pixels and center by mass."""
     digit = correct_stroke_width(crop_to_ink(ink))
     # Bilinear, because a cubic kernel overshoots below 0 beside dark ink and removes edge pixels.
@@ -133,11 +131,8 @@ def correct_stroke_width(digit: InkDensity) -> InkDensity:
     return crop_to_ink(changed) if changed.any() else digit
 
 
-def supersample(
-    digit: InkDensity,
-    margin: int = 0,  # at least this many pixels of paper on each side
-) -> InkDensity:
-    """Enlarge to 160 pixels with smooth edges, on paper."""
+def supersample(digit: InkDensity, margin: int = 0) -> InkDensity:
+    """Enlarge to 160 pixels, with at least `margin` pixels of paper around."""
     scale = DIGIT_SIZE * SUPERSAMPLING / max(digit.shape)
     padded = np.pad(digit, 2 + math.ceil(margin / scale))
     enlarged = resize(padded, scale, "BICUBIC")
