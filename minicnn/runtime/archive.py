@@ -1,8 +1,7 @@
-"""What writing and reading have in common: the version of the format, and limits.
+"""Named arrays and a JSON description in one file: a .npz without pickle.
 
-Writing a file, whole or not at all.
-
-Reading a file as if a stranger had sent it.
+Writing is atomic: a file is complete or it keeps its old content. Reading trusts nothing: a damaged
+or hostile file raises `ModelFileError` before much memory is used.
 """
 
 import io
@@ -20,40 +19,28 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-VERSION = 1  # of the format; a file of a higher one is refused
-LARGEST_FILE = 2**30
+VERSION = 1  # of the format; files of a later version are rejected
+LARGEST_FILE = 2**30  # bytes
 LONGEST_DESCRIPTION = 2**24  # characters
 LONGEST_MESSAGE = 400  # characters
-LONGEST_HEADER = 2**12  # of a .npy member; those written here have 128 bytes
+LONGEST_HEADER = 2**12  # bytes of a .npy header; `write` makes headers of 128 bytes
 
 
 class ModelFileError(ValueError):
-    """A file is not a sound model or checkpoint of this version: damaged, foreign or too new."""
+    """A file is damaged, too new, or not a model or checkpoint of minicnn."""
 
 
 class Entry(NamedTuple):
-    """What an array in a file must be: its dtype (of any byte order) and shape."""
+    """Expected dtype (of any byte order) and shape of an array in a file."""
 
     dtype: DTypeLike
     shape: tuple[int, ...]
 
 
 def check_writable(path: str | PathLike[str]) -> Path:
-    """Check that a file can be written there, before work is done that it shall keep.
+    """Raise OSError unless a file can be written; return its path.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-
-    Returns
-    -------
-    Path
-        Where it will be: a link is followed, so that it stays a link.
-
-    Raises
-    ------
-    OSError
-        If the folder is missing or cannot be written to, or `path` is itself a folder.
+    Call it before a long computation. Links are followed, so that they stay links.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
@@ -67,22 +54,10 @@ def check_writable(path: str | PathLike[str]) -> Path:
 
 @contextmanager
 def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
-    """Write a file whole or not at all: a new one in the same folder, renamed once it is on disk.
+    """Open a file for writing that replaces `path` once it is on disk.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        A file that is there already stays as it was until then, and after any error.
-
-    Yields
-    ------
-    file
-        To write bytes to.
-
-    Raises
-    ------
-    OSError
-        As `check_writable`, or if the disk is full.
+    The new file lies in the same folder under another name until then. After an error `path` is
+    unchanged.
     """
     target = check_writable(path)
     part = target.with_name(f".{secrets.token_hex(8)}.part")
@@ -95,7 +70,7 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:  # Ctrl-C too
         part.unlink(missing_ok=True)
         raise
-    with suppress(OSError):  # the new name on disk as well, where folders can be synchronised
+    with suppress(OSError):  # the new name too, where the system can flush folders
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -109,25 +84,10 @@ def write(
     description: dict[str, Any],
     arrays: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Write a file; `Archive` reads it.
+    """Write a JSON description and finite arrays; `Archive` reads them.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-    kind : {"model", "checkpoint"}
-    description : dict
-        What JSON can hold.
-    arrays : dict of str to ndarray
-        Numbers, all of them finite.
-
-    Raises
-    ------
-    TypeError
-        If the description holds what JSON cannot.
-    ValueError
-        If a number is infinite or NaN, or the file would be larger than `Archive` reads.
-    OSError
-        As `atomic_write`.
+    Raises TypeError for a description that JSON cannot represent, and ValueError for infinity, NaN
+    or a file larger than `Archive` reads.
     """
     for name, array in arrays.items():
         if not np.isfinite(array).all():
@@ -137,14 +97,14 @@ def write(
         text = json.dumps(whole)
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(
-            f"{path} was not written: its facts must be of what JSON can hold, "
-            f"such as dict, list, str, int and float ({error})"
+            f"{path} was not written: its metadata must be JSON types: "
+            f"dict, list, str, int, float, bool or None ({error})"
         ) from error
     size = 4 * len(text) + sum(array.nbytes for array in arrays.values())
     if len(text) > LONGEST_DESCRIPTION or size > LARGEST_FILE - LONGEST_HEADER * (len(arrays) + 2):
         raise ValueError(
-            f"{path} was not written: {size:,} bytes, {len(text):,} of them of description, are "
-            f"more than is read again ({LARGEST_FILE:,} and {LONGEST_DESCRIPTION:,})"
+            f"{path} was not written: {size:,} bytes with a description of {len(text):,} "
+            f"characters exceed the limits of {LARGEST_FILE:,} and {LONGEST_DESCRIPTION:,}"
         )
     with atomic_write(path) as file, zipfile.ZipFile(file, "w") as members:
         for name, array in {"description": np.array(text), **arrays}.items():
@@ -154,24 +114,10 @@ def write(
 
 
 class Archive:
-    """A file, opened: its description is read, its arrays are not yet.
+    """Reader of a file of `write`: checks everything, parses the description.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-    kind : {"model", "checkpoint"}
-        What it must be.
-
-    Attributes
-    ----------
-    description : dict
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ModelFileError
-        If it is damaged, something else, or of a newer format.
+    `kind` is "model" or "checkpoint". Raises FileNotFoundError, or ModelFileError for any other
+    file.
     """
 
     def __init__(self, path: str | PathLike[str], kind: str) -> None:
@@ -186,7 +132,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             self._members = self._zip.infolist()
-        except Exception as error:  # zipfile raises of every sort for what it cannot make sense of
+        except Exception as error:  # damaged files can make zipfile raise anything
             raise self.error(f"it is cut off or damaged ({error})") from error
         names = [member.filename for member in self._members]
         if "description.npy" not in names:
@@ -194,49 +140,27 @@ class Archive:
         self._check_members(names)
         self.description = self._read_description(kind)
 
-    def error(self, what: str) -> ModelFileError:
-        """Make an error that names the file.
-
-        Parameters
-        ----------
-        what : str
-            What is wrong with it.
-
-        Returns
-        -------
-        ModelFileError
-        """
-        # what is wrong may be long, or hold codes that a terminal obeys
-        shown = "".join(c if c.isprintable() else "?" for c in what[:LONGEST_MESSAGE])
-        more = " …" if len(what) > LONGEST_MESSAGE else ""
+    def error(self, problem: str) -> ModelFileError:
+        """Return an error that names the file and the problem."""
+        # The text may come from the file: too long, or with control codes of a terminal.
+        shown = "".join(c if c.isprintable() else "?" for c in problem[:LONGEST_MESSAGE])
+        more = " …" if len(problem) > LONGEST_MESSAGE else ""
         return ModelFileError(f"{self.path} cannot be loaded: {shown}{more}")
 
-    def arrays(self, wanted: Mapping[str, Entry]) -> dict[str, NDArray[Any]]:
-        """Read all arrays.
+    def arrays(self, expected: Mapping[str, Entry]) -> dict[str, NDArray[Any]]:
+        """Read all arrays, in this machine's byte order.
 
-        Parameters
-        ----------
-        wanted : dict of str to Entry
-            What must be there: exactly these.
-
-        Returns
-        -------
-        dict of str to ndarray
-            Finite numbers, in this machine's byte order.
-
-        Raises
-        ------
-        ModelFileError
-            If names, dtypes, shapes or sizes are others, or a number is infinite or NaN.
+        Raises ModelFileError if names, dtypes or shapes are not exactly the expected ones, or if a
+        value is infinite or NaN.
         """
-        found = {member.filename.removesuffix(".npy") for member in self._members}
-        found.remove("description")
-        if missing := sorted(set(wanted) - found):
+        present = {member.filename.removesuffix(".npy") for member in self._members}
+        present.remove("description")
+        if missing := sorted(set(expected) - present):
             raise self.error(f"it lacks {_listed(missing)}")
-        if strange := sorted(found - set(wanted)):
-            raise self.error(f"it holds {_listed(strange)}, which does not belong there")
+        if unexpected := sorted(present - set(expected)):
+            raise self.error(f"it holds {_listed(unexpected)}, which does not belong there")
         arrays = {}
-        for name, entry in wanted.items():
+        for name, entry in expected.items():
             dtype = np.dtype(entry.dtype)
             self._check_size(name, math.prod(entry.shape) * dtype.itemsize)
             arrays[name] = self._array(name, dtype.newbyteorder("<"), entry.shape).astype(dtype)
@@ -250,7 +174,7 @@ class Archive:
         for member in self._members:
             if not member.filename.endswith(".npy"):
                 raise self.error(f"it holds {member.filename!r}, which does not belong there")
-            # bit 0 of the flags: encrypted
+            # Bit 0 of the flags means encrypted.
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
                 raise self.error(f"{member.filename} is compressed or encrypted; minicnn does not")
             if member.file_size != member.compress_size:
@@ -264,7 +188,7 @@ class Archive:
         if size > 4 * LONGEST_DESCRIPTION + LONGEST_HEADER:
             raise self.error(f"its description of {size:,} bytes is too long")
         text = self._array("description", None, ())
-        try:  # decoded by Python: for numbers that are no characters NumPy raises a SystemError
+        try:  # Python decodes, because NumPy raises SystemError for invalid code points.
             description = json.loads(text.tobytes().decode("utf-32-le").rstrip("\0"))
         except (ValueError, RecursionError) as error:
             raise self.error(f"its description is not JSON ({error})") from error
@@ -282,38 +206,38 @@ class Archive:
             raise self.error(f"it is a {form.removeprefix('minicnn ')}, not a {kind}")
         return dict(description)
 
-    def _check_size(self, name: str, wanted: int) -> None:
-        """Check, before anything is read, that the array and its header fill the member."""
+    def _check_size(self, name: str, expected: int) -> None:
+        """Check the size of a member before it is read."""
         size = self._zip.getinfo(f"{name}.npy").file_size
-        if not wanted < size <= wanted + LONGEST_HEADER:
+        if not expected < size <= expected + LONGEST_HEADER:
             raise self.error(
-                f"{name} should hold {wanted:,} bytes after a header of at most "
+                f"{name} should hold {expected:,} bytes after a header of at most "
                 f"{LONGEST_HEADER:,}, but declares {size:,}"
             )
 
     def _array(
-        self, name: str, wanted: np.dtype[Any] | None, shape: tuple[int, ...]
+        self, name: str, expected: np.dtype[Any] | None, shape: tuple[int, ...]
     ) -> NDArray[Any]:
-        """Read one array of a dtype (None: a string) and shape; the file's checksum is compared."""
+        """Read one array of a dtype (None: a string) and shape; check its CRC."""
         try:
             member = io.BytesIO(self._zip.read(f"{name}.npy"))
             if np.lib.format.read_magic(member) != (1, 0):
                 raise ValueError("not version 1.0 of .npy")
-            found, by_columns, dtype = np.lib.format.read_array_header_1_0(
+            actual, fortran_order, dtype = np.lib.format.read_array_header_1_0(
                 member, max_header_size=LONGEST_HEADER
             )
-        except Exception as error:  # as above; and NumPy parses the header as a Python literal
+        except Exception as error:  # damaged headers, too, can make NumPy raise anything
             raise self.error(f"{name} is cut off or damaged ({error})") from error
-        right = dtype == wanted if wanted else dtype.kind == "U" and dtype.byteorder in "<="
-        if not right or found != shape or by_columns:
+        matches = dtype == expected if expected else dtype.kind == "U" and dtype.byteorder in "<="
+        if not matches or actual != shape or fortran_order:
             raise self.error(
-                f"{name} should be {wanted or 'a string'} of shape {shape}, in rows, "
-                f"not {dtype} of shape {found}{', in columns' if by_columns else ''}"
+                f"{name} should be {expected or 'a string'} of shape {shape} in C order, "
+                f"not {dtype} of shape {actual}{' in Fortran order' if fortran_order else ''}"
             )
         try:
             return np.frombuffer(member.read(), dtype).reshape(shape)
         except ValueError as error:
-            raise self.error(f"{name} has more or less data than it declares ({error})") from error
+            raise self.error(f"{name} does not have the size it declares ({error})") from error
 
 
 def _bytes_of(path: str | PathLike[str]) -> bytes:
@@ -325,8 +249,8 @@ def _bytes_of(path: str | PathLike[str]) -> bytes:
     size = file.stat().st_size
     if size > LARGEST_FILE:
         raise ModelFileError(
-            f"{path} cannot be loaded: it has {size:,} bytes, more than the {LARGEST_FILE:,} of "
-            f"the largest model"
+            f"{path} cannot be loaded: it has {size:,} bytes, more than the limit of "
+            f"{LARGEST_FILE:,}"
         )
     return file.read_bytes()
 

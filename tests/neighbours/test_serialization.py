@@ -230,7 +230,9 @@ def test_facts_must_be_plain_and_weights_finite(tmp_path):
     model = tiny_model()
     for metadata in ({"accuracy": np.float32(0.9)}, {"when": {1, 2}}, {"history": object()}):
         model.metadata = metadata
-        with pytest.raises(TypeError, match=r"model.npz was not written: its facts must be of"):
+        with pytest.raises(
+            TypeError, match=r"model.npz was not written: its metadata must be JSON"
+        ):
             model.save(path)
     model.metadata = {}
     model.layers[4].parameters["bias"][1] = np.nan
@@ -243,7 +245,9 @@ def test_facts_must_be_plain_and_weights_finite(tmp_path):
 
 def test_what_would_be_too_large_to_load_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "LONGEST_DESCRIPTION", 100)
-    with pytest.raises(ValueError, match="of them of description, are more than is read again"):
+    with pytest.raises(
+        ValueError, match=r"with a description of .* characters exceed the limits of"
+    ):
         tiny_model().save(tmp_path / "model.npz")
     assert not list(tmp_path.iterdir())
 
@@ -350,8 +354,8 @@ def test_foreign_zips_are_refused(tmp_path):
         ([("description.npy", npy(np.array("{")))], "its description is not JSON"),
         ([("description.npy", npy(np.array("[" * 100_000)))], "its description is not JSON"),
         ([("description.npy", npy(np.array("1" * 5000)))], "its description is not JSON"),
-        ([("description.npy", npy(np.array("ab"))[:-2])], "more or less data than it declares"),
-        ([("description.npy", npy(np.array("ab")) + bytes(4))], "more or less data than"),
+        ([("description.npy", npy(np.array("ab"))[:-2])], "does not have the size it declares"),
+        ([("description.npy", npy(np.array("ab")) + bytes(4))], "does not have the size it"),
         ([("description.npy", npy(np.array("a"))[:-4] + b"\xff" * 4)], "description is not JSON"),
         ([("description.npy", npy(np.array("{}"))), ("b.txt", b"")], "it holds 'b.txt', which d"),
     ]  # fmt: skip
@@ -408,7 +412,7 @@ def test_a_pickle_inside_is_refused_and_not_run(saved):
         (lambda m: m.update({"4.weight": np.zeros((18, 3), "f4").T}), r"of shape \(3, 18\)"),
         (
             lambda m: m.update({"4.weight": np.asfortranarray(m["4.weight"])}),
-            r"in rows, not float32 of shape \(12, 3\), in columns",
+            r"in C order, not float32 of shape \(12, 3\) in Fortran order",
         ),
         (lambda m: m.update({"4.bias": np.zeros(9999, "f4")}), "should hold 12 bytes after a"),
         (lambda m: m["4.bias"].__setitem__(1, np.nan), "4.bias holds infinity or NaN"),
@@ -462,7 +466,7 @@ def test_files_and_descriptions_beyond_the_limit_are_not_read(saved, monkeypatch
     with pytest.raises(ModelFileError, match=r"its description of [\d,]+ bytes is too long"):
         load_model(saved)
     monkeypatch.setattr(archive, "LARGEST_FILE", 1000)
-    with pytest.raises(ModelFileError, match=r"it has [\d,]+ bytes, more than the 1,000 of the l"):
+    with pytest.raises(ModelFileError, match=r"it has [\d,]+ bytes, more than the limit of 1,000"):
         load_model(saved)
 
 
