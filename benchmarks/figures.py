@@ -1,19 +1,22 @@
-"""The README's two pictures, drawn from the figures of the benchmarks.
+"""The figures of the README and of SPEED.md, drawn from the results of the benchmarks.
 
-A picture carries a digest of the figures and of this script, by which `report.py --check` knows
-whether it is the one that would be drawn: the file itself differs from one matplotlib to the next.
+A figure carries a digest of its results and of this script. `report.py --check` compares the
+digest, because the bytes of the file differ between versions of matplotlib.
 """
 
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-Figures = dict[str, Any]
+from report_readme import headlines
 
-# colors that can be told apart by everyone (Okabe and Ito), and a marker for each
+Results = dict[str, Any]
+
+# Colors of Okabe and Ito, which are distinct with color blindness, and markers.
 KINDS = {
     "forward": ("#0072B2", "o"),
     "dx": ("#E69F00", "s"),
@@ -38,13 +41,32 @@ STYLE = {
 }
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
-Row = tuple[str, list[tuple[str, float]]]  # what it is of, and its dots: (kind, ratio)
+Row = tuple[str, list[tuple[str, float]]]  # label, and dots as (kind, ratio)
 
 
-def training_rows(training: Figures | None) -> list[Row]:
-    """Return a row for each network and batch, with a dot for each number of threads."""
+def speed(*results: Results | None) -> Any:
+    """Draw a bar per task: speed relative to the fastest other library."""
+    from matplotlib.figure import Figure
 
-    def key(case: Figures) -> tuple[str, int]:
+    rows = headlines(*results)
+    figure = Figure(figsize=(8, 0.4 * len(rows) + 0.7), layout="constrained")
+    axis = figure.subplots()
+    values = [row.ratio for row in rows]
+    names = [f"{row.task}, against {row.library}" for row in rows]
+    bars = axis.barh(names, values, color=KINDS["forward"][0], height=0.6)
+    axis.bar_label(bars, [f"{value:.1f} ×" for value in values], padding=3, fontweight="bold")
+    axis.axvline(1, color=GRAY, linewidth=1.2)
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlim(0, 1.15 * max(values))
+    axis.set_xlabel("times as fast")
+    return figure
+
+
+def training_rows(training: Results | None) -> list[Row]:
+    """Return a row per network and batch size, with a dot per number of threads."""
+
+    def key(case: Results) -> tuple[str, int]:
         return case["model"], case["batch"]
 
     cases = training["cases"] if training else []
@@ -60,8 +82,8 @@ def training_rows(training: Figures | None) -> list[Row]:
     ]
 
 
-def convolution_rows(kernels: Figures | None) -> list[Row]:
-    """Return a row for each convolution, with a dot for each direction."""
+def convolution_rows(kernels: Results | None) -> list[Row]:
+    """Return a row per convolution, with a dot per direction."""
     cases = kernels["cases"] if kernels else []
     convolutions = [case for case in cases if case["operation"] == "conv"]
     return [
@@ -70,8 +92,8 @@ def convolution_rows(kernels: Figures | None) -> list[Row]:
     ]
 
 
-def ratios(training: Figures | None, kernels: Figures | None) -> Any:
-    """Draw each ratio to PyTorch as a dot; return the figure."""
+def ratios(training: Results | None, kernels: Results | None) -> Any:
+    """Draw each ratio to PyTorch as a dot."""
     from matplotlib.figure import Figure
 
     panels = [
@@ -120,31 +142,31 @@ def _dots(axis: Any, title: str, rows: list[Row]) -> None:
     )  # fmt: skip
 
 
-def roofline(kernels: Figures) -> Any:
-    """Draw each kernel's speed over its arithmetic intensity, under the roof; return the figure."""
+def roofline(kernels: Results) -> Any:
+    """Draw the speed of each kernel over its arithmetic intensity."""
     from matplotlib.figure import Figure
 
     cases = [case for case in kernels["cases"] if case["gflop"]]
     peak, bandwidth = kernels["machine"]["peak_gflops_one_core"], kernels["bandwidth_gb_per_s"]
-    places = [1e9 * case["gflop"] / case["bytes"] for case in cases]
+    intensities = [1e9 * case["gflop"] / case["bytes"] for case in cases]
     figure = Figure(figsize=(8, 5), layout="constrained")
     axis = figure.subplots()
     axis.set_xscale("log")
     axis.set_yscale("log")
-    low, high = min(*places, peak / bandwidth) / 4, max(*places, peak / bandwidth) * 1.5
+    low, high = min(*intensities, peak / bandwidth) / 4, max(*intensities, peak / bandwidth) * 1.5
     edge = peak / bandwidth
     axis.plot([low, edge, high], [bandwidth * low, peak, peak], color=GRAY, zorder=2)
     theirs = [max(case["gflops"][layout] for layout in case["torch_ms"]) for case in cases]
     own = [case["gflops"]["minicnn"] for case in cases]
-    axis.vlines(places, theirs, own, color=LIGHT, linewidth=1, zorder=1)
+    axis.vlines(intensities, theirs, own, color=LIGHT, linewidth=1, zorder=1)
     axis.scatter(
-        places, theirs, marker="o", s=22, facecolors="white", edgecolors=GRAY, zorder=3,
+        intensities, theirs, marker="o", s=22, facecolors="white", edgecolors=GRAY, zorder=3,
         label="PyTorch's best",
     )  # fmt: skip
     for backend, (color, marker) in BACKENDS.items():
         points = [
             (x, y)
-            for x, y, case in zip(places, own, cases, strict=True)
+            for x, y, case in zip(intensities, own, cases, strict=True)
             if (case["auto_backend"] or "other") == backend
         ]
         if points:
@@ -170,29 +192,31 @@ def roofline(kernels: Figures) -> Any:
 # ---------------------------------------------------------------- files
 
 
-def digest(*figures: Figures | None) -> str:
-    """Return what a picture of these figures is known by."""
+def digest(*results: Results | None) -> str:
+    """Return the digest of a figure's results and of this script."""
     script = Path(__file__).read_text(encoding="utf-8")
-    content = json.dumps([script, *figures], sort_keys=True)
+    content = json.dumps([script, *results], sort_keys=True)
     return f"minicnn {hashlib.sha256(content.encode()).hexdigest()}"
 
 
-def svg(figure: Any, mark: str) -> bytes:
-    """Return a figure as an SVG file: the same one for the same figures."""
+def svg(figure: Any, description: str) -> bytes:
+    """Return a figure as an SVG file, the same bytes for the same figure."""
     file = io.BytesIO()
-    metadata = {"Date": None, "Creator": None, "Description": mark}
+    metadata = {"Date": None, "Creator": None, "Description": description}
     figure.savefig(file, format="svg", metadata=metadata)
     lines = file.getvalue().splitlines()
     return b"\n".join(line.rstrip() for line in lines) + b"\n"
 
 
-def drawn(kind: str, training: Figures | None, kernels: Figures | None) -> bytes:
-    """Return one of the pictures: "ratios" or "roofline"."""
+def draw(kind: str, *results: Results | None) -> bytes:
+    """Draw a figure of `DRAWINGS` as SVG, whatever matplotlib settings the user has."""
     import matplotlib
 
-    settings: Any = {**matplotlib.rcParamsDefault, **STYLE}  # whatever the user has set
+    settings: Any = {**matplotlib.rcParamsDefault, **STYLE}
     with matplotlib.rc_context(settings):
-        if kind == "ratios":
-            return svg(ratios(training, kernels), digest(training, kernels))
-        assert kernels is not None
-        return svg(roofline(kernels), digest(kernels))
+        return svg(DRAWINGS[kind](*results), digest(*results))
+
+
+DRAWINGS: dict[str, Callable[..., Any]] = {
+    "speed": speed, "ratios": ratios, "roofline": roofline
+}  # fmt: skip

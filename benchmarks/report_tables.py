@@ -1,22 +1,23 @@
-"""The README's tables of what the benchmarks have measured: each from one file of figures."""
+"""Tables of benchmark results: each from one JSON file."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-Figures = dict[str, Any]
+Results = dict[str, Any]
 
-NAMES = {"python": "Python", "numpy": "NumPy", "numba": "Numba", "torch": "PyTorch"}
+PEAK = "peak_gflops_one_core"
+PACKAGES = {"python": "Python", "numpy": "NumPy", "numba": "Numba", "torch": "PyTorch"}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Return a table; all columns but the first ones are of numbers."""
+    """Return a Markdown table; the first `left` columns are left-aligned."""
     rules = ["---"] * left + ["---:"] * (len(header) - left)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rules, *rows))
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a number with so many digits that count, none of them after an exponent."""
+    """Format a value with `digits` significant digits and no exponent."""
     if value is None:
         return ""
     if abs(value) >= 10 ** (digits - 1):
@@ -25,38 +26,64 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.6f}".rstrip("0") if "e" in text else text
 
 
-def ratio(case: Figures, name: str) -> str:
-    """Return a ratio and, in brackets, the lowest and the highest of its rounds."""
+def ratio(case: Results, name: str) -> str:
+    """Format a ratio with the lowest and highest of its rounds."""
     low, high = case[f"{name}_range"]
     return f"**{case[name]:.2f}** ({low:.2f} to {high:.2f})"
 
 
 def fastest(times: dict[str, float], leave_out: Sequence[str] = ()) -> str:
-    """Return the milliseconds of the fastest of some variants, and its name."""
+    """Format the time of the fastest variant, with its name."""
     ms, name = min((ms, name) for name, ms in times.items() if name not in leave_out)
     return f"{number(ms)} ms ({name})"
 
 
-def machine_line(figures: Figures, more: dict[str, str] | None = None) -> str:
-    """Return what the figures were measured on, and when."""
-    own = figures["machine"]
+def machine_line(*results: Results) -> str:
+    """Format the machine, versions and date of results from one kind of machine."""
+    own = results[0]["machine"]
+    peaks = [f"{peak:.0f}" for found in results if (peak := found["machine"].get(PEAK))]
     cores = f"{own['cores']} core{'' if own['cores'] == 1 else 's'}"
-    peak = own.get("peak_gflops_one_core")
     parts = [own["cpu"], cores, own["simd"]]
-    if peak:
-        parts.append(f"one core reaches {peak:.0f} GFLOP/s")
-    versions = [
-        f"{name} {own[key]}" for key, name in {**NAMES, **(more or {})}.items() if own.get(key)
+    if peaks:
+        parts.append(f"one core reaches {span(peaks)} GFLOP/s")
+    packages = PACKAGES | ({"onnxruntime": "ONNX Runtime"} if uses_onnx(results[0]) else {})
+    versions = [f"{name} {own[key]}" for key, name in packages.items() if own.get(key)]
+    dates = span([found["machine"]["date"] for found in results])
+    return f"_Measured on: {', '.join(parts)}; {', '.join(versions)}; {dates}._"
+
+
+def uses_onnx(results: Results) -> bool:
+    """Return whether a benchmark compares with ONNX Runtime."""
+    return any("onnxruntime_ms" in case for case in results["cases"])
+
+
+def span(values: Sequence[str]) -> str:
+    """Format the first and the last of the sorted values."""
+    low, high = min(values), max(values)
+    return low if low == high else f"{low} to {high}"
+
+
+def machine_lines(every: Sequence[Results]) -> str:
+    """Format one line per kind of machine, with its recipes if there are several."""
+    machines: dict[str, list[Results]] = {}
+    for results in every:
+        own = results["machine"]
+        machine = [own.get(key) for key in ("cpu", "cores", "simd", *PACKAGES)]
+        machines.setdefault(str(machine), []).append(results)
+    lines = [
+        (f"{', '.join(dict.fromkeys(map(recipe_name, found)))}: " if len(machines) > 1 else "")
+        + machine_line(*found)
+        for found in machines.values()
     ]
-    return f"_Measured on: {', '.join(parts)}; {', '.join(versions)}; {own['date']}._"
+    return "".join(f"\n\n{line}" for line in lines)
 
 
-# ---------------------------------------------------------------- one part each
+# ---------------------------------------------------------------- one table each
 
 
-def speed(figures: Figures) -> str:
+def training(results: Results) -> str:
     rows = []
-    for case in figures["cases"]:
+    for case in results["cases"]:
         bfloat16 = case["torch_ms"].get("bfloat16")
         rows.append(
             [
@@ -75,18 +102,18 @@ def speed(figures: Figures) -> str:
     return table(header, rows)
 
 
-def shape_of(shape: Figures) -> str:
-    """Return a convolution's sizes in the words of the table."""
+def shape_of(shape: Results) -> str:
+    """Format the shape of a convolution."""
     text = f"{shape['H']}×{shape['W']}×{shape['C']} → {shape['F']}, {shape['KH']}×{shape['KW']}"
     if shape["stride"] != 1:
         text += f", stride {shape['stride']}"
     return text + (", padded" if any(shape["padding"]) else "")
 
 
-def kernels(figures: Figures) -> str:
-    """Return the convolutions, a row each with their means at the end, and the rest below."""
+def kernels(results: Results) -> str:
+    """Return a table of convolutions with their geometric means, and one of other kernels."""
     directions = ("forward", "dx", "dweight")
-    convolutions = [case for case in figures["cases"] if case["operation"] == "conv"]
+    convolutions = [case for case in results["cases"] if case["operation"] == "conv"]
     rows = []
     for name, group in groupby(convolutions, key=lambda case: case["name"]):
         cases = {case["direction"]: case for case in group}
@@ -95,7 +122,7 @@ def kernels(figures: Figures) -> str:
             case = cases.get(direction)
             row += [number(case["minicnn_ms"]), f"{case['ratio_best']:.2f}"] if case else ["", ""]
         rows.append(row)
-    means = figures["summary"]["geometric_mean"]
+    means = results["summary"]["geometric_mean"]
     last = [f"**geometric mean of {len(rows)}**", ""]
     for direction in directions:
         last += ["", f"**{means[direction]:.2f}**" if direction in means else ""]
@@ -103,7 +130,7 @@ def kernels(figures: Figures) -> str:
     for direction in directions:
         header += [f"{direction}, ms", "times as fast"]
     text = table(header, [*rows, last], left=2)
-    others = [case for case in figures["cases"] if case["operation"] != "conv"]
+    others = [case for case in results["cases"] if case["operation"] != "conv"]
     if not others:
         return text
     header = [
@@ -117,7 +144,7 @@ def kernels(figures: Figures) -> str:
     return f"{text}\n\n{table(header, map(other_kernel, others), left=3)}"
 
 
-def other_kernel(case: Figures) -> list[str]:
+def other_kernel(case: Results) -> list[str]:
     return [
         case["operation"],
         case["name"],
@@ -128,8 +155,8 @@ def other_kernel(case: Figures) -> list[str]:
     ]
 
 
-def inference(figures: Figures) -> str:
-    header = ["images at once", "threads", "minicnn", "PyTorch's best", "ONNX Runtime"]
+def inference(results: Results) -> str:
+    header = ["batch", "threads", "minicnn", "PyTorch's best", "ONNX Runtime"]
     header += ["times as fast as PyTorch (range)", "as ONNX Runtime (range)"]
     rows = [
         [
@@ -141,15 +168,15 @@ def inference(figures: Figures) -> str:
             ratio(case, "ratio_torch"),
             ratio(case, "ratio_onnxruntime"),
         ]
-        for case in figures["cases"]
+        for case in results["cases"]
     ]
     return table(header, rows, left=0)
 
 
-def time_to_accuracy(figures: Figures) -> str:
-    own = figures["summary"]
-    header = ["test accuracy to reach", "seeds that reached it", "minicnn, mean", "PyTorch, mean"]
-    reached = [f"{figures['target']:.1%}", f"{own['reached']} of {own['seeds']}"]
+def time_to_accuracy(results: Results) -> str:
+    own = results["summary"]
+    header = ["target test accuracy", "seeds that reached it", "minicnn, mean", "PyTorch, mean"]
+    reached = [f"{results['target']:.1%}", f"{own['reached']} of {own['seeds']}"]
     if not own["reached"]:
         return table([*header, "times as fast (range)"], [[*reached, "", "", ""]], left=0)
     seconds = [f"{own['minicnn_s']:.2f} s", f"{own['torch_s']:.2f} s"]
@@ -158,35 +185,31 @@ def time_to_accuracy(figures: Figures) -> str:
     )
 
 
-def startup(figures: Figures) -> str:
+def startup(results: Results) -> str:
     rows = []
-    for case in figures["cases"]:
+    for case in results["cases"]:
         seconds = {name: own["median"] for name, own in case["seconds"].items()}
         if case["case"] == "imports":
             pair = (seconds["import minicnn"], seconds["import torch"])
-            rows.append(
-                start_row("import alone, without Python's own start", *pair, case["ratio_import"])
-            )
+            rows.append(start_row("import, without Python's startup", *pair, case["ratio_import"]))
             continue
         theirs, cold = seconds["PyTorch"], seconds["minicnn, cold"]
         warm = seconds["minicnn, warm"]
-        rows.append(start_row("first training step, compiled before", warm, theirs, theirs / warm))
-        rows.append(start_row("first training step ever", cold, theirs, theirs / cold))
+        rows.append(start_row("first training step, kernels cached", warm, theirs, theirs / warm))
+        rows.append(start_row("first training step, empty cache", cold, theirs, theirs / cold))
         compiling = case["compiling"]["median"]
-        rows.append(start_row("… of it compiling", compiling, None, None))
-    return table(
-        ["time from the start of the process", "minicnn", "PyTorch", "times as fast"], rows
-    )
+        rows.append(start_row("compilation in it", compiling, None, None))
+    return table(["time since process start", "minicnn", "PyTorch", "times as fast"], rows)
 
 
-def start_row(what: str, own: float, theirs: float | None, times: float | None) -> list[str]:
+def start_row(task: str, own: float, theirs: float | None, times: float | None) -> list[str]:
     seconds = [f"{value:.2f} s" if value is not None else "" for value in (own, theirs)]
-    return [what, *seconds, f"{times:.2f}" if times is not None else ""]
+    return [task, *seconds, f"{times:.2f}" if times is not None else ""]
 
 
-def scaling(figures: Figures) -> str:
+def scaling(results: Results) -> str:
     rows = []
-    for case in figures["cases"]:
+    for case in results["cases"]:
         value = {"image size": f"{case['size']}×{case['size']}"}.get(case["sweep"])
         growth = case.get("ratio_growth")
         work: float | None = case.get("work_growth")
@@ -203,13 +226,13 @@ def scaling(figures: Figures) -> str:
                 f"{case['peak_bytes'] / 2**20:.1f} MiB",
             ]
         )
-    header = ["what grows", "to", "step", "an image", "times the time", "times the work", "memory"]
+    header = ["size", "value", "step", "per image", "time ratio", "work ratio", "memory"]
     return table(header, rows)
 
 
-def augmentation(figures: Figures) -> str:
+def augmentation(results: Results) -> str:
     rows = []
-    for case in figures["cases"]:
+    for case in results["cases"]:
         low, high = case["share_range"]
         rows.append(
             [
@@ -220,10 +243,10 @@ def augmentation(figures: Figures) -> str:
                 f"**{case['share']:.0%}** ({low:.0%} to {high:.0%})",
             ]
         )
-    return table(["augmentation", "threads", "step without", "step with", "more (range)"], rows)
+    return table(["augmentation", "threads", "step without", "step with", "added (range)"], rows)
 
 
-def lines(figures: Figures) -> str:
+def lines(results: Results) -> str:
     rows = [
         [
             case["name"],
@@ -233,28 +256,28 @@ def lines(figures: Figures) -> str:
             f"{case['digits_counted']:.1%}",
             f"{case['read_directly']:.1%}",
         ]
-        for case in figures["cases"]
+        for case in results["cases"]
     ]
-    header = ["lines with", "mean gap, in heights of a digit", "lines", "read whole"]
-    header += ["right number of digits", "every digit read from its own MNIST image"]
+    header = ["gaps", "mean gap / digit height", "lines", "lines read correctly"]
+    header += ["correct number of digits", "all digits correct from MNIST images"]
     return table(header, rows)
 
 
-def recipe_name(figures: Figures) -> str:
-    epochs = figures.get("epochs")
-    return f"`{figures['recipe']}`" + (f" ({epochs} epochs)" if epochs else "")
+def recipe_name(results: Results) -> str:
+    epochs = results.get("epochs")
+    return f"`{results['recipe']}`" + (f" ({epochs} epochs)" if epochs else "")
 
 
-def recipes(found: Iterable[Figures]) -> str:
-    """Return a row for each recipe that was measured, from the figures of each."""
+def recipes(found: Iterable[Results]) -> str:
+    """Return a row for each recipe and data set."""
     rows = []
-    for figures in found:
-        own = figures["summary"]
+    for results in found:
+        own = results["summary"]
         error = own["standard_error"]
         rows.append(
             [
-                recipe_name(figures),
-                figures["dataset"],
+                recipe_name(results),
+                results["dataset"],
                 str(own["seeds"]),
                 f"**{own['mean']:.3%}**" + ("" if error is None else f" ± {100 * error:.3f}"),
                 f"{own['lowest']:.2%}, {own['highest']:.2%}",
@@ -267,7 +290,7 @@ def recipes(found: Iterable[Figures]) -> str:
     return table(header, rows, left=2)
 
 
-def ablation(figures: Figures) -> str:
+def ablation(results: Results) -> str:
     rows = [
         [
             row["change"],
@@ -276,15 +299,18 @@ def ablation(figures: Figures) -> str:
             f"{row['points']:+.3f}"
             + ("" if row["standard_error"] is None else f" ± {row['standard_error']:.3f}"),
         ]
-        for row in figures["summary"]
+        for row in results["summary"]
     ]
-    rows[0][-1] = ""  # the base differs from itself by nothing
-    return table(["change", "seeds", "accuracy, mean", "points more ± standard error"], rows)
+    rows[0][-1] = ""  # the base
+    return table(
+        ["change", "seeds", "accuracy, mean", "difference in percentage points ± standard error"],
+        rows,
+    )
 
 
-def story(figures: Figures) -> str:
-    header = ["step", "time", "times as fast as plain Python", "GFLOP/s"]
-    header += ["times as fast as PyTorch (range)"]
+def story(results: Results) -> str:
+    header = ["step", "time", "relative to plain Python", "GFLOP/s"]
+    header += ["relative to PyTorch (range)"]
     rows = [
         [
             case["step"],
@@ -293,14 +319,14 @@ def story(figures: Figures) -> str:
             number(case["gflops"]),
             ratio(case, "ratio_torch") if "ratio_torch" in case else "",
         ]
-        for case in figures["cases"]
+        for case in results["cases"]
     ]
     return table(header, rows)
 
 
-def explorer(figures: Figures) -> str:
+def explorer(results: Results) -> str:
     header = ["network", "page", "frame, median", "centering", "network", "drawing"]
-    header += ["nine of ten frames below", "frames below 16 ms"]
+    header += ["90th percentile", "frames below 16 ms"]
     rows = [
         [
             f"`{case['network']}`",
@@ -310,13 +336,13 @@ def explorer(figures: Figures) -> str:
             f"{case['all_ms_90']:.1f} ms",
             f"{case['in_time']:.1%}",
         ]
-        for case in figures["cases"]
+        for case in results["cases"]
     ]
     return table(header, rows)
 
 
 PARTS = {
-    "speed": ("training", speed),
+    "training": ("training", training),
     "inference": ("inference", inference),
     "time-to-accuracy": ("time-to-accuracy", time_to_accuracy),
     "story": ("story", story),

@@ -1,12 +1,13 @@
-"""The README's tables and pictures show what was measured, and nothing else."""
+"""benchmarks/report.py: pages, tables and figures of the recorded results."""
 
 import copy
 import itertools
 import json
 
-import figures as pictures
+import figures
 import pytest
 import report
+import report_readme
 import report_tables as tables
 
 MACHINE = {
@@ -40,7 +41,7 @@ def seconds(**medians):
     return {name.replace("_", " "): {"median": value} for name, value in medians.items()}
 
 
-FIGURES = {
+RESULTS = {
     "training": {"cases": [training_case(2), training_case(1)]},
     "kernels": {
         "bandwidth_gb_per_s": 19.0,
@@ -144,7 +145,7 @@ FIGURES = {
     },
 }  # fmt: skip
 ROWS = {
-    "speed": ["| LeNet-5 | 32 | 2 | 2.00 ms | 4.00 ms (compile) | 3.00 ms | "
+    "training": ["| LeNet-5 | 32 | 2 | 2.00 ms | 4.00 ms (compile) | 3.00 ms | "
               "**2.00** (1.50 to 2.25) | 51% |"],
     "kernels": [
         "| second | 13×13×32 → 64, 3×3 | 1.50 | 2.00 | 1.50 | 0.50 |  |  |",
@@ -155,10 +156,10 @@ ROWS = {
                   "**2.00** (1.90 to 2.10) | **1.50** (1.40 to 1.60) |"],
     "time-to-accuracy": ["| 99.0% | 9 of 10 | 3.00 s | 6.00 s | **2.00** (1.50 to 2.50) |"],
     "startup": [
-        "| first training step, compiled before | 0.50 s | 2.00 s | 4.00 |",
-        "| first training step ever | 8.00 s | 2.00 s | 0.25 |",
-        "| … of it compiling | 7.25 s |  |  |",
-        "| import alone, without Python's own start | 0.25 s | 1.00 s | 4.00 |",
+        "| first training step, kernels cached | 0.50 s | 2.00 s | 4.00 |",
+        "| first training step, empty cache | 8.00 s | 2.00 s | 0.25 |",
+        "| compilation in it | 7.25 s |  |  |",
+        "| import, without Python's startup | 0.25 s | 1.00 s | 4.00 |",
     ],
     "scaling": [
         "| image size | 28×28 | 4.00 ms | 62.5 µs |  |  | 1.0 MiB |",
@@ -185,20 +186,22 @@ ROWS = {
 
 @pytest.fixture
 def results(monkeypatch, tmp_path):
-    """A folder with a file of figures for each benchmark, and a README."""
-    for name, figures in FIGURES.items():
-        path = tmp_path / f"{name}.json"
-        path.write_text(json.dumps({"machine": MACHINE, **figures}), encoding="utf-8")
-    parts = [f"<!-- begin {name} -->\n<!-- end {name} -->" for name in report.GENERATED]
+    """A folder `results` with a file for each benchmark, and a README."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for name, recorded in RESULTS.items():
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps({"machine": MACHINE, **recorded}), encoding="utf-8")
+    parts = [f"<!-- begin {name} -->\n<!-- end {name} -->" for name in ("accuracy", "speed")]
     (tmp_path / "README.md").write_text("\n".join(parts), encoding="utf-8")
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", folder)
     monkeypatch.setattr(report, "README", tmp_path / "README.md")
-    return tmp_path
+    return folder
 
 
 @pytest.mark.parametrize("part", tables.PARTS)
-def test_each_part_shows_its_figures_and_names_the_machine(part, results):
-    lines = report.GENERATED[part]().splitlines()
+def test_a_table_shows_its_results_and_the_machine(part, results):
+    lines = report.table(part).splitlines()
     for row in ROWS[part]:
         assert row in lines
     for first, rule in itertools.pairwise(lines):
@@ -209,45 +212,83 @@ def test_each_part_shows_its_figures_and_names_the_machine(part, results):
     assert ("ONNX Runtime 1.20" in lines[-1]) == (part == "inference")
 
 
-def test_each_recipe_has_a_row(results):
+def accuracy_file(folder, recipe, **more):
     summary = {
         "seeds": 20, "mean": 0.99123, "standard_error": 0.0002, "lowest": 0.99, "highest": 0.992,
         "train_seconds": 61.5, "parameters": 12_345,
     }  # fmt: skip
-    about = {"machine": MACHINE, "dataset": "MNIST", "cases": [{}]}
-    for name, more in (("b", {"seeds": 1, "standard_error": None}), ("a", {}), ("c", None)):
-        figures = {**about, "recipe": name, "summary": {**summary, **(more or {})}}
-        if more is None:
-            figures["cases"] = []  # stopped before the first seed
-        (results / f"accuracy-{name}.json").write_text(json.dumps(figures))
-    first, second, _, last = report.recipes_table().splitlines()[2:]
-    assert first == ("| `a` | MNIST | 20 | **99.123%** ± 0.020 | 99.00%, 99.20% | 12,345 | 62 s |")
+    about = {"machine": MACHINE, "dataset": "IDX files in mnist", "cases": [{}], "recipe": recipe}
+    recorded = {**about, "summary": {**summary, **more.pop("summary", {})}, **more}
+    (folder / f"accuracy-{recipe}.json").write_text(json.dumps(recorded))
+
+
+def test_each_recipe_has_a_row(results):
+    accuracy_file(results, "b", summary={"seeds": 1, "standard_error": None})
+    accuracy_file(results, "a")
+    accuracy_file(results, "c", cases=[])  # interrupted before the first seed
+    first, second, _, last = report.table("recipes").splitlines()[2:]
+    assert first == (
+        "| `a` | IDX files in mnist | 20 | **99.123%** ± 0.020 | 99.00%, 99.20% | 12,345 | 62 s |"
+    )
     assert "| 1 | **99.123%** | " in second
     assert last.startswith("_Measured on: A CPU")
 
-    machine = {**MACHINE, "cpu": "Another"}
-    figures = {**about, "machine": machine, "recipe": "d", "epochs": 20, "summary": summary}
-    (results / "accuracy-d.json").write_text(json.dumps(figures))
-    *_, those, _, this = report.recipes_table().splitlines()
+
+def test_runs_on_one_machine_share_a_line_and_other_machines_are_named(results):
+    accuracy_file(results, "a")
+    later = {**MACHINE, "peak_gflops_one_core": 99.6, "date": "2026-01-04"}
+    accuracy_file(results, "b", machine=later)
+    line = report.table("recipes").splitlines()[-1]
+    assert "one core reaches 100 to 104 GFLOP/s; Python" in line
+    assert line.endswith("; 2026-01-02 to 2026-01-04._")
+    accuracy_file(results, "d", machine={**MACHINE, "cpu": "Another"}, epochs=20)
+    *_, those, _, this = report.table("recipes").splitlines()
     assert those.startswith("`a`, `b`: _Measured on: A CPU")
     assert this.startswith("`d` (20 epochs): _Measured on: Another")
 
 
-@pytest.mark.parametrize("part", [*tables.PARTS, "pictures", "recipes"])
-def test_what_is_not_measured_is_said_not_to_be(part, monkeypatch, tmp_path):
+def test_the_readme_shows_five_recipes_on_mnist(results):
+    for recipe in ("tiny", "resnet", "one_epoch"):
+        accuracy_file(results, recipe)
+    accuracy_file(results, "ensemble", dataset="MNIST sample")
+    rows = report_readme.accuracy(report.accuracies()).splitlines()[2:]
+    assert rows == [f"| `{name}` | **99.12%** | 20 | 12,345 | 62 s |" for name in
+                    ("one_epoch", "tiny")]  # fmt: skip
+
+
+def test_the_readme_shows_four_tasks_against_the_fastest_library():
+    model, batch, threads = report_readme.TRAINING_CASE
+    training = {"cases": [training_case(1), training_case(threads, model=model, batch=batch)]}
+    inference, to_accuracy = RESULTS["inference"], RESULTS["time-to-accuracy"]
+    rows = report_readme.speed(training, inference, to_accuracy, RESULTS["startup"]).splitlines()
+    assert rows[2:] == [
+        "| training step with batch norm, 128 images | 2.00 ms | 4.00 ms (PyTorch) | **2.0** |",
+        "| inference, 1,000 images | 10.0 ms | 15.0 ms (ONNX Runtime) | **1.5** |",
+        "| training to 99% test accuracy | 3.00 s | 6.00 s (PyTorch) | **2.0** |",
+        "| process start to first training step | 0.50 s | 2.00 s (PyTorch) | **4.0** |",
+    ]
+    assert report_readme.speed(None, None, None, None) == ""
+    not_reached = {**to_accuracy, "summary": {"seeds": 2, "reached": 0}}
+    other_batch = {"cases": [{**inference["cases"][0], "batch": 1}]}
+    imports = {"cases": RESULTS["startup"]["cases"][1:]}
+    assert report_readme.headlines(None, other_batch, not_reached, imports) == []
+
+
+@pytest.mark.parametrize("part", [*tables.PARTS, "figures", "recipes"])
+def test_a_missing_result_is_reported_as_not_measured(part, monkeypatch, tmp_path):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
-    assert report.GENERATED[part]() == "_Not measured yet._"
-    (tmp_path / "training.json").write_text('{"cases": []}')  # a run that was stopped
-    assert report.GENERATED[part]() == "_Not measured yet._"
+    assert report.table(part) == "_Not measured yet._"
+    (tmp_path / "training.json").write_text('{"cases": []}')  # an interrupted run
+    assert report.table(part) == "_Not measured yet._"
 
 
-def test_runs_that_are_cut_short_have_their_tables():
+def test_interrupted_runs_have_tables():
     training = {"cases": [training_case(1, torch_ms={"eager": 5.0})]}
-    assert "| 5.00 ms (eager) |  |" in tables.speed(training)
-    story = {"cases": [{**FIGURES["story"]["cases"][1], "times_faster": None}]}
+    assert "| 5.00 ms (eager) |  |" in tables.training(training)
+    story = {"cases": [{**RESULTS["story"]["cases"][1], "times_faster": None}]}
     assert "| 0.750 ms |  | 188 |" in tables.story(story)
-    figures = {"summary": {"geometric_mean": {}}, "cases": FIGURES["kernels"]["cases"][:1]}
-    assert tables.kernels(figures).endswith("| **geometric mean of 1** |  |  |  |  |  |  |  |")
+    kernels = {"summary": {"geometric_mean": {}}, "cases": RESULTS["kernels"]["cases"][:1]}
+    assert tables.kernels(kernels).endswith("| **geometric mean of 1** |  |  |  |  |  |  |  |")
     none = {"target": 0.99, "summary": {"seeds": 2, "reached": 0}}
     assert tables.time_to_accuracy(none).endswith("| 99.0% | 0 of 2 |  |  |  |")
 
@@ -257,60 +298,72 @@ def test_runs_that_are_cut_short_have_their_tables():
     [(12345.6, "12,346"), (123.4, "123"), (12.34, "12.3"), (1.0, "1.00"), (0.0123, "0.0123"),
      (0.00001, "0.00001")],
 )  # fmt: skip
-def test_numbers_have_three_digits_that_count(value, text):
+def test_numbers_have_three_significant_digits(value, text):
     assert tables.number(value) == text
 
 
-def test_sizes_of_a_convolution_are_put_in_words():
+def test_shapes_of_convolutions_are_formatted():
     assert tables.shape_of({**SHAPE, "stride": 2, "padding": [1, 0]}) == (
         "13×13×32 → 64, 3×3, stride 2, padded"
     )
 
 
-def test_the_report_is_written_once_and_noticed_when_figures_change(results):
+def test_the_report_is_written_and_a_change_is_noticed(results):
     assert report.main(["--check"]) == 1
     assert report.main([]) == 0
     assert report.main(["--check"]) == 0
-    text = (results / "README.md").read_text(encoding="utf-8")
-    assert "(benchmarks/results/ratios.svg)" in text
-    picture = results / "roofline.svg"
-    kept = picture.read_bytes()
-    assert kept.startswith(b"<?xml")
-    assert len(kept) < 200_000
-    picture.write_bytes(b"something else")
+    text = (results.parent / "SPEED.md").read_text(encoding="utf-8")
+    assert text.startswith("# Speed\n\n<!-- Generated by")
+    assert "(results/ratios.svg)" in text
+    figure = results / "roofline.svg"
+    content = figure.read_bytes()
+    assert content.startswith(b"<?xml")
+    assert len(content) < 200_000
+    figure.write_bytes(b"something else")
     assert report.main(["--check"]) == 1
     assert report.main([]) == 0
-    assert picture.read_bytes() == kept  # to the last byte, on one machine
+    assert figure.read_bytes() == content  # the same bytes on one machine
     (results / "kernels.json").unlink()
     (results / "story.json").unlink()
     assert report.main(["--check"]) == 1
-    assert report.pictures_due() == ["ratios"]
+    assert report.due() == ["speed", "ratios"]
 
 
-def test_a_picture_knows_its_figures():
-    kernels = {"machine": MACHINE, **copy.deepcopy(FIGURES["kernels"])}
-    before = pictures.digest(kernels)
-    assert pictures.digest(copy.deepcopy(kernels)) == before
+def test_every_table_is_on_a_page():
+    named = {name for _, _, sections in report.PAGES.values() for *_, name in sections if name}
+    assert named == {*tables.PARTS, "recipes", "summary", "figures"}
+
+
+def test_the_digest_of_a_figure_depends_on_its_results():
+    kernels = {"machine": MACHINE, **copy.deepcopy(RESULTS["kernels"])}
+    before = figures.digest(kernels)
+    assert figures.digest(copy.deepcopy(kernels)) == before
     kernels["cases"][0]["minicnn_ms"] += 1
-    assert pictures.digest(kernels) != before
+    assert figures.digest(kernels) != before
 
 
-def test_there_is_a_dot_for_each_case_and_direction():
-    assert pictures.training_rows(FIGURES["training"]) == [
+def test_the_speed_figure_has_a_bar_for_each_task():
+    results = [None, *(RESULTS[name] for name in ("inference", "time-to-accuracy", "startup"))]
+    (axis,) = figures.speed(*results).axes
+    assert [bar.get_width() for bar in axis.patches] == [1.5, 2.0, 4.0]
+
+
+def test_the_ratios_figure_has_a_dot_for_each_case_and_direction():
+    assert figures.training_rows(RESULTS["training"]) == [
         ("LeNet-5, batch 32", [("2 threads", 2.0), ("1 thread", 2.0)])
     ]
-    assert pictures.convolution_rows(FIGURES["kernels"]) == [
+    assert figures.convolution_rows(RESULTS["kernels"]) == [
         ("second", [("forward", 2.0), ("dx", 0.5)])
     ]
-    assert pictures.training_rows(None) == pictures.convolution_rows(None) == []
-    figure = pictures.ratios(FIGURES["training"], FIGURES["kernels"])
+    assert figures.training_rows(None) == figures.convolution_rows(None) == []
+    figure = figures.ratios(RESULTS["training"], RESULTS["kernels"])
     dots = [sum(len(c.get_offsets()) for c in axis.collections) for axis in figure.axes]
     assert dots == [2, 2]
 
 
-def test_the_roofline_has_every_kernel_that_counts_work():
-    figure = pictures.roofline({"machine": MACHINE, **FIGURES["kernels"]})
+def test_the_roofline_has_every_kernel_with_a_flop_count():
+    figure = figures.roofline({"machine": MACHINE, **RESULTS["kernels"]})
     labels = [c.get_label() for c in figure.axes[0].collections]
-    assert {"PyTorch's best", pictures.LABELS["winograd"], pictures.LABELS["other"]} <= set(labels)
+    assert {"PyTorch's best", figures.LABELS["winograd"], figures.LABELS["other"]} <= set(labels)
     theirs = next(c for c in figure.axes[0].collections if c.get_label() == "PyTorch's best")
     assert theirs.get_offsets().tolist() == [[150.0, 50.0]] * 3
