@@ -1,13 +1,10 @@
-"""The ReLU layer.
-
-The dropout layer.
-"""
+"""ReLU and dropout."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from minicnn import ops
-from minicnn.layers.base import Gradients, Layer
+from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
 from minicnn.shapes import FloatArray
 from minicnn.shapes.checks import check_rate
@@ -15,66 +12,46 @@ from minicnn.shapes.checks import check_rate
 
 @dataclass(eq=False, repr=False)
 class ReLU(Layer):
-    """``y = max(x, 0)``."""
+    """Rectified linear unit: ``y = max(x, 0)``."""
 
+    ops = ops.relu, ops.relu_backward
     replayable = True
 
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return ops.relu(x)
 
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return ops.relu_backward(dy, cache), {}
+def _dropout(x: FloatArray, *, rate: float, key: RandomKey | None) -> tuple[FloatArray, Any]:
+    """Drop elements in training; the cache is None at inference, where y is x."""
+    return (x, None) if key is None else ops.dropout(x, rate, key)
+
+
+def _dropout_backward(dy: FloatArray, cache: Any) -> FloatArray:
+    """Compute the gradient of `_dropout`."""
+    return dy if cache is None else ops.dropout_backward(dy, cache)
 
 
 @dataclass(eq=False, repr=False)
 class Dropout(Layer):
-    """Drop numbers at random in training, scaling up the others; pass everything in use.
+    """Zero random elements in training and scale the others by ``1 / (1 - rate)``.
+
+    At inference y is x.
 
     Parameters
     ----------
     rate : float
-        How likely a number is dropped, 0 to 0.9999; see `minicnn.ops.activations`.
+        Probability of dropping an element, 0 to 0.9999; see `minicnn.ops.dropout`.
 
     Raises
     ------
     TypeError, ValueError
-        If `rate` is no such number.
+        If `rate` is not a number in that range.
     """
-
-    replayable = True
 
     rate: float
 
+    ops = _dropout, _dropout_backward
+    options = ("rate",)
+    uses_key = True
+    example = (0.4,), (3, 4, 2)
+    replayable = True
+
     def __post_init__(self) -> None:
         self.rate = check_rate("Dropout", self.rate)
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        if not training:
-            return x, None
-        if draws is None:
-            raise ValueError(
-                "Dropout: training needs draws to be random by, such as "
-                "RandomKey(seed, epoch, image_ids) of minicnn.random"
-            )
-        return ops.dropout(x, self.rate, draws)
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return (dy if cache is None else ops.dropout_backward(dy, cache)), {}

@@ -1,7 +1,15 @@
-"""What every layer can do."""
+"""The base class of all layers: an op pair, its parameters and its options.
 
-from collections.abc import Callable
+A layer is three files: slow loops in `minicnn.reference`, an op pair in `minicnn.ops`, and a class
+here. The class declares the op pair; defining it registers it for saving, loading and checks.
+
+A layer stores no activations: `forward` returns a cache for `backward`. So several threads can use
+one layer.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from inspect import isabstract
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,41 +17,71 @@ from numpy.random import Generator
 from numpy.typing import DTypeLike
 
 from minicnn.random import RandomKey
+from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, Shape
 
 Gradients = dict[str, FloatArray]
 Initializer = Callable[[Generator, Shape, DTypeLike], FloatArray]
+OpPair = tuple[Callable[..., Any], Callable[..., Any]]
 
 
 @dataclass(eq=False, repr=False)
 class Layer:
-    """What every layer can do. Shapes here are of one image: without the leading N.
+    """A parameterized operation with a forward and a backward pass.
+
+    A subclass is a dataclass whose fields are the layer's arguments. It declares `ops`, and as far
+    as its op needs them `options`, `parameter_shapes`, `output_shape` and the other methods. Shapes
+    are those of one image, without N. For example::
+
+        @dataclass(eq=False, repr=False)
+        class LeakyReLU(Layer):
+            slope: float = 0.01
+            ops = leaky_relu, leaky_relu_backward
+            options = ("slope",)
 
     Attributes
     ----------
     parameters : dict of str to ndarray
-        The arrays that training learns, by name; empty before `build`.
+        The trained arrays by name; empty before `build`.
     statistics : dict of str to ndarray
-        The arrays that training follows but does not learn, such as a running mean; most layers
-        have none.
+        Running statistics, which training updates without a gradient.
+    ops : (callable, callable)
+        ``forward(x, *parameters, *statistics, **options) -> (y, cache)`` and
+        ``backward(dy, cache) -> dx``. With parameters it is
+        ``backward(dy, cache, *, need_dx, out) -> (dx, *dparameters)``: `out` is a tuple of arrays
+        to write the gradients to, or None, and dx may be None if `need_dx` is False.
+    options : tuple of str
+        The fields that the forward op takes as keyword arguments.
+    uses_key : bool
+        Whether the forward op takes the keyword ``key`` too.
+    initial_values : dict of str to float
+        First value of parameters and statistics by name; 0 for the others.
+    example : (tuple, tuple of int)
+        Arguments and an input shape for checks that run over every defined layer.
     replayable : bool
-        Class attribute: True promises that `forward`, `infer` and `backward` touch arrays through
-        kernels only, so that their kernel calls can be captured and replayed. Subclasses do not
-        inherit it.
+        True promises that `forward`, `infer` and `backward` touch arrays through kernels only, so
+        that their kernel calls can be captured and replayed. Subclasses do not inherit it.
     """
 
+    ops: ClassVar[OpPair | None] = None
+    options: ClassVar[tuple[str, ...]] = ()
+    uses_key: ClassVar[bool] = False
+    initial_values: ClassVar[dict[str, float]] = {}
+    example: ClassVar[tuple[tuple[Any, ...], Shape]] = ((), (4, 6, 2))
     replayable: ClassVar[bool] = False
 
     parameters: dict[str, FloatArray] = field(default_factory=dict, init=False)
     statistics: dict[str, FloatArray] = field(default_factory=dict, init=False)
 
     def __init_subclass__(cls) -> None:
-        """Reset `replayable` unless the class itself declares it."""
+        """Register the class, and reset `replayable` unless the class itself declares it."""
         # Not inherited: an overridden method may use NumPy, which a replay leaves out.
         cls.replayable = cls.__dict__.get("replayable", False)
+        # A class that is defined again, as by a notebook cell, replaces the former one.
+        _registry[cls.__module__, cls.__qualname__] = cls
 
     def __repr__(self) -> str:
-        """Return the call that makes this layer, without what is left at its default."""
+        """Return the call that makes this layer, without arguments at their default."""
         words = []
         for option in fields(self):
             value = getattr(self, option.name)
@@ -53,78 +91,10 @@ class Layer:
                 words.append(f"{option.name}={getattr(value, '__name__', repr(value))}")
         return f"{type(self).__name__}({', '.join(words)})"
 
-    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """Return the shapes that the parameters have for inputs of a given shape.
-
-        Parameters
-        ----------
-        input_shape : tuple of int
-
-        Returns
-        -------
-        dict of str to tuple of int
-            One for each of `parameters`, under its name.
-
-        Raises
-        ------
-        ValueError
-            If the layer cannot take such an input.
-        """
-        return {}
-
-    def statistics_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """Return the shapes that the statistics have for inputs of a given shape.
-
-        Parameters
-        ----------
-        input_shape : tuple of int
-
-        Returns
-        -------
-        dict of str to tuple of int
-            One for each of `statistics`, under its name, which is not one of `parameters`.
-
-        Raises
-        ------
-        ValueError
-            If the layer cannot take such an input.
-        """
-        return {}
-
-    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
-        """Make parameters and statistics for inputs of a given shape, if the layer has any.
-
-        Parameters
-        ----------
-        input_shape : tuple of int
-        rng : numpy.random.Generator
-            Draws the first weights.
-        dtype : dtype
-            float32, or float64 for gradient checks.
-        """
-
-    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
-        """Take other arrays for the layer's own: views of the vectors in which a model has all.
-
-        Parameters
-        ----------
-        parameters, statistics : dict of str to ndarray
-            By the names that the layer's own have.
-        """
-        self.parameters, self.statistics = parameters, statistics
-
-    def arrays(self) -> list[FloatArray]:
-        """Return the layer's own arrays.
-
-        Returns
-        -------
-        list of ndarray
-            Its parameters, then its statistics.
-        """
-        return [*self.parameters.values(), *self.statistics.values()]
+    # ------------------------------------------------------------ shapes and arrays
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape that comes out for a shape that goes in.
+        """Return the output shape for an input shape.
 
         Parameters
         ----------
@@ -137,12 +107,48 @@ class Layer:
         Raises
         ------
         ValueError
-            If the layer cannot take such an input.
+            If the layer does not accept the shape.
         """
         return input_shape
 
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shape of each parameter, in the order of the op's arguments.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+
+        Returns
+        -------
+        dict of str to tuple of int
+
+        Raises
+        ------
+        ValueError
+            If the layer does not accept the shape.
+        """
+        return {}
+
+    def statistics_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Return the shape of each running statistic; no name is that of a parameter.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+
+        Returns
+        -------
+        dict of str to tuple of int
+
+        Raises
+        ------
+        ValueError
+            If the layer does not accept the shape.
+        """
+        return {}
+
     def macs(self, input_shape: Shape) -> int:
-        """Return how many multiply-adds one image costs in forward.
+        """Return the number of multiply-adds of the forward pass of one image.
 
         Parameters
         ----------
@@ -154,18 +160,58 @@ class Layer:
         """
         return 0
 
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
+    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+        """Allocate and initialize parameters and statistics.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+        rng : numpy.random.Generator
+            Source of random initial weights.
+        dtype : dtype
+            float32, or float64 for gradient checks.
+        """
+
+        def initial(shapes: dict[str, Shape]) -> dict[str, FloatArray]:
+            return {
+                name: np.full(shape, self.initial_values.get(name, 0), dtype)
+                for name, shape in shapes.items()
+            }
+
+        self.bind(
+            initial(self.parameter_shapes(input_shape)),
+            initial(self.statistics_shapes(input_shape)),
+        )
+
+    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
+        """Replace the layer's arrays, for example by views of a model's flat vectors.
+
+        Parameters
+        ----------
+        parameters, statistics : dict of str to ndarray
+            Arrays by the names of the present ones.
+        """
+        self.parameters, self.statistics = parameters, statistics
+
+    def arrays(self) -> list[FloatArray]:
+        """Return the parameters, then the statistics.
+
+        Returns
+        -------
+        list of ndarray
+        """
+        return [*self.parameters.values(), *self.statistics.values()]
+
+    # ------------------------------------------------------------ forward and backward
+
+    def forward(self, x: FloatArray, *, key: RandomKey | None = None) -> tuple[FloatArray, Any]:
         """Compute the output.
 
         Parameters
         ----------
         x : ndarray (N, *input_shape)
-        training : bool
-            Whether this is a training step; most layers do the same either way.
-        draws : Draws, optional
-            Where a layer that is random in training takes its randomness from.
+        key : RandomKey, optional
+            Present in training, and the source of randomness there; None at inference.
 
         Returns
         -------
@@ -173,10 +219,20 @@ class Layer:
         cache : object
             For `backward`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
+        if self.ops is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no forward: declare ops = forward, backward"
+            )
+        if not self.parameters and (shapes := self.parameter_shapes(x.shape[1:])):
+            raise RuntimeError(
+                f"{type(self).__name__} has no {next(iter(shapes))} yet: put the layer into a "
+                f"Sequential, or call layer.build(input_shape, rng) first"
+            )
+        y, cache = self.ops[0](x, *self.op_inputs(), **self.op_options(key))
+        return y, cache
 
     def infer(self, x: FloatArray) -> FloatArray:
-        """Compute the output in use, where no way back is wanted.
+        """Compute the output at inference, without a cache.
 
         Parameters
         ----------
@@ -196,7 +252,7 @@ class Layer:
         need_dx: bool = True,
         gradients: Gradients | None = None,
     ) -> tuple[FloatArray | None, Gradients]:
-        """Compute the gradients.
+        """Compute the gradients of the input and of the parameters.
 
         Parameters
         ----------
@@ -204,9 +260,9 @@ class Layer:
         cache : object
             From `forward`.
         need_dx : bool
-            False where nobody will use dx, as in the first layer; it may then be None.
+            False if dx is not used, as in the first layer; it may then be None.
         gradients : dict of str to ndarray, optional
-            Where to write the gradients of the parameters; new arrays where left out.
+            Arrays to write the parameters' gradients to; new arrays by default.
 
         Returns
         -------
@@ -214,15 +270,50 @@ class Layer:
         gradients : dict
             One array for each of `parameters`, under its name.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no backward")
+        if self.ops is None:
+            raise NotImplementedError(f"{type(self).__name__} has no backward")
+        return self.call_backward(self.ops[1], dy, cache, need_dx, gradients)
+
+    # The parts of forward and backward that a fused step shares.
+
+    def op_inputs(self) -> Sequence[FloatArray]:
+        """Return the arrays that the forward op takes after x."""
+        return self.arrays()
+
+    def op_options(self, key: RandomKey | None) -> dict[str, Any]:
+        """Return the keyword arguments of the forward op."""
+        options = {name: getattr(self, name) for name in self.options}
+        return options | {"key": key} if self.uses_key else options
+
+    def op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
+        """Return the arrays that the backward op writes the gradients to."""
+        return tuple(gradients[name] for name in self.parameters)
+
+    def call_backward(
+        self,
+        backward: Callable[..., Any],
+        dy: FloatArray,
+        cache: Any,
+        need_dx: bool,
+        gradients: Gradients | None,
+    ) -> tuple[FloatArray | None, Gradients]:
+        """Call a backward op and name the gradients that it returns."""
+        if not self.parameters:
+            return backward(dy, cache), {}
+        out = None if gradients is None else self.op_out(gradients)
+        dx, *found = backward(dy, cache, need_dx=need_dx, out=out)
+        # Not strict: the ops of a layer without a bias return a gradient of zeros' bias too.
+        return dx, dict(zip(self.parameters, found, strict=False))
+
+    # ------------------------------------------------------------ running statistics
 
     def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
-        """Return what one forward in training saw of that which the statistics follow.
+        """Return the batch statistics that the running statistics are updated from.
 
         Parameters
         ----------
         cache : object
-            From `forward`, with ``training=True``.
+            From `forward` with a key.
 
         Returns
         -------
@@ -232,20 +323,98 @@ class Layer:
         return {}
 
     def statistics_momentum(self) -> dict[str, float]:
-        """Return how far one shard of a batch moves the statistics to what it observed.
+        """Return the momentum m of each update ``running += m · (batch - running)``.
 
         Returns
         -------
         dict of str to float
-            One for each of `statistics`, under its name: with m it is
-            ``running += m · (observed - running)``.
+            One for each of `statistics`, under its name.
         """
         return {}
 
-    def _parameter(self, name: str) -> FloatArray:
-        if name not in self.parameters:
-            raise RuntimeError(
-                f"{type(self).__name__} has no {name} yet: put the layer into a Sequential, or "
-                f"call layer.build(input_shape, rng) first"
-            )
-        return self.parameters[name]
+
+class WeightedLayer(Layer):
+    """A layer with a weight and an optional bias, such as a convolution.
+
+    Its op requires a bias: a layer without one passes zeros.
+    """
+
+    initializer: Initializer
+    bias: bool
+
+    def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
+        super().build(input_shape, rng, dtype)
+        weight = self.parameters["weight"]
+        weight[...] = self.initializer(rng, weight.shape, dtype)
+
+    def op_inputs(self) -> Sequence[FloatArray]:
+        weight = self.parameters["weight"]
+        if self.bias:
+            return weight, self.parameters["bias"]
+        return weight, arena.constant_zeros(weight.shape[-1], weight.dtype)
+
+    def op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
+        weight = gradients["weight"]
+        unused = arena.empty(weight.shape[-1:], weight.dtype)
+        return weight, gradients.get("bias", unused)
+
+
+# ---------------------------------------------------------------- registry
+
+_registry: dict[tuple[str, str], type[Layer]] = {}  # by module and qualified name
+
+
+def layer_classes() -> list[type[Layer]]:
+    """Return every layer class that is defined, sorted by name.
+
+    Returns
+    -------
+    list of type
+        Your own classes too, once their module is imported.
+    """
+    return sorted(filter(_has_forward, _registry.values()), key=layer_name)
+
+
+def _has_forward(cls: type[Layer]) -> bool:
+    """Return whether a class is a layer rather than a base class of layers."""
+    return not isabstract(cls) and (cls.ops is not None or cls.forward is not Layer.forward)
+
+
+def layer_name(cls: type[Layer]) -> str:
+    """Return the name of a layer class in files: ``Conv2D``, or ``module.Name`` outside minicnn."""
+    module = cls.__module__
+    return cls.__name__ if module.startswith("minicnn.") else f"{module}.{cls.__name__}"
+
+
+def find_layer(name: str) -> type[Layer]:
+    """Return the layer class of a name that `layer_name` returned.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    ValueError
+        If no class or more than one class has that name.
+    """
+    module, _, short = name.rpartition(".")
+    exact = [cls for cls in layer_classes() if layer_name(cls) == name]
+    # A script's own module is __main__: the class may be in another module now.
+    found = exact or [cls for cls in layer_classes() if module and cls.__name__ == short]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        where = " and ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found)
+        raise ValueError(f"the layer {name!r} is ambiguous: it may be {where}; rename one of them")
+    if module:
+        raise ValueError(
+            f"there is no layer {short!r}: import the module that defines it first, "
+            f"as in `from {module} import {short}`"
+        )
+    known = ", ".join(layer_name(cls) for cls in layer_classes())
+    raise ValueError(f"there is no layer {name!r}; known are {known}")

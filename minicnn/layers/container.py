@@ -1,4 +1,4 @@
-"""What layers with layers inside have in common: branches that part from one input and meet."""
+"""Containers: layers that hold branches of layers, split at one input and merged at the end."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,27 +20,27 @@ T = TypeVar("T")
 
 @dataclass(eq=False, repr=False)
 class Container(Layer, ABC):
-    """A layer with layers inside.
+    """A layer that holds layers, in one or more branches.
 
-    What a layer inside has is named by its branch, its position there and its own name, such as
+    The arrays of a layer inside are named by branch, position and own name, for example
     ``0.weight`` or ``shortcut.0.weight``.
 
     Attributes
     ----------
-    chains : dict of str to Chain
-        The layers of each branch, by what begins the names there; a branch without layers hands
-        its input on.
+    sequences : dict of str to FusedSequence
+        The layers of each branch, by the prefix of their arrays' names. The output of an empty
+        branch is its input.
     """
 
-    chains: dict[str, FusedSequence] = field(default_factory=dict, init=False)
+    sequences: dict[str, FusedSequence] = field(default_factory=dict, init=False)
 
     @abstractmethod
-    def meet(self, found: Sequence[Shape]) -> Shape:
-        """Return what comes out where the branches give these shapes.
+    def merge_shape(self, shapes: Sequence[Shape]) -> Shape:
+        """Return the output shape for the output shapes of the branches.
 
         Parameters
         ----------
-        found : sequence of tuple of int
+        shapes : sequence of tuple of int
 
         Returns
         -------
@@ -49,27 +49,27 @@ class Container(Layer, ABC):
         Raises
         ------
         ValueError
-            If they do not fit each other.
+            If the shapes do not fit each other.
         """
 
     @abstractmethod
-    def join(self, parts: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
-        """Make one of what the branches give.
+    def merge(self, outputs: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
+        """Merge the outputs of the branches.
 
         Parameters
         ----------
-        parts : sequence of ndarray
+        outputs : sequence of ndarray
 
         Returns
         -------
         y : ndarray
         cache : object
-            For `part`.
+            For `split_gradient`.
         """
 
     @abstractmethod
-    def part(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
-        """Give each branch its gradient: the way back of `join`.
+    def split_gradient(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
+        """Compute the gradient of each branch's output: the backward pass of `merge`.
 
         Parameters
         ----------
@@ -83,53 +83,46 @@ class Container(Layer, ABC):
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         inside = self._inside(input_shape)
-        return _named((place, layer.parameter_shapes(shape)) for place, layer, shape in inside)
+        return _join((prefix, layer.parameter_shapes(shape)) for prefix, layer, shape in inside)
 
     def statistics_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         inside = self._inside(input_shape)
-        return _named((place, layer.statistics_shapes(shape)) for place, layer, shape in inside)
+        return _join((prefix, layer.statistics_shapes(shape)) for prefix, layer, shape in inside)
 
     def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
-        self.output_shape(input_shape)  # raises where the branches do not fit each other
+        self.output_shape(input_shape)  # raises an error if the branches do not fit each other
         inside = list(self._inside(input_shape))
         for _, layer, shape in inside:
             layer.build(shape, rng, dtype)
-        self.bind(
-            _named((place, layer.parameters) for place, layer, _ in inside),
-            _named((place, layer.statistics) for place, layer, _ in inside),
-        )
+        self.parameters = _join((prefix, layer.parameters) for prefix, layer, _ in inside)
+        self.statistics = _join((prefix, layer.statistics) for prefix, layer, _ in inside)
 
     def bind(self, parameters: Gradients, statistics: Gradients) -> None:
         super().bind(parameters, statistics)
-        for prefix, chain in self.chains.items():
-            for position, layer in enumerate(chain.layers):
-                place = f"{prefix}{position}."
-                layer.bind(
-                    _those(layer.parameters, place, parameters),
-                    _those(layer.statistics, place, statistics),
-                )
-            self.chains[prefix] = FusedSequence(chain.layers)
+        for prefix, layer in self._layers():
+            layer.bind(
+                _select(layer.parameters, prefix, parameters),
+                _select(layer.statistics, prefix, statistics),
+            )
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return self.meet([self._shapes(prefix, input_shape)[-1] for prefix in self.chains])
+        shapes = [self._shapes(prefix, input_shape)[-1] for prefix in self.sequences]
+        return self.merge_shape(shapes)
 
     def macs(self, input_shape: Shape) -> int:
         return sum(layer.macs(shape) for _, layer, shape in self._inside(input_shape))
 
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        parts, caches = [], []
-        for number, chain in enumerate(self.chains.values()):
-            own = None if draws is None else draws.fold_in(number)
-            part, cache = chain.forward(x, training=training, draws=own)
-            parts.append(part)
+    def forward(self, x: FloatArray, *, key: RandomKey | None = None) -> tuple[FloatArray, Any]:
+        outputs, caches = [], []
+        for position, branch in enumerate(self.sequences.values()):
+            y, cache = branch.forward(x, key=None if key is None else key.fold_in(position))
+            outputs.append(y)
             caches.append(cache)
-        y, joined = self.join(parts)
-        return y, (caches, joined)
+        y, merge_cache = self.merge(outputs)
+        return y, (caches, merge_cache)
 
     def infer(self, x: FloatArray) -> FloatArray:
-        return self.join([chain.infer(x) for chain in self.chains.values()])[0]
+        return self.merge([branch.infer(x) for branch in self.sequences.values()])[0]
 
     def backward(
         self,
@@ -141,68 +134,64 @@ class Container(Layer, ABC):
     ) -> tuple[FloatArray | None, Gradients]:
         if not gradients:
             gradients = {name: np.empty_like(own) for name, own in self.parameters.items()}
-        caches, joined = cache
+        caches, merge_cache = cache
         dx: FloatArray | None = None
-        for (prefix, chain), dpart, own in zip(
-            self.chains.items(), self.part(dy, joined), caches, strict=True
+        for (prefix, branch), dbranch, own in zip(
+            self.sequences.items(),
+            self.split_gradient(dy, merge_cache),
+            caches,
+            strict=True,
         ):
             views = [
-                _those(layer.parameters, f"{prefix}{position}.", gradients)
-                for position, layer in enumerate(chain.layers)
+                _select(layer.parameters, f"{prefix}{position}.", gradients)
+                for position, layer in enumerate(branch.layers)
             ]
-            further = chain.backward(dpart, own, views, need_dx=need_dx)
-            dx = further if dx is None or further is None else ops.add(dx, further)[0]
+            more = branch.backward(dbranch, own, views, need_dx=need_dx)
+            dx = more if dx is None or more is None else ops.add(dx, more)[0]
         return dx if need_dx else None, gradients
 
     def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
-        chains = zip(self.chains.items(), cache[0], strict=True)
-        return _named(
+        branches = zip(self.sequences.items(), cache[0], strict=True)
+        return _join(
             (f"{prefix}{position}.", found)
-            for (prefix, chain), own in chains
-            for position, found in enumerate(chain.batch_statistics(own))
+            for (prefix, branch), own in branches
+            for position, found in enumerate(branch.batch_statistics(own))
         )
 
     def statistics_momentum(self) -> dict[str, float]:
-        return _named(
-            (f"{prefix}{position}.", layer.statistics_momentum())
-            for prefix, chain in self.chains.items()
-            for position, layer in enumerate(chain.layers)
-        )
+        return _join((prefix, layer.statistics_momentum()) for prefix, layer in self._layers())
+
+    def _layers(self) -> Iterator[tuple[str, Layer]]:
+        """Yield each layer inside and the prefix of its arrays' names."""
+        for prefix, branch in self.sequences.items():
+            for position, layer in enumerate(branch.layers):
+                yield f"{prefix}{position}.", layer
 
     def _shapes(self, prefix: str, input_shape: Shape) -> list[Shape]:
-        """Return the shape before the first layer of a branch, and after each."""
-        found = [input_shape]
-        for position, layer in enumerate(self.chains[prefix].layers):
+        """Return the shape before the first layer of a branch, and after each layer."""
+        shapes = [input_shape]
+        for position, layer in enumerate(self.sequences[prefix].layers):
             try:
-                found.append(layer.output_shape(found[-1]))
+                shapes.append(layer.output_shape(shapes[-1]))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{prefix}{position} inside, {layer}: {error}") from error
-        return found
+        return shapes
 
     def _inside(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        """Yield what the names of each layer's arrays begin with, the layer, and its input."""
-        for prefix, chain in self.chains.items():
-            before = self._shapes(prefix, input_shape)
-            for position, layer in enumerate(chain.layers):
-                yield f"{prefix}{position}.", layer, before[position]
+        """Yield prefix, layer and input shape of each layer inside."""
+        for prefix, branch in self.sequences.items():
+            shapes = self._shapes(prefix, input_shape)
+            for position, layer in enumerate(branch.layers):
+                yield f"{prefix}{position}.", layer, shapes[position]
 
 
 def iter_layers(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Yield layers, and the layers inside them, in the order of their arrays.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-
-    Yields
-    ------
-    Layer
-    """
+    """Yield all layers, those inside containers too, in the order of their arrays."""
     for layer in layers:
         yield layer
         if isinstance(layer, Container):
-            for chain in layer.chains.values():
-                yield from iter_layers(chain.layers)
+            for branch in layer.sequences.values():
+                yield from iter_layers(branch.layers)
 
 
 def is_replayable(layers: Sequence[Layer]) -> bool:
@@ -210,25 +199,8 @@ def is_replayable(layers: Sequence[Layer]) -> bool:
     return all(layer.replayable for layer in iter_layers(layers))
 
 
-def list_of_layers(op: str, layers: object) -> list[Layer]:
-    """Return layers as a list.
-
-    Parameters
-    ----------
-    op : str
-        Name of the class that asks, for the message.
-    layers : object
-        What was given.
-
-    Returns
-    -------
-    list of Layer
-
-    Raises
-    ------
-    TypeError
-        If it is something else.
-    """
+def check_layers(op: str, layers: object) -> list[Layer]:
+    """Return a list or tuple of layers as a list; raise a TypeError for anything else."""
     if not isinstance(layers, (list, tuple)):
         raise TypeError(f"{op}: a branch must be a list of layers, not {layers!r}")
     for layer in layers:
@@ -237,11 +209,11 @@ def list_of_layers(op: str, layers: object) -> list[Layer]:
     return list(layers)
 
 
-def _named(parts: Iterable[tuple[str, Mapping[str, T]]]) -> dict[str, T]:
-    """Put together what several layers have, each with what its names begin with."""
-    return {f"{place}{name}": thing for place, own in parts for name, thing in own.items()}
+def _join(parts: Iterable[tuple[str, Mapping[str, T]]]) -> dict[str, T]:
+    """Merge the dicts of several layers, each with the prefix of its names."""
+    return {f"{prefix}{name}": value for prefix, own in parts for name, value in own.items()}
 
 
-def _those(names: Iterable[str], place: str, things: Mapping[str, T]) -> dict[str, T]:
-    """Return what belongs to one layer, by its own names: the way back of `_named`."""
-    return {name: things[f"{place}{name}"] for name in names}
+def _select(names: Iterable[str], prefix: str, values: Mapping[str, T]) -> dict[str, T]:
+    """Return the values of one layer under its own names: the inverse of `_join`."""
+    return {name: values[f"{prefix}{name}"] for name in names}

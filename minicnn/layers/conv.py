@@ -1,48 +1,40 @@
-"""The convolution layer.
-
-The depthwise convolution layer.
-"""
+"""Convolution and depthwise convolution."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from minicnn import ops
 from minicnn.initializers import he_normal
-from minicnn.layers.base import Gradients, Initializer
-from minicnn.layers.weighted import Weighted
+from minicnn.layers.base import Initializer, WeightedLayer
 from minicnn.ops.conv import select_backend
-from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray, IntPair, Padding, Shape
+from minicnn.shapes import IntPair, Padding, Shape
 from minicnn.shapes.checks import check_bool, check_image_shape, positive_int
 from minicnn.shapes.window import Window, make_window
 
 
 @dataclass(eq=False, repr=False)
-class Conv2D(Weighted):
-    """Convolution with `filters` kernels, and a bias for each unless it is to have none.
+class Conv2D(WeightedLayer):
+    """Convolution of images with `filters` kernels, plus a bias for each.
 
     Parameters
     ----------
     filters : int
-        Channels of the output, F.
+        Output channels, F.
     kernel_size : int or pair of int
         ``(KH, KW)``.
     stride : int or pair of int
     padding : int, pair of int, "same" or "valid"
-    backend : {"auto", "direct", "winograd", "im2col", "reference"}
-        How it is computed; see `minicnn.ops.conv2d`.
+    backend : str
+        Algorithm; see `minicnn.ops.conv2d`.
     initializer : callable
-        From `minicnn.initializers`; the biases start at 0.
+        From `minicnn.initializers`; biases start at 0.
     bias : bool
-        False where a `BatchNorm` follows, which takes any constant off again.
+        False if a `BatchNorm` follows, which subtracts any constant.
 
     Raises
     ------
     TypeError, ValueError
-        If `filters` is no whole number of at least 1; other arguments are checked in `build`.
+        If `filters` is not an integer of at least 1. `build` checks the other arguments.
     """
-
-    replayable = True
 
     filters: int
     kernel_size: IntPair
@@ -52,13 +44,19 @@ class Conv2D(Weighted):
     initializer: Initializer = he_normal
     bias: bool = True
 
+    ops = ops.conv2d, ops.conv2d_backward
+    options = "stride", "padding", "backend"
+    example = (4, 3), (6, 5, 3)
+    replayable = True
+
     def __post_init__(self) -> None:
         self.filters = positive_int("Conv2D", "filters", self.filters)
         check_bool("Conv2D", "bias", self.bias)
 
     def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         window, C = self._window(input_shape), input_shape[2]
-        select_backend("Conv2D", self.backend, window, C, self.filters)  # raises where none fits
+        # Raises an error if the backend does not support the window.
+        select_backend("Conv2D", self.backend, window, C, self.filters)
         weight = (window.KH, window.KW, C, self.filters)
         return {"weight": weight, "bias": (self.filters,)} if self.bias else {"weight": weight}
 
@@ -70,33 +68,17 @@ class Conv2D(Weighted):
         window = self._window(input_shape)
         return window.OH * window.OW * self.filters * window.KH * window.KW * input_shape[2]
 
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        weight, bias = self.weights()
-        return ops.conv2d(x, weight, bias, self.stride, self.padding, backend=self.backend)
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return self._backward(ops.conv2d_backward, dy, cache, need_dx, gradients)
-
     def _window(self, input_shape: Shape) -> Window:
         H, W, _ = check_image_shape("Conv2D", input_shape)
         return make_window("Conv2D", (H, W), self.kernel_size, self.stride, self.padding)
 
 
 @dataclass(eq=False, repr=False)
-class DepthwiseConv2D(Weighted):
-    """Convolution of each channel with a filter of its own, and a bias unless it is to have none.
+class DepthwiseConv2D(WeightedLayer):
+    """Convolution of each channel with its own filter, plus a bias for each.
 
-    With a 1×1 `Conv2D` behind it, which mixes the channels, it takes the place of a convolution at
-    a fraction of the weights and multiply-adds.
+    Followed by a 1×1 `Conv2D`, which mixes the channels, it replaces a convolution with a fraction
+    of the weights and multiply-adds.
 
     Parameters
     ----------
@@ -105,23 +87,26 @@ class DepthwiseConv2D(Weighted):
     stride : int or pair of int
     padding : int, pair of int, "same" or "valid"
     initializer : callable
-        From `minicnn.initializers`; the biases start at 0.
+        From `minicnn.initializers`; biases start at 0.
     bias : bool
-        False where a `BatchNorm` follows, which takes any constant off again.
+        False if a `BatchNorm` follows, which subtracts any constant.
 
     Raises
     ------
     TypeError
-        If `bias` is no truth value; other arguments are checked in `build`.
+        If `bias` is not a bool. `build` checks the other arguments.
     """
-
-    replayable = True
 
     kernel_size: IntPair
     stride: IntPair = 1
     padding: Padding = 0
     initializer: Initializer = he_normal
     bias: bool = True
+
+    ops = ops.depthwise_conv2d, ops.depthwise_conv2d_backward
+    options = "stride", "padding"
+    example = (3,), (6, 5, 3)
+    replayable = True
 
     def __post_init__(self) -> None:
         check_bool("DepthwiseConv2D", "bias", self.bias)
@@ -138,22 +123,6 @@ class DepthwiseConv2D(Weighted):
     def macs(self, input_shape: Shape) -> int:
         window = self._window(input_shape)
         return window.OH * window.OW * window.KH * window.KW * input_shape[2]
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        weight, bias = self.weights()
-        return ops.depthwise_conv2d(x, weight, bias, self.stride, self.padding)
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return self._backward(ops.depthwise_conv2d_backward, dy, cache, need_dx, gradients)
 
     def _window(self, input_shape: Shape) -> Window:
         op = "DepthwiseConv2D"

@@ -1,327 +1,159 @@
-"""Layers that need not be there in use; only the library's own, as in `minicnn.layers.fusion`.
+"""Operator fusion: consecutive layers computed by one op pair.
 
-Layers that are computed as one.
-
-Only the library's own: a subclass may do something else than the layer that it comes from.
-
-Layers in a row, computed in as few steps as they can be.
+Only the library's own layers are fused: a subclass may compute something else. At inference a batch
+norm is folded into the layer before it, and dropout is removed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from minicnn import ops
 from minicnn.layers.activations import Dropout, ReLU
-from minicnn.layers.base import Gradients, Layer
+from minicnn.layers.base import Gradients, Layer, OpPair
 from minicnn.layers.conv import Conv2D, DepthwiseConv2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import MaxPool2D
-from minicnn.layers.weighted import Weighted
 from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import FloatArray
+
+CONV_POOL: OpPair = (ops.conv2d_max_pool2d, ops.conv2d_max_pool2d_backward)
+FUSIBLE_BACKENDS = ("auto", "direct", "winograd")
 
 
-def fold(layers: Sequence[Layer]) -> list[Layer]:
-    """Fold every batch normalization into the layer right before it, and leave out every dropout.
+class FusedStep(NamedTuple):
+    """One layer, or consecutive layers computed as one.
 
-    A convolution or a dense layer can take a normalization in: in use mean and variance are given,
-    so that what it does is one more sum of products. What follows can then be computed together
-    with the layer, as if there had been no normalization.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-        With the parameters that they are to keep.
-
-    Returns
-    -------
-    list of Layer
-        On the same arrays; for use only, not for training.
+    `layer` is at position `first` and the step does the work of `length` layers. A fused step calls
+    `ops` with the parameters that the layer has at the call, and with `extra` options. `norm` is a
+    batch norm that is folded into them.
     """
-    found: list[Layer] = []
-    for layer in layers:
-        before = found[-1] if found else None
-        if (
-            type(layer) is BatchNorm
-            and isinstance(before, Weighted)
-            and type(before) in (Conv2D, Dense, DepthwiseConv2D)
-            and before.norm is None
-        ):
-            found[-1] = before.folded(layer)
-        elif type(layer) is not Dropout:
-            found.append(layer)
-    return found
-
-
-FUSIBLE = ("auto", "direct", "winograd")
-
-
-@dataclass(eq=False, repr=False)
-class FusedConvPool(Layer):
-    """A convolution, a ReLU if there is one, and a 2×2 max-pool, in one pass.
-
-    Parameters
-    ----------
-    conv : Conv2D
-        Its parameters are used as they are, not copied.
-    relu : bool
-        Whether a ReLU stands between the two.
-    """
-
-    replayable = True
-
-    conv: Conv2D
-    relu: bool
-
-    def __post_init__(self) -> None:
-        self.parameters = self.conv.parameters
-
-    def build(self, input_shape: Shape, rng: Any, dtype: Any = "float32") -> None:
-        self.conv.build(input_shape, rng, dtype)
-        self.parameters = self.conv.parameters
-
-    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
-        super().bind(parameters, statistics)
-        self.conv.bind(parameters, statistics)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return MaxPool2D(2).output_shape(self.conv.output_shape(input_shape))
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return ops.conv2d_max_pool2d(
-            x,
-            *self.conv.weights(),
-            self.conv.stride,
-            self.conv.padding,
-            relu=self.relu,
-            backend=self.conv.backend,
-        )
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return self.conv._backward(ops.conv2d_max_pool2d_backward, dy, cache, need_dx, gradients)
-
-
-@dataclass(eq=False, repr=False)
-class FusedConvReLU(Layer):
-    """A convolution and the ReLU behind it.
-
-    Parameters
-    ----------
-    conv : Conv2D
-        Its parameters are used as they are, not copied.
-    """
-
-    replayable = True
-
-    conv: Conv2D
-
-    def __post_init__(self) -> None:
-        self.parameters = self.conv.parameters
-
-    def build(self, input_shape: Shape, rng: Any, dtype: Any = "float32") -> None:
-        self.conv.build(input_shape, rng, dtype)
-        self.parameters = self.conv.parameters
-
-    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
-        super().bind(parameters, statistics)
-        self.conv.bind(parameters, statistics)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return self.conv.output_shape(input_shape)
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return ops.conv2d(
-            x,
-            *self.conv.weights(),
-            self.conv.stride,
-            self.conv.padding,
-            relu=True,
-            backend=self.conv.backend,
-        )
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return self.conv.backward(dy, cache, need_dx=need_dx, gradients=gradients)
-
-
-@dataclass(eq=False, repr=False)
-class FusedDenseReLU(Layer):
-    """A dense layer and the ReLU behind it.
-
-    Parameters
-    ----------
-    dense : Dense
-        Its parameters are used as they are, not copied.
-    """
-
-    replayable = True
-
-    dense: Dense
-
-    def __post_init__(self) -> None:
-        self.parameters = self.dense.parameters
-
-    def build(self, input_shape: Shape, rng: Any, dtype: Any = "float32") -> None:
-        self.dense.build(input_shape, rng, dtype)
-        self.parameters = self.dense.parameters
-
-    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
-        super().bind(parameters, statistics)
-        self.dense.bind(parameters, statistics)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return self.dense.output_shape(input_shape)
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return ops.dense(x, *self.dense.weights(), relu=True)
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return self.dense.backward(dy, cache, need_dx=need_dx, gradients=gradients)
-
-
-@dataclass(eq=False, repr=False)
-class FusedNormReLU(BatchNorm):
-    """A batch normalization and the ReLU behind it, in one pass.
-
-    Parameters
-    ----------
-    momentum, epsilon : float
-        As those of the `BatchNorm` whose work it does, and whose arrays it adopts.
-    """
-
-    replayable = True
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return self.normalize(x, training=training, relu=True)
-
-
-class Step(NamedTuple):
-    """One step of a network: a layer, which does the work of `length` layers from `first` on."""
 
     layer: Layer
     first: int
-    length: int
+    length: int = 1
+    ops: OpPair | None = None
+    extra: Mapping[str, Any] = MappingProxyType({})
+    norm: BatchNorm | None = None
+
+    def forward(self, x: FloatArray, key: RandomKey | None) -> tuple[FloatArray, Any]:
+        """Compute output and cache."""
+        if self.ops is None:
+            return self.layer.forward(x, key=key)
+        inputs = self.layer.op_inputs()
+        if self.norm is not None:
+            # Folded at each call, a few microseconds, so that the weights are up to date.
+            inputs = self.norm.fold(*inputs)
+        y, cache = self.ops[0](x, *inputs, **self.layer.op_options(key), **self.extra)
+        return y, cache
+
+    def infer(self, x: FloatArray) -> FloatArray:
+        """Compute the output at inference."""
+        return self.layer.infer(x) if self.ops is None else self.forward(x, None)[0]
+
+    def backward(
+        self, dy: FloatArray, cache: Any, need_dx: bool, gradients: Gradients
+    ) -> FloatArray | None:
+        """Return dx and write the parameters' gradients."""
+        if self.ops is None:
+            return self.layer.backward(dy, cache, need_dx=need_dx, gradients=gradients)[0]
+        return self.layer.call_backward(self.ops[1], dy, cache, need_dx, gradients)[0]
 
 
-def fuse(layers: Sequence[Layer]) -> list[Step]:
-    """Find the layers of a network that can be computed as one.
+def fuse(layers: Sequence[Layer], *, inference: bool = False) -> list[FusedStep]:
+    """Return the steps that compute a sequence of layers.
 
     Parameters
     ----------
     layers : sequence of Layer
+    inference : bool
+        Whether to fold batch norms and to remove dropout.
 
     Returns
     -------
-    list of Step
+    list of FusedStep
     """
-    steps, position = [], 0
-    while position < len(layers):
-        step = (
-            _conv_pool(layers, position)
-            or _with_relu(layers, position)
-            or Step(layers[position], position, 1)
-        )
-        steps.append(step)
+    steps = [FusedStep(layer, position) for position, layer in enumerate(layers)]
+    if inference:
+        steps = _fold(steps)
+    fused, position = [], 0
+    while position < len(steps):
+        step = _fuse_first(steps[position : position + 3])
+        fused.append(step)
         position += step.length
-    return steps
+    return fused
 
 
-def _conv_pool(layers: Sequence[Layer], first: int) -> Step | None:
-    conv, *rest = layers[first : first + 3]
-    if type(conv) is not Conv2D or conv.backend not in FUSIBLE:
-        return None
-    relu = len(rest) == 2 and type(rest[0]) is ReLU
-    pool = rest[-1] if relu else (rest[0] if rest else None)
-    if type(pool) is not MaxPool2D or not pool.is_two_by_two():
-        return None
-    return Step(FusedConvPool(conv, relu), first, 3 if relu else 2)
+def _fold(steps: Sequence[FusedStep]) -> list[FusedStep]:
+    """Fold each batch norm into the layer before it and remove dropout."""
+    folded: list[FusedStep] = []
+    for step in steps:
+        layer, before = step.layer, folded[-1] if folded else None
+        if (
+            type(layer) is BatchNorm
+            and before is not None
+            and type(before.layer) in (Conv2D, Dense, DepthwiseConv2D)
+            and before.norm is None
+        ):
+            folded[-1] = before._replace(ops=before.layer.ops, norm=layer)
+        elif type(layer) is not Dropout:
+            folded.append(step)
+    return folded
 
 
-def _with_relu(layers: Sequence[Layer], first: int) -> Step | None:
-    layer, *rest = layers[first : first + 2]
-    if not rest or type(rest[0]) is not ReLU:
-        return None
-    if type(layer) is Conv2D and layer.backend in FUSIBLE:
-        return Step(FusedConvReLU(layer), first, 2)
-    if type(layer) is BatchNorm:
-        step = FusedNormReLU(layer.momentum, layer.epsilon)
-        step.bind(layer.parameters, layer.statistics)
-        return Step(step, first, 2)
-    return Step(FusedDenseReLU(layer), first, 2) if type(layer) is Dense else None
+def _fuse_first(steps: Sequence[FusedStep]) -> FusedStep:
+    """Fuse the first step with a ReLU, a 2×2 max-pool or both after it, if possible."""
+    layer, *rest = (step.layer for step in steps)
+    relu = bool(rest) and type(rest[0]) is ReLU
+    if type(layer) is Conv2D:
+        if layer.backend not in FUSIBLE_BACKENDS:
+            return steps[0]
+        pool = rest[relu] if len(rest) > relu else None
+        if type(pool) is MaxPool2D and pool.is_two_by_two():
+            return steps[0]._replace(length=2 + relu, ops=CONV_POOL, extra={"relu": relu})
+    if relu and type(layer) in (Conv2D, Dense, BatchNorm):
+        return steps[0]._replace(length=2, ops=layer.ops, extra={"relu": True})
+    return steps[0]
 
 
 class FusedSequence:
-    """Layers in a row; those that can be computed as one are one step.
+    """Consecutive layers, computed in the fused steps of `fuse`.
 
     Parameters
     ----------
     layers : sequence of Layer
-        With the parameters that they are to keep.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = layers
         self.steps = fuse(layers)
-        self._in_use = [step.layer for step in fuse(fold(layers))]
+        self._inference_steps = fuse(layers, inference=True)
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
+        self, x: FloatArray, *, key: RandomKey | None = None
     ) -> tuple[FloatArray, list[Any]]:
-        """Send images down through all layers.
+        """Compute the output of all layers, and the cache of each step.
 
         Parameters
         ----------
         x : ndarray (N, *input_shape)
-        training : bool
-            Whether this is a training step.
-        draws : Draws, optional
-            Each layer gets those of its position.
+        key : RandomKey, optional
+            Present in training; each layer gets the key of its position.
 
         Returns
         -------
         y : ndarray (N, *output_shape)
         caches : list
-            One of each step.
         """
         caches = []
-        for layer, first, _ in self.steps:
-            own = None if draws is None else draws.fold_in(first)
-            x, cache = layer.forward(x, training=training, draws=own)
+        for step in self.steps:
+            x, cache = step.forward(x, None if key is None else key.fold_in(step.first))
             caches.append(cache)
         return x, caches
 
     def infer(self, x: FloatArray) -> FloatArray:
-        """Send images down through all layers, in use: with what can be folded away left out.
+        """Compute the output at inference, with batch norms folded.
 
         Parameters
         ----------
@@ -330,10 +162,10 @@ class FusedSequence:
         Returns
         -------
         ndarray (N, *output_shape)
-            As `forward` gives, but for rounding.
+            As `forward` returns it, up to rounding.
         """
-        for layer in self._in_use:
-            x = layer.infer(x)
+        for step in self._inference_steps:
+            x = step.infer(x)
         return x
 
     def backward(
@@ -344,7 +176,7 @@ class FusedSequence:
         *,
         need_dx: bool,
     ) -> FloatArray | None:
-        """Send a gradient back up: forward read upside down.
+        """Compute the gradients of all layers, from the last to the first.
 
         Parameters
         ----------
@@ -352,9 +184,9 @@ class FusedSequence:
         caches : sequence
             From `forward`.
         gradients : sequence of dict of str to ndarray
-            For each layer where to write the gradients of its parameters.
+            For each layer the arrays to write its parameters' gradients to.
         need_dx : bool
-            Whether the gradient of the images is wanted.
+            Whether the gradient of x is used.
 
         Returns
         -------
@@ -362,25 +194,23 @@ class FusedSequence:
         """
         dx: FloatArray | None = dy
         for step, cache in zip(reversed(self.steps), reversed(caches), strict=True):
-            dx, _ = step.layer.backward(
-                dy, cache, need_dx=need_dx or step.first > 0, gradients=gradients[step.first]
-            )
+            dx = step.backward(dy, cache, need_dx or step.first > 0, gradients[step.first])
             if dx is not None:
                 dy = dx
         return dx
 
     def batch_statistics(self, caches: Sequence[Any]) -> list[dict[str, FloatArray]]:
-        """Return what each layer's statistics are to follow.
+        """Return the batch statistics of each layer.
 
         Parameters
         ----------
         caches : sequence
-            From `forward`, with ``training=True``.
+            From `forward` with a key.
 
         Returns
         -------
         list of dict of str to ndarray
-            For each layer what `Layer.batch_statistics` gives.
+            For each layer the result of `Layer.batch_statistics`.
         """
         found: list[dict[str, FloatArray]] = [{} for _ in self.layers]
         for step, cache in zip(self.steps, caches, strict=True):

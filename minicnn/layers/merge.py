@@ -1,12 +1,14 @@
-"""The containers: a sum of branches, and branches side by side."""
+"""Containers that add or concatenate their branches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from minicnn import ops
+from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Layer
-from minicnn.layers.container import Container, list_of_layers
+from minicnn.layers.container import Container, check_layers
+from minicnn.layers.conv import Conv2D
 from minicnn.layers.fusion import FusedSequence
 from minicnn.shapes import FloatArray, Shape
 from minicnn.shapes.checks import check_concat, check_residual
@@ -14,63 +16,64 @@ from minicnn.shapes.checks import check_concat, check_residual
 
 @dataclass(eq=False, repr=False)
 class Residual(Container):
-    """``y = layers(x) + shortcut(x)``: the layers learn what is to be added to their input.
+    """Residual block: ``y = layers(x) + shortcut(x)``.
 
     Parameters
     ----------
     layers : sequence of Layer
     shortcut : sequence of Layer, optional
-        x itself where left out; the layers must then give the shape that they get. Else often
+        x itself by default; the layers must then keep the shape. If they do not, often
         ``[Conv2D(filters, 1, stride)]``.
 
     Raises
     ------
     TypeError
-        If something else was given.
+        If an argument is not a list of layers.
 
     References
     ----------
     He, Zhang, Ren, Sun, "Deep residual learning for image recognition" (CVPR 2016), section 3.2.
     """
 
-    replayable = True
-
     layers: Sequence[Layer]
     shortcut: Sequence[Layer] | None = None
 
+    example = ([Conv2D(2, 3, padding=1), ReLU()],), (4, 6, 2)
+    replayable = True
+
     def __post_init__(self) -> None:
-        self.layers = list_of_layers("Residual", self.layers)
+        self.layers = check_layers("Residual", self.layers)
         if self.shortcut is not None:
-            self.shortcut = list_of_layers("Residual", self.shortcut)
-        self.chains = {
+            self.shortcut = check_layers("Residual", self.shortcut)
+        self.sequences = {
             "": FusedSequence(self.layers),
             "shortcut.": FusedSequence(self.shortcut or []),
         }
 
-    def meet(self, found: Sequence[Shape]) -> Shape:
-        return check_residual(*found)
+    def merge_shape(self, shapes: Sequence[Shape]) -> Shape:
+        return check_residual(*shapes)
 
-    def join(self, parts: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
-        return ops.add(*parts)
+    def merge(self, outputs: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
+        return ops.add(*outputs)
 
-    def part(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
+    def split_gradient(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
         return ops.add_backward(dy, cache)
 
 
 @dataclass(eq=False, repr=False)
 class Concat(Container):
-    """The channels that several branches make of one input, side by side.
+    """Concatenation of the channels of several branches.
 
     Parameters
     ----------
     branches : sequence of sequence of Layer
-        An empty one hands its input on: ``Concat([[], [Conv2D(12, 3, padding=1)]])`` is the step
-        of a DenseNet.
+        The output of an empty branch is its input: ``Concat([[], [Conv2D(12, 3, padding=1)]])`` is
+        the step of a DenseNet.
 
     Raises
     ------
     TypeError
-        If something else was given.
+        If `branches` is not a list of lists of layers.
 
     References
     ----------
@@ -78,25 +81,26 @@ class Concat(Container):
     Maaten, Weinberger, "Densely connected convolutional networks" (CVPR 2017), section 3.
     """
 
-    replayable = True
-
     branches: Sequence[Sequence[Layer]]
+
+    example = ([[], [Conv2D(3, 3, padding=1)]],), (4, 6, 2)
+    replayable = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.branches, (list, tuple)) or not self.branches:
             raise TypeError(
                 f"Concat: give a list of branches, each a list of layers, not {self.branches!r}"
             )
-        self.branches = [list_of_layers("Concat", layers) for layers in self.branches]
-        self.chains = {
-            f"{number}.": FusedSequence(layers) for number, layers in enumerate(self.branches)
+        self.branches = [check_layers("Concat", layers) for layers in self.branches]
+        self.sequences = {
+            f"{position}.": FusedSequence(layers) for position, layers in enumerate(self.branches)
         }
 
-    def meet(self, found: Sequence[Shape]) -> Shape:
-        return check_concat("Concat", found)
+    def merge_shape(self, shapes: Sequence[Shape]) -> Shape:
+        return check_concat("Concat", shapes)
 
-    def join(self, parts: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
-        return ops.concat(parts)
+    def merge(self, outputs: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
+        return ops.concat(outputs)
 
-    def part(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
+    def split_gradient(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
         return ops.concat_backward(dy, cache)

@@ -1,18 +1,33 @@
-"""The pooling layers."""
+"""Max-pooling, average pooling and global average pooling."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from minicnn import ops
-from minicnn.layers.base import Gradients, Layer
-from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray, IntPair, Padding, Shape
+from minicnn.layers.base import Layer
+from minicnn.shapes import IntPair, Padding, Shape
 from minicnn.shapes.checks import check_image_shape
 from minicnn.shapes.window import pool_window
 
 
+class _Pool2D(Layer):
+    """Pooling over windows; the fields are those of `MaxPool2D`."""
+
+    pool_size: IntPair
+    stride: IntPair | None
+    padding: Padding
+
+    options = "pool_size", "stride", "padding"
+    example = (2,), (6, 4, 3)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        op = type(self).__name__
+        H, W, C = check_image_shape(op, input_shape)
+        window = pool_window(op, (H, W), self.pool_size, self.stride, self.padding)
+        return window.OH, window.OW, C
+
+
 @dataclass(eq=False, repr=False)
-class MaxPool2D(Layer):
+class MaxPool2D(_Pool2D):
     """Maximum of each window, for each channel.
 
     Parameters
@@ -20,53 +35,31 @@ class MaxPool2D(Layer):
     pool_size : int or pair of int
         ``(KH, KW)``.
     stride : int or pair of int, optional
-        The pool size where left out.
+        The pool size by default.
     padding : int, pair of int, "same" or "valid"
     """
-
-    replayable = True
 
     pool_size: IntPair
     stride: IntPair | None = None
     padding: Padding = 0
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        H, W, C = check_image_shape("MaxPool2D", input_shape)
-        window = pool_window("MaxPool2D", (H, W), self.pool_size, self.stride, self.padding)
-        return window.OH, window.OW, C
+    ops = ops.max_pool2d, ops.max_pool2d_backward
+    replayable = True
 
     def is_two_by_two(self) -> bool:
-        """Return whether the windows are 2×2, side by side and inside the image.
+        """Return whether the windows are 2×2, adjacent and inside the image.
 
         Returns
         -------
         bool
         """
         sizes = self.pool_size, self.stride or self.pool_size
-        return all(size in (2, (2, 2)) for size in sizes) and self.padding in (
-            0,
-            (0, 0),
-            "valid",
-        )
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return ops.max_pool2d(x, self.pool_size, self.stride, self.padding)
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return ops.max_pool2d_backward(dy, cache), {}
+        unpadded = self.padding in (0, (0, 0), "valid")
+        return unpadded and all(size in (2, (2, 2)) for size in sizes)
 
 
 @dataclass(eq=False, repr=False)
-class AvgPool2D(Layer):
+class AvgPool2D(_Pool2D):
     """Mean of each window, for each channel; padding counts as zeros, as in PyTorch.
 
     Parameters
@@ -74,58 +67,25 @@ class AvgPool2D(Layer):
     pool_size : int or pair of int
         ``(KH, KW)``.
     stride : int or pair of int, optional
-        The pool size where left out.
+        The pool size by default.
     padding : int, pair of int, "same" or "valid"
     """
-
-    replayable = True
 
     pool_size: IntPair
     stride: IntPair | None = None
     padding: Padding = 0
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        H, W, C = check_image_shape("AvgPool2D", input_shape)
-        window = pool_window("AvgPool2D", (H, W), self.pool_size, self.stride, self.padding)
-        return window.OH, window.OW, C
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return ops.avg_pool2d(x, self.pool_size, self.stride, self.padding)
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return ops.avg_pool2d_backward(dy, cache), {}
+    ops = ops.avg_pool2d, ops.avg_pool2d_backward
+    replayable = True
 
 
 @dataclass(eq=False, repr=False)
 class GlobalAvgPool2D(Layer):
-    """Mean of each channel over the whole image: one row of C numbers for each image."""
+    """Mean of each channel over the whole image: C values for each image."""
 
+    ops = ops.global_avg_pool2d, ops.global_avg_pool2d_backward
     replayable = True
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _, _, C = check_image_shape("GlobalAvgPool2D", input_shape)
         return (C,)
-
-    def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
-    ) -> tuple[FloatArray, Any]:
-        return ops.global_avg_pool2d(x)
-
-    def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
-        return ops.global_avg_pool2d_backward(dy, cache), {}
