@@ -6,14 +6,13 @@ For a function y(x) and an upstream gradient dy, backward claims that ``L = Σ d
 which in float64 leaves eight digits and more to compare. dy is random, never all ones: many
 mistakes, such as a transposed matrix, do not show in a plain sum.
 
-This module knows nothing of layers: it takes callables and arrays.
-
 References
 ----------
 Karpathy, Li, Johnson, CS231n notes, "Neural networks part 3: gradient checks" (2016).
 """
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from minicnn._table import lay_out
+from minicnn.layers.base import Layer
+from minicnn.random import RandomKey
 
 Array = NDArray[np.floating[Any]]
 
@@ -142,6 +143,44 @@ def check_gradients(
             )
         )
     return checks
+
+
+def check_layer(
+    layer: Layer, input_shape: tuple[int, ...], *, batch: int = 2
+) -> list[GradientCheck]:
+    """Check the gradients of a layer's input and parameters, in training.
+
+    Parameters
+    ----------
+    layer : Layer
+        Its arrays are replaced by random float64 values.
+    input_shape : tuple of int
+        Of one image.
+    batch : int
+        Number of images.
+
+    Returns
+    -------
+    list of GradientCheck
+        One for ``x``, then one for each parameter.
+    """
+    rng = np.random.default_rng(1)
+    layer.build(input_shape, rng, np.float64)
+    key = RandomKey(0, 0, np.arange(batch))
+    parameters = {name: rng.standard_normal(p.shape) for name, p in layer.parameters.items()}
+
+    def forward(x: Array, **parameters: Array) -> tuple[Array, Any]:
+        layer.bind(parameters, layer.statistics)
+        return layer.forward(x, key=key)
+
+    def backward(dy: Array, cache: Any) -> dict[str, Array]:
+        dx, gradients = layer.backward(dy, cache)
+        return gradients if dx is None else {"x": dx, **gradients}
+
+    shape = (batch, *input_shape)
+    # Values beyond ±50 make the rounding of large layers too coarse to compare.
+    x = away_from_kinks(rng, shape, min(0.05, 100 / prod(shape)))
+    return check_gradients(str(layer), forward, backward, {"x": x, **parameters}, rng)
 
 
 def _both(

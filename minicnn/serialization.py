@@ -1,26 +1,22 @@
-"""Models from files. `Sequential.save` writes them; how a file looks stands in `archive`.
+"""Model files: save a `Sequential`, load it again.
 
-A network as plain values that JSON can hold, and back: layers by name, with their arguments.
+The file holds the arrays and, as JSON, the layers by class name with their arguments;
+`minicnn.runtime.archive` defines the format.
 """
 
 from collections.abc import Sequence
 from dataclasses import fields
+from inspect import signature
 from math import prod
 from os import PathLike
 from types import NoneType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from minicnn.initializers import glorot_uniform, he_normal
-from minicnn.layers.activations import Dropout, ReLU
-from minicnn.layers.base import Layer
+from minicnn.layers.base import Layer, find_layer, layer_name
 from minicnn.layers.container import Container
-from minicnn.layers.conv import Conv2D, DepthwiseConv2D
-from minicnn.layers.dense import Dense, Flatten
-from minicnn.layers.merge import Concat, Residual
-from minicnn.layers.norm import BatchNorm
-from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from minicnn.model import parameters
 from minicnn.model.sequential import Sequential
 from minicnn.runtime import archive
@@ -28,33 +24,26 @@ from minicnn.runtime.archive import Archive, Entry
 from minicnn.shapes import Shape
 
 DTYPES = ("float32", "float64")
+INITIALIZERS = {initializer.__name__: initializer for initializer in (he_normal, glorot_uniform)}
+
+# Limits of a description: far above any model for a CPU, far below what exhausts memory.
+MAX_LAYERS = 1000  # including those inside containers
+MAX_NESTING = 40  # nested lists and layers; a container is two or three levels
+LARGEST_OUTPUT = 2**30  # values that a layer computes for one image
 
 
 def save_model(model: Sequential, path: str | PathLike[str]) -> None:
-    """Write a model to a file, whole or not at all; `load_model` reads it.
-
-    Parameters
-    ----------
-    model : Sequential
-    path : str or os.PathLike
-        Usually ends in ``.npz``: `numpy.load` reads its arrays too.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a layer is not the library's own, `metadata` is not JSON, or a weight is not finite.
-    OSError
-        If the file cannot be written; one that was there before stays as it was.
-    """
+    """Write a model to a file, atomically; see `Sequential.save`."""
     about = {"model": to_config(model), "metadata": model.metadata}
     archive.write(path, "model", about, parameters.state_arrays(model.layers))
 
 
 def load_model(path: str | PathLike[str]) -> Sequential:
-    """Read a model that `Sequential.save` wrote: the same layers, weights and answers.
+    """Read a model that `Sequential.save` wrote, with its layers and weights.
 
-    The file may come from a stranger: no code in it is run, and before an array is read or made
-    its size is compared with the file's.
+    Layers of your own are found by class name: import the module that defines them first. The file
+    need not be trusted: it holds no code, and the sizes of its arrays are compared with the file's
+    size before an array is allocated.
 
     Parameters
     ----------
@@ -63,35 +52,36 @@ def load_model(path: str | PathLike[str]) -> Sequential:
     Returns
     -------
     Sequential
-        With ``class_names`` (None where the model had none) and the ``metadata`` of its training.
+        With ``class_names`` and ``metadata`` of the saved model.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ModelFileError
-        If the file is damaged, not a model, or of a newer format; a `ValueError`.
+        If the file is damaged, not a model, of a newer format, or has a layer whose class is not
+        imported; a `ValueError`.
     """
-    archive = Archive(path, "model")
+    file = Archive(path, "model")
     try:
-        arguments, wanted = _read_description(archive.description)
+        arguments, entries = _read_description(file.description)
     except (TypeError, ValueError) as error:
-        raise archive.error(f"its description is wrong: {error}") from error
-    weights = archive.arrays(wanted)
+        raise file.error(f"its description is wrong: {error}") from error
+    weights = file.arrays(entries)
     try:
         model = Sequential(**arguments)
     except (TypeError, ValueError) as error:
-        raise archive.error(f"its description is wrong: {error}") from error
+        raise file.error(f"its description is wrong: {error}") from error
     for name, array in parameters.state_arrays(model.layers).items():
         array[...] = weights[name]
-    model.metadata = archive.description["metadata"]
+    model.metadata = file.description["metadata"]
     return model
 
 
 def _read_description(
     description: dict[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Entry]]:
-    """Return the arguments for `Sequential`, and what the arrays of such a model must be."""
+    """Return the arguments of `Sequential`, and dtype and shape of each of its arrays."""
     _check_keys(description, {"format", "version", "model", "metadata"})
     arguments, metadata = description["model"], description["metadata"]
     if not isinstance(arguments, dict) or not isinstance(metadata, dict):
@@ -110,189 +100,155 @@ def _read_description(
     if arguments["dtype"] not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {arguments['dtype']!r}")
     layers = layers_from_config(arguments["layers"])
-    sizes = state_shapes(layers, tuple(shape))
-    wanted = {
+    shapes = state_shapes(layers, tuple(shape))
+    entries = {
         name: Entry(np.dtype(arguments["dtype"]), size)
-        for name, size in parameters.named_arrays(sizes).items()
+        for name, size in parameters.named_arrays(shapes).items()
     }
-    return {**arguments, "layers": layers, "input_shape": tuple(shape)}, wanted
+    return {**arguments, "layers": layers, "input_shape": tuple(shape)}, entries
 
 
-def _check_keys(found: dict[str, Any], wanted: set[str]) -> None:
-    if set(found) != wanted:
-        names = ", ".join(sorted(set(found) ^ wanted))
+def _check_keys(found: dict[str, Any], expected: set[str]) -> None:
+    """Raise a ValueError if the keys are not exactly the expected ones."""
+    if set(found) != expected:
+        names = ", ".join(sorted(set(found) ^ expected))
         raise ValueError(f"it lacks, or should not have, {names}")
 
 
-LAYERS: dict[str, type[Layer]] = {
-    layer.__name__: layer
-    for layer in (
-        AvgPool2D,
-        BatchNorm,
-        Concat,
-        Conv2D,
-        Dense,
-        DepthwiseConv2D,
-        Dropout,
-        Flatten,
-        GlobalAvgPool2D,
-        MaxPool2D,
-        ReLU,
-        Residual,
-    )
-}
-INITIALIZERS = {initializer.__name__: initializer for initializer in (he_normal, glorot_uniform)}
-
-# What a description may ask for: far more than anyone trains on a CPU, far less than can do harm.
-MAX_LAYERS = 1000  # those inside others too
-MAX_NESTING = 40  # lists and layers inside each other: a container is two of them, or three
-LARGEST_OUTPUT = 2**30  # numbers that a layer gives for one image
+# ---------------------------------------------------------------- model to JSON
 
 
-class Network(Protocol):
-    """What `describe` asks of a model: the arguments that it was made with."""
-
-    layers: list[Layer]
-    input_shape: Shape
-    input_mean: float
-    input_std: float
-    class_names: tuple[str, ...] | None
-    dtype: np.dtype[np.floating[Any]]
-
-
-def to_config(network: Network) -> dict[str, Any]:
-    """Say how a network was made: all but its weights and facts.
+def to_config(model: Sequential) -> dict[str, Any]:
+    """Return the arguments that make the model, as JSON values.
 
     Parameters
     ----------
-    network : Sequential
+    model : Sequential
 
     Returns
     -------
     dict
-        What JSON can hold.
 
     Raises
     ------
     TypeError
-        If a layer or an initializer is not one of the library's own.
+        If an argument of a layer has no JSON form.
     """
-    names = network.class_names
+    names = model.class_names
     return {
-        "layers": [_describe_layer(layer) for layer in network.layers],
-        "input_shape": list(network.input_shape),
-        "input_mean": network.input_mean,
-        "input_std": network.input_std,
+        "layers": [_layer_to_config(layer) for layer in model.layers],
+        "input_shape": list(model.input_shape),
+        "input_mean": model.input_mean,
+        "input_std": model.input_std,
         "class_names": None if names is None else list(names),
-        "dtype": network.dtype.name,
+        "dtype": model.dtype.name,
     }
 
 
-def _describe_layer(layer: Layer) -> dict[str, Any]:
-    name = type(layer).__name__
-    if LAYERS.get(name) is not type(layer):
+def _layer_to_config(layer: Layer) -> dict[str, Any]:
+    """Return class name and arguments of a layer."""
+    names = [option.name for option in fields(layer) if option.init]
+    if names != list(signature(type(layer)).parameters):
         raise TypeError(
-            f"the layer {layer} cannot be saved: loading builds a model without code of yours, so "
-            f"it knows {', '.join(LAYERS)} only"
+            f"the layer {layer} cannot be saved: the arguments of its class are not dataclass "
+            f"fields; write @dataclass(eq=False, repr=False) above class {type(layer).__name__}"
         )
-    arguments = {
-        option.name: getattr(layer, option.name) for option in fields(layer) if option.init
-    }
-    return {
-        "layer": name,
-        **{key: _to_json_value(layer, value) for key, value in arguments.items()},
-    }
+    arguments = {name: _to_json_value(layer, getattr(layer, name)) for name in names}
+    return {"layer": layer_name(type(layer)), **arguments}
 
 
 def _to_json_value(layer: Layer, value: Any) -> Any:
-    """Return a layer's argument as JSON has it."""
+    """Return an argument of a layer as a JSON value."""
     if isinstance(value, (tuple, list)):
         return [_to_json_value(layer, item) for item in value]
-    if isinstance(value, np.integer):
-        return int(value)
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, Layer):
-        return _describe_layer(value)
+        return _layer_to_config(value)
     if callable(value):
         if value not in INITIALIZERS.values():
             raise TypeError(
-                f"the initializer of the layer {layer} cannot be saved, for it is not the "
-                f"library's own; the weights need it no more: set layer.initializer to one of "
-                f"minicnn.initializers first"
+                f"the layer {layer} cannot be saved: its initializer is not the library's own; the "
+                f"weights do not need it any more, so set layer.initializer to one of "
+                f"minicnn.initializers"
             )
         return value.__name__
     return value
 
 
-def layers_from_config(description: object) -> list[Layer]:
-    """Make the layers that a description names.
+# ---------------------------------------------------------------- JSON to layers
+
+
+def layers_from_config(config: object) -> list[Layer]:
+    """Make the layers that `to_config` described, without parameters.
 
     Parameters
     ----------
-    description : list of dict
-        As under ``layers`` in what `describe` returns; it may come from a stranger.
+    config : list of dict
+        Need not be trusted.
 
     Returns
     -------
     list of Layer
-        Without parameters yet.
 
     Raises
     ------
     TypeError, ValueError
-        If it does not describe layers; the message names the one.
+        If it does not describe layers; the message names the layer.
     """
-    if not isinstance(description, list) or not 1 <= len(description) <= MAX_LAYERS:
+    if not isinstance(config, list) or not 1 <= len(config) <= MAX_LAYERS:
         raise ValueError(f"layers must be a list of 1 to {MAX_LAYERS} layers")
-    if (count := _count(description)) > MAX_LAYERS:
+    if (count := _count_layers(config)) > MAX_LAYERS:
         raise ValueError(f"it has {count:,} layers, more than {MAX_LAYERS}")
     layers = []
-    for position, entry in enumerate(description):
+    for position, entry in enumerate(config):
         try:
-            layers.append(_rebuild_layer(entry))
+            layers.append(_layer_from_config(entry))
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {position + 1}: {error}") from error
     return layers
 
 
-def _count(value: object, depth: int = 0) -> int:
-    """Return how many layers a part of a description asks for, those inside others too."""
+def _count_layers(value: object, depth: int = 0) -> int:
+    """Return the number of layers in a part of a description, including nested ones."""
     if depth > MAX_NESTING:
-        raise ValueError("its layers lie too deep inside each other")
+        raise ValueError(f"its layers are nested more than {MAX_NESTING} levels deep")
     if isinstance(value, list):
-        return sum(_count(item, depth + 1) for item in value)
+        return sum(_count_layers(item, depth + 1) for item in value)
     if isinstance(value, dict):
-        return 1 + sum(_count(item, depth + 1) for item in value.values())
+        return 1 + sum(_count_layers(item, depth + 1) for item in value.values())
     return 0
 
 
-def _rebuild_layer(entry: object) -> Layer:
+def _layer_from_config(entry: object) -> Layer:
+    """Make one layer."""
     if not isinstance(entry, dict) or not isinstance(entry.get("layer"), str):
-        raise ValueError("it does not say which layer it is")
+        raise ValueError("it does not name its layer")
     name = entry["layer"]
-    if name not in LAYERS:
-        raise ValueError(f"there is no layer {name!r}; known are {', '.join(LAYERS)}")
-    options = {option.name for option in fields(LAYERS[name]) if option.init}
-    arguments = {key: _argument(value) for key, value in entry.items() if key != "layer"}
+    cls = find_layer(name)
+    options = {option.name for option in fields(cls) if option.init}
+    arguments = {key: _from_json_value(value) for key, value in entry.items() if key != "layer"}
     if unknown := sorted(set(arguments) - options):
         raise ValueError(f"{name} has no argument {unknown[0]!r}")
     if "initializer" in arguments:
         if arguments["initializer"] not in INITIALIZERS:
             raise ValueError(f"there is no initializer {arguments['initializer']!r}")
         arguments["initializer"] = INITIALIZERS[arguments["initializer"]]
-    return LAYERS[name](**arguments)
+    return cls(**arguments)
 
 
-def _argument(value: object) -> Any:
-    """Return a value from JSON as a layer takes it: a list is a pair, or holds layers."""
+def _from_json_value(value: object) -> Any:
+    """Return a JSON value as an argument of a layer: lists are pairs, or hold layers."""
     if not isinstance(value, list):
         return value
     return tuple(
-        _rebuild_layer(item) if isinstance(item, dict) else _argument(item) for item in value
+        _layer_from_config(item) if isinstance(item, dict) else _from_json_value(item)
+        for item in value
     )
 
 
 def state_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, Shape]]:
-    """Work out how large the arrays of all layers will be, before any is made.
+    """Return the shapes of all parameters and statistics, before any array is allocated.
 
     Parameters
     ----------
@@ -303,26 +259,26 @@ def state_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, 
     Returns
     -------
     list of dict
-        For each layer the shape of each of its parameters and statistics, by name.
+        For each layer the shape of each array, by name.
 
     Raises
     ------
     TypeError, ValueError
-        If the layers do not fit each other, or one gives more than 2³⁰ numbers for an image.
+        If the layers do not fit each other, or one computes more than 2³⁰ values for an image.
     """
     found, shape = [], input_shape
     for position, layer in enumerate(layers):
         try:
             if isinstance(layer, Container):
-                for chain in layer.chains.values():
-                    state_shapes(chain.layers, shape)
+                for branch in layer.sequences.values():
+                    state_shapes(branch.layers, shape)
             found.append(layer.parameter_shapes(shape) | layer.statistics_shapes(shape))
             shape = layer.output_shape(shape)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {position + 1} ({layer}): {error}") from error
         if prod(shape) > LARGEST_OUTPUT:
             raise ValueError(
-                f"layer {position + 1} gives {prod(shape):,} numbers for an image, more than "
+                f"layer {position + 1} computes {prod(shape):,} values for an image, more than "
                 f"{LARGEST_OUTPUT:,}"
             )
     return found

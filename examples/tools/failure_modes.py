@@ -27,6 +27,7 @@ from minicnn import SGD, BatchNorm, Conv2D, Dense, Sequential
 from minicnn._table import lay_out
 from minicnn.model.parameters import update_running_statistics
 from minicnn.plots.style import BLUE, INK, VERMILION, Sheet, own_style
+from minicnn.random import RandomKey
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from recipes import network, reference_layers
@@ -169,7 +170,8 @@ def learn(setup: Setup, images: Images, labels: NDArray[Any], epochs: int, seed:
             rng.shuffle(order)
         for batch in order[: batches * BATCH].reshape(batches, BATCH):
             with np.errstate(over="ignore", invalid="ignore"):
-                logits, caches = model.forward(model.preprocess(setup.images[batch]), training=True)
+                x = model.preprocess(setup.images[batch])
+                logits, caches = model.forward(x, key=RandomKey(seed, 0, batch))
                 loss, cache = minicnn.softmax_cross_entropy(logits, setup.labels[batch])
                 dlogits = minicnn.softmax_cross_entropy_backward(1.0, cache)
                 _, gradient = model.backward(dlogits, caches)

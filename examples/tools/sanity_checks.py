@@ -38,7 +38,13 @@ from numpy.typing import DTypeLike
 import minicnn
 from minicnn import Adam, Dropout, Sequential
 from minicnn._table import lay_out
-from minicnn.gradcheck import Array, GradientCheck, check_gradients, format_report
+from minicnn.gradcheck import (
+    Array,
+    GradientCheck,
+    check_gradients,
+    check_layer,
+    format_report,
+)
 from minicnn.kernels import jit
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container, iter_layers
@@ -46,7 +52,6 @@ from minicnn.model.parameters import named_arrays
 from minicnn.random import RandomKey
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from check_gradients import check_layer
 from recipes import RECIPES, networks_of
 from train_mnist import load_data
 
@@ -173,7 +178,7 @@ def check_first_loss(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
     fresh = untrained(model)
     some = np.random.default_rng(0).permutation(len(data.train_images))[:256]
     x = fresh.preprocess(data.train_images[some])
-    logits, _ = fresh.forward(x, training=True, draws=RandomKey(0, 0, some))
+    logits, _ = fresh.forward(x, key=RandomKey(0, 0, some))
     loss = float(minicnn.softmax_cross_entropy(logits, data.train_labels[some])[0])
     classes = fresh.output_shape[0]
     expected = log(classes)
@@ -270,7 +275,7 @@ def places_of(
     found: list[tuple[str, Layer, tuple[int, ...]]] = []
     for position, layer in enumerate(layers, start=0 if before else 1):
         if isinstance(layer, Container):
-            for prefix, chain in layer.chains.items():
+            for prefix, chain in layer.sequences.items():
                 found += places_of(chain.layers, shape, f"{before}{position}: {prefix}")
         else:
             found.append((f"{before}{position} {layer}", layer, shape))
@@ -287,14 +292,14 @@ def check_parameters(model: Sequential) -> list[GradientCheck]:
     rng = np.random.default_rng(0)
     fresh.parameters += 0.01 * rng.standard_normal(fresh.parameters.shape)
     x = rng.random((GRADIENT_IMAGES, *fresh.input_shape))
-    draws = RandomKey(0, 0, np.arange(GRADIENT_IMAGES))
+    key = RandomKey(0, 0, np.arange(GRADIENT_IMAGES))
     names = [f"{position} {layer}" for position, layer in enumerate(fresh.layers, start=1)]
-    views = named_arrays(fresh.split(fresh.parameters))
+    views = named_arrays(fresh.unflatten(fresh.parameters))
 
     def forward(**values: Array) -> tuple[Array, Any]:
         for name, value in values.items():
             views[name][...] = value
-        return fresh.forward(x, training=True, draws=draws)
+        return fresh.forward(x, key=key)
 
     best: dict[str, GradientCheck] = {}
     again = list(views)
@@ -303,7 +308,7 @@ def check_parameters(model: Sequential) -> list[GradientCheck]:
             break
 
         def backward(dy: Array, caches: Any, wanted: Any = again) -> dict[str, Array]:
-            found = named_arrays(fresh.split(fresh.backward(dy, caches)[1]))
+            found = named_arrays(fresh.unflatten(fresh.backward(dy, caches)[1]))
             return {name: found[name] for name in wanted}
 
         for found in check_gradients(

@@ -68,7 +68,7 @@ class ActivationStatistics:
 def _run_layers(
     layers: Sequence[Layer],
     x: FloatArray,  # (N, ...)
-    draws: RandomKey,
+    key: RandomKey,
     statistics: dict[Location, ActivationStatistics],
     inside: Location | None = None,  # of the container, and the prefix of the paths in it
 ) -> FloatArray:
@@ -77,18 +77,18 @@ def _run_layers(
         location = (inside[0], f"{inside[1]}{position}") if inside else (position, "")
         # Entered before the layers inside a container, so that the report lists it first.
         own_statistics = statistics.setdefault(location, ActivationStatistics(layer))
-        own = draws.fold_in(position)
+        own = key.fold_in(position)
         if isinstance(layer, Container):
             outer, path = location[0], f"{location[1]}." if location[1] else ""
             parts = [
                 _run_layers(
                     chain.layers, x, own.fold_in(branch), statistics, (outer, f"{path}{prefix}")
                 )
-                for branch, (prefix, chain) in enumerate(layer.chains.items())
+                for branch, (prefix, chain) in enumerate(layer.sequences.items())
             ]
-            x, _ = layer.join(parts)
+            x, _ = layer.merge(parts)
         else:
-            x, _ = layer.forward(x, training=True, draws=own)
+            x, _ = layer.forward(x, key=own)
         own_statistics.add(x)
     return x
 
@@ -170,8 +170,8 @@ def _layer_diagnoses(
     gradient: FloatArray,
     change: FloatArray | None,
 ) -> tuple[LayerDiagnosis, ...]:
-    gradients = model.split(gradient)
-    changes = None if change is None else model.split(change)
+    gradients = model.unflatten(gradient)
+    changes = None if change is None else model.unflatten(change)
     diagnoses = []
     for (position, path), activations in statistics.items():
         layer = activations.layer

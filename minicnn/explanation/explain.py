@@ -92,17 +92,17 @@ def _learn(
     loss, cache = softmax_cross_entropy(trace.logits[None], labels, label_smoothing=label_smoothing)
     backward(trace.steps, softmax_cross_entropy_backward(1.0, cache))
     gradient = np.empty_like(twin.parameters)
-    for step, views in _by_layer(trace.steps, twin.split(gradient)):
+    for step, views in _by_layer(trace.steps, twin.unflatten(gradient)):
         for name, view in views.items():
             view[...] = step.gradients[name]
     optimizer.step(twin.parameters, gradient, 1.0, decay_mask(twin))
-    for step, views in _by_layer(trace.steps, twin.split(twin.parameters)):
+    for step, views in _by_layer(trace.steps, twin.unflatten(twin.parameters)):
         step.updated = views
         step.moments = {name: {} for name in views}
     state = optimizer.state_dict(twin.parameters) if isinstance(optimizer, Resumable) else {}
     for key, vector in state.items():
         if vector.shape == twin.parameters.shape:  # not the number of steps
-            for step, views in _by_layer(trace.steps, twin.split(vector)):
+            for step, views in _by_layer(trace.steps, twin.unflatten(vector)):
                 for name, view in views.items():
                     step.moments[name][key] = view
     after = forward(twin.layers, twin.preprocess(trace.image))[-1].y[None]

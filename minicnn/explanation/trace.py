@@ -156,9 +156,9 @@ def forward(layers: Sequence[Layer], x: FloatArray, prefix: str = "") -> list[La
         number = f"{prefix}{position}"
         branches: list[list[LayerStep]] = []
         if isinstance(layer, Container):
-            for name, chain in layer.chains.items():
+            for name, chain in layer.sequences.items():
                 branches.append(forward(chain.layers, x, f"{number}.{name}"))
-            y, cache = layer.join([branch[-1].y[None] if branch else x for branch in branches])
+            y, cache = layer.merge([branch[-1].y[None] if branch else x for branch in branches])
         else:
             y, cache = layer.forward(x)
         steps.append(LayerStep(number, layer, x[0], y[0], cache, branches))
@@ -183,7 +183,7 @@ def backward(steps: Sequence[LayerStep], dy: FloatArray) -> FloatArray:
     for step in reversed(steps):
         step.dy = dy[0]
         if isinstance(step.layer, Container):
-            dparts = step.layer.part(dy, step.cache)
+            dparts = step.layer.split_gradient(dy, step.cache)
             found = [backward(branch, d) for branch, d in zip(step.branches, dparts, strict=True)]
             dx = found[0]
             for further in found[1:]:

@@ -8,8 +8,9 @@ one layer.
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import MISSING, dataclass, field, fields
-from inspect import isabstract
+from inspect import getsourcefile, isabstract
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,8 @@ from minicnn.shapes import FloatArray, Shape
 Gradients = dict[str, FloatArray]
 Initializer = Callable[[Generator, Shape, DTypeLike], FloatArray]
 OpPair = tuple[Callable[..., Any], Callable[..., Any]]
+
+_registry: dict[tuple[str, str], type["Layer"]] = {}  # by module and qualified name
 
 
 @dataclass(eq=False, repr=False)
@@ -228,7 +231,7 @@ class Layer:
                 f"{type(self).__name__} has no {next(iter(shapes))} yet: put the layer into a "
                 f"Sequential, or call layer.build(input_shape, rng) first"
             )
-        y, cache = self.ops[0](x, *self.op_inputs(), **self.op_options(key))
+        y, cache = self.ops[0](x, *self._op_inputs(), **self._op_options(key))
         return y, cache
 
     def infer(self, x: FloatArray) -> FloatArray:
@@ -272,24 +275,24 @@ class Layer:
         """
         if self.ops is None:
             raise NotImplementedError(f"{type(self).__name__} has no backward")
-        return self.call_backward(self.ops[1], dy, cache, need_dx, gradients)
+        return self._call_backward(self.ops[1], dy, cache, need_dx, gradients)
 
     # The parts of forward and backward that a fused step shares.
 
-    def op_inputs(self) -> Sequence[FloatArray]:
+    def _op_inputs(self) -> Sequence[FloatArray]:
         """Return the arrays that the forward op takes after x."""
         return self.arrays()
 
-    def op_options(self, key: RandomKey | None) -> dict[str, Any]:
+    def _op_options(self, key: RandomKey | None) -> dict[str, Any]:
         """Return the keyword arguments of the forward op."""
         options = {name: getattr(self, name) for name in self.options}
         return options | {"key": key} if self.uses_key else options
 
-    def op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
+    def _op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
         """Return the arrays that the backward op writes the gradients to."""
         return tuple(gradients[name] for name in self.parameters)
 
-    def call_backward(
+    def _call_backward(
         self,
         backward: Callable[..., Any],
         dy: FloatArray,
@@ -300,7 +303,7 @@ class Layer:
         """Call a backward op and name the gradients that it returns."""
         if not self.parameters:
             return backward(dy, cache), {}
-        out = None if gradients is None else self.op_out(gradients)
+        out = None if gradients is None else self._op_out(gradients)
         dx, *found = backward(dy, cache, need_dx=need_dx, out=out)
         # Not strict: the ops of a layer without a bias return a gradient of zeros' bias too.
         return dx, dict(zip(self.parameters, found, strict=False))
@@ -347,21 +350,19 @@ class WeightedLayer(Layer):
         weight = self.parameters["weight"]
         weight[...] = self.initializer(rng, weight.shape, dtype)
 
-    def op_inputs(self) -> Sequence[FloatArray]:
+    def _op_inputs(self) -> Sequence[FloatArray]:
         weight = self.parameters["weight"]
         if self.bias:
             return weight, self.parameters["bias"]
         return weight, arena.constant_zeros(weight.shape[-1], weight.dtype)
 
-    def op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
+    def _op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
         weight = gradients["weight"]
         unused = arena.empty(weight.shape[-1:], weight.dtype)
         return weight, gradients.get("bias", unused)
 
 
 # ---------------------------------------------------------------- registry
-
-_registry: dict[tuple[str, str], type[Layer]] = {}  # by module and qualified name
 
 
 def layer_classes() -> list[type[Layer]]:
@@ -378,6 +379,34 @@ def layer_classes() -> list[type[Layer]]:
 def _has_forward(cls: type[Layer]) -> bool:
     """Return whether a class is a layer rather than a base class of layers."""
     return not isabstract(cls) and (cls.ops is not None or cls.forward is not Layer.forward)
+
+
+def make_example(cls: type[Layer]) -> tuple[Layer, Shape]:
+    """Return a layer made with the arguments of its class's `example`, and the input shape.
+
+    Parameters
+    ----------
+    cls : type
+
+    Returns
+    -------
+    Layer
+    tuple of int
+
+    Raises
+    ------
+    TypeError
+        If the class cannot be called with these arguments.
+    """
+    arguments, input_shape = deepcopy(cls.example)
+    try:
+        return cls(*arguments), input_shape
+    except TypeError as error:
+        raise TypeError(
+            f"{cls.__name__} has no valid example ({error}): add a line such as "
+            f"`example = (2,), (4, 6, 2)`, arguments and an input shape, to the class in "
+            f"{getsourcefile(cls)}"
+        ) from error
 
 
 def layer_name(cls: type[Layer]) -> str:
@@ -411,10 +440,9 @@ def find_layer(name: str) -> type[Layer]:
     if found:
         where = " and ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found)
         raise ValueError(f"the layer {name!r} is ambiguous: it may be {where}; rename one of them")
-    if module:
-        raise ValueError(
-            f"there is no layer {short!r}: import the module that defines it first, "
-            f"as in `from {module} import {short}`"
-        )
     known = ", ".join(layer_name(cls) for cls in layer_classes())
-    raise ValueError(f"there is no layer {name!r}; known are {known}")
+    fix = f"; known are {known}"
+    if module:
+        line = f"from {module if module != '__main__' else 'your_module'} import {short}"
+        fix = f": import the module that defines it first, as in `{line}`"
+    raise ValueError(f"there is no layer {name!r}{fix}")

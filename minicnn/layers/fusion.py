@@ -5,7 +5,6 @@ norm is folded into the layer before it, and dropout is removed.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from minicnn import ops
@@ -34,18 +33,18 @@ class FusedStep(NamedTuple):
     first: int
     length: int = 1
     ops: OpPair | None = None
-    extra: Mapping[str, Any] = MappingProxyType({})
+    extra: Mapping[str, Any] = {}
     norm: BatchNorm | None = None
 
     def forward(self, x: FloatArray, key: RandomKey | None) -> tuple[FloatArray, Any]:
         """Compute output and cache."""
         if self.ops is None:
             return self.layer.forward(x, key=key)
-        inputs = self.layer.op_inputs()
+        inputs = self.layer._op_inputs()
         if self.norm is not None:
             # Folded at each call, a few microseconds, so that the weights are up to date.
             inputs = self.norm.fold(*inputs)
-        y, cache = self.ops[0](x, *inputs, **self.layer.op_options(key), **self.extra)
+        y, cache = self.ops[0](x, *inputs, **self.layer._op_options(key), **self.extra)
         return y, cache
 
     def infer(self, x: FloatArray) -> FloatArray:
@@ -58,7 +57,7 @@ class FusedStep(NamedTuple):
         """Return dx and write the parameters' gradients."""
         if self.ops is None:
             return self.layer.backward(dy, cache, need_dx=need_dx, gradients=gradients)[0]
-        return self.layer.call_backward(self.ops[1], dy, cache, need_dx, gradients)[0]
+        return self.layer._call_backward(self.ops[1], dy, cache, need_dx, gradients)[0]
 
 
 def fuse(layers: Sequence[Layer], *, inference: bool = False) -> list[FusedStep]:

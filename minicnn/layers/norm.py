@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from minicnn import ops
 from minicnn.layers.base import Layer
@@ -58,7 +58,7 @@ class BatchNorm(Layer):
     ops = _batch_norm, ops.batch_norm_backward
     options = ("epsilon",)
     uses_key = True
-    initial_values = {"weight": 1, "variance": 1}
+    initial_values: ClassVar = {"weight": 1, "variance": 1}
     replayable = True
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class BatchNorm(Layer):
         -------
         weight, bias : ndarray
         """
-        return ops.fold_batch_norm(weight, bias, *self.op_inputs(), epsilon=self.epsilon)
+        return ops.fold_batch_norm(weight, bias, *self._op_inputs(), epsilon=self.epsilon)
 
     def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
         return {"mean": cache.mean, "variance": cache.variance}

@@ -1,4 +1,4 @@
-"""The arrays of all layers: made, as views of one flat vector, and by name."""
+"""The arrays of all layers: initialized, as views of one flat vector, and by name."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,32 +14,15 @@ from minicnn.shapes import FloatArray, Shape
 
 T = TypeVar("T")
 
-# For each layer where its arrays lie: name, start, stop, shape.
+# For each layer (name, start, stop, shape) of each array in the flat vector.
 Layout = list[list[tuple[str, int, int, Shape]]]
 
 
 def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLike) -> Shape:
-    """Make every layer's arrays.
+    """Initialize the arrays of all layers and return the output shape of the last.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-    input_shape : tuple of int
-        ``(H, W, C)``.
-    seed : int
-        Decides the first weights.
-    dtype : dtype
-
-    Returns
-    -------
-    tuple of int
-        The shape after the last layer.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there are none, one stands in two places, or they do not fit each other; the message
-        names the layer.
+    Raises a `TypeError` or `ValueError` that names the layer, if there are no layers, one occurs
+    twice, or they do not fit each other.
     """
     if not layers:
         raise ValueError("Sequential: give at least one layer")
@@ -64,42 +47,34 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
     counted = Counter(id(layer) for layer in iter_layers(layers) if layer.parameters)
     for layer in iter_layers(layers):
         if counted[id(layer)] > 1:
-            raise ValueError(f"Sequential: the layer {layer} stands in two places")
+            raise ValueError(f"Sequential: the layer {layer} occurs twice")
     return shape
 
 
 def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, FloatArray, Layout]:
-    """Gather what all layers have in two vectors, and make the layers' arrays views of them.
+    """Copy all arrays to two flat vectors and make the layers' arrays views of them.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-    dtype : dtype
-
-    Returns
-    -------
-    parameters : ndarray (P,)
-    statistics : ndarray (S,)
-    layout : list
-        Of the parameters, for `split`.
+    Returns the vectors of parameters (P,) and statistics (S,), and the layout of the parameters.
     """
-    parameters, layout = _flat([layer.parameters for layer in layers], dtype)
-    statistics, places = _flat([layer.statistics for layer in layers], dtype)
-    views = zip(layers, unflatten(parameters, layout), unflatten(statistics, places), strict=True)
-    for layer, learned, followed in views:
-        layer.bind(learned, followed)
+    parameters, layout = _flatten([layer.parameters for layer in layers], dtype)
+    statistics, statistics_layout = _flatten([layer.statistics for layer in layers], dtype)
+    views = unflatten(parameters, layout), unflatten(statistics, statistics_layout)
+    for layer, own_parameters, own_statistics in zip(layers, *views, strict=True):
+        layer.bind(own_parameters, own_statistics)
     return parameters, statistics, layout
 
 
-def _flat(layers: Sequence[dict[str, FloatArray]], dtype: DTypeLike) -> tuple[FloatArray, Layout]:
-    """Return the arrays of all layers in one vector, and where they lie in it."""
+def _flatten(
+    layers: Sequence[dict[str, FloatArray]], dtype: DTypeLike
+) -> tuple[FloatArray, Layout]:
+    """Return the arrays of all layers in one vector, and its layout."""
     layout, stop = [], 0
     for arrays in layers:
-        places = []
+        own = []
         for name, array in arrays.items():
             start, stop = stop, stop + array.size
-            places.append((name, start, stop, array.shape))
-        layout.append(places)
+            own.append((name, start, stop, array.shape))
+        layout.append(own)
     vector: FloatArray = np.empty(stop, dtype)
     for arrays, views in zip(layers, unflatten(vector, layout), strict=True):
         for name, view in views.items():
@@ -108,102 +83,50 @@ def _flat(layers: Sequence[dict[str, FloatArray]], dtype: DTypeLike) -> tuple[Fl
 
 
 def unflatten(vector: FloatArray, layout: Layout) -> list[dict[str, FloatArray]]:
-    """Show a flat vector as each layer's arrays.
-
-    Parameters
-    ----------
-    vector : ndarray (P,)
-    layout : list
-        From `gather`.
-
-    Returns
-    -------
-    list of dict
-        For each layer its arrays by name: views, no copies.
-    """
+    """Return views of a flat vector as the arrays of each layer, by name."""
     return [
-        {name: vector[start:stop].reshape(shape) for name, start, stop, shape in places}
-        for places in layout
+        {name: vector[start:stop].reshape(shape) for name, start, stop, shape in own}
+        for own in layout
     ]
 
 
 def named_arrays(layers: Sequence[dict[str, T]]) -> dict[str, T]:
-    """Name what each layer has by the layer's place and its own name, such as ``0.weight``.
-
-    Parameters
-    ----------
-    layers : sequence of dict
-        For each layer something by name: arrays, or their shapes.
-
-    Returns
-    -------
-    dict
-    """
+    """Merge the dicts of all layers; names begin with the position, such as ``0.weight``."""
     return {
-        f"{position}.{name}": thing
-        for position, things in enumerate(layers)
-        for name, thing in things.items()
+        f"{position}.{name}": value
+        for position, own in enumerate(layers)
+        for name, value in own.items()
     }
 
 
 def state_arrays(layers: Sequence[Layer]) -> dict[str, FloatArray]:
-    """Return all that a model file keeps of the layers: parameters and statistics, by name.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-
-    Returns
-    -------
-    dict of str to ndarray
-    """
+    """Return parameters and statistics by name, as in a model file."""
     return named_arrays([layer.parameters | layer.statistics for layer in layers])
 
 
 def flatten_statistics(
-    layers: Sequence[Layer], things: Sequence[Mapping[str, Any]], out: FloatArray
+    layers: Sequence[Layer],
+    values: Sequence[Mapping[str, Any]],  # for each layer a number or array per statistic
+    out: FloatArray,  # (S,)
 ) -> FloatArray:
-    """Lay out what each layer says of its statistics as the vector of all statistics is.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    things : sequence of dict
-        For each layer a number or an array for each of its `statistics`, by name.
-    out : ndarray (S,)
-        Overwritten.
-
-    Returns
-    -------
-    ndarray (S,)
-        `out`.
-    """
+    """Write a value for each running statistic to a vector in the order of the statistics."""
     stop = 0
-    for layer, found in zip(layers, things, strict=True):
+    for layer, own in zip(layers, values, strict=True):
         for name, array in layer.statistics.items():
             start, stop = stop, stop + array.size
-            out[start:stop] = np.ravel(found[name])
+            out[start:stop] = np.ravel(own[name])
     return out
 
 
 def update_running_statistics(
-    layers: Sequence[Layer], statistics: FloatArray, batch_statistics: FloatArray
+    layers: Sequence[Layer],
+    statistics: FloatArray,  # (S,), changed in place
+    batch_statistics: FloatArray,  # (microbatches, S)
 ) -> None:
-    """Move running statistics by what shards of images observed, one shard after the other.
-
-    Each is moved by ``m · (observed - running)``, with m as in `Layer.statistics_momentum`.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    statistics : ndarray (S,)
-        Of all layers; changed in place.
-    batch_statistics : ndarray (shards, S)
-        Laid out as `statistics`.
-    """
+    """Apply ``running += m · (batch - running)`` for each microbatch, in order."""
     if not statistics.size:
         return
-    statistics_momentum = [layer.statistics_momentum() for layer in layers]
-    m = flatten_statistics(layers, statistics_momentum, np.empty_like(statistics))
+    momentum = [layer.statistics_momentum() for layer in layers]
+    m = flatten_statistics(layers, momentum, np.empty_like(statistics))
     for row in batch_statistics:
         statistics += m * (row - statistics)

@@ -1,7 +1,4 @@
-"""`Sequential`: layers in a row, their shapes, and all parameters in one flat vector.
-
-Pixels as the first layer gets them.
-"""
+"""`Sequential`: a network of consecutive layers, its shapes and its flat parameter vector."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -33,19 +30,19 @@ from minicnn.shapes.checks import (
     positive_int,
 )
 
-# Images that go through the network at a time: their activations stay in cache.
+# Images per call of the network at inference: their activations stay in the L2 cache.
 INFERENCE_BATCH = 32
 
 
 class Sequential(Classifier):
-    """A network of layers in a row.
+    """A network of consecutive layers.
 
-    Shapes are worked out from `input_shape`, so that a layer only says what it makes:
-    ``Conv2D(32, 3)``. The input scaling belongs to the model, so that training and use cannot
-    differ: a uint8 image is divided by 255, a float image must be in 0..1 already, and both then
-    become ``(image - input_mean) / input_std``.
+    Each layer gets its input shape from the layer before it: ``Conv2D(32, 3)`` names output
+    channels and kernel only. The input scaling belongs to the model, so that training and inference
+    scale alike: a uint8 image is divided by 255, a float image must be in 0..1 already, and both
+    then become ``(image - input_mean) / input_std``.
 
-    ``copy.deepcopy(model)`` is a model of its own, with the same weights.
+    ``copy.deepcopy(model)`` is an independent model with the same weights.
 
     Parameters
     ----------
@@ -54,9 +51,9 @@ class Sequential(Classifier):
     input_shape : tuple of int
         ``(H, W, C)`` of one image.
     seed : int
-        Decides the first weights.
+        Seed of the initial weights.
     input_mean, input_std : float
-        In units of the 0..1 range; MNIST's own are 0.1307 and 0.3081.
+        In units of the 0..1 range; those of MNIST are 0.1307 and 0.3081.
     class_names : sequence of str, optional
         One for each output, in order.
     dtype : dtype
@@ -67,9 +64,9 @@ class Sequential(Classifier):
     parameters : ndarray (P,)
         All weights and biases; the layers' arrays are views of it.
     statistics : ndarray (S,)
-        All that training follows but does not learn, such as running means; views too.
+        All running statistics; the layers' arrays are views of it.
     metadata : dict
-        What is known of its training, for people; `fit` begins it anew, `save` keeps it.
+        Facts about the training. `fit` starts it afresh, `save` stores it.
 
     Raises
     ------
@@ -99,45 +96,44 @@ class Sequential(Classifier):
         names = check_class_names("Sequential", class_names, self.output_shape[-1])
         self.class_names = None if class_names is None else tuple(names)
         self.metadata: dict[str, Any] = {}
-        self._gather()
-
-    def _gather(self) -> None:
-        """Make the layers' arrays views of two vectors, and what is made of the layers anew."""
-        self.parameters, self.statistics, self._layout = parameters.flatten(self.layers, self.dtype)
-        self._chain = FusedSequence(self.layers)
-        self._learned = [layer for layer in iter_layers(self.layers) if layer.arrays()]
+        self._sequence = FusedSequence(self.layers)
+        self._with_arrays = [layer for layer in iter_layers(self.layers) if layer.arrays()]
         self._replay_cache = ReplayCache(self.replayable)
+        self._flatten()
+
+    def _flatten(self) -> None:
+        """Make the layers' arrays views of two flat vectors."""
+        self.parameters, self.statistics, self._layout = parameters.flatten(self.layers, self.dtype)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become a deep copy or what a pickle holds, in which no array is a view any more."""
+        """Restore a deep copy or a pickle, whose arrays are not views any more."""
         self.__dict__.update(state)
-        self._gather()
+        self._flatten()
 
     def __copy__(self) -> Self:
         """Return a deep copy: each layer belongs to one model only."""
         return deepcopy(self)
 
     def __repr__(self) -> str:
-        """Return the call that makes such a network, without seed, scaling and names."""
+        """Return the call that makes such a network, without seed, scaling and class names."""
         return f"Sequential({self.layers!r}, {self.input_shape})"
 
     @property
     def replayable(self) -> bool:
-        """Whether all layers declare that they touch arrays by kernels only."""
+        """Whether all layers are declared replayable; a subclass of `Sequential` is not."""
         return type(self) is Sequential and is_replayable(self.layers)
 
     def arrays(self) -> list[FloatArray]:
-        """Return the arrays of all layers.
+        """Return parameters and statistics of all layers, those inside containers too.
 
         Returns
         -------
         list of ndarray
-            Layer by layer, those inside containers too: the parameters, then the statistics.
         """
-        return [array for layer in self._learned for array in layer.arrays()]
+        return [array for layer in self._with_arrays for array in layer.arrays()]
 
-    def split(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
-        """Show a flat vector, of parameters or of gradients, as each layer's arrays.
+    def unflatten(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
+        """Return a flat vector, of parameters or gradients, as the arrays of each layer.
 
         Parameters
         ----------
@@ -146,34 +142,33 @@ class Sequential(Classifier):
         Returns
         -------
         list of dict
-            For each layer its arrays by name: views, no copies.
+            For each layer its arrays by name; views, not copies.
         """
         return parameters.unflatten(vector, self._layout)
 
     # ------------------------------------------------------------ forward and backward
 
     def forward(
-        self, x: FloatArray, *, training: bool = False, draws: RandomKey | None = None
+        self, x: FloatArray, *, key: RandomKey | None = None
     ) -> tuple[FloatArray, list[Any]]:
-        """Send prepared images down through all layers.
+        """Compute the output of all layers.
 
         Parameters
         ----------
         x : ndarray (N, H, W, C)
             From `preprocess`, or any float array of the model's dtype.
-        training : bool
-            Whether this is a training step.
-        draws : Draws, optional
-            What layers that are random in training need there.
+        key : RandomKey, optional
+            Present in training, as ``RandomKey(seed, epoch, image_ids)`` of `minicnn.random`; None
+            at inference.
 
         Returns
         -------
         y : ndarray (N, *output_shape)
-            The logits, where the last layer is `Dense`.
+            The logits, if the last layer is `Dense`.
         caches : list
-            One of each step, for `backward`; layers that can be computed as one are one step.
+            One for each step, for `backward`; layers that are fused are one step.
         """
-        return self._chain.forward(x, training=training, draws=draws)
+        return self._sequence.forward(x, key=key)
 
     def backward(
         self,
@@ -183,7 +178,7 @@ class Sequential(Classifier):
         gradients: FloatArray | None = None,
         need_dx: bool = False,
     ) -> tuple[FloatArray | None, FloatArray]:
-        """Send a gradient back up: forward read upside down.
+        """Compute the gradients of all parameters, from the last layer to the first.
 
         Parameters
         ----------
@@ -191,53 +186,54 @@ class Sequential(Classifier):
         caches : list
             From `forward`.
         gradients : ndarray (P,), optional
-            Where to write; a new vector where left out.
+            Array to write to; a new one by default.
         need_dx : bool
-            Whether the gradient of the images is wanted; training has no use for it.
+            Whether to compute the gradient of x; training does not use it.
 
         Returns
         -------
         dx : ndarray (N, H, W, C), or None
         gradients : ndarray (P,)
-            Laid out as `parameters`; `split` shows it by layers.
+            In the order of `parameters`; `unflatten` returns it layer by layer.
         """
         if gradients is None:
             gradients = np.empty_like(self.parameters)
-        dx = self._chain.backward(dy, caches, self.split(gradients), need_dx=need_dx)
+        dx = self._sequence.backward(dy, caches, self.unflatten(gradients), need_dx=need_dx)
         return dx, gradients
 
     def batch_statistics(self, caches: list[Any], out: FloatArray | None = None) -> FloatArray:
-        """Return what one forward in training saw of that which the statistics follow.
+        """Return the batch statistics that the running statistics are updated from.
 
         Parameters
         ----------
         caches : list
-            From `forward`, with ``training=True``.
+            From `forward` with a key.
         out : ndarray (S,), optional
-            Where to write; a new vector where left out.
+            Array to write to; a new one by default.
 
         Returns
         -------
         ndarray (S,)
-            Laid out as `statistics`.
+            In the order of `statistics`.
         """
         out = np.empty_like(self.statistics) if out is None else out
-        return parameters.flatten_statistics(self.layers, self._chain.batch_statistics(caches), out)
+        found = self._sequence.batch_statistics(caches)
+        return parameters.flatten_statistics(self.layers, found, out)
 
-    # ------------------------------------------------------------ images in, answers out
+    # ------------------------------------------------------------ prediction
 
     def preprocess(self, images: NDArray[Any]) -> FloatArray:
-        """Turn images into what the first layer gets; the only place where pixels are scaled.
+        """Scale images to the input of the first layer.
 
         Parameters
         ----------
-        images : ndarray (N, H, W, C) or (H, W, C); without C where the model has one channel
+        images : ndarray (N, H, W, C) or (H, W, C); without C if the model has one channel
             uint8 (0 to 255), or float (0 to 1).
 
         Returns
         -------
         ndarray (N, H, W, C)
-            In the model's dtype; in the workspace, where there is one.
+            In the model's dtype. Inside `minicnn.runtime.arena.scope` it is arena memory.
 
         Raises
         ------
@@ -250,34 +246,34 @@ class Sequential(Classifier):
         return scale_pixels(batch, self.input_mean, self.input_std, self.dtype)
 
     def infer(self, x: FloatArray, *, threads: int | None = None) -> FloatArray:
-        """Send prepared images through all layers, some at a time, on several threads.
+        """Compute the logits of preprocessed images, in batches on several threads.
 
         Parameters
         ----------
         x : ndarray (N, H, W, C)
             From `preprocess`.
         threads : int, optional
-            One for each usable core where left out. The numbers come out the same.
+            One for each usable core by default. The result does not depend on it.
 
         Returns
         -------
         ndarray (N, *output_shape)
-            What `forward` gives; but for rounding, where a `BatchNorm` was folded into the layer
-            before it.
+            As `forward` returns it; up to rounding, if a `BatchNorm` is folded into a layer.
         """
         y: FloatArray = np.empty((len(x), *self.output_shape), self.dtype)
         size = min(INFERENCE_BATCH, max(INFERENCE_BATCH // 4, -(-len(x) // 2)))
 
-        weights = self.arrays()  # looked up in each call: a layer may have been given new arrays
+        # Collected at each call, so that arrays that replace a layer's own are used.
+        weights = self.arrays()
 
         def infer_batch(start: int) -> None:
-            part = x[start : start + size]
-            with arena.scope():  # y copies the logits, which the next scope overwrites
-                images = arena.empty(part.shape, part.dtype)
-                images[...] = part
+            batch = x[start : start + size]
+            with arena.scope():  # y keeps a copy: the next batch overwrites the arena
+                images = arena.empty(batch.shape, batch.dtype)
+                images[...] = batch
                 y[start : start + size] = self._replay_cache.run(
-                    lambda: self._chain.infer(images),
-                    ("inference", len(part)),
+                    lambda: self._sequence.infer(images),
+                    ("inference", len(batch)),
                     (images, *weights),
                     (),
                 )
@@ -288,17 +284,17 @@ class Sequential(Classifier):
     # ------------------------------------------------------------ description
 
     def summary(self) -> str:
-        """Describe the network: layer, output shape, parameters and multiply-adds, and totals.
+        """Return a table of layers, output shapes, parameters and multiply-adds.
 
         Returns
         -------
         str
-            A table; ``print(model.summary())`` shows it.
+            ``print(model.summary())`` shows it.
         """
-        return summarize(self._chain, self.input_shape)
+        return summarize(self._sequence, self.input_shape)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to a file, whole or not at all; `minicnn.load_model` reads it.
+        """Write the model to a file, atomically; `minicnn.load_model` reads it.
 
         Parameters
         ----------
@@ -308,10 +304,9 @@ class Sequential(Classifier):
         Raises
         ------
         TypeError, ValueError
-            If a layer is not the library's own, `metadata` are not JSON's, or a weight is not
-            finite.
+            If an argument of a layer or `metadata` cannot be JSON, or a weight is not finite.
         OSError
-            If the file cannot be written; one that was there before stays as it was.
+            If the file cannot be written; an existing file then stays as it was.
         """
         from minicnn.serialization import save_model
 
@@ -319,28 +314,12 @@ class Sequential(Classifier):
 
 
 def scale_pixels(
-    pixels: NDArray[Any], mean: float, std: float, dtype: np.dtype[np.floating[Any]]
+    pixels: NDArray[Any],  # uint8 or float
+    mean: float,
+    std: float,
+    dtype: np.dtype[np.floating[Any]],
 ) -> FloatArray:
-    """Return ``(pixels - mean) / std`` of pixels in 0..1; of uint8 ones after division by 255.
-
-    Parameters
-    ----------
-    pixels : ndarray of uint8 or float
-    mean, std : float
-        In units of the 0..1 range.
-    dtype : numpy.dtype
-        Wanted.
-
-    Returns
-    -------
-    ndarray of `dtype`, as `pixels`
-        In the workspace, where there is one.
-
-    Raises
-    ------
-    ValueError
-        If a float pixel is not in 0..1.
-    """
+    """Return ``(pixels - mean) / std``; uint8 pixels are divided by 255 first."""
     x: FloatArray = arena.empty(pixels.shape, dtype)
     center, width = dtype.type(mean), dtype.type(std)
     if pixels.dtype == np.uint8:

@@ -1,4 +1,4 @@
-"""The table that `Sequential.summary` gives."""
+"""The table of `Sequential.summary`."""
 
 from collections.abc import Iterator
 
@@ -10,50 +10,41 @@ from minicnn.shapes import Shape
 Row = tuple[str, ...]
 
 
-def summarize(chain: FusedSequence, input_shape: Shape) -> Table:
-    """Lay out layer, output shape, parameters and multiply-adds of one image, and the totals.
+def summarize(sequence: FusedSequence, input_shape: Shape) -> Table:
+    """Tabulate layer, output shape, parameters and multiply-adds of one image, and the totals.
 
-    What is inside a container is indented below it. A bracket shows what is computed as one.
-
-    Parameters
-    ----------
-    chain : Chain
-    input_shape : tuple of int
-        ``(H, W, C)``.
-
-    Returns
-    -------
-    str
+    Layers inside a container are indented. A bracket marks layers that are fused.
     """
     rows = [("", "Layer", "Output shape", "Parameters", "Multiply-adds", "")]
     parameters = macs = 0
     shape = input_shape
-    for layer in chain.layers:
+    for layer in sequence.layers:
         parameters += sum(array.size for array in layer.parameters.values())
         macs += layer.macs(shape)
         shape = layer.output_shape(shape)
     total = ("", "Total", "", f"{parameters:,}", f"{macs:,}", "")
-    return lay_out([*rows, *_rows(chain, input_shape)], "><<>><", footer=[total])
+    return lay_out([*rows, *_rows(sequence, input_shape)], "><<>><", footer=[total])
 
 
-def _rows(chain: FusedSequence, shape: Shape, indent: str = "") -> Iterator[Row]:
-    brackets = [""] * len(chain.layers)
-    for step in chain.steps:
+def _rows(sequence: FusedSequence, shape: Shape, indent: str = "") -> Iterator[Row]:
+    """Yield one row for each layer, and those of the layers inside containers."""
+    brackets = [""] * len(sequence.layers)
+    for step in sequence.steps:
         if step.length > 1:
             last = step.first + step.length - 1
             brackets[step.first : last + 1] = ["┐", *"│" * (step.length - 2), "┘ one kernel"]
-    for position, (layer, bracket) in enumerate(zip(chain.layers, brackets, strict=True)):
+    for position, (layer, bracket) in enumerate(zip(sequence.layers, brackets, strict=True)):
         number = "" if indent else str(position + 1)
         after = layer.output_shape(shape)
         if isinstance(layer, Container):
             yield number, f"{indent}{type(layer).__name__}", str(after), "", "", ""
-            for prefix, inner in layer.chains.items():
+            for prefix, branch in layer.sequences.items():
                 if prefix:
-                    what = "" if inner.layers else " its input"
-                    yield "", f"{indent}  {prefix.rstrip('.')}:{what}", "", "", "", ""
-                yield from _rows(inner, shape, f"{indent}    ")
+                    note = "" if branch.layers else " its input"
+                    yield "", f"{indent}  {prefix.rstrip('.')}:{note}", "", "", "", ""
+                yield from _rows(branch, shape, f"{indent}    ")
         else:
             size = sum(array.size for array in layer.parameters.values())
-            work = layer.macs(shape)
-            yield number, f"{indent}{layer}", str(after), f"{size:,}", f"{work:,}", bracket
+            macs = layer.macs(shape)
+            yield number, f"{indent}{layer}", str(after), f"{size:,}", f"{macs:,}", bracket
         shape = after

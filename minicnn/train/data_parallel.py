@@ -200,7 +200,7 @@ class DataParallelGradient:
                 key = RandomKey(self.seed, epochs, ids)
 
             def work() -> tuple[FloatArray, list[Any]]:
-                logits, caches = self.model.forward(x, training=True, draws=key)
+                logits, caches = self.model.forward(x, key=key)
                 totals, dlogits = loss_and_gradient(logits, labels, weight, self.label_smoothing)
                 self.model.backward(dlogits, caches, gradients=gradient)
                 return totals, caches

@@ -24,7 +24,7 @@ class NonFiniteError(ArithmeticError):
 
 def find_non_finite(
     model: Sequential,
-    microbatches: Iterable[tuple[NDArray[Any], IntArray, RandomKey | None]],
+    microbatches: Iterable[tuple[NDArray[Any], IntArray, RandomKey]],
     label_smoothing: float = 0.0,
 ) -> str:
     """Run a batch through a model and name the first layer with infinity or NaN.
@@ -33,8 +33,7 @@ def find_non_finite(
     ----------
     model : Sequential
     microbatches : iterable of (images, labels, key)
-        Images (N, H, W, C) as in `Sequential.preprocess`, labels (N,), and a `RandomKey`, which may
-        be None where no layer is random.
+        Images (N, H, W, C) as in `Sequential.preprocess`, labels (N,), and a `RandomKey`.
     label_smoothing : float
         As in `minicnn.softmax_cross_entropy`.
 
@@ -57,7 +56,7 @@ def _first_in_step(
     model: Sequential,
     x: FloatArray,
     labels: IntArray,
-    key: RandomKey | None,
+    key: RandomKey,
     label_smoothing: float,
 ) -> str | None:
     """Name the first non-finite array of one forward and backward pass, or None."""
@@ -67,8 +66,8 @@ def _first_in_step(
         for parameter, array in layer.parameters.items():
             if not np.isfinite(array).all():
                 return f"the {parameter} of {name}"
-        own = None if key is None else key.fold_in(position)
-        y, cache = layer.forward(x, training=True, draws=own)
+        own = key.fold_in(position)
+        y, cache = layer.forward(x, key=own)
         caches.append(cache)
         if not np.isfinite(y).all():
             inside = _first_inside(layer, x, own) if isinstance(layer, Container) else None
@@ -86,13 +85,13 @@ def _first_in_step(
     return None
 
 
-def _first_inside(container: Container, x: FloatArray, key: RandomKey | None) -> str | None:
+def _first_inside(container: Container, x: FloatArray, key: RandomKey) -> str | None:
     """Name the first layer inside a container whose output is not finite, or None."""
-    for branch, (prefix, chain) in enumerate(container.chains.items()):
+    for branch, (prefix, chain) in enumerate(container.sequences.items()):
         part = x
         for position, layer in enumerate(chain.layers):
-            own = None if key is None else key.fold_in(branch).fold_in(position)
-            y, _ = layer.forward(part, training=True, draws=own)
+            own = key.fold_in(branch).fold_in(position)
+            y, _ = layer.forward(part, key=own)
             if not np.isfinite(y).all():
                 inside = _first_inside(layer, part, own) if isinstance(layer, Container) else None
                 return inside or f"{layer}, which is {prefix}{position} inside {container}"

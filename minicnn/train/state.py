@@ -202,7 +202,7 @@ def decay_mask(model: Sequential) -> NDArray[np.bool_]:
         False for biases and scales.
     """
     axes = np.empty_like(model.parameters)
-    for arrays in model.split(axes):
+    for arrays in model.unflatten(axes):
         for array in arrays.values():
             array[...] = array.ndim
     mask: NDArray[np.bool_] = axes > 1

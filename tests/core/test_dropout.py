@@ -16,7 +16,7 @@ from minicnn import (
     ops,
     reference,
 )
-from minicnn.layers.fusion import fold, fuse
+from minicnn.layers.fusion import fuse
 from minicnn.random import RandomKey, dropout_mask, random_bits
 from minicnn.runtime.arena import scope
 from minicnn.train.nonfinite import find_non_finite
@@ -136,14 +136,10 @@ def test_the_layer_passes_everything_in_use():
     assert repr(layer) == "Dropout(0.5)"
 
 
-def test_training_without_draws_says_what_is_missing():
+def test_a_key_means_training():
     model = Sequential([Flatten(), Dropout(0.5), Dense(2)], input_shape=(2, 2, 1))
     x = np.ones((3, 2, 2, 1), np.float32)
-    with pytest.raises(
-        ValueError, match=r"Dropout: training needs draws .* RandomKey\(seed, epoch"
-    ):
-        model.forward(x, training=True)
-    y, _ = model.forward(x, training=True, draws=DRAWS)
+    y, _ = model.forward(x, key=DRAWS)
     assert not np.array_equal(y, model.forward(x)[0])
 
 
@@ -151,7 +147,7 @@ def test_in_use_it_costs_nothing_and_parts_no_layers_that_are_computed_as_one():
     layers = [Conv2D(3, 3), Dropout(0.5), ReLU(), Dropout(0.2), MaxPool2D(2), Flatten(), Dense(2)]
     model = Sequential(layers, input_shape=(6, 6, 1))
     x = np.random.default_rng(0).random((3, 6, 6, 1), np.float32)
-    assert [step.length for step in fuse(fold(layers))] == [3, 1, 1]
+    assert [step.length for step in fuse(layers, inference=True)] == [3, 1, 1]
     assert model.infer(x) == pytest.approx(model.forward(x)[0], rel=1e-5, abs=1e-6)
 
 

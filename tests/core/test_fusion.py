@@ -7,7 +7,6 @@ from minicnn import Sequential, ops
 from minicnn.layers.activations import Dropout, ReLU
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.dense import Dense, Flatten
-from minicnn.layers.fusion import FusedConvPool, FusedConvReLU, FusedDenseReLU
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import MaxPool2D
 
@@ -65,29 +64,25 @@ def test_nan_stays_nan(dtype):
     equal([dx, dbias], [np.zeros((1, 2), dtype), np.zeros(3, dtype)])  # as `relu_backward` has it
 
 
-def test_the_layers_know_their_shape():
-    assert FusedConvReLU(Conv2D(3, 2)).output_shape((4, 5, 1)) == (3, 4, 3)
-    assert FusedDenseReLU(Dense(3)).output_shape((4,)) == (3,)
-
-
-def test_fused_layers_are_layers_of_a_model_as_others_are():
-    plain = [Conv2D(4, 3), ReLU(), Conv2D(3, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(5), ReLU()]
-    conv, other, dense = Conv2D(4, 3), Conv2D(3, 3), Dense(5)
-    fused = [FusedConvReLU(conv), FusedConvPool(other, True), Flatten(), FusedDenseReLU(dense)]
-    one, two = (Sequential(layers, input_shape=(9, 8, 1)) for layers in (fused, plain))
-    assert one.output_shape == two.output_shape
-    one.parameters[...] = two.parameters  # the inner layers' arrays are views of it
-    for inner in (conv, other, dense):
-        assert np.shares_memory(inner.parameters["weight"], one.parameters)
+def test_a_fused_step_reads_the_arrays_that_its_layer_has_at_the_call():
+    layers = [Conv2D(4, 3), ReLU(), Conv2D(3, 3), BatchNorm(), ReLU(), Flatten(), Dense(5), ReLU()]
+    model = Sequential(layers, input_shape=(9, 8, 1))
     x = np.random.default_rng(0).normal(size=(2, 9, 8, 1)).astype(np.float32)
-    y, caches = one.forward(x)
-    wanted, their_caches = two.forward(x)
-    equal([y], [wanted])
-    equal(one.backward(y, caches, need_dx=True), two.backward(y, their_caches, need_dx=True))
+    for layer in model.layers:
+        arrays = [
+            {name: array + 0.5 for name, array in own.items()}
+            for own in (layer.parameters, layer.statistics)
+        ]
+        layer.bind(*arrays)
+    one_by_one = x
+    for layer in model.layers:
+        one_by_one, _ = layer.forward(one_by_one)
+    equal([model.forward(x)[0]], [one_by_one])
+    np.testing.assert_allclose(model.infer(x), one_by_one, rtol=1e-5)
 
 
-def test_a_subclass_is_asked_itself():
-    """It may do something else than the layer that it comes from."""
+def test_subclasses_are_not_fused():
+    """A subclass may compute something else than its base class."""
 
     def marked(kind):
         class Marked(kind):

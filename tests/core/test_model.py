@@ -22,7 +22,7 @@ from minicnn import (
     fit,
     initializers,
 )
-from minicnn.random import generator
+from minicnn.random import RandomKey, generator
 
 
 def small_model(**options):
@@ -49,10 +49,13 @@ def test_a_layer_shows_the_call_that_makes_it():
     assert repr(DepthwiseConv2D(3, stride=2)) == "DepthwiseConv2D(3, stride=2)"
 
 
-@pytest.mark.parametrize("layer", [Conv2D(4, 3), DepthwiseConv2D(3), Dense(3)])
-def test_a_layer_without_parameters_yet_says_how_to_get_them(layer):
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(Conv2D(4, 3), (5, 5, 1)), (DepthwiseConv2D(3), (5, 5, 1)), (Dense(3), (5,))],
+)
+def test_a_layer_that_is_not_built_says_how_to_build_it(layer, shape):
     with pytest.raises(RuntimeError, match=r"no weight yet: put the layer into a Sequential"):
-        layer.forward(np.zeros((1, 5, 5, 1), np.float32))
+        layer.forward(np.zeros((1, *shape), np.float32))
 
 
 def test_the_base_layer_demands_forward_and_backward():
@@ -83,7 +86,7 @@ def test_a_network_of_depthwise_convolutions_and_averages():
     assert shown[2][:3] == ["(8, 8, 3)", "30", "1,728"]
     assert shown[6][0] == "(8,)"
     x = np.random.default_rng(1).random((4, 8, 8, 3), np.float32)
-    y, caches = model.forward(x, training=True)
+    y, caches = model.forward(x, key=RandomKey(0, 0, np.arange(4)))
     dx, gradients = model.backward(np.ones_like(y), caches, need_dx=True)
     assert dx.shape == x.shape
     assert gradients.shape == model.parameters.shape
@@ -141,7 +144,7 @@ def test_parameters_are_views_of_one_vector():
     assert weight[0, 0, 0, 0] == 7
     weight[0, 0, 0, 0] = 8
     assert model.parameters[0] == 8
-    assert [sorted(views) for views in model.split(model.parameters)] == [
+    assert [sorted(views) for views in model.unflatten(model.parameters)] == [
         ["bias", "weight"], [], [], [], ["bias", "weight"],
     ]  # fmt: skip
 

@@ -26,8 +26,8 @@ from minicnn import (
 )
 from minicnn.gradcheck import away_from_kinks, check_gradients, format_report
 from minicnn.kernels.reduce import BLOCK_ROWS
-from minicnn.layers.fusion import FusedNormReLU, fold, fuse
-from minicnn.random import generator
+from minicnn.layers.fusion import CONV_POOL, fuse
+from minicnn.random import RandomKey, generator
 from minicnn.train.data_parallel import DataParallelGradient
 
 f32, f64 = np.float32, np.float64
@@ -387,31 +387,31 @@ def test_a_norm_and_its_relu_are_one_step_and_leave_the_pooled_convolution_one()
         (4, 2),
         (6, 2),
     ]
-    assert isinstance(steps[1].layer, FusedNormReLU)
-    assert isinstance(steps[3].layer, FusedNormReLU)
+    assert type(steps[1].layer) is type(steps[3].layer) is BatchNorm
+    assert steps[1].extra == steps[3].extra == {"relu": True}
 
 
 def test_a_network_gives_what_its_layers_give_one_by_one(normals):
     model = normed(dtype=f64)
     model.parameters[...] = normals(12, f64)(model.parameters.size)
     x = normals(13, f64)(6, 8, 8, 1)
-    for training in True, False:
-        y, caches = model.forward(x, training=training)
+    for key in RandomKey(0, 0, np.arange(6)), None:
+        y, caches = model.forward(x, key=key)
         dy = normals(14, f64)(*y.shape)
         dx, gradients = model.backward(dy, caches, need_dx=True)
         z, one_by_one = x, []
         for layer in model.layers:
-            z, cache = layer.forward(z, training=training)
+            z, cache = layer.forward(z, key=key)
             one_by_one.append(cache)
         close = {"rtol": 1e-9, "atol": 1e-9}
         np.testing.assert_allclose(y, z, **close)
-        views = model.split(gradients)
+        views = model.unflatten(gradients)
         for layer, cache, view in reversed(list(zip(model.layers, one_by_one, views, strict=True))):
             dy, wanted = layer.backward(dy, cache)
             for name, gradient in wanted.items():
                 np.testing.assert_allclose(view[name], gradient, **close)
         np.testing.assert_allclose(dx, dy, **close)
-        if training:
+        if key:
             batch_statistics = [
                 layer.batch_statistics(c) for layer, c in zip(model.layers, one_by_one, strict=True)
             ]
@@ -537,15 +537,15 @@ def test_in_use_a_folded_network_gives_what_it_gives_unfolded(normals, dtype, la
 def test_what_is_folded_is_computed_with_what_follows():
     layers = [Conv2D(8, 3), BatchNorm(), ReLU(), MaxPool2D(2), Conv2D(4, 3), MaxPool2D(2)]
     layers += [BatchNorm(), ReLU(), Flatten(), Dense(5), BatchNorm(), ReLU(), Dense(3)]
-    kinds = [type(step.layer).__name__ for step in fuse(fold(layers))]
-    assert kinds == [
-        "FusedConvPool",
-        "FusedConvPool",
-        "FusedNormReLU",
-        "Flatten",
-        "FusedDenseReLU",
-        "Dense",
-    ]
+    steps = fuse(layers, inference=True)
+    assert [type(step.layer) for step in steps] == [
+        Conv2D, Conv2D, BatchNorm, Flatten, Dense, Dense,
+    ]  # fmt: skip
+    assert [step.ops == CONV_POOL for step in steps] == [True, True, *[False] * 4]
+    assert [step.norm for step in steps] == [layers[1], None, None, None, layers[10], None]
+    assert [dict(step.extra) for step in steps] == [
+        {"relu": True}, {"relu": False}, {"relu": True}, {}, {"relu": True}, {},
+    ]  # fmt: skip
 
 
 def test_what_stands_inside_of_a_layer_is_folded_too(monkeypatch):
@@ -615,7 +615,7 @@ def test_a_layer_without_a_bias_does_what_one_with_a_bias_of_0_does(normals, poo
         each.backward(y, kept, need_dx=True) for each, kept in ((model, caches), (wanted, others))
     )
     equal([dx], [dz])
-    for own, other in zip(model.split(gradients), wanted.split(theirs), strict=True):
+    for own, other in zip(model.unflatten(gradients), wanted.unflatten(theirs), strict=True):
         equal(own.values(), [other[name] for name in own])
     # a layer by itself makes the arrays for its gradients
     _, cache = model.layers[-1].forward(normals(20, f64)(2, 4 * (4 if pool else 25)))

@@ -383,7 +383,7 @@ def test_live_network(torch, normals, dtype):
     _, gradients = model.backward(softmax_cross_entropy_backward(1.0, cache), caches)
 
     found, arguments = [np.asarray(loss)], []
-    for layer, views in zip(model.layers, model.split(gradients), strict=True):
+    for layer, views in zip(model.layers, model.unflatten(gradients), strict=True):
         found += views.values()
         arguments += layer.parameters.values()
 

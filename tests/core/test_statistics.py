@@ -19,7 +19,6 @@ from minicnn import (
     Sequential,
     fit,
     load_model,
-    serialization,
 )
 from minicnn.model.parameters import update_running_statistics
 from minicnn.random import RandomKey, random_bits
@@ -28,7 +27,7 @@ from minicnn.train.data_parallel import DataParallelGradient, microbatches
 
 
 @dataclass(eq=False, repr=False)
-class Centerd(Layer):
+class Centered(Layer):
     """Take the mean of the shard off in training, the running mean in use."""
 
     momentum: float = 0.25
@@ -39,8 +38,8 @@ class Centerd(Layer):
     def build(self, input_shape, rng, dtype=np.float32):
         self.statistics = {"mean": np.zeros(input_shape, dtype)}
 
-    def forward(self, x, *, training=False, draws=None):
-        mean = x.mean(axis=0) if training else self.statistics["mean"]
+    def forward(self, x, *, key=None):
+        mean = self.statistics["mean"] if key is None else x.mean(axis=0)
         return x - mean, mean
 
     def backward(self, dy, cache, *, need_dx=True, gradients=None):
@@ -57,10 +56,11 @@ class Centerd(Layer):
 class Shaken(Layer):
     """Turn signs at random in training."""
 
-    def forward(self, x, *, training=False, draws=None):
-        if not training:
+    def forward(self, x, *, key=None):
+        if key is None:
             return x, 1
-        words = random_bits(draws.philox_key, "noise", draws.epoch, draws.image_ids, x[0].size)
+        epoch = np.asarray(key.epoch).item()
+        words = random_bits(key.philox_key, "noise", epoch, key.image_ids, x[0].size)
         signs = np.where(words[:, : x[0].size].reshape(x.shape) < 0, -1, 1).astype(x.dtype)
         return x * signs, signs
 
@@ -69,7 +69,7 @@ class Shaken(Layer):
 
 
 def small_model(**options):
-    layers = [Flatten(), Centerd(), Dense(5), ReLU(), Shaken(), Centerd(0.5), Dense(3)]
+    layers = [Flatten(), Centered(), Dense(5), ReLU(), Shaken(), Centered(0.5), Dense(3)]
     return Sequential(layers, input_shape=(2, 2, 1), **options)
 
 
@@ -100,7 +100,7 @@ def test_statistics_are_one_vector_of_which_the_layers_hold_views():
 def test_a_shard_reports_what_it_observed():
     model = small_model()
     x = np.random.default_rng(1).random((6, 2, 2, 1), np.float32)
-    logits, caches = model.forward(x, training=True, draws=RandomKey(0, 0, np.arange(6)))
+    logits, caches = model.forward(x, key=RandomKey(0, 0, np.arange(6)))
     batch_statistics = model.batch_statistics(caches)
     assert batch_statistics[:4].tolist() == x.mean(axis=0).ravel().tolist()
     assert batch_statistics[4:].tolist() == caches[4].tolist()
@@ -158,7 +158,7 @@ def test_the_step_that_is_not_finite_moves_no_statistics(digits):
 
 
 def test_an_observation_that_is_not_finite_stops_the_training(digits):
-    class Blind(Centerd):
+    class Blind(Centered):
         def batch_statistics(self, cache):
             return {"mean": np.full_like(cache, np.inf)}
 
@@ -210,9 +210,8 @@ def test_patience_goes_back_to_the_statistics_of_the_best_weights(digits):
     assert best.statistics.tobytes() == until.statistics.tobytes()
 
 
-def test_statistics_are_saved_with_the_model(digits, tmp_path, monkeypatch):
-    monkeypatch.setitem(serialization.LAYERS, "Centerd", Centerd)
-    model = Sequential([Flatten(), Dense(3), Centerd(0.5)], input_shape=(2, 2, 1))
+def test_statistics_are_saved_with_the_model(digits, tmp_path):
+    model = Sequential([Flatten(), Dense(3), Centered(0.5)], input_shape=(2, 2, 1))
     train(digits, model)
     model.save(tmp_path / "model.npz")
     with np.load(tmp_path / "model.npz") as arrays:

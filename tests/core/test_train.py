@@ -433,7 +433,7 @@ def test_weights_decay_and_biases_do_not(digits):
     model, _ = quick_fit(digits, epochs=1, optimizer=optimizer)
     decayed = {
         (position, name): set(array.ravel().tolist())
-        for position, arrays in enumerate(model.split(optimizer.decay_mask))
+        for position, arrays in enumerate(model.unflatten(optimizer.decay_mask))
         for name, array in arrays.items()
     }
     assert decayed == {

@@ -12,7 +12,9 @@ import recipes
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential
-from minicnn.serialization import LAYERS
+from minicnn.layers.base import layer_classes
+
+LAYERS = {cls.__name__ for cls in layer_classes() if cls.__module__.startswith("minicnn.")}
 
 
 class Reader(HTMLParser):

@@ -67,7 +67,7 @@ class WrongDense(Dense):
 class WrongReLU(Layer):
     """It lets the gradient through where nothing came through."""
 
-    def forward(self, x, *, training=False, draws=None):
+    def forward(self, x, *, key=None):
         return np.maximum(x, 0), None
 
     def backward(self, dy, cache, *, need_dx=True, gradients=None):
@@ -77,7 +77,7 @@ class WrongReLU(Layer):
 class WrongResidual(Residual):
     """It forgets the shortcut on the way back."""
 
-    def part(self, dy, cache):
+    def split_gradient(self, dy, cache):
         return dy, np.zeros_like(dy)
 
 

@@ -27,7 +27,10 @@ from minicnn import (
 )
 from minicnn.diagnostics import diagnose
 from minicnn.diagnostics.report import DEAD, SCALES, UPDATES
+from minicnn.random import RandomKey
 from minicnn.train.state import TrainingState
+
+KEY = RandomKey(0, 0, np.arange(20))
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="trains for minutes without JIT"
@@ -81,7 +84,7 @@ def test_statistics_are_those_of_layers_and_gradient(digits):
     assert layer(report, 0).name == "the input"
     assert layer(report, 0).mean == pytest.approx(x.mean())
     for position, part in enumerate(model.layers, start=1):
-        x, _ = part.forward(x, training=True)
+        x, _ = part.forward(x, key=KEY)
         own = layer(report, position)
         assert own.layer == repr(part)
         assert own.name == f"layer {position} ({part})"
@@ -93,12 +96,12 @@ def test_statistics_are_those_of_layers_and_gradient(digits):
         assert own.dead == (silent if isinstance(part, ReLU) else None)
         assert not own.constant
 
-    _, caches = model.forward(model.preprocess(images), training=True)
+    _, caches = model.forward(model.preprocess(images), key=KEY)
     shares = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
     assert report.loss == pytest.approx(-np.log(shares[np.arange(20), labels]).mean(), rel=1e-9)
     shares[np.arange(20), labels] -= 1
     _, gradient = model.backward(shares / 20, caches)
-    weight, bias = model.split(gradient)[0].values()
+    weight, bias = model.unflatten(gradient)[0].values()
     parameters = layer(report, 1).parameters
     assert parameters["weight"].gradient_rms == pytest.approx(sqrt((weight**2).mean()), rel=1e-9)
     assert parameters["bias"].gradient_rms == pytest.approx(sqrt((bias**2).mean()), rel=1e-9)
@@ -125,7 +128,7 @@ def test_update_is_that_of_the_next_step(digits, optimizer):
     for (report, old), (_, new) in pairwise(before):  # one step an epoch
         assert report.lr_scale == 1
         for position, (own, moved) in enumerate(
-            zip(model.split(old), model.split(new - old), strict=True), start=1
+            zip(model.unflatten(old), model.unflatten(new - old), strict=True), start=1
         ):
             for name, parameter in layer(report, position).parameters.items():
                 ratio = np.linalg.norm(moved[name]) / np.linalg.norm(own[name])

@@ -194,7 +194,7 @@ def test_the_gradients_are_those_of_the_model(model, image, trace):
     assert trace.loss == pytest.approx(loss, rel=1e-6)
     np.testing.assert_allclose(trace.steps[0].dx, dx[0], atol=1e-5)
     compared = 0
-    for step, name, wanted in by_parameter(trace, model.split(gradient)):
+    for step, name, wanted in by_parameter(trace, model.unflatten(gradient)):
         np.testing.assert_allclose(step.gradients[name], wanted, atol=1e-5)
         compared += wanted.size
     assert compared == model.parameters.size
@@ -231,10 +231,12 @@ def test_the_update_is_the_optimizers(model, image, optimizer):
         for layer in other.layers for array in layer.parameters.values()
     ])  # fmt: skip
     optimizer.step(other.parameters, gradient, 1.0, decayed)
-    for step, name, wanted in by_parameter(trace, other.split(other.parameters)):
+    for step, name, wanted in by_parameter(trace, other.unflatten(other.parameters)):
         np.testing.assert_allclose(step.updated[name], wanted, atol=1e-5)
     for key, vector in optimizer.state_dict(gradient).items():
-        for step, name, wanted in by_parameter(trace, other.split(vector)) if vector.ndim else ():
+        for step, name, wanted in (
+            by_parameter(trace, other.unflatten(vector)) if vector.ndim else ()
+        ):
             np.testing.assert_allclose(step.moments[name][key], wanted, atol=1e-5)
     after, _ = other.forward(other.preprocess(image))
     loss, _ = softmax_cross_entropy(after, np.array([LABEL]), label_smoothing=0.1)
@@ -331,7 +333,7 @@ class Scaled(Layer):
     def parameter_shapes(self, input_shape):
         return {"scale": (1,)}
 
-    def forward(self, x, *, training=False, draws=None):
+    def forward(self, x, *, key=None):
         return x * self.parameters["scale"], x
 
     def backward(self, dy, cache, *, need_dx=True, gradients=None):
@@ -339,7 +341,7 @@ class Scaled(Layer):
 
 
 class Doubled(Layer):
-    def forward(self, x, *, training=False, draws=None):
+    def forward(self, x, *, key=None):
         return 2 * x, None
 
     def backward(self, dy, cache, *, need_dx=True, gradients=None):

@@ -31,6 +31,8 @@ from minicnn import (
     load_model,
     serialization,
 )
+from minicnn.layers import base
+from minicnn.layers.base import layer_classes, make_example
 from minicnn.runtime import archive
 
 
@@ -132,10 +134,22 @@ def test_numbers_of_numpy_are_saved_as_plain_ones(tmp_path):
     assert repr(load_model(tmp_path / "model.npz").layers[0]) == "MaxPool2D(2, stride=(1, 2))"
 
 
-def test_every_layer_of_the_library_can_be_saved():
-    exported = {thing for thing in vars(minicnn).values() if inspect.isclass(thing)}
-    layers = {thing for thing in exported if issubclass(thing, Layer)} - {Layer}
-    assert set(serialization.LAYERS.values()) == layers
+LIBRARY = [cls for cls in layer_classes() if cls.__module__.startswith("minicnn.")]
+
+
+@pytest.mark.parametrize("cls", LIBRARY, ids=lambda cls: cls.__name__)
+def test_the_example_of_every_layer_is_saved_and_loaded(tmp_path, cls):
+    assert getattr(minicnn, cls.__name__) is cls
+    layer, shape = make_example(cls)
+    shape, before = (shape, []) if len(shape) == 3 else ((*shape, 1, 1), [Flatten()])
+    model = Sequential([*before, layer], input_shape=shape)
+    model.save(tmp_path / "model.npz")
+    found = load_model(tmp_path / "model.npz")
+    assert repr(found.layers) == repr(model.layers)
+    assert found.parameters.tobytes() == model.parameters.tobytes()
+
+
+def test_every_initializer_of_the_library_can_be_saved():
     functions = inspect.getmembers(initializers, inspect.isfunction)
     assert set(serialization.INITIALIZERS) == {name for name, _ in functions} - {"fans"}
 
@@ -195,20 +209,77 @@ def test_there_is_one_name_for_each_class(names, error, message):
 # ---------------------------------------------------------------- what cannot be saved
 
 
-class Doubled(Dense):
-    pass
+def own_layer(module="mine", name="Own"):
+    """Define a layer class, as a module of a user does."""
+    body = {"__module__": module, "__annotations__": {"slope": float}, "slope": 0.5}
+    body["forward"] = lambda self, x, key=None: (x, None)
+    return dataclass(eq=False, repr=False)(type(name, (Layer,), body))
 
 
-@dataclass(eq=False, repr=False)
-class Own(Layer):
-    def forward(self, x, *, training=False, draws=None):
-        return x, None
+@pytest.fixture
+def save_own(tmp_path, monkeypatch):
+    """Return a function that saves a model with a layer of a class, which is then forgotten."""
+    monkeypatch.setattr(base, "_registry", base._registry.copy())
+
+    def save(cls):
+        path = tmp_path / "model.npz"
+        Sequential([Flatten(), cls(0.25)], input_shape=(2, 2, 1)).save(path)
+        del base._registry[cls.__module__, cls.__qualname__]
+        return path
+
+    return save
 
 
-@pytest.mark.parametrize("layer", [Doubled(2), Own()])
-def test_a_layer_of_the_users_own_is_refused(tmp_path, layer):
-    model = Sequential([Flatten(), layer], input_shape=(2, 2, 1))
-    with pytest.raises(TypeError, match=r"the layer .*\(.*\) cannot be saved: .*Conv2D, Dense"):
+def test_a_layer_class_that_is_not_imported_is_named_with_the_import_to_add(save_own):
+    path = save_own(own_layer())
+    message = "layer 2: there is no layer 'mine.Own': .* as in `from mine import Own`"
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
+    own_layer("elsewhere")
+    assert repr(load_model(path).layers[1]) == "Own(slope=0.25)"
+    again = own_layer()
+    assert type(load_model(path).layers[1]) is again
+
+
+def test_a_layer_class_of_a_script_is_found_in_any_module(save_own):
+    path = save_own(own_layer("__main__"))
+    with pytest.raises(ModelFileError, match="as in `from your_module import Own`"):
+        load_model(path)
+    cls = own_layer()
+    assert type(load_model(path).layers[1]) is cls
+
+
+def test_two_layer_classes_of_one_name_are_ambiguous(save_own):
+    path = save_own(own_layer("__main__"))
+    own_layer("one")
+    own_layer("two")
+    message = "the layer '__main__.Own' is ambiguous: .* one.Own and two.Own; rename one of them"
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
+
+
+def test_a_layer_class_that_is_defined_again_replaces_the_former(save_own):
+    path = save_own(own_layer())
+    own_layer()
+    again = own_layer()
+    assert type(load_model(path).layers[1]) is again
+
+
+def test_an_own_layer_may_have_the_name_of_a_library_layer(save_own):
+    path = save_own(own_layer(name="Dense"))
+    cls = own_layer(name="Dense")
+    assert type(load_model(path).layers[1]) is cls
+
+
+def test_a_layer_whose_arguments_are_not_fields_cannot_be_saved(tmp_path):
+    class Scaled(Dense):
+        def __init__(self, units, factor):
+            super().__init__(units)
+            self.factor = factor
+
+    model = Sequential([Flatten(), Scaled(2, 3)], input_shape=(2, 2, 1))
+    message = r"the layer Scaled\(2\) cannot be saved: .* @dataclass\(eq=False, repr=False\) above"
+    with pytest.raises(TypeError, match=message):
         model.save(tmp_path / "model.npz")
     assert not list(tmp_path.iterdir())
 
@@ -216,7 +287,9 @@ def test_a_layer_of_the_users_own_is_refused(tmp_path, layer):
 def test_an_initializer_of_the_users_own_is_refused_and_can_be_replaced(tmp_path):
     layer = Dense(3, initializer=lambda rng, shape, dtype: np.ones(shape, dtype))
     model = Sequential([Flatten(), layer], input_shape=(2, 2, 1))
-    with pytest.raises(TypeError, match=r"initializer .* Dense.* set layer.initializer to one of"):
+    with pytest.raises(
+        TypeError, match=r"Dense.* its initializer .* set layer.initializer to one of"
+    ):
         model.save(tmp_path / "model.npz")
     layer.initializer = initializers.he_normal
     model.save(tmp_path / "model.npz")
@@ -515,7 +588,7 @@ def changed(*path_and_value):
         (changed("model", "input_shape", [4, -5, 1]), r"whole numbers above 0, not \[4, -5, 1\]"),
         (changed("model", "input_shape", [4, True, 1]), "whole numbers above 0"),
         (changed("model", "input_shape", "456"), "whole numbers above 0, not '456'"),
-        (changed("model", "input_shape", [10**6, 10**6, 1]), "layer 1 gives 2,000,000,000,000 num"),
+        (changed("model", "input_shape", [10**6, 10**6, 1]), "layer 1 computes 2,000,000,000,000"),
         (changed("model", "input_mean", "0"), "input_mean must be a number, not '0'"),
         (changed("model", "input_std", -1.0), "input_std above 0, not"),
         (changed("model", "class_names", ["a"]), "class_names must be 3, one for each"),
@@ -524,15 +597,15 @@ def changed(*path_and_value):
         (changed("model", "layers", []), "layers must be a list of 1 to 1000"),
         (changed("model", "layers", [{"layer": "ReLU"}] * 1001), "layers must be a list of 1 to 1"),
         (changed("model", "layers", {}), "layers must be a list"),
-        (changed("model", "layers", 1, []), "layer 2: it does not say which layer it is"),
-        (changed("model", "layers", 1, {"layer": 7}), "layer 2: it does not say which"),
+        (changed("model", "layers", 1, []), "layer 2: it does not name its layer"),
+        (changed("model", "layers", 1, {"layer": 7}), "layer 2: it does not name its layer"),
         (changed("model", "layers", 1, {"layer": "os.system"}), "layer 2: there is no layer 'os."),
         (changed("model", "layers", 1, {"layer": "Layer"}), "there is no layer 'Layer'"),
         (changed("model", "layers", 1, "x", 7), "layer 2: ReLU has no argument 'x'"),
         (changed("model", "layers", 1, "parameters", {}), "ReLU has no argument 'parameters'"),
         (changed("model", "layers", 4, "units", KeyError), "layer 5: .*missing .*'units'"),
         (changed("model", "layers", 4, "units", "3"), "units must be a whole number, not '3'"),
-        (changed("model", "layers", 4, "units", 10**12), "layer 5 gives 1,000,000,000,000 numbers"),
+        (changed("model", "layers", 4, "units", 10**12), "layer 5 computes 1,000,000,000,000"),
         (changed("model", "layers", 4, "units", 10**8), "should hold"),
         (changed("model", "layers", 4, "initializer", "exec"), "there is no initializer 'exec'"),
         (changed("model", "layers", 4, "initializer", [[]]), "layer 5: there is no initializer"),
