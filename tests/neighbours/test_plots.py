@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import matplotlib.text
@@ -474,14 +475,14 @@ print("matplotlib.pyplot" in sys.modules)
     assert done.stdout == "False\n"
 
 
-def test_the_example_of_the_readme_draws_its_figures(capsys, monkeypatch, tmp_path):
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"## Evaluation and pictures\n\n```python\n(.*?)```", readme, re.S)
+def test_the_example_of_the_module_docstring_draws_its_figures(capsys, monkeypatch, tmp_path):
+    _, example = plots.__doc__.split("::\n")
+    code = textwrap.dedent(example)
     monkeypatch.chdir(tmp_path)
     data = load_mnist_sample()
     data = data._replace(test_images=data.test_images[:20], test_labels=data.test_labels[:20])
     model = Sequential([Flatten(), Dense(10)], input_shape=(28, 28, 1))
-    exec(compile(code, "README.md", "exec"), {"model": model, "data": data})
+    exec(compile(code, "minicnn.plots", "exec"), {"model": model, "data": data})
     assert "Mean of the classes" in capsys.readouterr().out
     names = ["confusion-matrix.png", "mistakes.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
