@@ -144,7 +144,7 @@ def gflop(case: Case, direction: str, images: int = IMAGES) -> float | None:
         data = arrays(case, images)
         inputs = data["x"], data["weight"], data["bias"]
         y, cache = ops.conv2d_max_pool2d(*inputs, case.stride, case.padding, relu=True)
-        used = 4 * y.size if direction == "forward" else int((cache.winner < 4).sum())
+        used = 4 * y.size if direction == "forward" else int((cache.argmax < 4).sum())
         macs = case.KH * case.KW * case.C * used
     if direction == "backward":  # dx and dweight
         macs *= 2

@@ -146,7 +146,7 @@ def needed_gflop(model: Sequential, batch: int) -> float:
             x, cache = ops.conv2d_max_pool2d(
                 x, own["weight"], own["bias"], layer.stride, layer.padding, relu=relu
             )
-            active = int((cache.winner < 4).sum())
+            active = int((cache.argmax < 4).sum())
             window = own["weight"][..., 0].size  # KH·KW·C for each output
             macs += window * (4 * x.size + backward * active)
             position += 2 if relu else 1

@@ -1,94 +1,163 @@
-"""Convolution read from the other end: each pixel's products are spread over the window's place.
+"""GEMM + col2im: the input gradient of a convolution at any stride.
 
-This is the gradient of the input, at any stride: a matrix product gives what a pixel of dy sends to
-each number of its window, and these are added where the window lies. No lane is wasted on the few
-channels of an image, since the columns of the product are all numbers of the window; and no product
-with the zeros that would lie between the pixels of dy at a stride above 1.
+A matrix product gives the gradient of each window, ``dy · weightᵀ`` (OH·OW, KH·KW·C), block by
+block; col2im adds it to the pixels of the window. The columns of the product are all values of the
+window, so few input channels waste no lanes; and at a stride above 1 no product is taken with the
+zeros between the pixels of dy. `conv_direct` calls it where that is faster. A convolution at stride
+1 is the input gradient of its transpose, so the same serves forward where the filters are few.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.copy import copy_range, fill_zero_range
-from minicnn.kernels.jit import device_function
+from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import add, load, store
 from minicnn.kernels.six import multiply_rows
-from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
+from minicnn.kernels.target import NR_SMALL, Kernel, choose_nr, specialize_nr
+from minicnn.kernels.transpose import rotate180_swap_channels, transpose_block
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
 
+PIXELS_PER_BLOCK = 24  # of dy, whose products are held in scratch: four microtiles
+
+
+def is_faster(window: Window, pixels: int, C: int, F: int) -> bool:
+    """Return whether col2im gives the input gradient faster than a direct convolution.
+
+    Parameters
+    ----------
+    window : Window
+    pixels : int
+        H · W of the input.
+    C, F : int
+        Input and output channels.
+    """
+    # At a stride above 1 the direct way multiplies the zeros between the pixels of dy. At stride 1
+    # it wastes the lanes that C leaves empty; col2im adds each product in memory instead.
+    additions = window.OH * window.OW * C * (F + NR_SMALL)
+    return window.SH * window.SW > 1 or additions < pixels * -(-C // NR_SMALL) * NR_SMALL * F
+
+
+def forward_is_faster(window: Window, H: int, W: int, C: int, F: int) -> bool:
+    """Return whether `forward` is possible and faster than a direct convolution."""
+    KH, KW, SH, SW, top, left, OH, OW = window
+    if SH * SW > 1 or top >= KH or left >= KW:
+        return False
+    return is_faster(_transpose_window(window, H, W), OH * OW, F, C)
+
+
+def forward(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
+) -> None:
+    """Compute y (N, OH, OW, F) as the input gradient of the transposed convolution."""
+    KH, KW, C, F = weight.shape
+    rotated = arena.empty((KH, KW, F, C), weight.dtype)
+    rotate180_swap_channels(np.ascontiguousarray(weight), rotated)
+    backward_input(x, rotated, _transpose_window(window, *x.shape[1:3]), y)
+    add_bias(np.ascontiguousarray(bias), y.reshape(-1, F))
+
+
+def _transpose_window(window: Window, H: int, W: int) -> Window:
+    """Return the window of the convolution whose input gradient is this one, at stride 1."""
+    KH, KW, _, _, top, left, _, _ = window
+    return Window(KH, KW, 1, 1, KH - 1 - top, KW - 1 - left, H, W)
+
+
+def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+    """Compute dx (N, H, W, C)."""
+    KH, KW, SH, SW, top, left, OH, OW = window
+    (N, H, W, C), F = dx.shape, dy.shape[3]
+    K = KH * KW * C
+    NR = choose_nr(K)
+    panels = -(-K // NR)
+    height, width = max(H + top, (OH - 1) * SH + KH), max(W + left, (OW - 1) * SW + KW)
+    row = width * C
+    packed, image, dcolumns = arena.allocate(
+        (
+            ((panels, F, NR), dy.dtype),
+            ((height, row), dy.dtype),
+            ((PIXELS_PER_BLOCK, panels * NR), dy.dtype),
+        )
+    )
+    backward_input_kernel[NR](
+        np.ascontiguousarray(dy).reshape(N, OH * OW, F),
+        np.ascontiguousarray(weight).reshape(K, F),
+        packed,
+        KH,
+        OW,
+        SH * row,
+        SW * C,
+        top * row + left * C,
+        dx.reshape(N, H, W * C),
+        image,
+        dcolumns,
+    )
+
 
 @specialize_nr
-def backward_input(lanes: int) -> Kernel:
-    """Make the gradient of the input for tiles of so many lanes."""
+def backward_input_kernel(NR: int) -> Kernel:
+    """Loop order: image, block of pixels, panel, pixel, f; then pixel, kh, q."""
 
-    def backward_input(
-        dy: Array,
-        weight: Array,
+    def conv_col2im_backward_input(
+        dy: Array,  # (N, OH * OW, F)
+        weight: Array,  # (KH * KW * C, F)
+        packed: Array,  # scratch (panels, F, NR): the transpose of `weight` in panels of columns
         KH: int,
-        R: int,
         OW: int,
-        down: int,
-        right: int,
-        inside: int,
-        dx: Array,
-        image: Array,
-        sent: Array,
+        h_stride: int,  # values between window origins in `image`, downwards
+        w_stride: int,  # and to the right
+        inside: int,  # offset of the first pixel of dx in `image`
+        dx: Array,  # out (N, H, W * C)
+        image: Array,  # scratch (H', W' * C): dx of one image with its padding
+        dcolumns: Array,  # scratch (B, panels * NR): dy · weightᵀ of a block of pixels
     ) -> None:
-        """Add ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[f, kh, q]``.
-
-        The loop nest is n, block of pixels, block of (kh, q), pixel, f, and then pixel, kh, q,
-        where q counts the R = KW·C numbers of a row of the window. Six pixels and one vector of a
-        window's numbers are a tile of the product. An image with its padding is summed in a place
-        of its own, which stays in the second-level cache, and copied without it.
-
-        Parameters
-        ----------
-        dy : ndarray (N, OH·OW, F)
-        weight : ndarray (blocks, F, lanes)
-            Its columns are the KH·R numbers of a window, filled up with zeros.
-        KH, R : int
-        OW : int
-        down, right : int
-            Numbers from one window to the next, in `image`.
-        inside : int
-            Where the first pixel of dx lies in `image`.
-        dx : ndarray (N, H, W·C)
-            Overwritten.
-        image : ndarray (H', W'·C)
-            Room for the gradient of one image with its padding.
-        sent : ndarray (B, blocks·lanes)
-            Room for what a block of pixels sends; B is a multiple of six.
-        """
+        """Compute ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[kh, q, f]``."""
         N, P, F = dy.shape
         height, row = image.shape
         _, H, width = dx.shape
-        B, M = sent.shape
+        B, M = dcolumns.shape
+        K = len(weight)
+        fill_zero_range(packed, 0, packed.size)
+        for k in range(0, K, NR):
+            transpose_block(weight, k * F, min(NR, K - k), F, packed, k * F, NR)
+        K_row = K // KH
         for n in range(N):
-            fill_zero_range(image, 0, height * row)
+            fill_zero_range(image, 0, height * row)  # one image stays in the L2 cache
             for first in range(0, P, B):
                 count = min(B, P - first)
                 i = (n * P + first) * F
-                for m in range(0, M, lanes):
-                    multiply_rows(dy, i, F, count, weight, m * F, sent, m, M, lanes)
+                for m in range(0, M, NR):
+                    multiply_rows(dy, i, F, count, packed, m * F, dcolumns, m, M, NR)
                 for p in range(count):
                     oh, ow = divmod(first + p, OW)
-                    i, s = oh * down + ow * right, p * M
+                    i, s = oh * h_stride + ow * w_stride, p * M
                     for _ in range(KH):
-                        _add_row(sent, s, R, image, i)
+                        _add_row(dcolumns, s, K_row, image, i)
                         i += row
-                        s += R
+                        s += K_row
             for h in range(H):
                 copy_range(image, inside + h * row, width, dx, (n * H + h) * width)
 
-    return backward_input
+    return conv_col2im_backward_input
+
+
+@kernel
+def add_bias(bias: Array, y: Array) -> None:
+    """Add ``bias[f]`` to ``y[p, f]``."""
+    P, F = y.shape
+    for p in range(P):
+        for f in range(F):
+            y[p, f] += bias[f]
 
 
 @device_function
-def _add_row(sent: Array, s: int, R: int, image: Array, i: int) -> None:
-    """Add R numbers."""
-    for q in range(0, R - NR_SMALL + 1, NR_SMALL):
-        store(image, i + q, add(load(image, i + q, NR_SMALL), load(sent, s + q, NR_SMALL)))
-    for q in range(R - R % NR_SMALL, R):
-        v = add(load(image, i + q, 1), load(sent, s + q, 1))
-        store(image, i + q, v)
+def _add_row(dcolumns: Array, s: int, count: int, image: Array, i: int) -> None:
+    """Add `count` values of `dcolumns` to `image`."""
+    for q in range(0, count - NR_SMALL + 1, NR_SMALL):
+        store(image, i + q, add(load(image, i + q, NR_SMALL), load(dcolumns, s + q, NR_SMALL)))
+    for q in range(count - count % NR_SMALL, count):
+        store(image, i + q, add(load(image, i + q, 1), load(dcolumns, s + q, 1)))

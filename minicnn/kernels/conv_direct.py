@@ -1,19 +1,38 @@
-"""Direct convolution: no matrix of patches, the sums kept in registers.
+"""Direct convolution in NHWC: an implicit GEMM whose accumulators stay in registers.
 
-A convolution is described by few numbers: where each window's corner lies in the flat image
-(`corners`, one index for each output pixel), how far apart the window's rows are (`row`), how many
-there are (KH) and how many numbers each has (R = KW·C, which lie side by side). Stride and padding
-are in the corners and in the image.
+For output pixel p and filter f::
 
-The weights are laid out in blocks of as many output channels as a tile takes, the bias before them:
-``(blocks, 1 + KH·R, lanes)``, so that a tile reads them from one end to the other.
+    y[n, p, f] = bias[f] + Σ_{kh,q} x[n, origin[p] + kh·row_stride + q] · weight[kh, q, f]
+
+q runs over the KW·C contiguous values of one window row. Stride and padding are hidden in the
+window origins and in the padded copy of the image, so the inner loops know neither.
+
+Blocking, in the terms of BLIS and XNNPACK:
+
+- microtile: MR pixels x NR filters of y, held in MR vectors of NR lanes;
+- panel: the weights of NR filters, packed as ``(1 + KH * KW * C, NR)`` with the bias first, so that
+  the microkernel reads them with stride 1;
+- edges: the last microtile repeats its last pixel, which stores the same value twice; the last
+  panel is padded with zeros and stored with a mask.
+
+The file reads top down: the backend interface that `minicnn.ops.conv` calls, then the kernels.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.kernels import conv_col2im, copy
 from minicnn.kernels.copy import pad_image
 from minicnn.kernels.jit import inline_function, kernel
+from minicnn.kernels.pack import (
+    outer_sum,
+    pad_channels,
+    pad_images,
+    padded_shape,
+    panels_spec,
+    round_up,
+    window_origins,
+)
 from minicnn.kernels.simd import fma, load, load_splat
 from minicnn.kernels.six import (
     Six,
@@ -25,15 +44,150 @@ from minicnn.kernels.six import (
     six_times,
     store_six,
 )
-from minicnn.kernels.target import NR_SMALL, SIMD_WIDTH, Kernel, specialize_nr
+from minicnn.kernels.target import NR_SMALL, SIMD_WIDTH, Kernel, choose_nr, specialize_nr
 from minicnn.kernels.tiles import pack_weights
+from minicnn.kernels.transpose import rotate180_swap_channels
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
+# L1 bytes for a block of pixels while its weight gradient is summed: all channels of dy, and one or
+# two cache lines of x per pixel.
+BLOCK_BYTES = 32 * 1024
+X_VALUES_PER_PIXEL = 32
+MIN_BLOCK_PIXELS = 16  # below this, loading and storing the accumulators dominates
+MR = 6  # vectors that a microtile accumulates
+
+
+# ---------------------------------------------------------------- backend interface
+
+
+def forward(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
+) -> None:
+    """Compute y (N, OH, OW, F)."""
+    _, H, W, C = x.shape
+    KH, KW, _, F = weight.shape
+    if conv_col2im.forward_is_faster(window, H, W, C, F):
+        conv_col2im.forward(x, weight, bias, window, y)
+        return
+    shape = padded_shape(x.shape, window)
+    row_stride = (W if shape is None else shape[2]) * C
+    padded_size = 0 if shape is None else shape[1] * row_stride
+    padded, panels = arena.allocate(
+        (((padded_size,), x.dtype), panels_spec(KH * KW * C, F, x.dtype))
+    )
+    forward_kernel[choose_nr(F)](
+        np.ascontiguousarray(x).reshape(-1),
+        (H, W * C, window.top, window.left * C),
+        padded,
+        row_stride,
+        window_origins(window.OH, window.OW, window.SH * row_stride, window.SW * C),
+        KH,
+        np.ascontiguousarray(weight),
+        np.ascontiguousarray(bias),
+        panels,
+        y,
+    )
+
+
+def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+    """Compute dweight (KH, KW, C, F)."""
+    x = pad_images(x, window)
+    KH, KW, SH, SW, _, _, OH, OW = window
+    N, C, F = len(x), x.shape[3], dy.shape[3]
+    row_stride = x[0, 0].size
+    if _prefers_row_vectors(KH, KW * C, F):
+        _backward_weight_few_filters(x, dy, window, dweight)
+        return
+    h_stride, w_stride = SH * row_stride, SW * C
+    if h_stride == OW * w_stride:  # rows follow each other without a gap: treat them as one
+        OH, OW = 1, OH * OW
+    NR = choose_nr(F)
+    block = max(MIN_BLOCK_PIXELS, BLOCK_BYTES // (x.itemsize * (F + X_VALUES_PER_PIXEL)))
+    copy.fill_zero(dweight.reshape(-1))
+    # Vectors may read past the last channel of a pixel. At the end of dy that would be past the
+    # array, so the last images take a copy with padded channels.
+    tail = 0 if F % NR == 0 else min(N, -(-NR // (OH * OW * F)))
+    for images, gradients in (
+        (x[: N - tail], dy),
+        (x[N - tail :], pad_channels(dy[N - tail :], NR)),
+    ):
+        backward_weight_kernel[NR](
+            images,
+            x[0].size,
+            window_origins(KH, KW * C, row_stride, 1),
+            OH,
+            h_stride,
+            OW,
+            w_stride,
+            block,
+            gradients.reshape(len(gradients), OH * OW, gradients.shape[3]),
+            dweight.reshape(-1, F),
+        )
+
+
+def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+    """Compute dx (N, H, W, C): dy convolved with the kernel rotated by 180°, or GEMM + col2im.
+
+    dy takes KH - 1 - top rows of zeros before it. If that is negative, its first rows have no
+    pixel of the image in their windows and are cut off. Columns likewise.
+    """
+    KH, KW, C, F = weight.shape
+    N, H, W, _ = dx.shape
+    if conv_col2im.is_faster(window, H * W, C, F):
+        conv_col2im.backward_input(dy, weight, window, dx)
+        return
+    rotated = arena.empty((KH, KW, F, C), dy.dtype)
+    rotate180_swap_channels(np.ascontiguousarray(weight), rotated)
+    top, left = KH - 1 - window.top, KW - 1 - window.left
+    if min(top, left) < 0:
+        cut_top, cut_left = max(0, -top), max(0, -left)
+        whole = dy
+        dy = arena.empty((N, window.OH - cut_top, window.OW - cut_left, F), dy.dtype)
+        copy.crop_images(whole, cut_top, cut_left, dy)
+    transposed = Window(KH, KW, 1, 1, max(0, top), max(0, left), H, W)
+    forward(dy, rotated, arena.constant_zeros(C, dy.dtype), transposed, dx)
+
+
+def _prefers_row_vectors(KH: int, K_row: int, F: int) -> bool:
+    """Return whether dweight takes fewer vectors along window rows than along filters."""
+    vectors = F * round_up(KH * -(-K_row // NR_SMALL), MR)
+    return F < NR_SMALL <= K_row and vectors < round_up(KH * K_row, MR)
+
+
+def _backward_weight_few_filters(
+    x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray
+) -> None:
+    """Compute dweight where F is below the lanes of a vector."""
+    KH, KW, SH, SW, _, _, OH, OW = window
+    N, row_stride, C, F = len(x), x[0, 0].size, x.shape[3], dy.shape[3]
+    K_row = KW * C
+    chunks = np.minimum(np.arange(0, K_row, NR_SMALL), K_row - NR_SMALL)  # the last may overlap
+    offsets = outer_sum(np.arange(KH) * row_stride, chunks)
+    sums = arena.empty((F, len(offsets), NR_SMALL), x.dtype)
+    backward_weight_few_filters_kernel(
+        x,
+        x[0].size,
+        offsets,
+        OH,
+        SH * row_stride,
+        OW,
+        SW * C,
+        dy.reshape(N, OH * OW, F),
+        sums,
+        dweight.reshape(KH, K_row, F),
+    )
+
+
+# ---------------------------------------------------------------- kernels
+
 
 @specialize_nr
-def forward(lanes: int) -> Kernel:
+def forward_kernel(lanes: int) -> Kernel:
     """Make the convolution for tiles of so many lanes.
 
     Where a tile is one register wide, two tiles are taken as a pair: twelve sums wait for each
@@ -147,7 +301,7 @@ def _twelve_sums(
 
 
 @specialize_nr
-def backward_weight(lanes: int) -> Kernel:
+def backward_weight_kernel(lanes: int) -> Kernel:
     """Make the gradient of the weights for tiles of so many lanes."""
 
     def backward_weight(
@@ -211,50 +365,35 @@ def backward_weight(lanes: int) -> Kernel:
 
 
 @kernel
-def backward_weight_few_filters(
-    x: Array,
-    image: int,
-    vectors: Indices,
+def backward_weight_few_filters_kernel(
+    x: Array,  # (N, H, W, C), padded
+    image_stride: int,
+    offsets: Indices,  # (V,) offset of each vector inside a window
     OH: int,
-    down: int,
+    h_stride: int,
     OW: int,
-    right: int,
-    dy: Array,
-    dweight: Array,
+    w_stride: int,
+    dy: Array,  # (N, OH * OW, F)
+    sums: Array,  # scratch (F, V, NR_SMALL)
+    dweight: Array,  # out (KH, KW * C, F)
 ) -> None:
-    """Add up the gradient of the weights where there are fewer filters than lanes.
+    """Sum ``dy[n, p, f] · x[n, origin[p] + offsets[v] + l]``; the lanes l lie along a window row.
 
-    ``dweight[f, j, l] += Σ_{n,oh,ow} dy[n, oh, ow, f] · x[n, oh·down + ow·right + vectors[j] + l]``
-    with l from 0 to NARROW - 1: here the lanes are numbers of a row of the window. The loop nest is
-    n, f, j, oh, ow: six vectors are a tile.
-
-    Parameters
-    ----------
-    x : ndarray (N, image)
-    image : int
-        Numbers from one image to the next.
-    vectors : ndarray of int (J,)
-        Where the vectors of a window lie, counted from its corner.
-    OH, down : int
-        Rows of windows, and numbers from one to the next.
-    OW, right : int
-        Windows in a row, and numbers from one to the next.
-    dy : ndarray (N, OH·OW, F)
-    dweight : ndarray (F, J, NARROW)
-        Updated.
+    Loop order: n, f, v, oh, ow. Six vectors are a microtile.
     """
     N, P, F = dy.shape
-    J = len(vectors)
+    V = len(offsets)
+    sums[:] = 0
     for n in range(N):
         for f in range(F):
-            for j in range(0, J, 6):
-                six = six_from(j, J)
-                places = six_times(six, NR_SMALL, f * J * NR_SMALL)
-                a0, a1, a2, a3, a4, a5 = load_six(dweight, places, 0, NR_SMALL, NR_SMALL)
-                v0, v1, v2, v3, v4, v5 = six_of(vectors, six, 0)
+            for v in range(0, V, 6):
+                six = six_from(v, V)
+                places = six_times(six, NR_SMALL, f * V * NR_SMALL)
+                a0, a1, a2, a3, a4, a5 = load_six(sums, places, 0, NR_SMALL, NR_SMALL)
+                v0, v1, v2, v3, v4, v5 = six_of(offsets, six, 0)
                 g = n * P * F + f
                 for oh in range(OH):
-                    i = n * image + oh * down
+                    i = n * image_stride + oh * h_stride
                     for _ in range(OW):
                         d = load_splat(dy, g, NR_SMALL)
                         a0 = fma(d, load(x, i + v0, NR_SMALL), a0)
@@ -263,6 +402,14 @@ def backward_weight_few_filters(
                         a3 = fma(d, load(x, i + v3, NR_SMALL), a3)
                         a4 = fma(d, load(x, i + v4, NR_SMALL), a4)
                         a5 = fma(d, load(x, i + v5, NR_SMALL), a5)
-                        i += right
+                        i += w_stride
                         g += F
-                store_six(dweight, places, 0, NR_SMALL, (a0, a1, a2, a3, a4, a5), NR_SMALL)
+                store_six(sums, places, 0, NR_SMALL, (a0, a1, a2, a3, a4, a5), NR_SMALL)
+    KH, K_row, _ = dweight.shape
+    chunks = V // KH  # vectors of a window row; the last one overlaps the one before
+    for kh in range(KH):
+        for j in range(chunks):
+            q = min(j * NR_SMALL, K_row - NR_SMALL)
+            for lane in range(NR_SMALL):
+                for f in range(F):
+                    dweight[kh, q + lane, f] = sums[f, kh * chunks + j, lane]

@@ -5,11 +5,21 @@ maximum is taken while they are in registers. The kernel stores the pooled value
 pixel of the maximum, 0 to 3 in row order, or INACTIVE where the ReLU made the output 0.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.gemm import accumulate
 from minicnn.kernels.jit import device_function
+from minicnn.kernels.pack import (
+    Offsets,
+    pad_images,
+    padded_shape,
+    panels_spec,
+    window_origins,
+)
 from minicnn.kernels.simd import (
     Tile,
     Vector,
@@ -23,14 +33,59 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tail,
 )
-from minicnn.kernels.target import SIMD_WIDTH, Kernel, specialize_nr
+from minicnn.kernels.target import SIMD_WIDTH, Kernel, choose_nr, specialize_nr
 from minicnn.kernels.tiles import pack_weights
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Offsets = NDArray[np.int64]
 
-INACTIVE = 4
+INACTIVE = 4  # the value of argmax where the ReLU set the output to 0
+
+
+def forward(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    window: Window,
+    relu: bool,
+    y: FloatArray,
+    argmax: Bytes,
+) -> None:
+    """Compute y and argmax (N, OH // 2, OW // 2, F); OH and OW are even."""
+    F = weight.shape[3]
+    (panels,) = arena.allocate((panels_spec(weight.size // F, F, x.dtype),))
+    forward_kernel[choose_nr(F)](
+        pad_images(x, window),
+        *window_layout(x.shape, window),
+        np.ascontiguousarray(weight),
+        np.ascontiguousarray(bias),
+        panels,
+        relu,
+        y,
+        argmax,
+    )
+
+
+class WindowLayout(NamedTuple):
+    """The position of every window in the padded images."""
+
+    image_stride: int
+    origins: Offsets  # (OH // 2 * OW // 2 * 4,): the four windows of an output follow each other
+    row_stride: int
+    KH: int
+
+
+@lru_cache(maxsize=256)
+def window_layout(shape: Shape, window: Window) -> WindowLayout:
+    """Return the layout of the windows in the padded copy of images (N, H, W, C)."""
+    _, H, W, C = padded_shape(shape, window) or shape
+    OH, OW, row = window.OH, window.OW, W * C
+    squares = window_origins(OH, OW, window.SH * row, window.SW * C)
+    squares = squares.reshape(OH // 2, 2, OW // 2, 2).transpose(0, 2, 1, 3)
+    return WindowLayout(H * row, np.ascontiguousarray(squares.ravel()), row, window.KH)
 
 
 @device_function
@@ -69,7 +124,7 @@ def store_max(four: Tile, relu: bool, y: Array, argmax: Bytes, offset: int, NR: 
 
 
 @specialize_nr
-def forward(NR: int) -> Kernel:
+def forward_kernel(NR: int) -> Kernel:
     """Loop order: image, panel, microtile, window row, k."""
     # Two FMAs start per cycle and each takes four cycles, so eight must be in flight. Where four
     # vectors are four registers, a microtile is two pooling windows.

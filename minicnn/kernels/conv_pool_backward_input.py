@@ -4,10 +4,16 @@ Only the active pixels pass a gradient on, as in `minicnn.kernels.conv_pool_back
 window is cut into chunks as there.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.kernels import copy
+from minicnn.kernels.conv_pool import window_layout
 from minicnn.kernels.jit import device_function
+from minicnn.kernels.pack import Offsets, outer_sum, padded_shape, round_up
 from minicnn.kernels.simd import (
     Rows,
     axpy_tile,
@@ -23,16 +29,72 @@ from minicnn.kernels.simd import (
     row_offsets,
     store_tile,
 )
-from minicnn.kernels.stretches import VECTOR_WIDTHS, nine_fit_in_registers
-from minicnn.kernels.target import Kernel, specialize
+from minicnn.kernels.stretches import VECTOR_WIDTHS, choose_width, nine_fit_in_registers
+from minicnn.kernels.target import L1_BYTES, Kernel, specialize
 from minicnn.kernels.transpose import transpose_block
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Offsets = NDArray[np.int64]
 
 NINE_ROWS = tuple(range(9))
 CHANNELS = 64  # per bit mask: the bits of an integer
+
+
+def backward_input(
+    dy: FloatArray, argmax: Bytes, weight: FloatArray, window: Window, shape: Shape
+) -> FloatArray:
+    """Return dx, of the given shape (N, H, W, C).
+
+    It lies in a longer array, because the last vector of the last image may end past it: so it is
+    made here, and copied only if there is padding to be cut off.
+    """
+    KH, KW, C, F = weight.shape
+    image_stride, origins, row_stride, _ = window_layout(shape, window)
+    width, offsets, use_nine_rows = _padded_chunks(KH, KW * C, row_stride, F * dy.itemsize)
+    dpadded, panels = arena.allocate(
+        (
+            ((shape[0] * image_stride + width,), dy.dtype),
+            ((offsets.size, F, width), dy.dtype),
+        )
+    )
+    weight = np.ascontiguousarray(weight)
+    backward_input_sparse[width](
+        dy, argmax, image_stride, origins, offsets, weight, dpadded, panels, use_nine_rows
+    )
+    padded = padded_shape(shape, window)
+    if padded is None:
+        return dpadded[:-width].reshape(shape)
+    dx: FloatArray = arena.empty(shape, dy.dtype)
+    copy.crop_images(dpadded[:-width].reshape(padded), window.top, window.left, dx)
+    return dx
+
+
+class WindowChunks(NamedTuple):
+    """A window cut into vectors."""
+
+    width: int  # lanes of a vector
+    offsets: Offsets  # from the window's origin to each vector
+    use_nine_rows: bool  # whether nine vectors are accumulated together, or three
+
+
+@lru_cache(maxsize=256)
+def _padded_chunks(KH: int, K_row: int, row_stride: int, bytes_per_lane: int) -> WindowChunks:
+    """Cut a window into vectors without overlap; the last of a row may end past it.
+
+    It does not reach the next row of the window. Nine vectors are accumulated together only if
+    their weights, `bytes_per_lane` for each lane, stay in L1.
+    """
+
+    def nine_fit(width: int) -> bool:
+        return nine_fit_in_registers(width) and 9 * width * bytes_per_lane <= L1_BYTES
+
+    fitting = (w for w in VECTOR_WIDTHS if KH == 1 or round_up(K_row, w) <= row_stride)
+    width = choose_width(KH, K_row, fitting, nine_fit)
+    offsets = outer_sum(np.arange(KH) * row_stride, np.arange(0, K_row, width))
+    return WindowChunks(width, offsets, nine_fit(width))
 
 
 @specialize(VECTOR_WIDTHS)

@@ -9,11 +9,15 @@ A window is KH rows of K_row = KW·C values. The sparse kernel cuts each row int
 vector, V in all; their offsets from the window origin are `chunk_offsets`.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.conv_pool import INACTIVE
+from minicnn.kernels import copy
+from minicnn.kernels.conv_pool import INACTIVE, window_layout
 from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.pack import Offsets, outer_sum, pad_channels, pad_images
 from minicnn.kernels.simd import (
     Rows,
     Tile,
@@ -34,15 +38,82 @@ from minicnn.kernels.simd import (
     store,
     store_tile,
 )
-from minicnn.kernels.stretches import VECTOR_WIDTHS, nine_fit_in_registers
-from minicnn.kernels.target import NR_SMALL, Kernel, specialize
+from minicnn.kernels.stretches import VECTOR_WIDTHS, choose_width, nine_fit_in_registers
+from minicnn.kernels.target import L1_BYTES, NR_SMALL, Kernel, specialize
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Offsets = NDArray[np.int64]
 
 
 NINE_ROWS = tuple(range(9))
+
+# Microtiles of 3×3 weights up to which `backward_weight_dense` is faster: it multiplies all pixels,
+# with masks, where `backward_weight_sparse` first lists the active ones.
+DENSE_MAX_TILES = 3
+
+
+def backward_weight(
+    x: FloatArray,
+    dy: FloatArray,
+    argmax: Bytes,
+    window: Window,
+    dweight: FloatArray,
+    dbias: FloatArray,
+) -> None:
+    """Compute dweight (KH, KW, C, F) and dbias (F,)."""
+    KH, KW, C, F = dweight.shape
+    x = pad_images(x, window)
+    if -(-KH // 3) * -(-KW * C // 3) <= DENSE_MAX_TILES:
+        _backward_weight_dense(x, dy, argmax, window, dweight, dbias)
+        return
+    image_stride, origins, row_stride, _ = window_layout(x.shape, window)
+    width, offsets = _overlapping_chunks(KH, KW * C, row_stride)
+    block = dy.shape[2] * _rows_per_block(window, dy.shape[1], row_stride * x.itemsize)
+    sums_spec = (F * offsets.size * width,), x.dtype
+    list_specs = ((block + 1,), np.dtype(np.int64)), ((block + 1,), x.dtype)
+    scratch = arena.allocate((sums_spec, *list_specs))
+    rows = dweight.reshape(KH, KW * C, F)
+    backward_weight_sparse[width](
+        x.reshape(-1), image_stride, origins, offsets, dy, argmax, rows, dbias, *scratch
+    )
+
+
+def _backward_weight_dense(
+    x: FloatArray,
+    dy: FloatArray,
+    argmax: Bytes,
+    window: Window,
+    dweight: FloatArray,
+    dbias: FloatArray,
+) -> None:
+    layout, F = window_layout(x.shape, window), len(dbias)
+    dy, argmax = pad_channels(dy, NR_SMALL), pad_channels(argmax, NR_SMALL)
+    Fp = dy.shape[3]
+    if Fp == F:
+        backward_weight_dense(x, *layout, dy, argmax, dweight, dbias)
+        return
+    dweights, dbiases = arena.allocate((((*dweight.shape[:3], Fp), dy.dtype), ((Fp,), dy.dtype)))
+    backward_weight_dense(x, *layout, dy, argmax, dweights, dbiases)
+    copy.copy_columns(dweights.reshape(-1, Fp), 0, dweight.reshape(-1, F), 0, F)
+    copy.copy_columns(dbiases[None], 0, dbias[None], 0, F)
+
+
+@lru_cache(maxsize=256)
+def _overlapping_chunks(KH: int, K_row: int, row_stride: int) -> tuple[int, Offsets]:
+    """Cut a window into vectors, by width and offsets; the last two of a row may overlap."""
+    fitting = (width for width in VECTOR_WIDTHS if width <= K_row)
+    width = choose_width(KH, K_row, fitting, nine_fit_in_registers)
+    chunks: Offsets = np.minimum(np.arange(0, K_row, width), K_row - width)
+    return width, outer_sum(np.arange(KH) * row_stride, chunks)
+
+
+def _rows_per_block(window: Window, rows: int, row_bytes: int) -> int:
+    """Return how many rows of outputs read rows of the image that fit in L1 together."""
+    fitting = L1_BYTES // row_bytes - (window.KH - window.SH)  # windows overlap in these rows
+    return min(rows, max(1, fitting // (2 * window.SH)))
 
 
 @specialize(VECTOR_WIDTHS)

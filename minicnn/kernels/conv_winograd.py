@@ -1,145 +1,162 @@
-"""Winograd's minimal filtering: a 3×3 convolution with 16 multiplications where 36 were.
+"""Winograd convolution F(2×2, 3×3): 16 multiplications for four outputs, where direct takes 36.
 
-Four neighboring outputs of a 3×3 convolution come from one 4×4 square of the image. With
+Four neighboring outputs of a 3×3 convolution come from one 4×4 tile of the image::
 
-    Bᵀ = ⎡1  0 -1  0⎤    G = ⎡ 1   0   0 ⎤    Aᵀ = ⎡1  1  1  0⎤
-         ⎢0  1  1  0⎥        ⎢ ½   ½   ½ ⎥         ⎣0  1 -1 -1⎦
-         ⎢0 -1  1  0⎥        ⎢ ½  -½   ½ ⎥
-         ⎣0  1  0 -1⎦        ⎣ 0   0   1 ⎦
+    forward   y  = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A
+    dweight   dw = Gᵀ [(Bᵀ x B) ⊙ (A dy Aᵀ)] G
+    dx        dx = B [(G w Gᵀ) ⊙ (A dy Aᵀ)] Bᵀ
 
-they are ``Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A``, where ⊙ multiplies element by element. Over C channels each
-of the 16 elements is a sum: 16 matrix products ``(tiles, C) · (C, F)``. The transformations are
-additions and halvings only, so on whole numbers the result is exact as long as it fits.
+⊙ multiplies element by element; the matrices are in `winograd_transforms`. Over C channels each of
+the 16 elements is a matrix product: ``(tiles, C) · (C, F)`` forward, ``(C, tiles) · (tiles, F)``
+for dweight and ``(tiles, F) · (F, C)`` for dx, where neighboring tiles overlap and add up. The
+transforms add and halve only, so on whole numbers the result is exact as long as it fits.
 
-The way back is the same read from right to left (`minicnn.kernels.conv_winograd_backward`). Why all
-this is so: minicnn/reference/DERIVATIONS.md, "Minimal filtering".
-
-Lavin, Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016), section 4.1.
-
-Winograd's minimal filtering: the sixteen matrix products.
-
-Channels are taken in blocks of as many as a tile has lanes; what is left over, in blocks of
-`NR_SMALL`.
-
-Winograd's minimal filtering: the weights ``G w Gᵀ``, and back.
-
-`minicnn.kernels.conv_winograd` says what G is and what they are for.
+Derivation: DERIVATIONS.md, section Minimal filtering. Lavin, Gray, "Fast algorithms for
+convolutional neural networks" (CVPR 2016), section 4.1.
 """
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from minicnn.kernels import copy, target
 from minicnn.kernels.conv_pool import store_max
-from minicnn.kernels.jit import device_function, inline_function, kernel
-from minicnn.kernels.simd import add, fma, load, splat, store, subtract
-from minicnn.kernels.six import load_six, multiply_rows, six_from, six_sums, six_times, store_six
+from minicnn.kernels.copy import fill_zero_range
+from minicnn.kernels.pack import pad_images, padded_shape, round_up
 from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
-from minicnn.kernels.tiles import Four, load_tail, store_tail
+from minicnn.kernels.tiles import load_tail, store_tail
+from minicnn.kernels.transpose import swap_channel_axes
+from minicnn.kernels.winograd_transforms import (
+    add_square,
+    batched_gemm,
+    batched_gemm_tn,
+    output_transform,
+    transform_dy,
+    transform_input,
+    transform_weight,
+    transform_weight_backward,
+)
+from minicnn.runtime import arena
+from minicnn.runtime.arena import ArraySpec
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-Vector = Any
+
+# Tiles that are transformed and multiplied together: each transformed weight that is loaded serves
+# them all.
+TILES_PER_BLOCK = 48
+# With fewer channels the transforms take longer than the multiplications that they save.
+MIN_CHANNELS = 16
 
 
-@device_function
-def input_transform_1d(d0: Vector, d1: Vector, d2: Vector, d3: Vector) -> Four:
-    """Return ``Bᵀ d``."""
-    return subtract(d0, d2), add(d1, d2), subtract(d2, d1), subtract(d1, d3)
+# ---------------------------------------------------------------- backend interface
 
 
-@device_function
-def transform_input(x: Array, TH: int, TW: int, first: int, count: int, transformed: Array) -> None:
-    """Compute ``transformed[:, t] = Bᵀ x B`` of the tiles from `first` on, counted over all images.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    TH, TW : int
-        Rows and columns of tiles; tile (th, tw) begins at pixel (2·th, 2·tw).
-    first, count : int
-    transformed : ndarray (16, B, C)
-        Overwritten.
-    """
-    _, H, W, C = x.shape
-    _, B, _ = transformed.shape
-    row, plane = W * C, B * C
-    whole: Any = np.int64(NR_SMALL)  # as a mere constant it would compile the pieces a second time
-    for t in range(count):
-        n, place = divmod(first + t, TH * TW)
-        th, tw = divmod(place, TW)
-        corner = n * H * row + 2 * th * row + 2 * tw * C
-        for c in range(0, C, NR_SMALL):
-            i, o = corner + c, t * C + c
-            if C - c >= NR_SMALL:  # a constant instead of what is left: no masks
-                _transform(x, i, row, C, whole, transformed, o, plane)
-            else:
-                _transform(x, i, row, C, C - c, transformed, o, plane)
+def supports(window: Window) -> bool:
+    """Return whether the kernel is 3×3 at stride 1."""
+    return (window.KH, window.KW, window.SH, window.SW) == (3, 3, 1, 1)
 
 
-@device_function
-def _transform(
-    x: Array, i: int, row: int, C: int, left: int, transformed: Array, o: int, plane: int
+def is_faster(window: Window, C: int, F: int) -> bool:
+    """Return whether Winograd can compute a convolution, and faster than `conv_direct`."""
+    return supports(window) and min(C, F) >= MIN_CHANNELS
+
+
+def forward(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
 ) -> None:
-    """Write the 16 elements of a tile, one row after another, for the first `left` channels."""
-    a0, a1, a2, a3 = _load_row(x, i, C, left)
-    b0, b1, b2, b3 = _load_row(x, i + row, C, left)
-    d0, d1, d2, d3 = _load_row(x, i + 2 * row, C, left)
-    e0, e1, e2, e3 = _load_row(x, i + 3 * row, C, left)
-    a0, b0, d0, e0 = input_transform_1d(a0, b0, d0, e0)  # down each column
-    a1, b1, d1, e1 = input_transform_1d(a1, b1, d1, e1)
-    a2, b2, d2, e2 = input_transform_1d(a2, b2, d2, e2)
-    a3, b3, d3, e3 = input_transform_1d(a3, b3, d3, e3)
-    _store_row(input_transform_1d(a0, a1, a2, a3), left, transformed, o, plane)
-    _store_row(input_transform_1d(b0, b1, b2, b3), left, transformed, o + 4 * plane, plane)
-    _store_row(input_transform_1d(d0, d1, d2, d3), left, transformed, o + 8 * plane, plane)
-    _store_row(input_transform_1d(e0, e1, e2, e3), left, transformed, o + 12 * plane, plane)
+    """Compute y (N, OH, OW, F)."""
+    C, F = weight.shape[2:]
+    NR = choose_panel(F)
+    transformed, tiles, products = arena.allocate(scratch_specs(C, F, x.dtype))
+    transform_weight(np.ascontiguousarray(weight), NR, transformed)
+    padded = pad_images(x, _whole_tiles(window))
+    forward_kernel[NR](padded, transformed, np.ascontiguousarray(bias), y, tiles, products)
 
 
-@device_function
-def _load_row(x: Array, i: int, C: int, left: int) -> Four:
-    return (
-        load_tail(x, i, left),
-        load_tail(x, i + C, left),
-        load_tail(x, i + 2 * C, left),
-        load_tail(x, i + 3 * C, left),
+def forward_pool(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    window: Window,
+    relu: bool,
+    y: FloatArray,
+    argmax: Bytes,
+) -> None:
+    """Compute the 2×2 max-pool of the convolution: y and argmax (N, OH // 2, OW // 2, F).
+
+    OH and OW are even.
+    """
+    C, F = weight.shape[2:]
+    NR = choose_panel(F)
+    transformed, tiles, products = arena.allocate(scratch_specs(C, F, x.dtype))
+    transform_weight(np.ascontiguousarray(weight), NR, transformed)
+    bias = np.ascontiguousarray(bias)
+    forward_pool_kernel[NR](
+        pad_images(x, window), transformed, bias, relu, y, argmax, tiles, products
     )
 
 
-@device_function
-def _store_row(four: Four, left: int, out: Array, o: int, plane: int) -> None:
-    store_tail(out, o, four[0], left)
-    store_tail(out, o + plane, four[1], left)
-    store_tail(out, o + 2 * plane, four[2], left)
-    store_tail(out, o + 3 * plane, four[3], left)
-
-
-@device_function
-def output_transform_1d(m: Array, i: int, step: int) -> tuple[Vector, Vector]:
-    """Return ``Aᵀ m`` of the four numbers from `i` on."""
-    m0, m1 = load(m, i, NR_SMALL), load(m, i + step, NR_SMALL)
-    m2, m3 = load(m, i + 2 * step, NR_SMALL), load(m, i + 3 * step, NR_SMALL)
-    return add(m0, add(m1, m2)), subtract(subtract(m1, m2), m3)
-
-
-@device_function
-def output_transform(products: Array, i: int, plane: int, bias: Vector) -> Four:
-    """Return the four outputs of a tile, in row order: ``Aᵀ m A + bias``."""
-    a0, a1 = output_transform_1d(products, i, plane)  # the first row of m A
-    b0, b1 = output_transform_1d(products, i + 4 * plane, plane)
-    d0, d1 = output_transform_1d(products, i + 8 * plane, plane)
-    e0, e1 = output_transform_1d(products, i + 12 * plane, plane)
-    return (
-        add(add(a0, add(b0, d0)), bias),
-        add(add(a1, add(b1, d1)), bias),
-        add(subtract(subtract(b0, d0), e0), bias),
-        add(subtract(subtract(b1, d1), e1), bias),
+def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+    """Compute dweight (3, 3, C, F)."""
+    C, F = x.shape[3], dy.shape[3]
+    _, *specs = scratch_specs(C, F, x.dtype)
+    dtransformed, tiles, gradients = arena.allocate(
+        (((16, C + 1, round_up(F, NR_SMALL)), x.dtype), *specs)
     )
+    copy.fill_zero(dtransformed.reshape(-1))
+    padded = pad_images(x, _whole_tiles(window))
+    backward_weight_kernel[choose_panel(F)](padded, dy, dtransformed, tiles, gradients)
+    transform_weight_backward(dtransformed, dweight)
+
+
+def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+    """Compute dx (N, H, W, C)."""
+    C, F = weight.shape[2:]
+    Fp, NR, window = round_up(F, NR_SMALL), choose_panel(C), _whole_tiles(window)
+    swapped, transformed, gradients, products = arena.allocate(
+        (((3, 3, Fp, C), dy.dtype), *scratch_specs(Fp, C, dy.dtype))
+    )
+    swap_channel_axes(np.ascontiguousarray(weight), swapped)
+    transform_weight(swapped, NR, transformed)
+    shape = padded_shape(dx.shape, window)
+    dpadded = dx if shape is None else arena.empty(shape, dy.dtype)
+    backward_input_kernel[NR](dy, transformed, dpadded, gradients, products)
+    if shape is not None:
+        copy.crop_images(dpadded, window.top, window.left, dx)
+
+
+def choose_panel(F: int) -> int:
+    """Return the NR that leaves the fewest of F channels to panels of `NR_SMALL`."""
+    Fp = round_up(F, NR_SMALL)
+    NR = min((target.NR_LARGE, target.NR_MEDIUM), key=lambda NR: Fp % NR)  # the larger if equal
+    return NR if Fp >= NR else NR_SMALL
+
+
+def scratch_specs(C: int, F: int, dtype: DTypeLike) -> tuple[ArraySpec, ArraySpec, ArraySpec]:
+    """Return transformed weights, and a block's transformed tiles and products.
+
+    The shapes are (16, C·Fp + NR_SMALL), (16, B, C) and (16, B, Fp). B is odd, and the weights have
+    one more vector: else the sixteen planes would lie a power of two apart and evict each other
+    from the L1 cache.
+    """
+    B, Fp = TILES_PER_BLOCK + 1, round_up(F, NR_SMALL)
+    return ((16, C * Fp + NR_SMALL), dtype), ((16, B, C), dtype), ((16, B, Fp), dtype)
+
+
+def _whole_tiles(window: Window) -> Window:
+    """Return the window with OH and OW rounded up to even: tiles give 2×2 outputs."""
+    return window._replace(OH=round_up(window.OH, 2), OW=round_up(window.OW, 2))
+
+
+# ---------------------------------------------------------------- kernels
 
 
 @specialize_nr
-def forward(lanes: int) -> Kernel:
+def forward_kernel(lanes: int) -> Kernel:
     """Make the convolution for tiles of so many lanes."""
 
     def forward(
@@ -198,7 +215,7 @@ def forward(lanes: int) -> Kernel:
 
 
 @specialize_nr
-def forward_pool(lanes: int) -> Kernel:
+def forward_pool_kernel(lanes: int) -> Kernel:
     """Make the convolution with its pool for tiles of so many lanes."""
 
     def forward_pool(
@@ -249,188 +266,85 @@ def forward_pool(lanes: int) -> Kernel:
     return forward_pool
 
 
-@inline_function
-def batched_gemm(tiles: Array, weight: Array, count: int, products: Array, lanes: int) -> None:
-    """Compute ``products[e, t, f] = Σ_c tiles[e, t, c] · weight[e, c, f]`` for all 16 elements e.
+@specialize_nr
+def backward_weight_kernel(lanes: int) -> Kernel:
+    """Make the gradient of the weights for tiles of so many lanes."""
 
-    The loop nest is e, block of f, t, c: six tiles and a block of channels are a tile of the
-    product.
+    def backward_weight(
+        x: Array,
+        dy: Array,
+        dtransformed: Array,
+        images: Array,
+        gradients: Array,
+    ) -> None:
+        """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles, for each pair of channels.
 
-    Parameters
-    ----------
-    tiles : ndarray (16, B, C)
-    weight : ndarray (16, C·Fp + NARROW)
-        Of each element one block of channels after another, (C, channels of the block).
-    count : int
-        Tiles that are in use, at most B.
-    products : ndarray (16, B, Fp)
-        Overwritten.
-    lanes : int
-        A constant.
-    """
-    _, B, C = tiles.shape
-    Fp = products.shape[2]
-    whole = Fp - Fp % lanes
-    for e in range(16):
-        i, j, w = e * B * C, e * B * Fp, e * weight.shape[1]
-        for f in range(0, whole, lanes):
-            multiply_rows(tiles, i, C, count, weight, w + f * C, products, j + f, Fp, lanes)
-        for f in range(whole, Fp, NR_SMALL):
-            multiply_rows(tiles, i, C, count, weight, w + f * C, products, j + f, Fp, NR_SMALL)
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            As for `forward`.
+        dy : ndarray (N, OH, OW, F)
+        dtransformed : ndarray (16, C + 1, Fp)
+            Updated; `transform_weight_backward` makes dweight of it.
+        images : ndarray (16, B, C)
+            Room for a block of tiles.
+        gradients : ndarray (16, B, Fp)
+            Room for a block of tiles.
+        """
+        N, OH, OW, _ = dy.shape
+        B = images.shape[1]
+        block = B - B % 6
+        TH, TW = (OH + 1) // 2, (OW + 1) // 2
+        for first in range(0, N * TH * TW, block):
+            count = min(block, N * TH * TW - first)
+            transform_input(x, TH, TW, first, count, images)
+            transform_dy(dy, first, count, gradients)
+            batched_gemm_tn(images, gradients, count, dtransformed, lanes)
 
-
-@inline_function
-def batched_gemm_tn(
-    images: Array, gradients: Array, count: int, dweight: Array, lanes: int
-) -> None:
-    """Add ``dweight[e, c, f] += Σ_t images[e, t, c] · gradients[e, t, f]`` for all 16 elements e.
-
-    Parameters
-    ----------
-    images : ndarray (16, B, C)
-    gradients : ndarray (16, B, Fp)
-    count : int
-        Tiles that are in use, at most B.
-    dweight : ndarray (16, C + 1, Fp)
-        Updated.
-    lanes : int
-        A constant.
-    """
-    C, Fp = images.shape[2], gradients.shape[2]
-    whole = Fp - Fp % lanes
-    for e in range(16):
-        for c in range(0, C, 6):
-            for f in range(0, whole, lanes):
-                _gemm_tn_block(images, gradients, e, c, f, count, dweight, lanes)
-            for f in range(whole, Fp, NR_SMALL):
-                _gemm_tn_block(images, gradients, e, c, f, count, dweight, NR_SMALL)
+    return backward_weight
 
 
-@inline_function
-def _gemm_tn_block(
-    images: Array,
-    gradients: Array,
-    e: int,
-    c: int,
-    f: int,
-    count: int,
-    dweight: Array,
-    lanes: int,
-) -> None:
-    _, B, C = images.shape
-    Fp = gradients.shape[2]
-    six = six_from(c, C)
-    places = six_times(six, Fp, e * dweight.shape[1] * Fp)
-    sums = load_six(dweight, places, f, lanes, lanes)
-    numbers, first = six_times(six, 1, e * B * C), e * B * Fp + f
-    sums = six_sums(images, numbers, count, C, gradients, first, Fp, sums, lanes)
-    store_six(dweight, places, f, lanes, sums, lanes)
+@specialize_nr
+def backward_input_kernel(lanes: int) -> Kernel:
+    """Make the gradient of the images for tiles of so many lanes."""
 
+    def backward_input(
+        dy: Array, weight: Array, dx: Array, gradients: Array, products: Array
+    ) -> None:
+        """Compute dx: of each tile ``B [Σ_f (G w Gᵀ) ⊙ (A dy Aᵀ)] Bᵀ``, added to its 4×4 pixels.
 
-@kernel
-def transform_weight(weight: Array, lanes: int, transformed: Array) -> None:
-    """Compute ``G w Gᵀ`` for each pair of channels.
+        Parameters
+        ----------
+        dy : ndarray (N, OH, OW, F)
+        weight : ndarray (16, Fp·Cp + NARROW)
+            From `transform_weight`, of the weights with their channels exchanged.
+        dx : ndarray (N, H, W, C)
+            Overwritten. Of the shape of `forward`'s x.
+        gradients : ndarray (16, B, Fp)
+            Room for a block of tiles.
+        products : ndarray (16, B, Cp)
+            Room for a block of tiles.
+        """
+        N, OH, OW, _ = dy.shape
+        _, H, W, C = dx.shape
+        _, B, Cp = products.shape
+        block = B - B % 6
+        TH, TW = (OH + 1) // 2, (OW + 1) // 2
+        whole: Any = np.int64(NR_SMALL)  # as in `transform_input`
+        fill_zero_range(dx, 0, dx.size)
+        for first in range(0, N * TH * TW, block):
+            count = min(block, N * TH * TW - first)
+            transform_dy(dy, first, count, gradients)
+            batched_gemm(gradients, weight, count, products, lanes)
+            for t in range(count):
+                n, place = divmod(first + t, TH * TW)
+                th, tw = divmod(place, TW)
+                corner = ((n * H + 2 * th) * W + 2 * tw) * C
+                for c in range(0, C, NR_SMALL):
+                    i, o = t * Cp + c, corner + c
+                    if C - c >= NR_SMALL:  # no masks
+                        add_square(products, i, B * Cp, dx, o, W * C, C, whole)
+                    else:
+                        add_square(products, i, B * Cp, dx, o, W * C, C, C - c)
 
-    Parameters
-    ----------
-    weight : ndarray (3, 3, C, F)
-    lanes : int
-        Channels of a block.
-    transformed : ndarray (16, C·Fp + NARROW)
-        Overwritten, but for the last numbers of each element: blocks of channels as
-        `minicnn.kernels.conv_winograd` takes them, filled up with zeros.
-    """
-    _, _, C, F = weight.shape
-    plane = transformed.shape[1]  # from one of the sixteen to the next
-    Fp = (plane - NR_SMALL) // C
-    s = C * F  # from one of the nine weights to the next
-    for c in range(C):
-        for f in range(0, Fp, NR_SMALL):
-            i, left = c * F + f, max(0, F - f)
-            a = _filter(weight, i, 3 * s, left)  # the first column, (4,)
-            b = _filter(weight, i + s, 3 * s, left)
-            d = _filter(weight, i + 2 * s, 3 * s, left)
-            block = lanes if f < Fp - Fp % lanes else NR_SMALL
-            place = (f - f % block) * C + c * block + f % block
-            _store_filtered(transformed, place, plane, a[0], b[0], d[0])
-            _store_filtered(transformed, place + 4 * plane, plane, a[1], b[1], d[1])
-            _store_filtered(transformed, place + 8 * plane, plane, a[2], b[2], d[2])
-            _store_filtered(transformed, place + 12 * plane, plane, a[3], b[3], d[3])
-
-
-@device_function
-def _filter(weight: Array, i: int, step: int, left: int) -> Four:
-    """Return ``G w`` of the three weights from `i` on."""
-    w0 = load_tail(weight, i, left)
-    w1 = load_tail(weight, i + step, left)
-    w2 = load_tail(weight, i + 2 * step, left)
-    return _filtered(weight, w0, w1, w2)
-
-
-@device_function
-def _filtered(like: Array, w0: Vector, w1: Vector, w2: Vector) -> Four:
-    half, minus_half = splat(like, 0.5, NR_SMALL), splat(like, -0.5, NR_SMALL)
-    middle = fma(half, add(w0, w2), splat(like, 0, NR_SMALL))
-    return w0, fma(half, w1, middle), fma(minus_half, w1, middle), w2
-
-
-@device_function
-def _store_filtered(out: Array, i: int, step: int, w0: Vector, w1: Vector, w2: Vector) -> None:
-    u0, u1, u2, u3 = _filtered(out, w0, w1, w2)
-    store(out, i, u0)
-    store(out, i + step, u1)
-    store(out, i + 2 * step, u2)
-    store(out, i + 3 * step, u3)
-
-
-@kernel
-def transform_weight_backward(dtransformed: Array, dweight: Array) -> None:
-    """Compute ``Gᵀ du G`` for each pair of channels: the adjoint of `transform_weight`.
-
-    Parameters
-    ----------
-    dtransformed : ndarray (16, C + 1, Fp)
-    dweight : ndarray (3, 3, C, F)
-        Overwritten.
-    """
-    _, rows, Fp = dtransformed.shape
-    _, _, C, F = dweight.shape
-    plane, s = rows * Fp, C * F
-    for c in range(C):
-        for f in range(0, F, NR_SMALL):
-            i = c * Fp + f
-            a = _gather(dtransformed, i, 4 * plane)  # Gᵀ of the first column, (3,)
-            b = _gather(dtransformed, i + plane, 4 * plane)
-            d = _gather(dtransformed, i + 2 * plane, 4 * plane)
-            e = _gather(dtransformed, i + 3 * plane, 4 * plane)
-            place = c * F + f
-            _store_gathered(dweight, place, s, F - f, a[0], b[0], d[0], e[0])
-            _store_gathered(dweight, place + 3 * s, s, F - f, a[1], b[1], d[1], e[1])
-            _store_gathered(dweight, place + 6 * s, s, F - f, a[2], b[2], d[2], e[2])
-
-
-@device_function
-def _gather(array: Array, i: int, step: int) -> tuple[Vector, Vector, Vector]:
-    """Return ``Gᵀ u`` of the four numbers from `i` on."""
-    u0, u1 = load(array, i, NR_SMALL), load(array, i + step, NR_SMALL)
-    u2, u3 = load(array, i + 2 * step, NR_SMALL), load(array, i + 3 * step, NR_SMALL)
-    return _gathered(array, u0, u1, u2, u3)
-
-
-@device_function
-def _gathered(
-    like: Array, u0: Vector, u1: Vector, u2: Vector, u3: Vector
-) -> tuple[Vector, Vector, Vector]:
-    half, zero = splat(like, 0.5, NR_SMALL), splat(like, 0, NR_SMALL)
-    both = fma(half, add(u1, u2), zero)
-    return add(u0, both), fma(half, subtract(u1, u2), zero), add(both, u3)
-
-
-@device_function
-def _store_gathered(
-    out: Array, i: int, step: int, left: int, u0: Vector, u1: Vector, u2: Vector, u3: Vector
-) -> None:
-    w0, w1, w2 = _gathered(out, u0, u1, u2, u3)
-    store_tail(out, i, w0, left)
-    store_tail(out, i + step, w1, left)
-    store_tail(out, i + 2 * step, w2, left)
+    return backward_input

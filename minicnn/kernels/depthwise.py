@@ -11,8 +11,10 @@ no product is taken with the zeros between the pixels of dy.
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.kernels.depthwise_plan import Taps, backward_taps, forward_taps
 from minicnn.kernels.gemm import MR
 from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.pack import pad_images, panels_spec
 from minicnn.kernels.simd import (
     axpy_tile,
     clamp_rows,
@@ -25,8 +27,11 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tile,
 )
-from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
+from minicnn.kernels.target import NR_SMALL, Kernel, choose_nr, specialize_nr
 from minicnn.kernels.tiles import pack_weights
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
 Offsets = NDArray[np.int64]
@@ -35,8 +40,45 @@ Lists = tuple[Offsets, Offsets, Offsets, Offsets, Offsets]
 TAPS = 9  # accumulators of the weight gradient: all taps of a 3×3 kernel
 
 
+def forward(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
+) -> None:
+    """Compute y (N, OH, OW, C)."""
+    _convolve(x, forward_taps(window, *x.shape[1:]), weight, bias, y)
+
+
+def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+    """Compute dweight (KH, KW, C)."""
+    N, _, _, C = x.shape
+    taps = forward_taps(window, *x.shape[1:])
+    padded = pad_images(x, taps.around).reshape(N, -1)
+    backward_weight_kernel(padded, *taps[1:], dy.reshape(N, -1), dweight.reshape(-1, C))
+
+
+def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+    """Compute dx (N, H, W, C)."""
+    zeros = arena.constant_zeros(dx.shape[3], dx.dtype)
+    _convolve(dy, backward_taps(window, *dx.shape[1:]), weight, zeros, dx)
+
+
+def _convolve(
+    x: FloatArray, taps: Taps, weight: FloatArray, bias: FloatArray, y: FloatArray
+) -> None:
+    """Run the forward kernel on lists of taps."""
+    N, C = len(x), len(bias)
+    (panels,) = arena.allocate((panels_spec(weight.size // C, C, x.dtype),))
+    forward_kernel[choose_nr(C)](
+        pad_images(x, taps.around).reshape(N, -1),
+        *taps[1:],
+        np.ascontiguousarray(weight).reshape(-1, C),
+        np.ascontiguousarray(bias),
+        panels,
+        y.reshape(N, -1),
+    )
+
+
 @specialize_nr
-def depthwise(NR: int) -> Kernel:
+def forward_kernel(NR: int) -> Kernel:
     """Loop order: image, panel, group, microtile, tap."""
 
     def depthwise(
@@ -78,7 +120,7 @@ def depthwise(NR: int) -> Kernel:
 
 
 @kernel
-def depthwise_weight_gradient(
+def backward_weight_kernel(
     x: Array,  # (N, H' * W' * C), padded as far as the windows reach
     tap_groups: Offsets,  # as in the forward pass, like the next four
     origins: Offsets,

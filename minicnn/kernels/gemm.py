@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.pack import round_up
 from minicnn.kernels.simd import (
     Rows,
     Tile,
@@ -23,7 +24,9 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tile,
 )
-from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
+from minicnn.kernels.target import NR_SMALL, Kernel, choose_nr, specialize_nr
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray
 
 Array = NDArray[np.float32]
 
@@ -79,8 +82,73 @@ def gemm_panel(
         store_tile(out, row_offsets(rows, out_stride, out_offset), acc, NR)
 
 
+def gemm(
+    a: FloatArray,
+    b: FloatArray,
+    out: FloatArray,
+    bias: FloatArray | None = None,
+    relu: bool = False,
+) -> None:
+    """Compute ``out = a · b + bias``, then a ReLU if `relu`; without `bias`, ``out += a · b``.
+
+    Parameters
+    ----------
+    a : ndarray (M, K)
+        In C order, or the transpose of such an array.
+    b : ndarray (K, N), or (K, Np) with N rounded up to a multiple of NR by zeros
+        In C order.
+    out : ndarray (M, N)
+        Overwritten, or updated if there is no bias.
+    bias : ndarray (N,), optional
+    relu : bool
+        Set negative results to 0.
+    """
+    (M, K), N = a.shape, out.shape[1]
+    if M == 1 and bias is not None and b.shape[1] == N:
+        gemv_kernel(a, b, bias, relu, out)
+        return
+    NR = choose_nr(N)
+    if a.flags.c_contiguous:
+        source, row_stride, k_stride = a, K, 1
+    else:
+        source, row_stride, k_stride = np.ascontiguousarray(a.T), 1, M
+    Np = round_up(N, NR)
+    packed = b if b.shape[1] == Np else arena.empty((K, Np), b.dtype)
+    start = arena.constant_zeros(0, a.dtype) if bias is None else bias
+    gemm_kernel[NR](source, row_stride, k_stride, K, b, packed, start, relu, out)
+
+
+def mask_and_transpose(
+    dy: FloatArray, y: FloatArray | None, dbias: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return dy and its transpose, padded for `gemm`, and compute ``dbias[j] = Σ_n dy[n, j]``.
+
+    Parameters
+    ----------
+    dy : ndarray (N, out)
+    y : ndarray (N, out), or None
+        The output of a fused ReLU: dy counts as 0 where it is 0.
+    dbias : ndarray (out,)
+        Overwritten.
+
+    Returns
+    -------
+    dy : ndarray (N, out or more)
+    dy_transposed : ndarray (out, N or more)
+    """
+    N, outputs = dy.shape
+    rows, columns = arena.allocate(
+        (
+            ((N, round_up(outputs, choose_nr(outputs))), dy.dtype),
+            ((outputs, round_up(N, choose_nr(N))), dy.dtype),
+        )
+    )
+    mask_and_transpose_kernel(dy, dy[:0] if y is None else y, rows, columns, dbias)
+    return rows, columns
+
+
 @specialize_nr
-def gemm(NR: int) -> Kernel:
+def gemm_kernel(NR: int) -> Kernel:
     """Loop order: block of k, i, j, k."""
 
     def gemm(
@@ -127,7 +195,7 @@ def gemm(NR: int) -> Kernel:
 
 
 @kernel
-def gemv(
+def gemv_kernel(
     a: Array,  # (1, K)
     b: Array,  # (K, N)
     bias: Array,  # (N,)
@@ -160,7 +228,7 @@ def _gemv_panel(
 
 
 @kernel
-def mask_and_transpose_dy(
+def mask_and_transpose_kernel(
     dy: Array,  # (N, out)
     y: Array,  # (N, out), the output of a fused ReLU, or (0, ...)
     rows: Array,  # out (N, out padded): dy, and zeros

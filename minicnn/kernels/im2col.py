@@ -1,12 +1,90 @@
-"""im2col copies windows to rows of a matrix; col2im is its adjoint."""
+"""Convolution as a matrix product: im2col copies each window into a row of a matrix.
+
+With P the matrix of windows ``(N·OH·OW, KH·KW·C)``, W the weights as ``(KH·KW·C, F)`` and dY as
+``(N·OH·OW, F)``: ``Y = P W + bias``, ``dW = Pᵀ dY`` and ``dP = dY Wᵀ``. col2im, the adjoint of
+im2col, adds dP to the pixels that were copied.
+
+Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing"
+(2006), section 2.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.kernels import copy, transpose
+from minicnn.kernels.gemm import gemm
 from minicnn.kernels.jit import kernel
+from minicnn.runtime import arena
+from minicnn.shapes import FloatArray
+from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
-Window = tuple[int, int, int, int, int, int, int, int]  # minicnn.shapes.window.Window in Numba
+
+# The windows of a chunk of images stay in the L2 cache until the matrix product reads them.
+COLUMNS_BYTES = 256 * 1024
+
+
+# ---------------------------------------------------------------- backend interface
+
+
+def forward(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
+) -> None:
+    """Compute y (N, OH, OW, F)."""
+    matrix = np.ascontiguousarray(weight).reshape(-1, weight.shape[3])
+    bias = np.ascontiguousarray(bias)
+    for images, columns in _columns(x, window):
+        gemm(columns, matrix, y[images].reshape(-1, y.shape[3]), bias)
+
+
+def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+    """Compute dweight (KH, KW, C, F)."""
+    F = dy.shape[3]
+    copy.fill_zero(dweight.reshape(-1))
+    for images, columns in _columns(x, window):
+        gemm(columns.T, dy[images].reshape(-1, F), dweight.reshape(-1, F))
+
+
+def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+    """Compute dx (N, H, W, C)."""
+    KH, KW, C, F = weight.shape
+    K = KH * KW * C
+    chunk = _images_per_chunk(dx, window)
+    weight_transposed, buffer = arena.allocate(
+        (((F, K), dy.dtype), ((chunk, window.OH, window.OW, KH, KW, C), dy.dtype))
+    )
+    transpose.transpose(np.ascontiguousarray(weight).reshape(K, F), weight_transposed)
+    copy.fill_zero(dx.reshape(-1))
+    for n in range(0, len(dx), chunk):
+        rows = dy[n : n + chunk].reshape(-1, F)
+        dcolumns = buffer[: len(dy[n : n + chunk])]
+        gemm(rows, weight_transposed, dcolumns.reshape(-1, K), arena.constant_zeros(K, dy.dtype))
+        col2im(dcolumns, window, dx[n : n + chunk])
+
+
+def _images_per_chunk(x: FloatArray, window: Window) -> int:
+    """Return how many images have windows that fit in `COLUMNS_BYTES`, at least 1."""
+    KH, KW, _, _, _, _, OH, OW = window
+    image_bytes: int = OH * OW * KH * KW * x.shape[3] * x.itemsize
+    return min(len(x), max(1, COLUMNS_BYTES // image_bytes))
+
+
+def _columns(x: FloatArray, window: Window) -> Iterator[tuple[slice, FloatArray]]:
+    """Yield (images, their windows as a matrix); the next chunk overwrites the matrix."""
+    KH, KW, _, _, _, _, OH, OW = window
+    C, chunk = x.shape[3], _images_per_chunk(x, window)
+    x = np.ascontiguousarray(x)
+    buffer: FloatArray = arena.empty((chunk, OH, OW, KH, KW, C), x.dtype)
+    for n in range(0, len(x), chunk):
+        images = slice(n, min(n + chunk, len(x)))
+        columns = buffer[: images.stop - n]
+        im2col(x[images], window, columns)
+        yield images, columns.reshape(-1, KH * KW * C)
+
+
+# ---------------------------------------------------------------- kernels
 
 
 @kernel

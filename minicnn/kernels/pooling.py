@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
-from minicnn.kernels.im2col import Window
 from minicnn.kernels.jit import device_function, inline_function, kernel
 from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.kernels.simd import (
@@ -28,6 +27,7 @@ from minicnn.kernels.simd import (
 )
 from minicnn.kernels.target import FULL_VECTOR, LANES
 from minicnn.kernels.tiles import load_four, load_tail, load_tail_lanes, store_tail
+from minicnn.shapes.window import Window
 
 # Channels per iteration if they divide C: the state of a window stays in registers, and the loop
 # over its pixels runs once for all of them. Twice as many would not fit. For 2×2 windows, whose

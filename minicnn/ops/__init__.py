@@ -15,7 +15,7 @@ from minicnn.ops.activations import (
     softmax,
     softmax_backward,
 )
-from minicnn.ops.conv import conv2d, conv2d_backward
+from minicnn.ops.conv import conv2d, conv2d_backward, register_backend
 from minicnn.ops.conv_pool import conv2d_max_pool2d, conv2d_max_pool2d_backward
 from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
 from minicnn.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
@@ -57,6 +57,7 @@ __all__ = [
     "global_avg_pool2d_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "register_backend",
     "relu",
     "relu_backward",
     "softmax",

@@ -1,39 +1,22 @@
-"""Dense (fully connected) and flatten: the op pairs."""
+"""Dense (fully connected) and flatten: the forward/backward pairs."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.kernels import gemm, target, transpose
-from minicnn.ops import arrays
+from minicnn.kernels.gemm import gemm, mask_and_transpose
+from minicnn.kernels.transpose import transpose
 from minicnn.runtime import arena
-from minicnn.runtime.arena import ArraySpec
 from minicnn.shapes import FloatArray, Shape
 from minicnn.shapes.checks import check_array, check_dense, check_gradient
-from minicnn.shapes.memoize import memoize_by_shape
-
-
-class Plan(NamedTuple):
-    """What follows from shapes alone: lanes for the outputs and for the images, and room.
-
-    `forward` is for y and, if they need it, the weights filled up to whole tiles; `backward` for
-    dx and what its kernel needs. The zeros are as many as that wants.
-    """
-
-    lanes: int
-    lanes_of_images: int
-    forward: tuple[ArraySpec, ...]
-    backward: tuple[ArraySpec, ...]
-    zeros: FloatArray
 
 
 class DenseCache(NamedTuple):
-    """What `dense_backward` needs: references to the arguments, and to the output behind a ReLU."""
+    """Inputs of `dense`, by reference; with a fused ReLU, its output."""
 
     x: FloatArray
     weight: FloatArray
     y: FloatArray | None
-    plan: Plan
 
 
 class FlattenCache(NamedTuple):
@@ -76,35 +59,11 @@ def dense(
     Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors",
     Nature 323 (1986), equation 1.
     """
-    plan = _plan(x, weight, bias)
-    y, *room = arena.allocate(plan.forward)
-    rows, weights = np.ascontiguousarray(x), np.ascontiguousarray(weight)
-    inputs, filled_up = len(weight), room[0] if room else weights
-    bias = np.ascontiguousarray(bias)
-    if len(x) == 1:
-        gemm.gemv(rows, weights, bias, relu, y)
-    else:
-        multiply = gemm.gemm[plan.lanes]
-        multiply(rows, inputs, 1, inputs, weights, filled_up, bias, relu, y)
-    return y, DenseCache(x, weight, y if relu else None, plan)
-
-
-@memoize_by_shape
-def _plan(x: FloatArray, weight: FloatArray, bias: FloatArray) -> Plan:
-    """Check the arguments of `dense`, and work out what they need."""
     check_dense(x, weight, bias)
-    N, (inputs, outputs), dtype = len(x), weight.shape, x.dtype
-    lanes, lanes_of_images = target.choose_nr(outputs), target.choose_nr(N)
-    row, column = arrays.round_up(outputs, lanes), arrays.round_up(N, lanes_of_images)
-    forward = [(N, outputs), (inputs, row)] if row > outputs else [(N, outputs)]
-    backward = [(N, inputs), (N, row), (outputs, column), (inputs, N)]
-    return Plan(
-        lanes,
-        lanes_of_images,
-        tuple((shape, dtype) for shape in forward),
-        tuple((shape, dtype) for shape in backward),
-        np.zeros(max(outputs, N), dtype),
-    )
+    y: FloatArray = arena.empty((len(x), weight.shape[1]), x.dtype)
+    x, weight, bias = (np.ascontiguousarray(array) for array in (x, weight, bias))
+    gemm(x, weight, y, bias, relu)
+    return y, DenseCache(x, weight, y if relu else None)
 
 
 def dense_backward(
@@ -141,21 +100,18 @@ def dense_backward(
     TypeError, ValueError
         If `dy` does not fit the output.
     """
-    x, weight, y, plan = cache
-    check_gradient("dense_backward", dy, (len(x), weight.shape[1]), x.dtype)
-    dweight, dbias = arrays.gradient_buffers("dense_backward", weight, dy, out)
-    dx, rows, columns, dx_transposed = arena.allocate(plan.backward)
-    passed = dx[:0] if y is None else y
-    gemm.mask_and_transpose_dy(np.ascontiguousarray(dy), passed, rows, columns, dbias)
+    x, weight, y = cache
     (N, inputs), outputs = x.shape, weight.shape[1]
-    multiply, zeros = gemm.gemm[plan.lanes], plan.zeros
-    multiply(np.ascontiguousarray(x), 1, inputs, N, rows, rows, zeros, False, dweight)
+    check_gradient("dense_backward", dy, (N, outputs), x.dtype)
+    dweight, dbias = arena.gradient_buffers("dense_backward", weight, out)
+    dy, dy_transposed = mask_and_transpose(np.ascontiguousarray(dy), y, dbias)
+    gemm(x.T, dy, dweight, arena.constant_zeros(outputs, x.dtype))
     if not need_dx:
         return None, dweight, dbias
-    # dxᵀ = weight · dyᵀ: this way round only the small matrices are transposed, not the weights
-    multiply, weights = gemm.gemm[plan.lanes_of_images], np.ascontiguousarray(weight)
-    multiply(weights, outputs, 1, outputs, columns, columns, zeros, False, dx_transposed)
-    transpose.transpose(dx_transposed, dx)
+    # dxᵀ = weight · dyᵀ transposes the small matrices dy and dx instead of the weights.
+    dx, dx_transposed = arena.allocate((((N, inputs), x.dtype), ((inputs, N), x.dtype)))
+    gemm(weight, dy_transposed, dx_transposed, arena.constant_zeros(N, x.dtype))
+    transpose(dx_transposed, dx)
     return dx, dweight, dbias
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn.kernels import norm
-from minicnn.ops import arrays
 from minicnn.runtime import arena
 from minicnn.runtime.arena import ArraySpec
 from minicnn.shapes import FloatArray
@@ -222,7 +221,7 @@ def batch_norm_backward(
     check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
     C = x.shape[-1]
     rows, matrix = (np.ascontiguousarray(array).reshape(-1, C) for array in (dy, x))
-    dweight, dbias = arrays.gradient_buffers("batch_norm_backward", channels[0], dy, out)
+    dweight, dbias = arena.gradient_buffers("batch_norm_backward", channels[0], out)
     norm.batch_norm_gradients(rows, matrix, channels, relu, dweight, dbias)
     if not need_dx:
         return None, dweight, dbias

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels import copy, pooling, target
-from minicnn.ops.arrays import origins
+from minicnn.kernels.pack import window_origins
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, IntPair, Padding, Shape
 from minicnn.shapes.checks import check_array, check_gradient
@@ -19,12 +19,12 @@ from minicnn.shapes.window import Window, pool_window
 class MaxPool2DCache(NamedTuple):
     """What `max_pool2d_backward` needs: one byte for each output.
 
-    `winner` holds ``kh·KW + kw`` of the maximum, in the smallest unsigned type that can count the
+    `argmax` holds ``kh·KW + kw`` of the maximum, in the smallest unsigned type that can count the
     window: one byte up to 16 × 16. The images themselves are not kept.
     """
 
     shape: Shape
-    winner: NDArray[np.unsignedinteger[Any]]
+    argmax: NDArray[np.unsignedinteger[Any]]
     window: Window
 
 
@@ -72,9 +72,9 @@ def max_pool2d(
     check_array("max_pool2d", "x", x, "N H W C")
     window = pool_window("max_pool2d", x.shape[1:3], pool_size, stride, padding)
     y = arena.empty((x.shape[0], window.OH, window.OW, x.shape[3]), x.dtype)
-    winner = arena.empty(y.shape, np.min_scalar_type(window.KH * window.KW - 1))
-    pooling.max_pool(np.ascontiguousarray(x), window, y, winner)
-    return y, MaxPool2DCache(x.shape, winner, window)
+    argmax = arena.empty(y.shape, np.min_scalar_type(window.KH * window.KW - 1))
+    pooling.max_pool(np.ascontiguousarray(x), window, y, argmax)
+    return y, MaxPool2DCache(x.shape, argmax, window)
 
 
 def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
@@ -100,18 +100,18 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
         If `dy` does not fit the output.
     """
     check_array("max_pool2d_backward", "dy", dy, "N OH OW C")
-    check_gradient("max_pool2d_backward", dy, cache.winner.shape, dy.dtype)
-    shape, winner, window = cache
+    check_gradient("max_pool2d_backward", dy, cache.argmax.shape, dy.dtype)
+    shape, argmax, window = cache
     dy = np.ascontiguousarray(dy)
     N, _, W, C = shape
     if C % target.NR_SMALL == 0:
         dx = arena.empty(shape, dy.dtype)
-        pooling.max_pool_backward(dy, winner, window, dx)
+        pooling.max_pool_backward(dy, argmax, window, dx)
     else:
         dx = arena.empty(shape, dy.dtype)
         copy.fill_zero(dx.reshape(-1))
-        steps = origins(window.KH, window.KW, W * C, C)
-        pooling.max_pool_backward_any_c(dy, winner, window, steps, W, dx.reshape(N, -1))
+        steps = window_origins(window.KH, window.KW, W * C, C)
+        pooling.max_pool_backward_any_c(dy, argmax, window, steps, W, dx.reshape(N, -1))
     return dx
 
 

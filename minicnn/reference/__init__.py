@@ -17,13 +17,9 @@ from minicnn.reference.activations import (
     softmax,
     softmax_backward,
 )
-from minicnn.reference.conv import (
-    conv2d,
-    conv2d_backward,
-    depthwise_conv2d,
-    depthwise_conv2d_backward,
-)
+from minicnn.reference.conv import conv2d, conv2d_backward
 from minicnn.reference.dense import dense, dense_backward, flatten, flatten_backward
+from minicnn.reference.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from minicnn.reference.losses import one_hot, softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.reference.merge import add, add_backward, concat, concat_backward
 from minicnn.reference.norm import batch_norm, batch_norm_backward, batch_norm_inference

@@ -1,7 +1,4 @@
-"""Convolution in seven loops.
-
-Depthwise convolution in six loops.
-"""
+"""Convolution in seven loops: the three functions of a backend, and the op pair made of them."""
 
 from itertools import product
 from typing import Any
@@ -10,52 +7,18 @@ import numpy as np
 
 from minicnn.shapes import FloatArray, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
-from minicnn.shapes.window import conv2d_window, depthwise_conv2d_window
+from minicnn.shapes.window import Window, conv2d_window
 
 Cache = tuple[Any, ...]
 
 
-def conv2d(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    stride: IntPair = 1,
-    padding: Padding = 0,
-) -> tuple[FloatArray, Cache]:
-    """Convolve images with a set of kernels, in seven loops.
-
-    ``y[n, oh, ow, f] = bias[f] + Σ_{kh,kw,c} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
-    · weight[kh, kw, c, f]``, where x is 0 outside the image.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    weight : ndarray (KH, KW, C, F)
-    bias : ndarray (F,)
-    stride : int or pair of int
-    padding : int, pair of int, "same" or "valid"
-
-    Returns
-    -------
-    y : ndarray (N, OH, OW, F)
-    cache : tuple
-        ``(x, weight, window)`` for `conv2d_backward`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `minicnn.shapes.conv2d_window`.
-
-    References
-    ----------
-    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
-    Proc. IEEE 86 (1998), section II.A.
-    """
-    window = conv2d_window(x, weight, bias, stride, padding)
+def forward(
+    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
+) -> None:
+    """Compute y (N, OH, OW, F)."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     F = weight.shape[3]
-    y = np.empty((N, OH, OW, F), x.dtype)
     for n in range(N):
         for oh in range(OH):
             for ow in range(OW):
@@ -69,146 +32,71 @@ def conv2d(
                                 if 0 <= h < H and 0 <= w < W:
                                     total += float(x[n, h, w, c]) * float(weight[kh, kw, c, f])
                     y[n, oh, ow, f] = total
-    return y, (x, weight, window)
 
 
-def conv2d_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give the gradients of `conv2d`: the same loops, each product sent back to its two factors.
-
-    From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and
-    ``dweight += dy · x``; and ``dbias[f] = Σ_{n,oh,ow} dy[n, oh, ow, f]``.
-
-    Derivation: minicnn/reference/DERIVATIONS.md, "Convolution".
-
-    Parameters
-    ----------
-    dy : ndarray (N, OH, OW, F)
-    cache : tuple
-        From `conv2d`.
-
-    Returns
-    -------
-    dx : ndarray (N, H, W, C)
-    dweight : ndarray (KH, KW, C, F)
-    dbias : ndarray (F,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dy` does not fit the output.
-    """
-    x, weight, window = cache
+def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+    """Compute dweight (KH, KW, C, F): each product of `forward` adds ``dy · x`` to its weight."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
-    F = weight.shape[3]
-    check_gradient("conv2d_backward", dy, (N, OH, OW, F), x.dtype)
-    dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(F)
-    for n, oh, ow, f in product(range(N), range(OH), range(OW), range(F)):
+    total = np.zeros(dweight.shape)
+    for n, oh, ow, f in product(range(N), range(OH), range(OW), range(dy.shape[3])):
         upstream = float(dy[n, oh, ow, f])
-        dbias[f] += upstream
         for kh, kw, c in product(range(KH), range(KW), range(C)):
             h = oh * SH - top + kh
             w = ow * SW - left + kw
             if 0 <= h < H and 0 <= w < W:
-                dx[n, h, w, c] += upstream * float(weight[kh, kw, c, f])
-                dweight[kh, kw, c, f] += upstream * float(x[n, h, w, c])
-    return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)
+                total[kh, kw, c, f] += upstream * float(x[n, h, w, c])
+    dweight[...] = total
 
 
-def depthwise_conv2d(
+def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+    """Compute dx (N, H, W, C): each product of `forward` adds ``dy · weight`` to its pixel."""
+    KH, KW, SH, SW, top, left, OH, OW = window
+    N, H, W, C = dx.shape
+    total = np.zeros(dx.shape)
+    for n, oh, ow, f in product(range(N), range(OH), range(OW), range(dy.shape[3])):
+        upstream = float(dy[n, oh, ow, f])
+        for kh, kw, c in product(range(KH), range(KW), range(C)):
+            h = oh * SH - top + kh
+            w = ow * SW - left + kw
+            if 0 <= h < H and 0 <= w < W:
+                total[n, h, w, c] += upstream * float(weight[kh, kw, c, f])
+    dx[...] = total
+
+
+def conv2d(
     x: FloatArray,
     weight: FloatArray,
     bias: FloatArray,
     stride: IntPair = 1,
     padding: Padding = 0,
 ) -> tuple[FloatArray, Cache]:
-    """Convolve each channel with a filter of its own, in six loops.
+    """Convolve images with F filters, in seven loops.
 
-    ``y[n, oh, ow, c] = bias[c] + Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
-    · weight[kh, kw, c]``, where x is 0 outside the image.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    weight : ndarray (KH, KW, C)
-    bias : ndarray (C,)
-    stride : int or pair of int
-    padding : int, pair of int, "same" or "valid"
-
-    Returns
-    -------
-    y : ndarray (N, OH, OW, C)
-    cache : tuple
-        ``(x, weight, window)`` for `depthwise_conv2d_backward`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `minicnn.shapes.depthwise_conv2d_window`.
-
-    References
-    ----------
-    Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision
-    applications" (2017), section 3.1, equation 3.
+    ``y[n, oh, ow, f] = bias[f] + Σ_{kh,kw,c} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
+    · weight[kh, kw, c, f]``, with zeros outside the image. The cache is ``(x, weight, window)``.
+    Shapes, options and errors are those of `minicnn.ops.conv2d`.
     """
-    window = depthwise_conv2d_window(x, weight, bias, stride, padding)
-    KH, KW, SH, SW, top, left, OH, OW = window
-    N, H, W, C = x.shape
-    y = np.empty((N, OH, OW, C), x.dtype)
-    for n in range(N):
-        for oh in range(OH):
-            for ow in range(OW):
-                for c in range(C):
-                    total = float(bias[c])
-                    for kh in range(KH):
-                        for kw in range(KW):
-                            h = oh * SH - top + kh
-                            w = ow * SW - left + kw
-                            if 0 <= h < H and 0 <= w < W:
-                                total += float(x[n, h, w, c]) * float(weight[kh, kw, c])
-                    y[n, oh, ow, c] = total
+    window = conv2d_window(x, weight, bias, stride, padding)
+    y: FloatArray = np.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
+    forward(x, weight, bias, window, y)
     return y, (x, weight, window)
 
 
-def depthwise_conv2d_backward(
-    dy: FloatArray, cache: Cache
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give the gradients of `depthwise_conv2d`: each product sent back to its two factors.
+def conv2d_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Compute dx, dweight and dbias of `conv2d`.
 
     From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and
-    ``dweight += dy · x``; and ``dbias[c] = Σ_{n,oh,ow} dy[n, oh, ow, c]``.
+    ``dweight += dy · x``; and ``dbias[f] = Σ_{n,oh,ow} dy[n, oh, ow, f]``.
 
-    Derivation: minicnn/reference/DERIVATIONS.md, "Depthwise convolution".
-
-    Parameters
-    ----------
-    dy : ndarray (N, OH, OW, C)
-    cache : tuple
-        From `depthwise_conv2d`.
-
-    Returns
-    -------
-    dx : ndarray (N, H, W, C)
-    dweight : ndarray (KH, KW, C)
-    dbias : ndarray (C,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `dy` does not fit the output.
+    Derivation: minicnn/reference/DERIVATIONS.md, "Convolution".
     """
     x, weight, window = cache
-    KH, KW, SH, SW, top, left, OH, OW = window
-    N, H, W, C = x.shape
-    check_gradient("depthwise_conv2d_backward", dy, (N, OH, OW, C), x.dtype)
-    dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(C)
-    for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
-        upstream = float(dy[n, oh, ow, c])
-        dbias[c] += upstream
-        for kh, kw in product(range(KH), range(KW)):
-            h = oh * SH - top + kh
-            w = ow * SW - left + kw
-            if 0 <= h < H and 0 <= w < W:
-                dx[n, h, w, c] += upstream * float(weight[kh, kw, c])
-                dweight[kh, kw, c] += upstream * float(x[n, h, w, c])
-    return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)
+    F = weight.shape[3]
+    check_gradient("conv2d_backward", dy, (len(x), window.OH, window.OW, F), x.dtype)
+    dx, dweight, dbias = np.empty_like(x), np.empty_like(weight), np.zeros(F)
+    backward_input(dy, weight, window, dx)
+    backward_weight(x, dy, window, dweight)
+    for n, oh, ow, f in product(range(len(x)), range(window.OH), range(window.OW), range(F)):
+        dbias[f] += float(dy[n, oh, ow, f])
+    return dx, dweight, dbias.astype(x.dtype)

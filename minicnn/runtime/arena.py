@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn.shapes import Shape
+from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes.checks import check_out
 
 ArraySpec = tuple[Shape, DTypeLike]
 
@@ -180,3 +181,15 @@ def zeros(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
     array = empty(shape, dtype)
     array.fill(0)
     return array
+
+
+def gradient_buffers(
+    op: str, weight: FloatArray, out: tuple[FloatArray, FloatArray] | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return arrays for (dweight, dbias): new ones, or `out` if the caller of `op` gave it."""
+    sizes = weight.shape, weight.shape[-1:]
+    if out is None:
+        dweight, dbias = allocate(((sizes[0], weight.dtype), (sizes[1], weight.dtype)))
+        return dweight, dbias
+    check_out(op, out, sizes, weight.dtype)
+    return out

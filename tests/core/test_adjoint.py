@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from minicnn import ops
 from minicnn.kernels import im2col
-from minicnn.ops import products
+from minicnn.kernels.gemm import gemm
 from minicnn.shapes.window import make_window
 
 SIZES = [(4, 4), (5, 3), (2, 7)]
@@ -110,9 +110,9 @@ def test_matmul_and_its_transposes(integers, dtype, M, K):
     draw, N = integers(4, dtype), 3
     a, b, c = draw(M, K), draw(K, N), draw(M, N)
     ab, at_c, c_bt = (np.zeros(shape, dtype) for shape in [(M, N), (K, N), (M, K)])
-    products.matmul_add(a, b, ab)
-    products.matmul_add(a.T, c, at_c)
-    products.matmul_add(c, np.ascontiguousarray(b.T), c_bt)
+    gemm(a, b, ab)
+    gemm(a.T, c, at_c)
+    gemm(c, np.ascontiguousarray(b.T), c_bt)
     assert inner(ab, c) == inner(b, at_c) == inner(a, c_bt)
 
 
@@ -126,7 +126,7 @@ def test_max_pool2d_backward_is_the_adjoint_of_picking_the_winners(
     draw = integers(5, dtype)
     _, cache = ops.max_pool2d(draw(2, 5, 6, 3), pool_size, stride, padding)
     _, KW, SH, SW, top, left, *_ = cache.window
-    winner = cache.winner.astype(int)
+    winner = cache.argmax.astype(int)
     n, oh, ow, c = np.indices(winner.shape)
     # Picking from another image what won in the first is linear, ties and all.
     other = draw(2, 5, 6, 3)

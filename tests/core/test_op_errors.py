@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minicnn import ops, reference
+from minicnn import Conv2D, ops, reference
+from minicnn.ops.conv import BACKENDS
 from minicnn.shapes.checks import (
     as_batch,
     as_pair,
@@ -218,10 +219,12 @@ WRONG_VALUES = {
     "conv2d: backend must be one of auto, direct, winograd, im2col, reference, not 'fft'": conv2d(
         backend="fft"
     ),
-    (
-        "conv2d: backend 'winograd' is for 3×3 kernels at stride 1, not 3×2 at stride 1×1; 'auto' "
-        "takes it where it can be used"
-    ): conv2d(backend="winograd"),
+    ("conv2d: backend 'winograd' does not support a 3×2 kernel at stride 1×1; use 'auto'"): conv2d(
+        backend="winograd"
+    ),
+    "conv2d_max_pool2d: backend must be one of auto, direct, winograd, not 'im2col'": lambda: (
+        ops.conv2d_max_pool2d(X, WEIGHT, BIAS, backend="im2col")
+    ),
     (
         "conv2d: the kernel 3×2 is larger than the padded input 2×4 (input 2×4); "
         "use a smaller kernel, or more padding"
@@ -556,3 +559,93 @@ def test_every_pooling_window_holds_a_pixel(size, pool_size, stride, padding):
 def test_a_pool_moves_by_its_own_size_unless_told():
     assert pool_window("test", (6, 9), (2, 3)) == (2, 3, 2, 3, 0, 0, 3, 3)
     assert pool_window("test", (6, 9), (2, 3), 1) == (2, 3, 1, 1, 0, 0, 5, 7)
+
+
+# ------------------------------------------------------------ backends
+
+
+class NoBackwardInput:
+    def forward(self, x, weight, bias, window, y): ...
+    def backward_weight(self, x, dy, window, dweight): ...
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "error", "message"),
+    [
+        (1, reference.conv, TypeError, "register_backend: name must be a text, not 1"),
+        (
+            "auto",
+            reference.conv,
+            ValueError,
+            "register_backend: name must be a new one, not 'auto'; "
+            "registered are direct, winograd, im2col, reference",
+        ),
+        ("direct", reference.conv, ValueError, "name must be a new one, not 'direct'"),
+        ("", reference.conv, ValueError, "name must be a new one, not ''"),
+        ("own", NoBackwardInput(), TypeError, "backend must have a function 'backward_input'"),
+        ("own", "own", TypeError, "backend must have a function 'forward', but 'own' has none"),
+    ],
+)
+def test_register_backend_rejects_a_taken_name_and_an_incomplete_backend(
+    name, backend, error, message
+):
+    with pytest.raises(error, match=re.escape(message)):
+        ops.register_backend(name, backend)
+    assert "own" not in BACKENDS
+
+
+class OnlyStride1:
+    """The reference for stride 1 only; it counts its calls."""
+
+    def __init__(self):
+        self.calls = []
+
+    def supports(self, window):
+        return window.SH == window.SW == 1
+
+    def forward(self, x, weight, bias, window, y):
+        self.calls.append("forward")
+        reference.conv.forward(x, weight, bias, window, y)
+
+    def backward_weight(self, x, dy, window, dweight):
+        self.calls.append("backward_weight")
+        reference.conv.backward_weight(x, dy, window, dweight)
+
+    def backward_input(self, dy, weight, window, dx):
+        self.calls.append("backward_input")
+        reference.conv.backward_input(dy, weight, window, dx)
+
+
+@pytest.fixture
+def own():
+    backend = OnlyStride1()
+    ops.register_backend("own", backend)
+    yield backend
+    del BACKENDS["own"]
+
+
+def test_a_registered_backend_computes_conv2d_and_its_gradients(own):
+    y, cache = ops.conv2d(X, WEIGHT, BIAS, backend="own")
+    wanted, reference_cache = reference.conv2d(X, WEIGHT, BIAS)
+    np.testing.assert_array_equal(y, wanted)
+    gradients = ops.conv2d_backward(y, cache)
+    for one, other in zip(
+        gradients, reference.conv2d_backward(wanted, reference_cache), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert own.calls == ["forward", "backward_weight", "backward_input"]
+
+
+def test_a_registered_backend_rejects_windows_that_it_does_not_support(own):
+    message = "conv2d: backend 'own' does not support a 3×2 kernel at stride 2×1; use 'auto'"
+    refuses(ValueError, message, conv2d(stride=(2, 1), backend="own"))
+
+
+def test_a_layer_takes_a_registered_backend(own):
+    layer = Conv2D(2, 3, backend="own")
+    layer.build((5, 4, 3), np.random.default_rng(0), np.dtype(f32))
+    y, cache = layer.forward(X)
+    layer.backward(y, cache)
+    assert own.calls == ["forward", "backward_weight", "backward_input"]
+    with pytest.raises(ValueError, match="Conv2D: backend 'own' does not support a 3×3 kernel"):
+        Conv2D(2, 3, stride=2, backend="own").build((5, 4, 3), np.random.default_rng(0), f32)

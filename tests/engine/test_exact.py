@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import ops, reference
-from minicnn.kernels import im2col, transpose
+from minicnn.kernels import gemm, im2col, transpose
 from minicnn.kernels.gemm import BLOCK
-from minicnn.ops import products
+from minicnn.ops import conv
 from minicnn.shapes.window import make_window
 
 THREADS = 4
+# All that compute every convolution, registered ones included.
+BACKENDS = [name for name in conv.BACKENDS if name != "winograd"]
 
 
 def equal(found, wanted):
@@ -99,7 +101,7 @@ def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend
     equal(tuple(others), gradients[1:])
 
 
-@pytest.mark.parametrize("backend", ["direct", "im2col", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
 def test_conv2d(integers, dtype, case, backend):
     convolution_equals_reference(integers(1, dtype), *case, backend)
@@ -119,7 +121,7 @@ def test_conv2d_in_chunks_with_a_small_last_one(
 ):
     image_bytes = (5 * 3) * (2 * 2 * 2) * np.dtype(dtype).itemsize  # (OH*OW) * (KH*KW*C)
     limit = int(images_at_once * image_bytes)
-    monkeypatch.setattr("minicnn.ops.conv.PATCH_BYTES", limit)
+    monkeypatch.setattr("minicnn.kernels.im2col.COLUMNS_BYTES", limit)
     gathered, gather = [], im2col.im2col
 
     def counted(x, window, patches):
@@ -128,7 +130,7 @@ def test_conv2d_in_chunks_with_a_small_last_one(
 
     monkeypatch.setattr(im2col, "im2col", counted)
     convolution_equals_reference(integers(2, dtype), (5, 6, 4, 2), (2, 2, 3), 1, 0, "im2col")
-    assert gathered == pieces * 3  # forward, backward, and backward without dx
+    assert gathered == pieces * 3  # forward, and dweight twice
 
 
 @st.composite
@@ -143,7 +145,7 @@ def convolutions(draw):
     return (N, H, W, C), (*kernel, F), stride, padding
 
 
-WORKING = st.sampled_from(["direct", "im2col"])
+WORKING = st.sampled_from([name for name in BACKENDS if name != "reference"])
 
 
 @given(convolutions(), st.integers(0, 99), st.sampled_from([np.float32, np.float64]), WORKING)
@@ -267,13 +269,13 @@ def test_depthwise_conv2d_of_any_shape_many_times(integers, case, seed, dtype):
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("K", [1, 2, 3, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 1])
 @pytest.mark.parametrize("M", [1, 2, 3, 4, 5, 7, 8])
-def test_matmul_add(integers, dtype, M, K, transposed):
+def test_gemm_adds_a_product(integers, dtype, M, K, transposed):
     draw = integers(3, dtype)
     a = draw(K, M).T if transposed else draw(M, K)
     for N in (1, 3):
         b, out = draw(K, N), draw(M, N)
         wanted = out.astype(np.int64) + a.astype(np.int64) @ b.astype(np.int64)
-        products.matmul_add(a, b, out)
+        gemm.gemm(a, b, out)
         equal(out, wanted.astype(dtype))
 
 
@@ -312,7 +314,7 @@ def pool_equals_reference(x, dy_draw, pool_size, stride, padding):
     # The places of the winners, as (h, w) of the image.
     _, KW, SH, SW, top, left, OH, OW = cache.window
     oh, ow = np.arange(OH)[:, None, None], np.arange(OW)[:, None]
-    winner = cache.winner.astype(np.int64)
+    winner = cache.argmax.astype(np.int64)
     h, w = oh * SH - top + winner // KW, ow * SW - left + winner % KW
     equal(np.stack([h, w], axis=-1), reference_cache[1])
     dy = dy_draw(*y.shape)
@@ -525,7 +527,7 @@ def run_conv2d(draw):
 
 def run_max_pool2d(draw):
     y, cache = ops.max_pool2d(draw(4, 6, 5, 3), 3, 1)
-    return y, cache.winner, ops.max_pool2d_backward(y, cache)
+    return y, cache.argmax, ops.max_pool2d_backward(y, cache)
 
 
 def run_avg_pool2d(draw):
@@ -578,7 +580,7 @@ def run_batch_norm(draw):
     ],
 )
 def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeypatch):
-    monkeypatch.setattr("minicnn.ops.conv.PATCH_BYTES", 2**14)  # several chunks
+    monkeypatch.setattr("minicnn.kernels.im2col.COLUMNS_BYTES", 2**14)  # several chunks
 
     def alone(seed):
         return [array.tobytes() for array in run(normals(seed, dtype))]

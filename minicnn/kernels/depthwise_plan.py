@@ -1,23 +1,24 @@
-"""Which pixels see which through a window, as lists that a kernel can walk along."""
+"""The lists of pixels and taps that the depthwise kernels walk."""
 
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.ops.arrays import outer_sum
+from minicnn.kernels.pack import outer_sum
 from minicnn.shapes import Shape
 from minicnn.shapes.window import Window
 
 Indices = NDArray[np.int64]
 
-# Along an axis: which pixel sees which, through which place of the window.
+# Along an axis: (output pixel, input pixel, offset in the window).
 AxisTaps = list[tuple[int, int, int]]
 
-# Groups must have so many pixels on average. The fewer, the more of a kernel's tiles are half
-# empty; then it takes less time to put zeros around the images.
-FEWEST_PIXELS = 8
+# Average pixels of a group below which padding the images is faster: the last microtile of each
+# group is partly empty.
+MIN_GROUP_PIXELS = 8
 
 
 class Taps(NamedTuple):
@@ -48,40 +49,30 @@ class TapGroup(NamedTuple):
     places: Indices
 
 
-def forward_and_backward_taps(window: Window, H: int, W: int, C: int) -> tuple[Taps, Taps]:
-    """List how the pixels of the output see those of the input, and the other way round.
-
-    Parameters
-    ----------
-    window : Window
-    H, W, C : int
-        Of the input.
-
-    Returns
-    -------
-    there : Taps
-        From x to y.
-    back : Taps
-        From dy to dx.
-    """
+@lru_cache(maxsize=256)
+def forward_taps(window: Window, H: int, W: int, C: int) -> Taps:
+    """List which pixels of x each pixel of y reads, for images (H, W, C)."""
     KH, KW, SH, SW, top, left, OH, OW = window
-    there = (
-        [(oh, oh * SH - top + kh, kh) for oh, kh in product(range(OH), range(KH))],
-        [(ow, ow * SW - left + kw, kw) for ow, kw in product(range(OW), range(KW))],
-    )
-    back = (
-        [
-            (h, (h + top - kh) // SH, kh)
-            for h, kh in product(range(H), range(KH))
-            if (h + top - kh) % SH == 0
-        ],
-        [
-            (w, (w + left - kw) // SW, kw)
-            for w, kw in product(range(W), range(KW))
-            if (w + left - kw) % SW == 0
-        ],
-    )
-    return _taps((H, W, C), (OH, OW), there, KW), _taps((OH, OW, C), (H, W), back, KW)
+    rows = [(oh, oh * SH - top + kh, kh) for oh, kh in product(range(OH), range(KH))]
+    columns = [(ow, ow * SW - left + kw, kw) for ow, kw in product(range(OW), range(KW))]
+    return _taps((H, W, C), (OH, OW), (rows, columns), KW)
+
+
+@lru_cache(maxsize=256)
+def backward_taps(window: Window, H: int, W: int, C: int) -> Taps:
+    """List which pixels of dy each pixel of dx reads, for images (H, W, C)."""
+    KH, KW, SH, SW, top, left, OH, OW = window
+    rows = [
+        (h, (h + top - kh) // SH, kh)
+        for h, kh in product(range(H), range(KH))
+        if (h + top - kh) % SH == 0
+    ]
+    columns = [
+        (w, (w + left - kw) // SW, kw)
+        for w, kw in product(range(W), range(KW))
+        if (w + left - kw) % SW == 0
+    ]
+    return _taps((OH, OW, C), (H, W), (rows, columns), KW)
 
 
 def _taps(source: Shape, target: Shape, seen: tuple[AxisTaps, AxisTaps], KW: int) -> Taps:
@@ -91,7 +82,7 @@ def _taps(source: Shape, target: Shape, seen: tuple[AxisTaps, AxisTaps], KW: int
         for along, size in zip(seen, source[:2], strict=True)
     )
     inside = _lists(source, target, (rows, columns), KW)
-    if len(inside.corners) >= FEWEST_PIXELS * len(inside.groups):
+    if len(inside.corners) >= MIN_GROUP_PIXELS * len(inside.groups):
         return inside
     return _lists(source, target, seen, KW)
 

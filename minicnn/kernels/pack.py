@@ -1,0 +1,75 @@
+"""Padding, packing and window offsets: what a backend prepares before it calls its kernels."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from minicnn.kernels import copy, target
+from minicnn.runtime import arena
+from minicnn.runtime.arena import ArraySpec
+from minicnn.shapes import FloatArray, IntArray, Shape
+from minicnn.shapes.window import Window
+
+Offsets = NDArray[np.int64]
+
+
+def round_up(count: int, multiple: int) -> int:
+    """Return `count` rounded up to a multiple."""
+    return -(-count // multiple) * multiple
+
+
+def outer_sum(rows: IntArray, columns: IntArray) -> Offsets:
+    """Return ``rows[i] + columns[j]`` in row order."""
+    return np.ascontiguousarray((rows[:, None] + columns).ravel(), dtype=np.int64)
+
+
+@lru_cache(maxsize=256)
+def window_origins(OH: int, OW: int, h_stride: int, w_stride: int) -> Offsets:
+    """Return the offset of each window in a flat image: ``oh · h_stride + ow · w_stride``."""
+    return outer_sum(np.arange(OH) * h_stride, np.arange(OW) * w_stride)
+
+
+def receptive_size(window: Window) -> tuple[int, int]:
+    """Return the rows and columns of the padded image that the windows cover."""
+    KH, KW, SH, SW, _, _, OH, OW = window
+    return (OH - 1) * SH + KH, (OW - 1) * SW + KW
+
+
+def padded_shape(shape: Shape, window: Window) -> Shape | None:
+    """Return the shape (N, H', W', C) of the padded images; None if no window needs padding."""
+    N, H, W, C = shape
+    height, width = receptive_size(window)
+    if window.top == 0 and window.left == 0 and height <= H and width <= W:
+        return None
+    return N, height, width, C
+
+
+def pad_images(x: FloatArray, window: Window) -> FloatArray:
+    """Return the images with the zeros that the windows reach; `x` itself if they need none."""
+    shape = padded_shape(x.shape, window)
+    if shape is None:
+        return np.ascontiguousarray(x)
+    padded: FloatArray = arena.empty(shape, x.dtype)
+    copy.pad_images(np.ascontiguousarray(x), window.top, window.left, padded)
+    return padded
+
+
+def pad_channels(array: NDArray[Any], NR: int) -> NDArray[Any]:
+    """Return an array (..., F) with F rounded up to a multiple of NR by zeros."""
+    F = array.shape[-1]
+    Fp = round_up(F, NR)
+    if Fp == F:
+        return np.ascontiguousarray(array)
+    padded = arena.empty((*array.shape[:-1], Fp), array.dtype)
+    copy.fill_zero(padded.reshape(-1))
+    rows = np.ascontiguousarray(array).reshape(-1, F)
+    copy.copy_columns(rows, 0, padded.reshape(-1, Fp), 0, F)
+    return padded
+
+
+def panels_spec(K: int, F: int, dtype: DTypeLike) -> ArraySpec:
+    """Return the array that `pack_weights` fills: (panels, 1 + K, NR), the bias in row 0."""
+    NR = target.choose_nr(F)
+    return (-(-F // NR), 1 + K, NR), dtype
