@@ -1,39 +1,47 @@
-"""Time every kernel beside PyTorch's, on one thread: convolutions of many shapes, and the rest.
+"""Time every kernel beside PyTorch's: convolutions of many shapes, and the other operations.
 
     python benchmarks/kernels.py --json benchmarks/results/kernels.json
     python benchmarks/kernels.py --quick
+    python benchmarks/kernels.py --module examples/own_backend.py --backend own \\
+        --case "LeNet-5" --threads 2
 
-Each convolution is timed forward, for the gradient of its input (dx) and for that of its weights
-(dweight, dbias with it), on 32 images. Ours is `backend="auto"`, what a user gets; `auto_backend`
-says what it has chosen. Beside it stand, for comparison, "direct", "winograd" where it can be used,
-"im2col", which gives dx only together with dweight, and the loops of "reference": plain Python,
-timed once on one image, times 32, and left out where even that takes long. Of two ways that are the
-same one is timed. Our ops run inside `minicnn.memory.workspace()`, as in training: memory is kept
-from call to call, as PyTorch's allocator keeps its own. PyTorch's operators are called without
-autograd, contiguous and channels_last, in a process of its own; the faster of the two is what we
-are compared with. The two sides take turns, round by round, and a ratio is the median over the
-rounds of PyTorch's time by ours: above 1 we are faster.
+The last command times one backend of `conv2d`, here your own, beside "auto" and PyTorch. `--module`
+imports the Python file that registers it; `--case` selects cases by a part of their name.
 
-Before the clock starts all must agree; the numbers are chosen so that rounding does not matter.
-`gflop` counts a multiply-add of the direct convolution as two, and products with the zeros of the
-padding too; of a convolution under a pool only what the pool reads, and backward only the winners.
-`bytes` is every array that is read or written, once. `peak_bytes` is the most memory that a call
-holds beyond its inputs and results, what forward keeps for backward included: ours as NumPy tells
-tracemalloc, without a workspace, PyTorch's as its allocator tells its profiler.
+Each convolution is timed forward, for the input gradient (dx) and for the weight gradient (dweight
+with dbias), on 32 images. minicnn's side is `backend="auto"`, the default; `auto_backend` is the
+backend that it selects. The other backends are timed for comparison: "direct", "winograd" where it
+can be used, "im2col", and "reference", plain Python that is timed on one image, times 32,
+and left out above `REFERENCE_LIMIT`. minicnn's ops run inside `arena.scope()`, as in training:
+memory is reused from call to call, as PyTorch's allocator does. PyTorch's operators are called
+without autograd, contiguous and channels_last, in their own process; a ratio compares with the
+faster of the two. The sides take turns, round by round, and a ratio is the median over the rounds
+of PyTorch's time by minicnn's: above 1 minicnn is faster. With `--threads`, convolutions run on
+several threads: PyTorch's own, and in minicnn a slice of the images for each.
+
+Before the clock starts all sides must agree; the values are small integers, so that sums are exact.
+`gflop` counts a multiply-add of the direct convolution as two operations, and products with zeros
+of the padding too; of a convolution with a pool it counts forward the outputs that the pool reads,
+backward the active ones. `bytes` is every array that is read or written, once. `peak_bytes` is the
+most memory that a call holds beyond its inputs and results, the cache of forward included: minicnn
+as tracemalloc counts it, outside an arena, PyTorch as its profiler counts it.
 `bandwidth_gb_per_s` is that of a copy too large for the caches, read and written both counted.
 """
 
+import importlib
 import statistics
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import kernels_here
+import kernels_minicnn
 from compare import (
     OtherSide,
     Results,
+    Timed,
     best_of,
     check_equal,
     flag_parser,
@@ -46,6 +54,8 @@ from compare import (
 from kernel_cases import CONVOLUTIONS, IMAGES, OTHERS, Case, copy_bandwidth, peak_bytes
 from kernels_torch import torch_side
 
+from minicnn.ops.conv import BACKENDS
+
 LAYOUTS = ("contiguous", "channels_last")
 SECONDS = 0.05  # of each side in each round
 TOLERANCE = 1e-5
@@ -56,11 +66,11 @@ REFERENCE_LIMIT = 2_500_000
 
 
 def directions(case: Case) -> tuple[str, ...]:
-    """Return what of a case is timed."""
+    """Return the directions of a case that are timed."""
     if case.operation == "conv":
         return "forward", "dx", "dweight"
     if case.operation == "conv + ReLU + pool" and case.C == 1:
-        return "forward", "dweight"  # the first layer of a network: nobody asks for its dx
+        return "forward", "dweight"  # the first layer of a network computes no dx
     one = {"loss": "forward and backward", "Adam": "step"}.get(case.operation)
     return (one,) if one else ("forward", "backward")
 
@@ -72,20 +82,28 @@ def compare(
     rounds: int,
     peak_gflops: float,
     images: int = IMAGES,
+    backend: str | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Time one direction of a case: check that all sides agree, then let them take turns."""
     title = f"{case.operation}, {case.name}, {direction}"
-    own = kernels_here.minicnn_side(case, direction, images=images)
-    wanted = own.answer()
-    runners: dict[str, Callable[[float], float]] = {"minicnn": own.run}
-    memory: dict[str, int] = {"minicnn": peak_bytes(own.call)}
-    auto = kernels_here.auto_backend(case)
-    others = [backend for backend in kernels_here.backends(case) if backend != auto]
-    for backend in others:
-        side = kernels_here.minicnn_side(case, direction, backend, images)
-        check_all(title, backend, wanted, side.answer())
-        runners[backend] = side.run
-        memory[backend] = peak_bytes(side.call)
+    auto = kernels_minicnn.auto_backend(case)
+    others = [name for name in kernels_minicnn.backends(case) if name != auto]
+    if backend is not None:
+        others = [backend]
+    runners: dict[str, Callable[[float], float]] = {}
+    memory: dict[str, int] = {}
+    wanted: Any = None
+    for name, chosen in (("minicnn", "auto"), *((other, other) for other in others)):
+        single = kernels_minicnn.minicnn_side(case, direction, chosen, images)
+        memory[name] = peak_bytes(single.call)
+        side: Timed = single
+        if threads > 1:
+            side = kernels_minicnn.threaded_side(case, direction, chosen, images, threads)
+        answer = side.answer()
+        wanted = answer if wanted is None else wanted
+        check_all(title, name, wanted, answer)
+        runners[name] = side.run
     for layout in LAYOUTS:
         theirs, _ = other.warmed_up(layout, torch_side, case, direction, layout, images)
         tolerance = LONG_SUMS if case.operation.startswith("norm") else TOLERANCE
@@ -99,7 +117,7 @@ def compare(
         "direction": direction,
         "shape": case._asdict(),
         "images": images,
-        "threads": 1,
+        "threads": threads,
         "auto_backend": auto,
         "minicnn_ms": statistics.median(times["minicnn"]),
         "backends_ms": medians(times, others),
@@ -122,13 +140,13 @@ def speeds(
     case: Case, direction: str, times: dict[str, list[float]], images: int, peak_gflops: float
 ) -> dict[str, Any]:
     """Return the GFLOP/s of each side, and our share of what a core reaches."""
-    gflop = kernels_here.gflop(case, direction, images)
+    gflop = kernels_minicnn.gflop(case, direction, images)
     if gflop is None:
         return {"gflop": None}
     found = {name: 1000 * gflop / ms for name, ms in medians(times, list(times)).items()}
     return {
         "gflop": gflop,
-        "bytes": kernels_here.bytes_moved(case, direction, images),
+        "bytes": kernels_minicnn.bytes_moved(case, direction, images),
         "gflops": found,
         "share_of_peak": found["minicnn"] / peak_gflops,
     }
@@ -140,7 +158,7 @@ def reference_ms(case: Case, direction: str) -> dict[str, Any]:
         return {}
     if case.macs > REFERENCE_LIMIT:
         return {"reference_ms": None, "reference": "left out: plain Python takes too long"}
-    side = kernels_here.minicnn_side(case, direction, "reference", images=1)
+    side = kernels_minicnn.minicnn_side(case, direction, "reference", images=1)
     started = time.perf_counter()
     side.step()
     each = 1000 * (time.perf_counter() - started)
@@ -178,20 +196,40 @@ def line(case: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = flag_parser("Compare kernels with PyTorch's, one thread.", rounds=10)
+    parser = flag_parser("Compare kernels with PyTorch's.", rounds=10)
+    parser.add_argument("--backend", metavar="NAME", help="time only this backend beside auto")
+    parser.add_argument("--module", type=Path, metavar="FILE", help="registers the backend")
+    parser.add_argument("--case", default="", metavar="NAME", help="a part of the cases' name")
+    parser.add_argument("--threads", type=int, default=1, help="above 1: convolutions only")
     flags = parser.parse_args(argv)
+    if flags.module:
+        sys.path.insert(0, str(flags.module.resolve().parent))
+        importlib.import_module(flags.module.stem)
+    if flags.backend and flags.backend not in BACKENDS:
+        parser.error(f"--backend must be one of {', '.join(BACKENDS)}, not {flags.backend}")
+    convolutions_only = flags.backend or flags.threads > 1
+    cases = CONVOLUTIONS if convolutions_only else (*CONVOLUTIONS, *OTHERS)
+    cases = tuple(case for case in cases if flags.case in case.name)
+    if not cases:
+        parser.error(f"no case has {flags.case!r} in its name")
     need("torch")
-    plan = [
-        (case, direction) for case in (*CONVOLUTIONS, *OTHERS) for direction in directions(case)
-    ]
+    plan = [(case, direction) for case in cases for direction in directions(case)]
     if flags.quick:
         plan = plan[:3]  # the first convolution, in its three directions
     results = Results(flags.json, bandwidth_gb_per_s=copy_bandwidth())
     with OtherSide() as other:
-        other.make("threads", set_torch_threads, 1)
+        other.make("threads", set_torch_threads, flags.threads)
         for case, direction in plan:
-            found = compare(other, case, direction, flags.rounds, results.peak_gflops)
-            if not flags.quick:
+            found = compare(
+                other,
+                case,
+                direction,
+                flags.rounds,
+                results.peak_gflops,
+                backend=flags.backend,
+                threads=flags.threads,
+            )
+            if not flags.quick and not convolutions_only:
                 found |= reference_ms(case, direction)
             results.all["summary"] = summary([*results.cases, found])
             results.add(found)

@@ -34,7 +34,7 @@ from compare import (
     take_turns,
 )
 from kernel_cases import IMAGES, Case, arrays
-from kernels_here import MinicnnTimed
+from kernels_minicnn import MinicnnTimed
 from kernels_torch import torch_side
 
 from minicnn import ops, reference

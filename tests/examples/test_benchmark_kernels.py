@@ -3,7 +3,7 @@
 import json
 
 import kernels
-import kernels_here
+import kernels_minicnn
 import numpy as np
 import pytest
 import story
@@ -51,9 +51,9 @@ def test_numbers_are_whole_and_the_same_each_time():
 
 @pytest.mark.parametrize("direction", ["forward", "dx", "dweight"])
 def test_all_backends_give_the_same(direction):
-    wanted = kernels_here.minicnn_side(SMALL[0], direction, "reference", 2).answer()
-    for backend in ("auto", *kernels_here.backends(SMALL[0])):
-        found = kernels_here.minicnn_side(SMALL[0], direction, backend, 2).answer()
+    wanted = kernels_minicnn.minicnn_side(SMALL[0], direction, "reference", 2).answer()
+    for backend in ("auto", *kernels_minicnn.backends(SMALL[0])):
+        found = kernels_minicnn.minicnn_side(SMALL[0], direction, backend, 2).answer()
         kernels.check_all("small", backend, wanted[: len(found)], found)
 
 
@@ -83,21 +83,21 @@ def test_the_work_of_a_convolution_is_counted_in_each_direction():
     case = conv("", (5, 5, 2), 3, 3)
     macs = 2 * 3 * 3 * 3 * 3 * 3 * 2
     for direction in ("forward", "dx", "dweight"):
-        assert kernels_here.gflop(case, direction, 2) == 2 * macs / 1e9
-    assert kernels_here.gflop(Case("ReLU", "", 3, 3, 2), "forward") is None
+        assert kernels_minicnn.gflop(case, direction, 2) == 2 * macs / 1e9
+    assert kernels_minicnn.gflop(Case("ReLU", "", 3, 3, 2), "forward") is None
 
 
 def test_the_backend_that_a_user_gets_is_named():
     small, wide = conv("", (8, 8, 2), 3, 5), conv("", (8, 8, 32), 32, 3)
-    assert kernels_here.auto_backend(small) == "direct"
-    assert kernels_here.auto_backend(wide) in kernels_here.backends(wide)
-    assert kernels_here.auto_backend(SMALL[1]) in kernels_here.backends(SMALL[1])
-    assert kernels_here.auto_backend(SMALL[3]) is None
-    assert kernels_here.backends(SMALL[3]) == ()
+    assert kernels_minicnn.auto_backend(small) == "direct"
+    assert kernels_minicnn.auto_backend(wide) in kernels_minicnn.backends(wide)
+    assert kernels_minicnn.auto_backend(SMALL[1]) in kernels_minicnn.backends(SMALL[1])
+    assert kernels_minicnn.auto_backend(SMALL[3]) is None
+    assert kernels_minicnn.backends(SMALL[3]) == ()
 
 
 def test_an_answer_outlives_the_memory_that_steps_share():
-    side = kernels_here.minicnn_side(SMALL[0], "forward", images=2)
+    side = kernels_minicnn.minicnn_side(SMALL[0], "forward", images=2)
     side.step()
     first = side.answer()[0]
     kept = first.copy()
@@ -109,11 +109,11 @@ def test_an_answer_outlives_the_memory_that_steps_share():
 def test_bytes_are_those_of_each_array_once():
     case = conv("", (5, 5, 2), 3, 3)
     x, weight, bias, y = 2 * 50, 54, 3, 2 * 27
-    assert kernels_here.bytes_moved(case, "forward", 2) == 4 * (x + weight + bias + y)
-    assert kernels_here.bytes_moved(case, "dweight", 2) == 4 * (x + weight + bias + y)
-    assert kernels_here.bytes_moved(case, "dx", 2) == 4 * (x + weight + y)
+    assert kernels_minicnn.bytes_moved(case, "forward", 2) == 4 * (x + weight + bias + y)
+    assert kernels_minicnn.bytes_moved(case, "dweight", 2) == 4 * (x + weight + bias + y)
+    assert kernels_minicnn.bytes_moved(case, "dx", 2) == 4 * (x + weight + y)
     dense = Case("dense", "", 1, 1, 6, 3, 1, 1)  # x and dx, weight and dweight, dbias, dy
-    assert kernels_here.bytes_moved(dense, "backward", 2) == 4 * (2 * 12 + 2 * 18 + 3 + 6)
+    assert kernels_minicnn.bytes_moved(dense, "backward", 2) == 4 * (2 * 12 + 2 * 18 + 3 + 6)
     assert copy_bandwidth(megabytes=1, runs=2) > 0
 
 

@@ -8,52 +8,58 @@ from compare import Timed
 from kernel_cases import IMAGES, Arrays, Case, arrays, as_list
 
 from minicnn import Adam, ops, softmax_cross_entropy, softmax_cross_entropy_backward
+from minicnn.ops.conv import BACKENDS
 from minicnn.runtime import arena
+from minicnn.runtime.thread_pool import ThreadPool
 
 Forward = Callable[..., tuple[Any, Any]]  # (y, cache)
 Backward = Callable[..., Any]
 
 
 class MinicnnTimed(Timed):
-    """Our side of a case: `step` runs with memory kept from call to call, `call` without."""
+    """One thread's work: `step` reuses the arena of the last step, `call` allocates anew."""
 
     def __init__(self, call: Callable[[], Any], results: int | None = None) -> None:
         self.call, self.results = call, results
-        super().__init__(self._in_workspace, self._copies)
+        super().__init__(self._in_arena, self._copies)
 
-    def _in_workspace(self) -> Any:
+    def _in_arena(self) -> Any:
         with arena.scope():
             return self.call()
 
     def _copies(self) -> Any:
-        # the next step overwrites what this one gives
-        return [np.array(part) for part in as_list(self._in_workspace())[: self.results]]
+        # The next step overwrites the arrays of this one.
+        return [np.array(part) for part in as_list(self._in_arena())[: self.results]]
 
 
 def input_gradient(case: Case, data: Arrays, cache: Any) -> Callable[[], Any] | None:
-    """Return a call that gives dx alone, by the backend that forward has chosen; None without one.
+    """Return a call that computes dx alone, by the backend of forward; None for other ops."""
+    if case.operation != "conv":
+        return None
+    backend, x = BACKENDS[cache.backend], data["x"]
 
-    What it calls is not public, but there is no other way to time dx alone.
-    """
-    alone: Any = getattr(getattr(ops, cache.backend, None), "input_gradient", None)
-    dy, weight, window = data["dy"], data["weight"], cache.window
-    return alone and (lambda: alone(dy, weight, window, case.H, case.W))
+    def call() -> Any:
+        dx = arena.empty(x.shape, x.dtype)
+        backend.backward_input(data["dy"], data["weight"], cache.window, dx)
+        return dx
+
+    return call
 
 
 def auto_backend(case: Case) -> str | None:
-    """Return the backend that "auto" takes for a case; None where there is no choice."""
+    """Return the backend that "auto" selects for a case; None for ops without backends."""
     if not case.operation.startswith("conv"):
         return None
     data = arrays(case, 1)
     x, weight, bias = data["x"], data["weight"], data["bias"]
     cache = minicnn_op(case, "auto")[0](x, weight, bias)[1]
-    if not hasattr(cache, "backend"):  # with a pool the choice is the same as without
+    if not hasattr(cache, "backend"):  # the op with a pool selects as the one without
         cache = ops.conv2d(x, weight, bias, case.stride, case.padding)[1]
     return str(cache.backend)
 
 
 def backends(case: Case) -> tuple[str, ...]:
-    """Return the backends that a case is timed with beside "auto"."""
+    """Return the library's backends that compute a case, except the reference."""
     if case.operation == "conv":
         by_tiles = (case.KH, case.KW, case.stride) == (3, 3, 1)
         return ("direct", "winograd", "im2col") if by_tiles else ("direct", "im2col")
@@ -92,11 +98,37 @@ def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
     return pairs[case.operation]
 
 
+def threaded_side(case: Case, direction: str, backend: str, images: int, threads: int) -> Timed:
+    """Return a convolution on several threads: each computes a slice of the images.
+
+    Gradients of the weights are summed over the slices, as in training.
+    """
+    data, pool = arrays(case, images), ThreadPool("kernels", threads)
+    parts = zip(*(np.array_split(data[name], threads) for name in ("x", "dy")), strict=True)
+    sides = [
+        minicnn_side(case, direction, backend, data=data | {"x": x, "dy": dy}) for x, dy in parts
+    ]
+
+    def answer() -> Any:
+        join = sum if direction == "dweight" else np.concatenate
+        results = pool.map(lambda side: side.answer(), sides)
+        return [join(arrays) for arrays in zip(*results, strict=True)]
+
+    def step() -> Any:
+        return answer() if direction == "dweight" else pool.map(lambda side: side.step(), sides)
+
+    return Timed(step, answer)
+
+
 def minicnn_side(
-    case: Case, direction: str, backend: str = "auto", images: int = IMAGES
+    case: Case,
+    direction: str,
+    backend: str = "auto",
+    images: int = IMAGES,
+    data: Arrays | None = None,
 ) -> MinicnnTimed:
-    """Return our side of a case."""
-    data = arrays(case, images)
+    """Return minicnn's side of a case on one thread, for `data` or the first `images`."""
+    data = arrays(case, images) if data is None else data
     if case.operation == "Adam":
         return _adam(data)
     if case.operation == "loss":
@@ -111,7 +143,6 @@ def minicnn_side(
         return MinicnnTimed(lambda: backward(dy, cache, need_dx=False)[1:])
     if direction == "dx":
         dx = input_gradient(case, data, cache)
-        # im2col and the reference give dx with the others or not at all
         return MinicnnTimed(dx or (lambda: backward(dy, cache)), results=1)
     return MinicnnTimed(lambda: backward(dy, cache))
 
