@@ -9,10 +9,8 @@ import numpy as np
 
 from minicnn.kernels import norm
 from minicnn.runtime import arena
-from minicnn.runtime.arena import ArraySpec
 from minicnn.shapes import FloatArray
 from minicnn.shapes.checks import check_batch_norm, check_fold, check_gradient
-from minicnn.shapes.memoize import memoize_by_shape
 
 
 class BatchNormCache(NamedTuple):
@@ -84,32 +82,17 @@ def batch_norm(
     Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal
     covariate shift" (ICML 2015), algorithm 1.
     """
-    y, channels = arena.allocate(_plan(x, weight, bias, epsilon))
-    matrix = np.ascontiguousarray(x).reshape(y.shape)
-    norm.batch_norm_statistics(
-        matrix, np.ascontiguousarray(weight), np.ascontiguousarray(bias), epsilon, channels
-    )
-    norm.normalize(matrix, channels, relu, y)
-    return y.reshape(x.shape), BatchNormCache(x, channels, relu, False)
-
-
-@memoize_by_shape
-def _plan(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, epsilon: float
-) -> tuple[ArraySpec, ...]:
-    """Check the arguments of `batch_norm`; return the room for y and what is known of channels."""
     M = check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
     if M == 1:
         raise ValueError(
-            f"batch_norm: x has one number of each channel {x.shape}, which has no variance; "
+            f"batch_norm: x has one value per channel {x.shape}, which has no variance; "
             f"give at least two images"
         )
-    return _room(x, M)
-
-
-def _room(x: FloatArray, M: int) -> tuple[ArraySpec, ...]:
-    C = x.shape[-1]
-    return ((M, C), x.dtype), ((norm.CHANNEL_ROWS, C), x.dtype)
+    matrix, weight, bias = map(np.ascontiguousarray, (x.reshape(M, -1), weight, bias))
+    y, channels = _allocate(matrix)
+    norm.batch_norm_statistics(matrix, weight, bias, epsilon, channels)
+    norm.normalize(matrix, channels, relu, y)
+    return y.reshape(x.shape), BatchNormCache(x, channels, relu, False)
 
 
 def batch_norm_inference(
@@ -152,34 +135,20 @@ def batch_norm_inference(
     ----------
     Ioffe, Szegedy (ICML 2015), algorithm 2, steps 10 and 11.
     """
-    y, channels = arena.allocate(_plan_of_given(x, weight, bias, mean, variance, epsilon))
-    matrix = np.ascontiguousarray(x).reshape(y.shape)
-    norm.batch_norm_from_running(
-        np.ascontiguousarray(weight),
-        np.ascontiguousarray(bias),
-        np.ascontiguousarray(mean),
-        np.ascontiguousarray(variance),
-        epsilon,
-        channels,
-    )
+    arrays = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
+    M = check_batch_norm("batch_norm_inference", x, epsilon, **arrays)
+    matrix = np.ascontiguousarray(x.reshape(M, -1))
+    y, channels = _allocate(matrix)
+    weight, bias, mean, variance = map(np.ascontiguousarray, arrays.values())
+    norm.batch_norm_from_running(weight, bias, mean, variance, epsilon, channels)
     norm.normalize(matrix, channels, relu, y)
     return y.reshape(x.shape), BatchNormCache(x, channels, relu, True)
 
 
-@memoize_by_shape
-def _plan_of_given(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
-    epsilon: float,
-) -> tuple[ArraySpec, ...]:
-    """Check the arguments of `batch_norm_inference`; return the same room."""
-    M = check_batch_norm(
-        "batch_norm_inference", x, epsilon, weight=weight, bias=bias, mean=mean, variance=variance
-    )
-    return _room(x, M)
+def _allocate(matrix: FloatArray) -> list[FloatArray]:
+    """Return y (M, C) and the table of channel constants."""
+    C = matrix.shape[1]
+    return arena.allocate(((matrix.shape, matrix.dtype), ((norm.CHANNEL_ROWS, C), matrix.dtype)))
 
 
 def batch_norm_backward(
@@ -275,47 +244,21 @@ def fold_batch_norm(
     Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-
     only inference" (CVPR 2018), section 3.2.
     """
+    channels = {
+        "bias": bias,
+        "norm_weight": norm_weight,
+        "norm_bias": norm_bias,
+        "mean": mean,
+        "variance": variance,
+    }
+    check_fold("fold_batch_norm", weight, epsilon, **channels)
+    F = weight.shape[-1]
+    matrix = np.ascontiguousarray(weight).reshape(-1, F)
     folded, folded_bias, scale = arena.allocate(
-        _fold_plan(weight, bias, norm_weight, norm_bias, mean, variance, epsilon)
+        ((matrix.shape, weight.dtype), ((F,), weight.dtype), ((F,), weight.dtype))
     )
-    matrix = np.ascontiguousarray(weight).reshape(folded.shape)
-    numbers = (bias, norm_weight, norm_bias, mean, variance)
-    bias, norm_weight, norm_bias, mean, variance = map(np.ascontiguousarray, numbers)
+    bias, norm_weight, norm_bias, mean, variance = map(np.ascontiguousarray, channels.values())
     norm.fold_batch_norm(
-        matrix,
-        bias,
-        norm_weight,
-        norm_bias,
-        mean,
-        variance,
-        epsilon,
-        scale,
-        folded,
-        folded_bias,
+        matrix, bias, norm_weight, norm_bias, mean, variance, epsilon, scale, folded, folded_bias
     )
     return folded.reshape(weight.shape), folded_bias
-
-
-@memoize_by_shape
-def _fold_plan(
-    weight: FloatArray,
-    bias: FloatArray,
-    norm_weight: FloatArray,
-    norm_bias: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
-    epsilon: float,
-) -> tuple[ArraySpec, ...]:
-    """Check the arguments of `fold_batch_norm`; return the room for both results and the scale."""
-    check_fold(
-        "fold_batch_norm",
-        weight,
-        epsilon,
-        bias=bias,
-        norm_weight=norm_weight,
-        norm_bias=norm_bias,
-        mean=mean,
-        variance=variance,
-    )
-    F, dtype = weight.shape[-1], weight.dtype
-    return ((weight.size // F, F), dtype), ((F,), dtype), ((F,), dtype)

@@ -303,7 +303,7 @@ VALUES = {
     "batch_norm_inference: mean has 4 elements but x has 5 channels (mean (4,), x (2, 3, 4, 5))": (
         inference(mean=ONES[:4])
     ),
-    "batch_norm: x has one number of each channel (1, 5), which has no variance; give at least "
+    "batch_norm: x has one value per channel (1, 5), which has no variance; give at least "
     "two images": norm(X[0, 0, :1]),
     "batch_norm: epsilon must be 0 or more, and finite, not -1": norm(epsilon=-1),
     "batch_norm: epsilon must be 0 or more, and finite, not nan": norm(epsilon=np.nan),
