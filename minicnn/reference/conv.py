@@ -74,8 +74,26 @@ def conv2d(
     """Convolve images with F filters, in seven loops.
 
     ``y[n, oh, ow, f] = bias[f] + Σ_{kh,kw,c} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
-    · weight[kh, kw, c, f]``, with zeros outside the image. The cache is ``(x, weight, window)``.
-    Shapes, options and errors are those of `minicnn.ops.conv2d`.
+    · weight[kh, kw, c, f]``, with zeros outside the image.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+    weight : ndarray (KH, KW, C, F)
+    bias : ndarray (F,)
+    stride : int or pair of int
+    padding : int, pair of int, "same" or "valid"
+
+    Returns
+    -------
+    y : ndarray (N, OH, OW, F)
+    cache : tuple
+        ``(x, weight, window)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `minicnn.ops.conv2d`.
     """
     window = conv2d_window(x, weight, bias, stride, padding)
     y: FloatArray = np.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
@@ -90,6 +108,23 @@ def conv2d_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArra
     ``dweight += dy · x``; and ``dbias[f] = Σ_{n,oh,ow} dy[n, oh, ow, f]``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Convolution".
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, F)
+    cache : tuple
+        From `conv2d`.
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C)
+    dweight : ndarray (KH, KW, C, F)
+    dbias : ndarray (F,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not have the shape and dtype of the output.
     """
     x, weight, window = cache
     F = weight.shape[3]
