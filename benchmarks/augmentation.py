@@ -50,7 +50,7 @@ def training_step(augment: Augment | None, batch: int, threads: int) -> Callable
     """Return a training step with new transforms in each call."""
     model = minicnn_model(MODELS["reference CNN"])
     images, labels = digits(batch)
-    workers = ThreadPool("augmentation", threads)
+    workers = ThreadPool(threads)
     gradient_of = DataParallelGradient(model, images, labels, workers, augment)
     optimizer, image_ids, epochs = Adam(), np.arange(batch), iter(range(2**32))
 

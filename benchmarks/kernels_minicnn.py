@@ -103,7 +103,7 @@ def threaded_side(case: Case, direction: str, backend: str, images: int, threads
 
     Gradients of the weights are summed over the slices, as in training.
     """
-    data, pool = arrays(case, images), ThreadPool("kernels", threads)
+    data, pool = arrays(case, images), ThreadPool(threads)
     parts = zip(*(np.array_split(data[name], threads) for name in ("x", "dy")), strict=True)
     sides = [
         minicnn_side(case, direction, backend, data=data | {"x": x, "dy": dy}) for x, dy in parts

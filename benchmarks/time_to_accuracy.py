@@ -89,7 +89,7 @@ class MinicnnSide:
     def __init__(self, data: ImageDataset, seed: int, threads: int) -> None:
         self.data, self.threads = data, threads
         self.model = minicnn_model(MODELS[MODEL], seed=seed)
-        workers = ThreadPool("time_to_accuracy", threads)
+        workers = ThreadPool(threads)
         self.gradient_of = DataParallelGradient(
             self.model, data.train_images, data.train_labels, workers
         )

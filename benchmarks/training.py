@@ -85,7 +85,7 @@ def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Se
     model = minicnn_model(specs)
     weights = weights_of(model)
     images, labels = digits(batch)
-    gradient_of = DataParallelGradient(model, images, labels, ThreadPool("training", threads))
+    gradient_of = DataParallelGradient(model, images, labels, ThreadPool(threads))
     optimizer, image_ids = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:

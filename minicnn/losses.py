@@ -1,4 +1,4 @@
-"""Softmax cross-entropy, straight from the logits, and one-hot labels."""
+"""Softmax cross-entropy from logits, and one-hot labels."""
 
 from typing import Any, NamedTuple
 
@@ -18,13 +18,13 @@ from minicnn.shapes.checks import (
 
 
 class SoftmaxCrossEntropyCache(NamedTuple):
-    """What `softmax_cross_entropy_backward` needs: ``p_k · Σ_j t_j - t_k`` of each image."""
+    """Cache of `softmax_cross_entropy`: ``p_k · Σ_j t_j - t_k`` per image."""
 
     differences: FloatArray
 
 
 def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
-    """Write each label as a row of zeros with a one: ``y[n, labels[n]] = 1``.
+    """Encode labels as rows of zeros with a one: ``y[n, labels[n]] = 1``.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
     Raises
     ------
     TypeError
-        If `labels` is no integer array or `num_classes` no whole number.
+        If `labels` is not an integer array or `num_classes` not an integer.
     ValueError
         If a label is out of range.
     """
@@ -53,21 +53,20 @@ def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
 def softmax_cross_entropy(
     logits: FloatArray, labels: IntArray | FloatArray, *, label_smoothing: float = 0.0
 ) -> tuple[np.floating, SoftmaxCrossEntropyCache]:
-    """Measure how surprised the network is: the mean over the images of ``-Σ_k t_k · log p_k``.
+    """Compute the mean over the images of ``-Σ_k t_k · log p_k``.
 
-    p is the softmax of the logits and t the wanted probabilities. The logarithm is taken of the
-    formula, not of the number: ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)`` with m the
-    row's own maximum, which neither overflows nor meets log 0.
+    p is the softmax of the logits and t the target probabilities. With m the maximum of a row,
+    ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)`` neither overflows nor computes log 0.
 
     Parameters
     ----------
     logits : ndarray (N, classes)
-        float32 or float64; not yet put through softmax.
+        float32 or float64, before softmax.
     labels : ndarray of int (N,), or ndarray of float (N, classes)
-        Class numbers, or rows of probabilities such as `one_hot` gives.
+        Class indices, or rows of probabilities such as those of `one_hot`.
     label_smoothing : float
-        0 to below 1: so much of t is taken away and spread evenly over all classes,
-        ``(1 - label_smoothing) · t_k + label_smoothing / classes``. Nobody is asked to be sure.
+        0 to below 1. The target becomes
+        ``(1 - label_smoothing) · t_k + label_smoothing / classes``.
 
     Returns
     -------
@@ -80,7 +79,7 @@ def softmax_cross_entropy(
     TypeError
         If an argument has the wrong dtype.
     ValueError
-        If there are more or fewer labels than images, one is out of range, or a row is no
+        If labels and images differ in number, a label is out of range, or a row is not a
         probability distribution.
 
     References
@@ -91,35 +90,36 @@ def softmax_cross_entropy(
     """
     check_array("softmax_cross_entropy", "logits", logits, "N classes")
     N, K = logits.shape
-    share = check_range("softmax_cross_entropy", "label_smoothing", label_smoothing, high=1)
+    smoothing = check_range("softmax_cross_entropy", "label_smoothing", label_smoothing, high=1)
     targets = _as_rows(labels, N, K, logits.dtype)  # (N, classes)
-    if share:
-        targets = (1 - share) * targets + share / K
-    differences, surprise = np.empty((N, K), logits.dtype), np.empty(N, logits.dtype)
-    with np.errstate(invalid="ignore", over="ignore"):  # the loss may be ∞ or NaN, and says so
+    if smoothing:
+        targets = (1 - smoothing) * targets + smoothing / K
+    differences, loss_per_image = np.empty((N, K), logits.dtype), np.empty(N, logits.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):  # the returned loss shows ∞ and NaN
         losses.softmax_cross_entropy(
-            np.ascontiguousarray(logits), np.ascontiguousarray(targets), differences, surprise
+            np.ascontiguousarray(logits), np.ascontiguousarray(targets), differences, loss_per_image
         )
-        loss = surprise.sum() / logits.dtype.type(N)
+        loss = loss_per_image.sum() / logits.dtype.type(N)
     return loss, SoftmaxCrossEntropyCache(differences)
 
 
 def softmax_cross_entropy_backward(
     dloss: float | np.floating, cache: SoftmaxCrossEntropyCache
 ) -> FloatArray:
-    """Give the gradient of the loss: ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``.
+    """Compute the gradient of `softmax_cross_entropy`.
 
-    From ``loss = Σ_n Σ_j t_j · (log Σ_i e^logits[i] - logits[j]) / N``: the derivative of the
-    logarithm with respect to logits[k] is p_k, that of the rest -t_k. The sum of t is 1 up to
-    rounding; written out, loss and gradient agree to the last digit.
+    ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``. It follows from
+    ``loss = Σ_n Σ_j t_j · (log Σ_i e^logits[i] - logits[j]) / N``: the derivative of the logarithm
+    with respect to logits[k] is p_k. The sum of t is 1 up to rounding; with it, loss and gradient
+    agree to the last digit.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Softmax cross-entropy".
 
     Parameters
     ----------
     dloss : float
-        Upstream gradient: 1 where the loss is the end of the chain. A piece of n images out of a
-        batch of N has the share ``n / N`` in the mean, so its upstream gradient is that.
+        Upstream gradient: 1 for the loss itself; ``n / N`` for a microbatch of n images of a batch
+        of N, its weight in the mean.
     cache : SoftmaxCrossEntropyCache
 
     Returns
@@ -134,7 +134,7 @@ def softmax_cross_entropy_backward(
 def loss_and_gradient(
     logits: FloatArray, labels: NDArray[np.int64], dloss: float, label_smoothing: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Give loss, right answers and gradient at once, for a training step; checks nothing.
+    """Compute loss, correct rows and gradient in one pass, unchecked.
 
     Parameters
     ----------
@@ -150,16 +150,16 @@ def loss_and_gradient(
     Returns
     -------
     totals : ndarray (2,)
-        N times what `softmax_cross_entropy` gives, up to rounding; and how many rows have their
-        greatest logit at their label.
+        The sum of the losses, and the number of rows whose greatest logit is that of the label.
     dlogits : ndarray (N, classes)
-        What `softmax_cross_entropy_backward` gives, up to rounding.
+        As `softmax_cross_entropy_backward`, up to rounding.
     """
     (N, K), dtype = logits.shape, logits.dtype
     dlogits, totals = arena.allocate(((logits.shape, dtype), ((2,), dtype)))
-    scale, kept, spread = map(dtype.type, (dloss / N, 1 - label_smoothing, label_smoothing / K))
+    factors = (dloss / N, 1 - label_smoothing, label_smoothing / K)
+    scale, on_value, off_value = map(dtype.type, factors)
     losses.softmax_cross_entropy_forward_backward(
-        logits, labels, scale, kept, spread, dlogits, totals
+        logits, labels, scale, on_value, off_value, dlogits, totals
     )
     return totals, dlogits
 

@@ -260,7 +260,7 @@ def _check_vectors(
     state: FloatArray | None,
     decay_mask: NDArray[np.bool_] | None,
 ) -> None:
-    """Raise unless the arguments of a step fit each other and the optimizer's state."""
+    """Raise unless the arguments of a step fit each other and the state."""
     state = parameters if state is None else state  # the first step makes one that fits
     check_array(op, "parameters", parameters, "P")
     check_array(op, "gradients", gradients, "P")

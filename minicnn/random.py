@@ -53,7 +53,7 @@ class RandomKey(NamedTuple):
 
     @property
     def philox_key(self) -> int:
-        """Key of 64 bits for Philox4x32, from seed and path; epoch and images are counters."""
+        """Philox4x32 key of 64 bits; epoch and images are its counters."""
         return _philox_key(self.seed, self.path)
 
 
@@ -138,7 +138,7 @@ def random_bits(
 
 
 def drop_threshold(rate: float) -> int:
-    """Return the number of 16-bit values, out of 2¹⁶, for which an element is dropped."""
+    """Return the number of 16-bit values that drop an element."""
     return round(rate * elementwise.PROBABILITY_STEPS)
 
 

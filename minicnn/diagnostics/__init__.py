@@ -145,7 +145,7 @@ def diagnose(
         raise ValueError("diagnose: state belongs to another model; pass the state of this one")
     batch = np.arange(len(images))
     statistics: dict[Location, ActivationStatistics] = {(-1, ""): ActivationStatistics(None)}
-    with np.errstate(over="ignore", invalid="ignore"), ThreadPool("diagnose", 1) as workers:
+    with np.errstate(over="ignore", invalid="ignore"), ThreadPool(1) as workers:
         for image_ids in microbatches(batch):
             x = model.preprocess(images[image_ids])
             statistics[-1, ""].add(x)

@@ -1,4 +1,4 @@
-"""Capture the kernel calls of a step once, then replay them without Python.
+"""Capture the kernel calls of a step once; replay them without Python.
 
 A microbatch takes dozens of kernel calls. Each costs a microsecond or more of Python, in which
 other threads wait for the interpreter. Inside `arena.scope()` equal steps pass the same arrays to
@@ -100,7 +100,7 @@ class CallGraph:
 
 
 def _compiled_kernel(call: KernelCall) -> Any:
-    """Return Numba's compile result for the argument types of a call."""
+    """Return Numba's compile result for the types of a call."""
     if call.dispatcher is None:
         raise CaptureError(call.arguments[0])
     types = tuple(map(call.dispatcher.typeof_pyval, call.arguments))
@@ -111,7 +111,7 @@ def _compiled_kernel(call: KernelCall) -> Any:
 
 
 def _signature(kernel: Any) -> Any:
-    """Return a kernel's LLVM function type: pointers to result and error, then the arguments."""
+    """Return the LLVM function type: result, error, then the arguments."""
     descriptor, convention = kernel.fndesc, kernel.target_context.call_conv
     return convention.get_function_type(descriptor.restype, descriptor.argtypes)
 
@@ -161,7 +161,7 @@ def _trampolines_of(kernels: Sequence[Any]) -> list[int]:
 
 
 def _add_trampoline(module: ir.Module, name: str, kernel: Any) -> None:
-    """Write a function that loads a call's words and calls the kernel, whose address is first."""
+    """Write a function that calls the kernel whose words it is given."""
     signature = _signature(kernel)
     function = ir.Function(module, TRAMPOLINE, name)
     builder = ir.IRBuilder(function.append_basic_block())
@@ -189,7 +189,7 @@ def _from_word(builder: ir.IRBuilder, word: Any, type_: Any) -> Any:
 
 @cache
 def _replay_loop() -> Any:
-    """Return the C function that calls trampoline after trampoline, until a word is 0."""
+    """Return the C function that calls all trampolines, up to a word of 0."""
     module = ir.Module("replay")
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORDS]), "replay")
     entry, loop, step, end = map(function.append_basic_block, ("entry", "loop", "step", "end"))
@@ -239,7 +239,7 @@ class _Entry(NamedTuple):
 
 
 class ReplayCache:
-    """Replays steps that were captured on the same arrays. Threads may share it.
+    """Replays steps captured on the same arrays; threads may share it.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ class ReplayCache:
     def run(
         self, work: Callable[[], Result], key: Hashable, inputs: Arrays, outputs: Arrays
     ) -> Result:
-        """Run a step, or replay it if these are the arrays that it was captured on.
+        """Run a step, or replay it if it was captured on the same arrays.
 
         Parameters
         ----------
@@ -325,7 +325,7 @@ class ReplayCache:
         key: Hashable,
         outputs: Arrays,
     ) -> Any:
-        """Replay a step and run it eagerly, both on memory full of NaN; compare all bytes."""
+        """Replay a step and run it eagerly, both on NaN; compare the bytes."""
         written = [arena.memory(entry.start, entry.stop)]
         written += [array.reshape(-1).view(np.uint8) for array in outputs]
 
@@ -349,9 +349,9 @@ class ReplayCache:
 
 
 class _State:
-    """Whether replays agree with eager runs in this process; None before the first comparison."""
+    """Whether replays agree with eager runs in this process."""
 
-    agrees: bool | None = None
+    agrees: bool | None = None  # before the first comparison
 
 
 _state = _State()

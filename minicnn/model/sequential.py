@@ -278,7 +278,7 @@ class Sequential(Classifier):
                     (),
                 )
 
-        shared_pool("infer", threads).map(infer_batch, range(0, len(x), size))
+        shared_pool(threads).map(infer_batch, range(0, len(x), size))
         return y
 
     # ------------------------------------------------------------ description

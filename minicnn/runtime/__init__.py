@@ -1,1 +1,1 @@
-"""runtime"""
+"""Services below the kernels: scratch memory, threads, files."""

@@ -1,7 +1,7 @@
-"""The threads that share a job: this one and some others.
+"""A pool of threads, in which the calling thread works too.
 
-NumPy and the kernels let go of the interpreter while they compute, so threads are enough. The
-calling thread works too: to wake one thread less for each batch of a few milliseconds counts.
+NumPy and the kernels release the GIL while they compute, so threads are enough. The calling thread
+takes part because waking one thread less counts in a batch of a few milliseconds.
 """
 
 import os
@@ -14,72 +14,52 @@ from typing import TypeVar, cast
 
 from minicnn.shapes.checks import positive_int
 
-Piece = TypeVar("Piece")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def cpu_count() -> int:
-    """Return how many cores this process may use: the default number of threads.
+    """Return the number of usable cores: the default number of threads.
 
     Returns
     -------
     int
     """
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    affinity = getattr(os, "sched_getaffinity", None)  # missing on macOS and Windows
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+# Lasting, because making a thread takes as long as reading some images.
 @lru_cache(maxsize=16, typed=True)
-def shared_pool(op: str, threads: int | None = None) -> "ThreadPool":
-    """Return workers that stay for whoever asks for the same.
-
-    To make a thread takes as long as to read some images.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that wants them, for the message.
-    threads : int, optional
-        As in `ThreadPool`.
-
-    Returns
-    -------
-    Workers
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `ThreadPool`.
-    """
-    return ThreadPool(op, threads)
+def shared_pool(threads: int | None = None) -> "ThreadPool":
+    """Return the lasting pool of this size."""
+    return ThreadPool(threads)
 
 
 class ThreadPool:
-    """Threads, to be used in a ``with`` block.
+    """A pool of threads, for a ``with`` block.
 
-    Several may be at work at once, one inside another too: a thread that is not free is not waited
-    for, and the one that calls can do all pieces by itself.
+    Several threads may call `map` together, and a call of `map` may contain another: no call waits
+    for a busy thread, and the calling thread can process all items alone.
 
     Parameters
     ----------
-    op : str
-        Name of the function that wants them, for the message.
     threads : int, optional
-        How many, the calling one included; one for each usable core where left out.
+        Number of threads, including the calling one; one per usable core by default.
 
     Raises
     ------
     TypeError, ValueError
-        If `threads` is no whole number of at least 1.
+        If `threads` is not an integer of at least 1.
     """
 
-    def __init__(self, op: str, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         count = cpu_count() if threads is None else threads
-        self.threads = positive_int(op, "threads", count)
-        self._others = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+        self.threads = positive_int("ThreadPool", "threads", count)
+        self._helpers = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
     def __enter__(self) -> "ThreadPool":
-        """Return the workers themselves."""
+        """Return the pool itself."""
         return self
 
     def __exit__(
@@ -88,48 +68,48 @@ class ThreadPool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Let the threads end."""
-        if self._others:
-            self._others.shutdown()
+        """End the threads."""
+        if self._helpers:
+            self._helpers.shutdown()
 
-    def map(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> list[Result]:
-        """Call a function for each piece; whoever is free takes the next.
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Call a function for each item; a free thread takes the next one.
 
         Parameters
         ----------
         function : callable
-        pieces : sequence
+        items : sequence
 
         Returns
         -------
         list
-            The results, in the order of the pieces.
+            The results, in the order of the items.
         """
-        helpers = min(self.threads, len(pieces)) - 1
-        if self._others is None or helpers < 1:
-            return [function(piece) for piece in pieces]
-        waiting: Iterator[tuple[int, Piece]] = iter(enumerate(pieces))
-        one_at_a_time = threading.Lock()
+        helpers = min(self.threads, len(items)) - 1
+        if self._helpers is None or helpers < 1:
+            return [function(item) for item in items]
+        pending: Iterator[tuple[int, Item]] = iter(enumerate(items))
+        lock = threading.Lock()
         results: dict[int, Result] = {}
 
         def work() -> None:
             while True:
-                with one_at_a_time:
-                    number, piece = next(waiting, (-1, None))
-                if number < 0:
+                with lock:
+                    index, item = next(pending, (-1, None))
+                if index < 0:
                     return
-                results[number] = function(cast(Piece, piece))
+                results[index] = function(cast(Item, item))
 
         futures: list[Future[None]] = []
         try:
-            futures = [self._others.submit(work) for _ in range(helpers)]
+            futures = [self._helpers.submit(work) for _ in range(helpers)]
             work()
         finally:
-            with one_at_a_time:  # after an error nobody begins another piece
-                waiting = iter(())
-            begun = [future for future in futures if not future.cancel()]
-            for future in begun:
-                future.exception()  # waits for its end
-        for future in begun:
+            with lock:  # after an error no thread begins another item
+                pending = iter(())
+            started = [future for future in futures if not future.cancel()]
+            for future in started:
+                future.exception()  # blocks until the thread has finished
+        for future in started:
             future.result()
-        return [results[number] for number in range(len(pieces))]
+        return [results[index] for index in range(len(items))]

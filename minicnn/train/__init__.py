@@ -1,1 +1,1 @@
-"""train"""
+"""Training: `fit`, its configuration, gradient, state and checkpoints."""

@@ -17,7 +17,7 @@ from minicnn.train.state import History, TrainingState
 
 
 class Checkpoint:
-    """The file of a training: its configuration, and its state after the last whole epoch.
+    """The file of a training: its configuration and latest state.
 
     A resumed training gives the same bytes as one that was never stopped, provided that the
     configuration is the same; `load` requires it. (Another version of the library or of Numba, or
@@ -116,7 +116,7 @@ def _is_history(history: Any, epochs: int, validated: bool) -> TypeGuard[History
 
 
 def describe_object(thing: object) -> str | None:
-    """Return a function's name, else the repr without its address; None for None."""
+    """Return a function's name, else the repr without its address."""
     if thing is None:
         return None
     return getattr(thing, "__qualname__", re.sub(" at 0x[0-9A-Fa-f]+", "", repr(thing)))

@@ -1,4 +1,4 @@
-"""The arguments of `fit` that decide its result, and the batches that follow from them."""
+"""The arguments of `fit` that decide its result; splits and batches."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from minicnn.train.state import Optimizer
 
 @dataclass(kw_only=True)
 class TrainConfig:
-    """Checked arguments of `fit`; raises TypeError or ValueError if one is out of range."""
+    """Checked arguments of `fit`: TypeError or ValueError if out of range."""
 
     optimizer: Optimizer
     schedule: Schedule
@@ -59,9 +59,10 @@ class TrainConfig:
 
 
 def validation_split_indices(config: TrainConfig, count: int) -> tuple[IntArray, IntArray]:
-    """Split `count` images at random; return indices for training and validation, in order.
+    """Split images at random into training and validation indices.
 
-    Raises ValueError if too few are left for a batch, or none for `patience`.
+    Both are in ascending order. Raises ValueError if too few are left for a batch, or none for
+    `patience`.
     """
     order = generator(config.seed, "validation split").permutation(count)
     held_out = min(round(count * config.validation_split), count - 1)
@@ -78,7 +79,7 @@ def validation_split_indices(config: TrainConfig, count: int) -> tuple[IntArray,
 
 
 def epoch_batches(config: TrainConfig, training: IntArray, epoch: int) -> list[IntArray]:
-    """Shuffle the training images for an epoch, and cut them into batches of indices."""
+    """Shuffle the training images for an epoch; cut them into batches."""
     order = generator(config.seed, "shuffle", epoch).permutation(len(training))
     # A single remaining image joins the batch before: alone it has no variance for batch norm.
     last = len(training) - (1 if config.batch_size > 1 else 0)

@@ -1,4 +1,4 @@
-"""The gradient of a mini-batch, computed as microbatches on a pool of threads.
+"""The gradient of a mini-batch, as microbatches on a pool of threads.
 
 A batch is cut into microbatches of at most 32 consecutive images, whatever the number of threads. A
 thread takes a microbatch through the whole network, forward and backward, while it is in its cache.
@@ -138,7 +138,7 @@ class DataParallelGradient:
             self._statistics = np.empty((count, self.model.statistics.size), self.model.dtype)
 
     def augmented_images(self, image_ids: IntArray, epoch: int) -> NDArray[Any]:
-        """Return images as training sees them in an epoch, before `Sequential.preprocess`.
+        """Return images as augmented in an epoch, before preprocessing.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class DataParallelGradient:
     def microbatches(
         self, batch: IntArray, epoch: int
     ) -> Iterator[tuple[NDArray[Any], IntArray, RandomKey]]:
-        """Yield the microbatches of a batch as training sees them in an epoch.
+        """Yield the microbatches of a batch as augmented in an epoch.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class DataParallelGradient:
         gradient: FloatArray,  # (P,), overwritten
         batch_statistics: FloatArray,  # (S,), overwritten
     ) -> tuple[float, int]:
-        """Return loss, weighted by the share of the batch, and correct images; write the rest."""
+        """Return weighted loss and correct images; write the gradient."""
         count = len(image_ids)
         weight = count / batch_size  # of the mean over the microbatch in that over the batch
         # fit checks results for infinity and NaN; NumPy need not warn of them.
@@ -196,7 +196,9 @@ class DataParallelGradient:
             )
             labels[...], ids[...], epochs[...] = self.labels[image_ids], image_ids, epoch
             key = RandomKey(self.seed, epoch, image_ids)
-            if self.model.replayable:  # a replay reads the present content of its input arrays
+            if (
+                self._replay_cache.replayable
+            ):  # a replay reads the present content of its input arrays
                 key = RandomKey(self.seed, epochs, ids)
 
             def work() -> tuple[FloatArray, list[Any]]:
@@ -218,7 +220,7 @@ class DataParallelGradient:
 
 
 def microbatches(batch: IntArray) -> list[IntArray]:
-    """Cut a batch into microbatches of at most 32 images, of nearly equal size.
+    """Cut a batch into microbatches of nearly equal size, at most 32 images.
 
     Equal sizes balance the load of the threads. They also keep statistics of a microbatch, such as
     a mean, from resting on a few images. Batches of 17 images or more give at least two.

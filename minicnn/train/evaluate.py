@@ -70,7 +70,7 @@ def measure(
 
 
 def check_data(op: str, model: Classifier, images: NDArray[Any], labels: IntArray) -> None:
-    """Raise TypeError or ValueError unless images and labels fit a model and each other."""
+    """Raise unless images and labels fit a model and each other."""
     check_model(op, model, Classifier)
     check_pixels(op, images)
     if len(model.output_shape) != 1:

@@ -43,8 +43,9 @@ def fit(
     on_epoch_end: Callable[[TrainingState], object] | None = None,
     progress: bool = True,
 ) -> History:
-    """Train a model in place; its `metadata` become the configuration and history.
+    """Train a model in place.
 
+    Its `metadata` become the configuration and the history.
     Part of the images, chosen at random, is held out for validation. The others are shuffled again
     in each epoch. The last batch may be smaller; a single remaining image joins the batch before.
 
@@ -130,7 +131,7 @@ def fit(
         patience=patience,
         seed=seed,
     )
-    pool = ThreadPool("fit", threads)
+    pool = ThreadPool(threads)
     training, validation = validation_split_indices(config, len(images))
     counts = {"train_images": len(images), "validation_images": len(validation)}
     metadata = config.to_dict() | counts
@@ -180,7 +181,7 @@ def _train_epoch(
     title: str,
     progress: bool,
 ) -> tuple[dict[str, float], str]:
-    """Train for an epoch; return its mean loss and accuracy, and a phrase on its speed."""
+    """Train for an epoch; return loss and accuracy, and a text on speed."""
     epoch, started = state.epochs, time.perf_counter()
     loss, correct, seen = 0.0, 0, 0
     batches = epoch_batches(config, training, epoch)

@@ -19,7 +19,7 @@ ADVICE = (
 
 
 class NonFiniteError(ArithmeticError):
-    """The loss or a gradient is infinite or NaN; the weights are those before the step."""
+    """Infinite or NaN loss or gradient; weights are those before the step."""
 
 
 def find_non_finite(
@@ -27,7 +27,7 @@ def find_non_finite(
     microbatches: Iterable[tuple[NDArray[Any], IntArray, RandomKey]],
     label_smoothing: float = 0.0,
 ) -> str:
-    """Run a batch through a model and name the first layer with infinity or NaN.
+    """Name the first layer with infinity or NaN in a batch.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def _first_in_step(
     key: RandomKey,
     label_smoothing: float,
 ) -> str | None:
-    """Name the first non-finite array of one forward and backward pass, or None."""
+    """Name the first non-finite array of a step, or return None."""
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
     caches = []
     for position, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
@@ -86,7 +86,7 @@ def _first_in_step(
 
 
 def _first_inside(container: Container, x: FloatArray, key: RandomKey) -> str | None:
-    """Name the first layer inside a container whose output is not finite, or None."""
+    """Name the first layer inside with a non-finite output, or return None."""
     for branch, (prefix, chain) in enumerate(container.sequences.items()):
         part = x
         for position, layer in enumerate(chain.layers):

@@ -55,7 +55,7 @@ class Resumable(Protocol):
 
 
 class TrainingState:
-    """Weights, optimizer, history, and the best weights where `patience` is set.
+    """Weights, optimizer, history, and with `patience` the best weights.
 
     The best weights are those with the lowest validation loss. The loss, not the accuracy: it
     distinguishes epochs of equal accuracy, and it grows where a model is confidently wrong. Which
@@ -149,7 +149,7 @@ class TrainingState:
         return parameters - self.model.parameters
 
     def record_epoch(self, metrics: dict[str, float]) -> None:
-        """Append an epoch to the history, and keep its weights if they are the best.
+        """Append an epoch to the history; keep its weights if they are best.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class TrainingState:
 
 
 def decay_mask(model: Sequential) -> NDArray[np.bool_]:
-    """Return the parameters that weight decay applies to: arrays of two axes or more.
+    """Return the mask of weights: parameters in arrays of two axes or more.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def decay_mask(model: Sequential) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of bool (P,)
-        False for biases and scales.
+        False for biases and scales, to which weight decay does not apply.
     """
     axes = np.empty_like(model.parameters)
     for arrays in model.unflatten(axes):

@@ -1,4 +1,4 @@
-"""Checkpoints: resumed trainings give the same bytes; other configurations are rejected."""
+"""Checkpoints: resumed trainings, and files that are rejected."""
 
 import functools
 import json
@@ -108,7 +108,7 @@ def train_until(number, monkeypatch, *arguments, **options):
 
 @pytest.fixture
 def stopped(digits, tmp_path, monkeypatch):
-    """A checkpoint of a training stopped in the third of four epochs."""
+    """Return a checkpoint of a training stopped in the third of four epochs."""
     path = tmp_path / "checkpoint.npz"
     train_until(11, monkeypatch, digits, path)
     return path

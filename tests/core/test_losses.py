@@ -1,4 +1,4 @@
-"""Softmax cross-entropy and one-hot labels: agreement, extremes, shards, and what is refused."""
+"""Softmax cross-entropy and one-hot labels: values, extremes, errors."""
 
 import re
 
@@ -16,7 +16,7 @@ def soft_rows(seed, N, K, dtype=np.float64):
 
 
 def close_for(dtype):
-    """A sum of ten terms near 1, and the logarithm and exponential: some roundings each."""
+    """Return tolerances: a few roundings of ten terms near 1, log and exp."""
     return {"rtol": 16 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
 
 
@@ -29,8 +29,8 @@ def test_loss_and_gradient_agree_with_the_reference(normals, dtype, kind, size):
     logits = normals(1, dtype)(4, 5) * dtype(size)
     targets = soft_rows(1, 4, 5, dtype) if kind == "soft rows" else one_hot(LABELS, 5)
     loss, cache = softmax_cross_entropy(logits, LABELS if kind == "labels" else targets)
-    wanted, reference_cache = reference.softmax_cross_entropy(logits, targets)
-    np.testing.assert_allclose(loss, wanted, **close_for(dtype))
+    expected, reference_cache = reference.softmax_cross_entropy(logits, targets)
+    np.testing.assert_allclose(loss, expected, **close_for(dtype))
     for dloss in (1.0, -2.5):
         np.testing.assert_allclose(
             softmax_cross_entropy_backward(dloss, cache),
@@ -43,8 +43,8 @@ def test_softmax_agrees_with_the_reference(normals, dtype):
     draw = normals(2, dtype)
     logits, dy = draw(4, 5) * 5, draw(4, 5)
     y, cache = ops.softmax(logits)
-    wanted, reference_cache = reference.softmax(logits)
-    np.testing.assert_allclose(y, wanted, **close_for(dtype))
+    expected, reference_cache = reference.softmax(logits)
+    np.testing.assert_allclose(y, expected, **close_for(dtype))
     np.testing.assert_allclose(y.sum(axis=1), 1, **close_for(dtype))
     np.testing.assert_allclose(
         ops.softmax_backward(dy, cache),
@@ -54,7 +54,7 @@ def test_softmax_agrees_with_the_reference(normals, dtype):
 
 
 @pytest.mark.parametrize("integer", [np.uint8, np.int32, np.int64])
-def test_labels_are_the_same_as_their_one_hot_rows(normals, dtype, integer):
+def test_labels_equal_their_one_hot_rows(normals, dtype, integer):
     logits = normals(3, dtype)(4, 5)
     loss, cache = softmax_cross_entropy(logits, LABELS.astype(integer))
     row_loss, row_cache = softmax_cross_entropy(logits, one_hot(LABELS, 5))
@@ -74,17 +74,17 @@ def test_the_gradient_of_a_row_sums_to_0(normals):
 
 
 @pytest.mark.parametrize("kind", ["labels", "rows"])
-def test_smoothed_labels_are_rows_with_a_share_for_each_class(normals, dtype, kind):
+def test_label_smoothing_equals_smoothed_rows(normals, dtype, kind):
     logits = normals(6, dtype)(4, 5)
     rows = one_hot(LABELS, 5).astype(dtype) if kind == "labels" else soft_rows(6, 4, 5, dtype)
     smooth = 0.7 * rows + 0.3 / 5
     given = LABELS if kind == "labels" else rows
     loss, cache = softmax_cross_entropy(logits, given, label_smoothing=0.3)
-    wanted, wanted_cache = reference.softmax_cross_entropy(logits, smooth)
-    np.testing.assert_allclose(loss, wanted, **close_for(dtype))
+    expected, expected_cache = reference.softmax_cross_entropy(logits, smooth)
+    np.testing.assert_allclose(loss, expected, **close_for(dtype))
     np.testing.assert_allclose(
         softmax_cross_entropy_backward(1.0, cache),
-        reference.softmax_cross_entropy_backward(1.0, wanted_cache),
+        reference.softmax_cross_entropy_backward(1.0, expected_cache),
         **close_for(dtype),
     )
 
@@ -92,14 +92,14 @@ def test_smoothed_labels_are_rows_with_a_share_for_each_class(normals, dtype, ki
 # ------------------------------------------------------------ extremes
 
 
-def test_logits_far_apart_in_different_rows(dtype):
+def test_logits_far_apart_in_each_row(dtype):
     logits = np.array([[1e4, -1e4, 0], [-1e4, 1e4, 0], [-1e4, -1e4, -1e4]], dtype)
     loss, cache = softmax_cross_entropy(logits, np.array([0, 0, 2]))
-    # Row 1 is sure and right: 0. Row 2 is sure and wrong by 2e4. Row 3 does not know: ln 3.
+    # Row 1 is confident and right: 0. Row 2 is wrong by 2e4. Row 3 is uniform: ln 3.
     np.testing.assert_allclose(loss, (0 + 2e4 + np.log(3)) / 3, **close_for(dtype))
     dlogits = softmax_cross_entropy_backward(3.0, cache)
-    wanted = [[0, 0, 0], [-1, 1, 0], [1 / 3, 1 / 3, -2 / 3]]
-    np.testing.assert_allclose(dlogits, wanted, **close_for(dtype))
+    expected = [[0, 0, 0], [-1, 1, 0], [1 / 3, 1 / 3, -2 / 3]]
+    np.testing.assert_allclose(dlogits, expected, **close_for(dtype))
 
 
 def test_a_shift_of_all_logits_changes_nothing():
@@ -114,7 +114,7 @@ def test_a_shift_of_all_logits_changes_nothing():
 
 
 @pytest.mark.parametrize("size", [200.0, 1e30])
-def test_what_would_overflow_float32_does_not(size):
+def test_large_logits_do_not_overflow_float32(size):
     # e^200 is beyond float32; the difference of 1e30 is not.
     logits = np.array([[size, 0.0], [0.0, size]], np.float32)
     loss, cache = softmax_cross_entropy(logits, np.array([0, 0]))
@@ -122,7 +122,7 @@ def test_what_would_overflow_float32_does_not(size):
     assert softmax_cross_entropy_backward(2.0, cache).tolist() == [[0, 0], [-1, 1]]
 
 
-def test_logits_further_apart_than_float32_reaches_cost_infinity():
+def test_logits_further_apart_than_the_float32_range_cost_infinity():
     logits = np.array([[3e38, -3e38], [3e38, -3e38]], np.float32)
     assert ops.softmax(logits)[0].tolist() == [[1, 0], [1, 0]]
     loss, _ = softmax_cross_entropy(logits, np.array([0, 0]))
@@ -131,7 +131,7 @@ def test_logits_further_apart_than_float32_reaches_cost_infinity():
     assert loss == np.inf
 
 
-def test_a_logit_of_minus_infinity_is_a_class_ruled_out(dtype):
+def test_a_logit_of_minus_infinity_excludes_a_class(dtype):
     logits = np.array([[0, -np.inf, 0]], dtype)
     loss, cache = softmax_cross_entropy(logits, np.array([2]))
     np.testing.assert_allclose(loss, np.log(2), **close_for(dtype))
@@ -141,24 +141,24 @@ def test_a_logit_of_minus_infinity_is_a_class_ruled_out(dtype):
     )
 
 
-def test_the_class_ruled_out_was_the_right_one_and_the_loss_is_infinite(dtype):
+def test_excluding_the_true_class_gives_an_infinite_loss(dtype):
     logits = np.array([[0, -np.inf, 0], [1, 2, 3]], dtype)
     loss, cache = softmax_cross_entropy(logits, np.array([1, 0]))
     assert loss == np.inf
     dlogits = softmax_cross_entropy_backward(2.0, cache)
     assert dlogits[0].tolist() == [0.5, -1, 0.5]
-    wanted, _ = reference.softmax_cross_entropy(logits, one_hot(np.array([1, 0]), 3))
-    assert wanted == np.inf
+    expected, _ = reference.softmax_cross_entropy(logits, one_hot(np.array([1, 0]), 3))
+    assert expected == np.inf
 
 
-def test_all_classes_ruled_out_is_no_number(dtype):
+def test_excluding_all_classes_gives_nan(dtype):
     logits, labels = np.full((1, 3), -np.inf, dtype), np.array([1])
     assert np.isnan(softmax_cross_entropy(logits, labels)[0])
     assert np.isnan(reference.softmax_cross_entropy(logits, one_hot(labels, 3))[0])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_spoilt_logit_spoils_the_loss_and_its_own_row(dtype, value):
+def test_a_non_finite_logit_affects_the_loss_and_its_row_only(dtype, value):
     logits = np.array([[1, 2, 3], [1, value, 3]], dtype)
     loss, cache = softmax_cross_entropy(logits, np.array([0, 0]))
     assert np.isnan(loss)
@@ -166,32 +166,32 @@ def test_a_spoilt_logit_spoils_the_loss_and_its_own_row(dtype, value):
     assert np.isnan(dlogits).all(axis=1).tolist() == [False, True]
 
 
-def test_a_class_ruled_out_costs_nothing_without_smoothing_and_infinity_with_it(dtype):
+def test_an_excluded_class_costs_infinity_with_smoothing_only(dtype):
     logits = np.array([[0, -np.inf, 0]], dtype)
-    for smoothing, wanted in ((0.0, np.log(2)), (0.1, np.inf)):
+    for smoothing, expected in ((0.0, np.log(2)), (0.1, np.inf)):
         pair, _ = softmax_cross_entropy(logits, np.array([2]), label_smoothing=smoothing)
         (step, _), dlogits = loss_and_gradient(logits, np.array([2]), 1.0, smoothing)
-        np.testing.assert_allclose([pair, step], wanted, **close_for(dtype))
+        np.testing.assert_allclose([pair, step], expected, **close_for(dtype))
         assert np.isfinite(dlogits).all()
 
 
-# ------------------------------------------------------------ shards
+# ------------------------------------------------------------ microbatches
 
 
 @pytest.mark.parametrize("rows", [False, True], ids=["labels", "rows"])
-def test_shards_weighted_by_their_share_add_up_to_the_batch(normals, rows):
+def test_weighted_microbatches_add_up_to_the_batch(normals, rows):
     logits = normals(5, np.float64)(7, 5)
     labels = soft_rows(5, 7, 5) if rows else np.array([0, 4, 1, 2, 2, 3, 0])
     loss, cache = softmax_cross_entropy(logits, labels)
-    total, pieces = 0.0, []
-    for shard in (slice(0, 3), slice(3, 6), slice(6, 7)):
-        share = len(logits[shard]) / len(logits)
-        shard_loss, shard_cache = softmax_cross_entropy(logits[shard], labels[shard])
-        total += share * shard_loss
-        pieces.append(softmax_cross_entropy_backward(share, shard_cache))
+    total, gradients = 0.0, []
+    for part in (slice(0, 3), slice(3, 6), slice(6, 7)):
+        weight = len(logits[part]) / len(logits)
+        part_loss, part_cache = softmax_cross_entropy(logits[part], labels[part])
+        total += weight * part_loss
+        gradients.append(softmax_cross_entropy_backward(weight, part_cache))
     np.testing.assert_allclose(total, loss, **close_for(np.float64))
     np.testing.assert_allclose(
-        np.concatenate(pieces),
+        np.concatenate(gradients),
         softmax_cross_entropy_backward(1.0, cache),
         **close_for(np.float64),
     )
@@ -208,7 +208,7 @@ def test_one_hot():
     assert one_hot(np.array([], int), 3).shape == (0, 3)
 
 
-# ------------------------------------------------------------ what is refused
+# ------------------------------------------------------------ errors
 
 LOGITS = np.zeros((2, 3), np.float32)
 LOSS = "softmax_cross_entropy: "
@@ -259,26 +259,26 @@ ONE_HOT = {
 
 
 @pytest.mark.parametrize("message", NO_LABELS)
-def test_arguments_of_the_wrong_type(message):
+def test_arguments_of_the_wrong_type_are_rejected(message):
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         softmax_cross_entropy(*NO_LABELS[message])
 
 
 @pytest.mark.parametrize("message", WRONG_LABELS)
-def test_labels_that_do_not_fit(message):
+def test_labels_that_do_not_fit_are_rejected(message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         softmax_cross_entropy(LOGITS, WRONG_LABELS[message])
 
 
 @pytest.mark.parametrize("smoothing", [1.0, -0.1, np.nan])
-def test_smoothing_out_of_range(smoothing):
+def test_label_smoothing_out_of_range_is_rejected(smoothing):
     with pytest.raises(
         ValueError, match=rf"label_smoothing must lie in 0 \.\. 1.* not {smoothing}"
     ):
         softmax_cross_entropy(LOGITS, np.array([0, 1]), label_smoothing=smoothing)
 
 
-def test_logits_that_do_not_fit():
+def test_logits_that_do_not_fit_are_rejected():
     with pytest.raises(ValueError, match=r"logits must have 2 axes \(N, classes\), not 1"):
         softmax_cross_entropy(LOGITS[0], np.array([0]))
     with pytest.raises(ValueError, match=r"logits is empty \(shape \(0, 3\)\)"):
@@ -286,7 +286,7 @@ def test_logits_that_do_not_fit():
 
 
 @pytest.mark.parametrize("message", ONE_HOT)
-def test_one_hot_refuses(message):
+def test_one_hot_rejects_wrong_arguments(message):
     error, labels, num_classes = ONE_HOT[message]
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         one_hot(labels, num_classes)
@@ -305,29 +305,29 @@ def test_rows_may_be_off_by_rounding(off):
         softmax_cross_entropy(LOGITS, rows)
 
 
-# ---------------------------------------------------------------- all at once, for a training step
+# ------------------------------------------------------------ loss_and_gradient
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.75])
-def test_a_training_step_gets_what_the_pair_gives(normals, dtype, smoothing):
+def test_loss_and_gradient_equal_the_op_pair(normals, dtype, smoothing):
     logits = normals(4, dtype)(4, 5)
-    wanted, cache = softmax_cross_entropy(logits, LABELS, label_smoothing=smoothing)
+    expected, cache = softmax_cross_entropy(logits, LABELS, label_smoothing=smoothing)
     (total, correct), dlogits = loss_and_gradient(logits, LABELS, 0.25, smoothing)
-    np.testing.assert_allclose(total / 4, wanted, **close_for(dtype))
+    np.testing.assert_allclose(total / 4, expected, **close_for(dtype))
     assert correct == (logits.argmax(axis=1) == LABELS).sum()
     found = softmax_cross_entropy_backward(0.25, cache)
     np.testing.assert_allclose(dlogits, found, **close_for(dtype))
     assert dlogits.dtype == dtype
 
 
-def test_of_equal_logits_the_first_counts(dtype):
+def test_the_first_of_equal_logits_is_the_argmax(dtype):
     logits = np.zeros((2, 3), dtype)
     (_, correct), _ = loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)
     assert correct == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_reaches_the_loss_of_a_step(dtype, value):
+def test_non_finite_logits_reach_the_loss_of_a_step(dtype, value):
     logits = np.zeros((2, 3), dtype)
     logits[1, 2] = value
     with np.errstate(invalid="ignore"):

@@ -130,7 +130,7 @@ def test_shards_of_a_batch_are_as_equal_as_can_be(count):
 def test_a_batch_gives_a_row_for_each_shard_however_many(digits):
     model = small_model()
     images = np.tile(digits[0], (15, 1, 1))  # 600 images, 19 shards: more than are added up at once
-    with ThreadPool("test", 2) as workers:
+    with ThreadPool(2) as workers:
         gradient_of = DataParallelGradient(model, images, np.tile(digits[1], 15), workers)
         batch = np.arange(600)
         rows = gradient_of(batch).batch_statistics

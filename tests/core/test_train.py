@@ -216,7 +216,7 @@ def test_order_changes_from_epoch_to_epoch(digits, monkeypatch):
 
 @needs_jit
 def test_replayed_steps_of_training_equal_eager_ones(digits, monkeypatch):
-    """Each replay is compared with an eager run, the weights with those of an eager training."""
+    """Compare each replay with an eager run, and the final weights."""
     layers = [Conv2D(4, 3), BatchNorm(), ReLU(), MaxPool2D(2), Flatten(), Dropout(0.2), Dense(10)]
     options = {"epochs": 3, "batch_size": 24, "augment": Augment(shift=1.0), "progress": False}
     weights = []
@@ -352,7 +352,7 @@ def test_the_metadata_hold_configuration_and_history(digits):
 
 
 def overfit(digits, **options):
-    """Train in steps so large that the validation loss falls for some epochs, then rises."""
+    """Train in large steps: the validation loss falls, then rises."""
     model = Sequential([MaxPool2D(2), Flatten(), Dense(10)], input_shape=(8, 8, 1))
     chosen = {
         "optimizer": Adam(0.05), "validation_split": 0.25, "batch_size": 60, "progress": False,

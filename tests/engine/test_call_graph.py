@@ -1,4 +1,4 @@
-"""Kernel calls that are captured and replayed: `minicnn.kernels.capture.CallGraph`."""
+"""Captured kernel calls: `minicnn.kernels.capture.CallGraph`."""
 
 import threading
 
@@ -17,7 +17,7 @@ def _compiled(monkeypatch, tmp_path):
 
 
 def all_types():
-    """Return a kernel that takes arguments of every type, and writes their values."""
+    """Return a kernel that writes the values of arguments of every type."""
 
     def show(a, b, pair, flag, whole, natural, single, double, out):
         out[0] = a[0, 1]

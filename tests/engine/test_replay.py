@@ -1,4 +1,4 @@
-"""Steps that are captured once and replayed: `minicnn.kernels.capture.ReplayCache`."""
+"""Captured and replayed steps: `minicnn.kernels.capture.ReplayCache`."""
 
 import copy
 import os
@@ -41,7 +41,7 @@ needs_jit = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    """Begin with an empty arena, verify each replay, and compare nothing before."""
+    """Begin with an empty arena and no comparison; verify each replay."""
     monkeypatch.setattr(arena, "_local", arena._Local())
     monkeypatch.setattr(capture, "_state", capture._State())
     monkeypatch.setenv("MINICNN_VERIFY_REPLAY", "1")
@@ -49,7 +49,7 @@ def _fresh(monkeypatch):
 
 @pytest.fixture
 def scale(monkeypatch, tmp_path):
-    """A kernel: ``y = factor · x``."""
+    """Return a kernel: ``y = factor · x``."""
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 0)
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
 
@@ -209,7 +209,7 @@ def test_a_step_inside_a_captured_step_is_part_of_it(scale):
 
 
 def adds_by_numpy(scale, offset):
-    """Return a body that adds an offset by NumPy, though it is declared replayable."""
+    """Return a body that adds an offset by NumPy, wrongly declared."""
 
     def body(x, between, out):
         scale(x, 2.0, between)
@@ -301,14 +301,14 @@ NETWORKS = {
 
 
 def train(layers, threads, augment=None):
-    """Take steps of two sizes in four epochs; return the weights, graphs, model and images."""
+    """Take steps of two sizes; return weights, graphs, model and images."""
     flatten = [] if isinstance(layers[-1], GlobalAvgPool2D) else [Flatten()]
     model = Sequential([*copy.deepcopy(layers), *flatten, Dense(5)], (12, 12, 1), seed=3)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (200, 12, 12, 1), dtype=np.uint8)
     labels = rng.integers(0, 5, 200)
     optimizer = Adam(0.01)
-    with ThreadPool("test", threads) as pool:
+    with ThreadPool(threads) as pool:
         gradient_of = DataParallelGradient(model, images, labels, pool, augment, seed=1)
         for step in range(24):
             # the last batch of an epoch is smaller
@@ -340,10 +340,9 @@ def test_weights_are_the_same_bytes_with_and_without_replay(monkeypatch, name, a
 
 @needs_jit
 def test_dropout_draws_new_masks_in_each_epoch_of_a_replay():
-    """A mask that replays of one epoch share would give both epochs the same gradient."""
     model = Sequential([Flatten(), Dropout(0.5), Dense(5)], input_shape=(4, 4, 1))
     images = np.full((8, 4, 4, 1), 255, np.uint8)
-    gradient_of = DataParallelGradient(model, images, np.zeros(8, int), ThreadPool("test", 1))
+    gradient_of = DataParallelGradient(model, images, np.zeros(8, int), ThreadPool(1))
     batch = np.arange(8)
     gradients = [gradient_of(batch, epoch).gradient.copy() for epoch in (0, 0, 0, 1, 1, 0)]
     assert None not in [entry.graph for entry in gradient_of._replay_cache._entries.values()]
@@ -398,7 +397,7 @@ def shifted(layer):
 
 
 def test_a_subclass_of_a_replayable_layer_runs_eagerly():
-    """The offset starts at 0, as biases do: while it is 0, a replay without it looks right."""
+    # The offset starts at 0, as biases do: while it is 0, a replay without it looks right.
     model = shifted(ShiftedReLU())
     assert not model.replayable
     images = np.random.default_rng(0).integers(0, 256, (32, 12, 12, 1), dtype=np.uint8)
