@@ -30,6 +30,8 @@ function noteOf(step, network) {
     Concat: () => `The ${inputs.length} branches side by side: ` +
       `${inputs.map((part) => part.C).join(" + ")} = ${C} ${where}s` +
       `${step.isRow ? "" : ` of ${H}×${W}`}.`,
+    Recorded: () => `A layer outside minicnn. Its outputs for the test images were computed in ` +
+      `Python; the page shows input and output.`,
     Softmax: () => `The last numbers become shares of 1: exp of each, divided by the sum of all.`,
   }[step.layer]();
 }

@@ -27,6 +27,7 @@ function explain(network, cell, image, choice) {
     Residual: explainResidual,
     Concat: explainConcat,
     Softmax: explainSoftmax,
+    Recorded: explainRecorded,
   }[step.layer](context);
 }
 
@@ -235,6 +236,16 @@ function explainSame({ cell: { h, w, c }, source }) {
     content: [
       line("x", link(source, h, w, c, long(value)), 0),
       result("in use nothing is dropped: it stays", value, 1),
+    ],
+  };
+}
+
+function explainRecorded({ step, cell: { h, w, c }, source }) {
+  return {
+    formula: `y = ${step.text}(x)`,
+    content: [
+      line("x", link(source, 0, 0, 0, "the step before"), 0),
+      result("y, computed in Python", at(step.y, h, w, c), 1),
     ],
   };
 }

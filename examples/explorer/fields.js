@@ -59,6 +59,7 @@ function regionOfInput(step, region, x, i, offset) {
       return { ...wholeRegion(x), ...own };
     case "Dense":
     case "Softmax":
+    case "Recorded": // unknown, so it may be all of the input
       return wholeRegion(x);
     case "Flatten":
       return region.c1 - region.c0 === 1

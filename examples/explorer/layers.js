@@ -181,7 +181,12 @@ function same(x, y) {
   y.data.set(x.data);
 }
 
-/** How each kind of step fills its y from the tensors of its inputs. */
+/** The output that minicnn computed for a test image: a layer that this page cannot compute. */
+function recorded(outputs, test, y) {
+  y.data.set(outputs.subarray(test * y.data.length, (test + 1) * y.data.length));
+}
+
+/** How each kind of step fills its y from the tensors of its inputs, for an image or a test image. */
 const FORWARD = {
   Conv2D: (s, [x]) => conv2d(x, s.weight, s.bias, s.window, s.y),
   DepthwiseConv2D: (s, [x]) => depthwiseConv2d(x, s.weight, s.bias, s.window, s.y),
@@ -196,4 +201,5 @@ const FORWARD = {
   Residual: (s, [a, b]) => add(a, b, s.y),
   Concat: (s, parts) => concat(parts, s.y),
   Softmax: (s, [x]) => softmax(x, s.y),
+  Recorded: (s, _, test) => recorded(s.recorded, test, s.y),
 };

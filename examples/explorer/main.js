@@ -75,9 +75,12 @@ function changed() {
 
 function showFrame() {
   const start = performance.now();
-  state.image = pad.image();
+  const image = pad.image();
+  const test = tests.findIndex((one) => one.image === pad.drawing.test);
+  state.isUnknown = image !== null && test < 0 && network.recordedLayers.length > 0;
+  state.image = state.isUnknown ? null : image;
   const centerd = performance.now();
-  if (state.image) network.run(state.image);
+  if (state.image) network.run(state.image, test);
   const computed = performance.now();
   const isBlank = state.image === null;
   seen.draw(state.image);
@@ -100,7 +103,9 @@ function showAnswer() {
   byId("undo").disabled = pad.history.length === 1;
   byId("clear").disabled = pad.isEmpty;
   if (!state.image) {
-    byId("status").textContent = picture ? `Nothing is seen on ${name}.` : "Nothing is drawn yet.";
+    byId("status").textContent = state.isUnknown
+      ? `The page cannot compute ${network.recordedLayers[0]} for this image: choose a test image.`
+      : picture ? `Nothing is seen on ${name}.` : "Nothing is drawn yet.";
     byId("answer").classList.add("is-long");
     byId("answer").replaceChildren(element("strong", {}, "none"));
     return;

@@ -44,6 +44,11 @@ class Network {
     return this.steps.at(-1).y.data;
   }
 
+  /** Layers whose outputs are in the page for the test images only. @returns {string[]} */
+  get recordedLayers() {
+    return this.steps.filter(({ layer }) => layer === "Recorded").map(({ text }) => text);
+  }
+
   /** The tensors that a step takes. @returns {Tensor[]} */
   inputsOf(step) {
     return step.inputs.map((number) => this.steps[number].y);
@@ -57,11 +62,14 @@ class Network {
   /**
    * Run all steps on an image.
    * @param {Uint8Array} image 28·28 gray levels, 255 is ink
+   * @param {number} test the index of the image among the test images, or -1
    * @returns {Float32Array} the probability of each class
    */
-  run(image) {
+  run(image, test) {
     for (let i = 0; i < image.length; i++) this.input.data[i] = this.scaled(image[i]);
-    for (const step of this.steps.slice(1)) FORWARD[step.layer](step, this.inputsOf(step));
+    for (const step of this.steps.slice(1)) {
+      FORWARD[step.layer](step, this.inputsOf(step), test);
+    }
     return this.probabilities;
   }
 }

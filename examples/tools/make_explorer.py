@@ -58,6 +58,7 @@ KNOWN = (
     GlobalAvgPool2D, MaxPool2D, ReLU, Residual,
 )  # fmt: skip
 IMAGES_OF_A_CLASS = 3
+NO_IMAGES = np.empty((0, 28, 28), np.uint8)
 
 Step = dict[str, Any]  # what JSON can hold
 
@@ -79,17 +80,21 @@ class Steps:
     steps : list of dict
         ``layer``, ``text``, ``place`` (such as 3, or 5.2 for what is inside the fifth), ``inputs``
         (numbers of earlier steps), ``shape`` (of the output), ``arrays`` (by name, where each
-        begins among the weights, and its shape) and what else the kind of layer needs.
+        begins among the weights, and its shape) and what else the kind of layer needs. The page
+        cannot compute a layer outside minicnn: its step is ``Recorded`` and holds the outputs for
+        the test images.
     """
 
-    def __init__(self, model: Sequential) -> None:
+    def __init__(self, model: Sequential, images: NDArray[np.uint8]) -> None:
         self.steps: list[Step] = []
+        self._outputs: list[NDArray[Any]] = []  # of each step for the test images
         self._arrays: list[NDArray[np.float32]] = []
         self._length = 0
         shape = model.input_shape
-        self._add("Input", "Input", "", [], shape)
+        x = model.preprocess(images) if len(images) else np.empty((0, *shape), model.dtype)
+        self._add("Input", "Input", "", [], shape, x)
         source = self._add_chain(model.layers, 0, shape, "", "")
-        self._add("Softmax", "Softmax", "", [source], model.output_shape)
+        self._add("Softmax", "Softmax", "", [source], model.output_shape, self._outputs[source])
 
     def weights(self) -> bytes:
         """Return all weights and statistics, one after the other, as little-endian float32."""
@@ -106,14 +111,19 @@ class Steps:
 
     def _add_layer(self, layer: Layer, source: int, shape: Shape, place: str, branch: str) -> int:
         kind, out = type(layer), layer.output_shape(shape)
-        if kind not in KNOWN:
-            raise ExplorerError(
-                f"layer {place} is {layer}: the explorer does not know {kind.__name__}, only "
-                f"{', '.join(known.__name__ for known in KNOWN)}"
-            )
-        if isinstance(layer, (Residual, Concat)):
+        if type(layer) in (Residual, Concat):
             return self._add_container(layer, source, shape, place)
+        x = self._outputs[source]
+        y = layer.forward(x)[0] if len(x) else np.empty((0, *out), x.dtype)
         more: Step = {"branch": branch} if branch else {}
+        if kind not in KNOWN:
+            if not len(x):
+                raise ExplorerError(
+                    f"layer {place} is {layer}: the page shows layers outside minicnn for test "
+                    f"images only; give --data-dir"
+                )
+            more["arrays"] = {"recorded": self._keep(y, place)}
+            return self._add("Recorded", repr(layer), place, [source], out, y, **more)
         if isinstance(layer, (Conv2D, DepthwiseConv2D, MaxPool2D, AvgPool2D)):
             more["window"] = window_of(layer, shape)._asdict()
         if isinstance(layer, BatchNorm):
@@ -122,11 +132,9 @@ class Steps:
             more["rate"] = layer.rate
         arrays = {**layer.parameters, **layer.statistics}
         more["arrays"] = {name: self._keep(array, place) for name, array in arrays.items()}
-        return self._add(kind.__name__, repr(layer), place, [source], out, **more)
+        return self._add(kind.__name__, repr(layer), place, [source], out, y, **more)
 
-    def _add_container(
-        self, layer: Residual | Concat, source: int, shape: Shape, place: str
-    ) -> int:
+    def _add_container(self, layer: Any, source: int, shape: Shape, place: str) -> int:
         """Add the branches, then the step in which they meet."""
         if isinstance(layer, Residual):
             branches = {"branch": layer.layers, "shortcut": layer.shortcut or []}
@@ -138,11 +146,20 @@ class Steps:
         ]
         kind = type(layer).__name__
         out = layer.output_shape(shape)
-        return self._add(kind, kind, place, ends, out, names=list(branches))
+        y, _ = layer.merge([self._outputs[end] for end in ends])
+        return self._add(kind, kind, place, ends, out, y, names=list(branches))
 
     def _add(
-        self, kind: str, text: str, place: str, inputs: list[int], shape: Shape, **more: Any
+        self,
+        kind: str,
+        text: str,
+        place: str,
+        inputs: list[int],
+        shape: Shape,
+        outputs: NDArray[Any],
+        **more: Any,
     ) -> int:
+        self._outputs.append(outputs)
         self.steps.append(
             {"layer": kind, "text": text, "place": place, "inputs": inputs, "shape": list(shape)}
             | more
@@ -164,12 +181,14 @@ def class_names(model: Sequential) -> list[str]:
     return list(model.class_names or map(str, range(model.output_shape[0])))
 
 
-def describe(model: Sequential) -> dict[str, Any]:
+def describe(model: Sequential, images: NDArray[np.uint8] = NO_IMAGES) -> dict[str, Any]:
     """Return the network as the page reads it.
 
     Parameters
     ----------
     model : Sequential
+    images : ndarray of uint8 (n, 28, 28)
+        The test images of the page.
 
     Returns
     -------
@@ -180,7 +199,7 @@ def describe(model: Sequential) -> dict[str, Any]:
     ------
     ExplorerError
         If it does not take images of 28×28 with one channel, does not end in one number for each
-        class, has a layer that the page does not know, or a weight beyond float32.
+        class, has a weight beyond float32, or a layer outside minicnn and there are no images.
     """
     if model.input_shape != (28, 28, 1):
         raise ExplorerError(
@@ -192,7 +211,7 @@ def describe(model: Sequential) -> dict[str, Any]:
             f"the model ends in {'×'.join(map(str, model.output_shape))} numbers; the explorer "
             f"shows classifiers, which end in one for each class: put Flatten and Dense behind"
         )
-    network = Steps(model)
+    network = Steps(model, images)
     return {
         "steps": network.steps,
         "inputMean": model.input_mean,
@@ -271,7 +290,9 @@ def page(model: Sequential, folder: Path | None = None) -> str:
     ExplorerError, OSError, ValueError
         As `describe` and `some_images`.
     """
-    content = {"network": describe(model), "pictures": some_images(folder, model)}
+    pictures = some_images(folder, model)
+    images = np.frombuffer(base64.b64decode(pictures["images"]), np.uint8).reshape(-1, 28, 28)
+    content = {"network": describe(model, images), "pictures": pictures}
     style, *scripts = [
         (PARTS / name).read_text(encoding="utf-8") for name in ("style.css", *SCRIPTS)
     ]

@@ -81,7 +81,7 @@ def _lines(cell: UnitTrace) -> Iterator[str]:
         yield f"rows {top} to {bottom - 1}, columns {left} to {right - 1} of the layer's input"
     arrays = zip(cell.columns, (cell.inputs, cell.weights, cell.products), strict=True)
     parts = {name: array for name, array in arrays if array is not None}
-    if cell.inputs.ndim == 3:
+    if cell.inputs.ndim == 3 and cell.weights is not None:
         yield from _channels(parts)
     elif cell.inputs.ndim == 2 and cell.inputs.shape[1] <= WIDEST:
         yield from _window(parts)
@@ -168,17 +168,18 @@ def unit_trace(
 
     Raises
     ------
-    TypeError
-        If the layer is not one of the library's own.
     IndexError
         If y has no such place.
     """
-    kind = type(layer)
-    if isinstance(layer, (Residual, Concat)):
+    if type(layer) in (Residual, Concat):
         return _joined(layer, parts, float(y[at]), at)
-    if kind not in KINDS:
-        raise TypeError(f"{layer} is not one of the library's own layers: how it works is unknown")
-    return KINDS[kind](layer, x, float(y[at]), at)
+    # By the class itself: a subclass may compute something else.
+    return FORMULAS.get(type(layer), _input_and_output)(layer, x, float(y[at]), at)
+
+
+def _input_and_output(layer: Layer, x: FloatArray, result: float, at: Index) -> UnitTrace:
+    """Return the unit of a layer without a formula in `FORMULAS`: its whole input."""
+    return UnitTrace(f"{layer}(x), of which only input and output are known", x, result)
 
 
 def _sum(
@@ -280,7 +281,8 @@ def _joined(layer: Layer, parts: list[FloatArray], result: float, at: Index) -> 
     return UnitTrace(formula, np.array([parts[branch][source]]), result, source=source)
 
 
-KINDS: dict[type[Layer], Callable[[Any, FloatArray, float, Index], UnitTrace]] = {
+# A layer class that is not listed is shown as input and output; add yours with its function.
+FORMULAS: dict[type[Layer], Callable[[Any, FloatArray, float, Index], UnitTrace]] = {
     Conv2D: _conv,
     DepthwiseConv2D: _conv,
     Dense: _dense,
@@ -342,14 +344,10 @@ def gradient_unit(layer: Layer, x: FloatArray, dy: FloatArray, name: str, at: In
     Cell
         `inputs` are what the weight was multiplied by, `weights` is dy, one for each place,
         and `total` is the gradient; `result` is left at 0.
-
-    Raises
-    ------
-    TypeError
-        If the layer is none of these.
     """
     if not isinstance(layer, (Conv2D, DepthwiseConv2D, Dense, BatchNorm)):
-        raise TypeError(f"{layer} has no weights whose gradient is a sum over places")
+        formula = f"the backward of {layer}, of which only the input x is known"
+        return UnitTrace(formula, x, 0.0, columns=("x", "", ""))
     upstream = np.atleast_1d(dy[..., at[-1]])
     met = np.ones_like(upstream) if name == "bias" else _met(layer, x, at)
     columns = ("x", "dy", "x · dy")

@@ -353,15 +353,18 @@ class Constant(Doubled):
         return None, {}
 
 
-def test_a_layer_of_ones_own_has_tensors_but_no_cells(image):
+def test_a_layer_without_a_formula_is_shown_as_input_and_output(image):
     model = filled([Doubled(), Constant(), Scaled(), Flatten(), Dense(3)])
     trace = explain(model, image, 0)
     np.testing.assert_array_equal(trace.step(1).y, 2 * trace.step(1).x)
     assert not trace.step(2).dx.any()
-    with pytest.raises(TypeError, match="not one of the library's own layers"):
-        trace.step(1)[0, 0, 0]
-    with pytest.raises(TypeError, match="no weights whose gradient is a sum over places"):
-        trace.step(3).gradient("scale", 0)
+    unit = trace.step(1)[0, 0, 0]
+    assert unit.result == trace.step(1).y[0, 0, 0]
+    assert unit.inputs is trace.step(1).x
+    assert "Doubled()(x), of which only input and output are known" in str(unit)
+    gradient = trace.step(3).gradient("scale", 0)
+    assert gradient.result == trace.step(3).gradients["scale"][0]
+    assert "the backward of Scaled(), of which only the input x is known" in str(gradient)
 
 
 def test_what_does_not_fit_is_refused(model, image, trace):
