@@ -6,7 +6,7 @@ import kernels
 import kernels_minicnn
 import numpy as np
 import pytest
-import story
+import ladder
 from kernel_cases import CONVOLUTIONS, Case, arrays, conv, copy_bandwidth, peak_bytes
 from one_process import SameProcess
 
@@ -15,7 +15,7 @@ import minicnn
 
 @pytest.fixture(autouse=True)
 def short_rounds(monkeypatch):
-    for script in (kernels, story):
+    for script in (kernels, ladder):
         monkeypatch.setattr(script, "SECONDS", 0.0)
 
 
@@ -118,24 +118,24 @@ def test_bytes_are_those_of_each_array_once():
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_all_steps_of_the_story_give_the_same(quick):
+def test_all_steps_of_the_ladder_return_the_same(quick):
     pytest.importorskip("torch")
-    found = story.compare(SameProcess(), SMALL[1]._replace(C=2), 2, quick=quick, images=2)
+    found = ladder.compare(SameProcess(), SMALL[1]._replace(C=2), 2, quick=quick, images=2)
     assert len(found) == 9 - quick
     plain_ms = None if quick else found[0]["ms"]
     for case in found[1 - quick :]:
         assert case["ratio_torch"] > 0
         assert case["times_faster"] == (None if quick else plain_ms / case["ms"])
-        assert story.line(case).startswith(f"{case['step']}: ")
-    with pytest.raises(SystemExit, match="the story: minicnn and PyTorch, contiguous differ"):
-        story.compare(SameProcess(error=0.01), SMALL[1], 2, quick=quick, images=2)
+        assert ladder.line(case).startswith(f"{case['step']}: ")
+    with pytest.raises(SystemExit, match="the ladder: minicnn and PyTorch, contiguous differ"):
+        ladder.compare(SameProcess(error=0.01), SMALL[1], 2, quick=quick, images=2)
 
 
 def test_the_compiled_loops_are_those_of_the_reference():
     data = arrays(SMALL[1], 2)
     inputs = data["x"], data["weight"], data["bias"]
     wanted, _ = minicnn.reference.conv2d(*inputs)
-    np.testing.assert_array_equal(story.seven_loops(*inputs), wanted)
+    np.testing.assert_array_equal(ladder.seven_loops(*inputs), wanted)
 
 
 def test_the_reference_is_left_out_where_it_takes_long():

@@ -181,12 +181,12 @@ def test_an_answer_must_leave_its_arguments_alone():
     assert wrong == "softmax writes into its argument logits; make a new array"
 
 
-def test_six_multiplications_are_too_many():
+def test_the_winograd_exercise_rejects_six_multiplications():
     def winograd(d, g):
         return [d[i] * g[0] + d[i + 1] * g[1] + d[i + 2] * g[2] for i in (0, 1)]
 
     wrong = verdict(winograd, exercises.EXERCISES["winograd"])
-    assert "the numbers are right, but it takes 6 multiplications; 4 are enough" in wrong
+    assert "the results are right, but with 6 multiplications; 4 are enough" in wrong
 
 
 def test_a_function_of_another_name_is_no_answer():

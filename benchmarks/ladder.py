@@ -1,17 +1,17 @@
-"""From seven loops to the last kernel: one convolution, written in one way after another.
+"""Time each step of optimization, from seven Python loops to the fused kernel.
 
-    python benchmarks/story.py --json benchmarks/results/story.json
-    python benchmarks/story.py --quick
+    python benchmarks/ladder.py --json benchmarks/results/ladder.json
+    python benchmarks/ladder.py --quick
 
-What is computed is always the same: forward of the reference CNN's second convolution (13×13×32,
-64 filters of 3×3), its ReLU and its 2×2 pool, on 32 images and one thread. The first step, plain
-Python, is timed once on one image, times 32, and left out with --quick. The others take turns,
-round by round; our ops run inside `minicnn.memory.workspace()`, PyTorch's three operators in a
-process of its own. All must give the same whole numbers before the clock starts.
+Every step computes the same: forward of the reference CNN's second convolution (13×13×32, 64
+filters of 3×3), its ReLU and its 2×2 pool, on 32 images and one thread. Plain Python is timed once
+on one image and multiplied by 32; --quick skips it. The other steps run in turns, round by round.
+minicnn's ops run inside `arena.scope`, PyTorch's three operators in a process of their own. All
+steps must return equal integers before they are timed.
 
-`gflops` counts the multiply-adds of the direct convolution, each as two, whatever a step really
-computes: Winograd's needs fewer, and a convolution fused with its pool leaves out the last row and
-column, which the pool drops.
+`gflops` counts the multiply-adds of the direct convolution, each as two operations. Winograd
+computes fewer, and a convolution fused with its pool skips the last row and column, which the pool
+drops.
 """
 
 import statistics
@@ -41,13 +41,13 @@ from minicnn import ops, reference
 from minicnn.shapes import FloatArray
 
 CASE = Case("conv + ReLU + pool", "reference CNN, second", 13, 13, 32, 64, 3, 3)
-SECONDS = 0.1  # of each step in each round
+SECONDS = 0.1  # per step and round
 PLAIN = "seven loops in plain Python"
 TORCH = {"PyTorch, contiguous": "contiguous", "PyTorch, channels_last": "channels_last"}
 
 
 def seven_loops(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
-    """Convolve as `minicnn.reference.conv2d` does, in the same loops, at stride 1 unpadded."""
+    """Convolve with the loops of `minicnn.reference.conv2d`: stride 1, no padding."""
     N, H, W, C = x.shape
     KH, KW, _, F = weight.shape
     OH, OW = H - KH + 1, W - KW + 1
@@ -72,20 +72,20 @@ compiled: Any = numba.njit(seven_loops)
 
 
 def plain(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
-    """Return what all steps compute, by the reference."""
+    """Compute the result of all steps with the reference ops."""
     y, _ = reference.conv2d(x, weight, bias)
     y, _ = reference.relu(y)
     return reference.max_pool2d(y, 2)[0]
 
 
 def steps(x: FloatArray, weight: FloatArray, bias: FloatArray) -> dict[str, MinicnnTimed]:
-    """Return our steps but for the first, in the order of the story."""
+    """Return the steps of minicnn after the first, in order."""
 
-    def then_relu_and_pool(convolved: Callable[[], FloatArray]) -> MinicnnTimed:
-        return MinicnnTimed(lambda: ops.max_pool2d(ops.relu(convolved())[0], 2)[0])
+    def with_relu_and_pool(convolve: Callable[[], FloatArray]) -> MinicnnTimed:
+        return MinicnnTimed(lambda: ops.max_pool2d(ops.relu(convolve())[0], 2)[0])
 
-    def one_by_one(backend: str) -> MinicnnTimed:
-        return then_relu_and_pool(lambda: ops.conv2d(x, weight, bias, backend=backend)[0])
+    def separate(backend: str) -> MinicnnTimed:
+        return with_relu_and_pool(lambda: ops.conv2d(x, weight, bias, backend=backend)[0])
 
     def fused(backend: str) -> MinicnnTimed:
         return MinicnnTimed(
@@ -93,17 +93,17 @@ def steps(x: FloatArray, weight: FloatArray, bias: FloatArray) -> dict[str, Mini
         )
 
     return {
-        "the seven loops compiled by Numba": then_relu_and_pool(lambda: compiled(x, weight, bias)),
-        "im2col and a matrix product": one_by_one("im2col"),
-        "direct: sums in vector registers": one_by_one("direct"),
-        "Winograd: fewer multiplications": one_by_one("winograd"),
+        "the seven loops compiled by Numba": with_relu_and_pool(lambda: compiled(x, weight, bias)),
+        "im2col and GEMM": separate("im2col"),
+        "direct: accumulators in registers": separate("direct"),
+        "Winograd: fewer multiplications": separate("winograd"),
         "direct, ReLU and pool in one kernel": fused("direct"),
         "Winograd, ReLU and pool in one kernel": fused("winograd"),
     }
 
 
 def first_step(case: Case, images: int) -> tuple[float, FloatArray]:
-    """Run plain Python on one image; return its milliseconds times so many, and its numbers."""
+    """Run plain Python on one image; return the time of all and its result."""
     data = arrays(case, images)
     started = time.perf_counter()
     y = plain(data["x"][:1], data["weight"], data["bias"])
@@ -113,35 +113,35 @@ def first_step(case: Case, images: int) -> tuple[float, FloatArray]:
 def compare(
     other: OtherSide, case: Case, rounds: int, *, quick: bool = False, images: int = IMAGES
 ) -> list[dict[str, Any]]:
-    """Time every step: check that all agree, then let them take turns."""
+    """Check that all steps return equal results, then time them in turns."""
     data = arrays(case, images)
     own = steps(data["x"], data["weight"], data["bias"])
-    answers = {name: side.answer()[0] for name, side in own.items()}
+    results = {name: side.answer()[0] for name, side in own.items()}
     runners: dict[str, Callable[[float], float]] = {name: side.run for name, side in own.items()}
     for name, layout in TORCH.items():
-        answers[name] = other.warmed_up(name, torch_side, case, "forward", layout, images)[0][0]
+        results[name] = other.warmed_up(name, torch_side, case, "forward", layout, images)[0][0]
         runners[name] = other.runner(name)
-    wanted = next(iter(answers.values()))
-    for name, answer in answers.items():
-        check_equal("the story", name, wanted, answer, 0)
+    expected = next(iter(results.values()))
+    for name, result in results.items():
+        check_equal("the ladder", name, expected, result, 0)
     plain_ms = None
     if not quick:
         plain_ms, y = first_step(case, images)
-        check_equal("the story", PLAIN, wanted[:1], y, 0)
+        check_equal("the ladder", PLAIN, expected[:1], y, 0)
     times = take_turns(runners, rounds, SECONDS)
     theirs = best_of(times, list(TORCH))
     gflop = 2 * images * case.macs / 1e9
-    found: list[dict[str, Any]] = [
-        figures(name, statistics.median(row), plain_ms, gflop) | ratios("torch", theirs, row)
+    cases: list[dict[str, Any]] = [
+        record(name, statistics.median(row), plain_ms, gflop) | ratios("torch", theirs, row)
         for name, row in times.items()
     ]
     if plain_ms is not None:
-        found.insert(0, figures(PLAIN, plain_ms, plain_ms, gflop) | {"once": True})
-    return found
+        cases.insert(0, record(PLAIN, plain_ms, plain_ms, gflop) | {"once": True})
+    return cases
 
 
-def figures(name: str, ms: float, plain_ms: float | None, gflop: float) -> dict[str, Any]:
-    """Return a step's figures; without plain Python nothing is as many times faster."""
+def record(name: str, ms: float, plain_ms: float | None, gflop: float) -> dict[str, Any]:
+    """Return a step's record; `times_faster` is None without plain Python."""
     return {
         "step": name,
         "ms": ms,
@@ -161,7 +161,7 @@ def line(case: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = flag_parser("Time a convolution from seven loops to the last kernel.", rounds=10)
+    parser = flag_parser("Time a convolution from seven loops to the fused kernel.", rounds=10)
     flags = parser.parse_args(argv)
     need("torch")
     results = Results(flags.json, images=IMAGES, threads=1, shape=CASE._asdict())
