@@ -1,4 +1,4 @@
-"""Time each step of optimization, from seven Python loops to the fused kernel.
+"""Time each step from seven Python loops to the fused kernel.
 
     python benchmarks/ladder.py --json benchmarks/results/ladder.json
     python benchmarks/ladder.py --quick
@@ -47,7 +47,7 @@ TORCH = {"PyTorch, contiguous": "contiguous", "PyTorch, channels_last": "channel
 
 
 def seven_loops(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
-    """Convolve with the loops of `minicnn.reference.conv2d`: stride 1, no padding."""
+    """Convolve with the loops of the reference, at stride 1 without padding."""
     N, H, W, C = x.shape
     KH, KW, _, F = weight.shape
     OH, OW = H - KH + 1, W - KW + 1

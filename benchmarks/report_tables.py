@@ -308,7 +308,7 @@ def ablation(results: Results) -> str:
     )
 
 
-def story(results: Results) -> str:
+def ladder(results: Results) -> str:
     header = ["step", "time", "relative to plain Python", "GFLOP/s"]
     header += ["relative to PyTorch (range)"]
     rows = [
@@ -345,7 +345,7 @@ PARTS = {
     "training": ("training", training),
     "inference": ("inference", inference),
     "time-to-accuracy": ("time-to-accuracy", time_to_accuracy),
-    "story": ("story", story),
+    "ladder": ("ladder", ladder),
     "kernels": ("kernels", kernels),
     "startup": ("startup", startup),
     "scaling": ("scaling", scaling),

@@ -4,9 +4,9 @@ import json
 
 import kernels
 import kernels_minicnn
+import ladder
 import numpy as np
 import pytest
-import ladder
 from kernel_cases import CONVOLUTIONS, Case, arrays, conv, copy_bandwidth, peak_bytes
 from one_process import SameProcess
 

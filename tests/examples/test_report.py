@@ -134,7 +134,7 @@ RESULTS = {
             }
         ],
     },
-    "story": {
+    "ladder": {
         "cases": [
             {"step": "loops", "ms": 45_000.0, "times_faster": 1.0, "gflops": 0.003},
             {
@@ -177,7 +177,7 @@ ROWS = {
     "explorer": [
         "| `tiny` | 1.25 MB | **6.5 ms** | 4.0 ms | 1.5 ms | 1.0 ms | 9.0 ms | 87.5% |"
     ],
-    "story": [
+    "ladder": [
         "| loops | 45,000 ms | 1.00 | 0.00300 |  |",
         "| fused | 0.750 ms | 60,000 | 188 | **2.00** (1.50 to 2.50) |",
     ],
@@ -186,7 +186,7 @@ ROWS = {
 
 @pytest.fixture
 def results(monkeypatch, tmp_path):
-    """A folder `results` with a file for each benchmark, and a README."""
+    """Return a folder with a file for each benchmark, beside README and GUIDE."""
     folder = tmp_path / "results"
     folder.mkdir()
     for name, recorded in RESULTS.items():
@@ -195,7 +195,9 @@ def results(monkeypatch, tmp_path):
     parts = [f"<!-- begin {name} -->\n<!-- end {name} -->" for name in ("accuracy", "speed")]
     (tmp_path / "README.md").write_text("\n".join(parts), encoding="utf-8")
     monkeypatch.setattr(report, "RESULTS", folder)
+    (tmp_path / "GUIDE.md").write_text("<!-- begin ladder -->\n<!-- end ladder -->")
     monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    monkeypatch.setattr(report, "GUIDE", tmp_path / "GUIDE.md")
     return folder
 
 
@@ -285,8 +287,8 @@ def test_a_missing_result_is_reported_as_not_measured(part, monkeypatch, tmp_pat
 def test_interrupted_runs_have_tables():
     training = {"cases": [training_case(1, torch_ms={"eager": 5.0})]}
     assert "| 5.00 ms (eager) |  |" in tables.training(training)
-    story = {"cases": [{**RESULTS["story"]["cases"][1], "times_faster": None}]}
-    assert "| 0.750 ms |  | 188 |" in tables.story(story)
+    ladder = {"cases": [{**RESULTS["ladder"]["cases"][1], "times_faster": None}]}
+    assert "| 0.750 ms |  | 188 |" in tables.ladder(ladder)
     kernels = {"summary": {"geometric_mean": {}}, "cases": RESULTS["kernels"]["cases"][:1]}
     assert tables.kernels(kernels).endswith("| **geometric mean of 1** |  |  |  |  |  |  |  |")
     none = {"target": 0.99, "summary": {"seeds": 2, "reached": 0}}
@@ -324,7 +326,7 @@ def test_the_report_is_written_and_a_change_is_noticed(results):
     assert report.main([]) == 0
     assert figure.read_bytes() == content  # the same bytes on one machine
     (results / "kernels.json").unlink()
-    (results / "story.json").unlink()
+    (results / "ladder.json").unlink()
     assert report.main(["--check"]) == 1
     assert report.due() == ["speed", "ratios"]
 
