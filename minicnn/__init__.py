@@ -15,7 +15,7 @@ from minicnn.augment import Augment
 from minicnn.data.idx import read_idx
 from minicnn.data.mnist import ImageDataset, MnistUnavailableError, load_mnist, load_mnist_sample
 from minicnn.ensemble import Ensemble, TestTimeAugmentation
-from minicnn.explanation.explain import explain
+from minicnn.explanation import explain
 from minicnn.layers.activations import Dropout, ReLU
 from minicnn.layers.base import Layer
 from minicnn.layers.conv import Conv2D, DepthwiseConv2D

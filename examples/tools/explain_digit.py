@@ -15,6 +15,7 @@ with the largest gradient. ``5.weight[0,1,2,3]`` is the weight of layer 5 at kh,
 """
 
 import argparse
+import json
 import re
 import sys
 import textwrap
@@ -53,7 +54,7 @@ def given_digit(flags: argparse.Namespace) -> tuple[NDArray[np.uint8], int | Non
 
 def first_of(trace: Trace, *kinds: type) -> LayerStep | None:
     """Return the first step of some kind, inside containers too."""
-    every = (inner for step in trace.steps for inner in step.inside())
+    every = (inner for step in trace.steps for inner in step.iter_steps())
     return next((step for step in every if isinstance(step.layer, kinds)), None)
 
 
@@ -192,6 +193,21 @@ def loss_with(
         array[at] = old
 
 
+def to_json(trace: Trace) -> str:
+    """Return the trace with every element of every tensor as JSON."""
+    about = {
+        "class_names": trace.class_names,
+        "label": trace.label,
+        "loss": trace.loss,
+        "loss_after": trace.loss_after,
+        "optimizer": None if trace.optimizer is None else str(trace.optimizer),
+    }
+    tensors = [
+        {**tensor.statistics(), "values": tensor.array.tolist()} for tensor in trace.tensors()
+    ]
+    return json.dumps({**about, "tensors": tensors})
+
+
 # ---------------------------------------------------------------- the program
 
 
@@ -244,7 +260,7 @@ def explain_digit(flags: argparse.Namespace) -> None:
     if flags.out:
         draw_journey(trace, model, flags.out)
     if flags.json:
-        write_file(flags.json, f"{trace.to_json(values=True)}\n")
+        write_file(flags.json, f"{to_json(trace)}\n")
         print(f"all numbers written to {flags.json}")
 
 

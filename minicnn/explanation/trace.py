@@ -1,9 +1,5 @@
-"""One layer on the way of one image: what went in, what came out, and back.
+"""The trace of one image: the arrays of each layer, forward and backward."""
 
-All tensors of one image on its way through a network, as an object, a table, and JSON.
-"""
-
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import index
@@ -23,29 +19,29 @@ from minicnn.train.state import Optimizer
 
 @dataclass(eq=False, repr=False)
 class LayerStep:
-    """One layer on the way of one image. ``step[oh, ow, f]`` is what one number was made of.
+    """One layer of a trace; ``step[oh, ow, f]`` is the trace of one output.
 
     Parameters
     ----------
     number : str
-        Of the layer, from 1 as in `Sequential.summary`; inside a container its number, the branch
-        and the position there, as in ``4.shortcut.0``.
+        The layer number, from 1 as in `Sequential.summary`; inside a container its number, branch
+        and position, as in ``4.shortcut.0``.
     layer : Layer
     x, y : ndarray
-        Its input and its output, without the axis N.
+        Input and output, without the axis N.
     cache : object
-        Of its forward.
-    branches : list of list of Step
-        Of a container what happened inside.
+        The cache of the forward pass.
+    branches : list of list of LayerStep
+        The steps inside a container.
 
     Attributes
     ----------
     dy, dx : ndarray, or None
-        The gradients of the loss with respect to `y` and `x`, where there is a label.
+        The gradients of the loss with respect to `y` and `x`, if there is a label.
     gradients : dict of str to ndarray
-        Those with respect to the parameters, by name: each layer its own.
+        The gradients of the layer's own parameters, by name.
     moments : dict of str to dict of str to ndarray
-        What the optimizer keeps of each parameter, such as ``m`` and ``v``, after the step.
+        The optimizer's state of each parameter after the step, such as ``m`` and ``v``.
     updated : dict of str to ndarray
         The parameters after the step.
     """
@@ -63,93 +59,75 @@ class LayerStep:
     updated: dict[str, FloatArray] = field(default_factory=dict, init=False)
 
     def __repr__(self) -> str:
-        """Return number, layer and shapes."""
+        """Return layer number, layer and shapes."""
         return f"{self.number} {self.title()}: {self.x.shape} to {self.y.shape}"
 
     def __getitem__(self, at: int | Index) -> UnitTrace:
-        """Return what one number of the output was made of."""
+        """Return the trace of one output."""
         parts = [branch[-1].y if branch else self.x for branch in self.branches]
-        return unit_trace(self.layer, self.x, self.y, parts, _place("y", self.y, at))
+        return unit_trace(self.layer, self.x, self.y, parts, _checked_index("y", self.y, at))
 
     def title(self) -> str:
-        """Return the layer's call; of a container its name alone.
-
-        Returns
-        -------
-        str
-        """
+        """Return the layer's repr, or the class name of a container."""
         return type(self.layer).__name__ if self.branches else str(self.layer)
 
     def gradient(self, name: str, at: int | Index) -> UnitTrace:
-        """Return what the gradient of one weight is made of: a product for each place.
+        """Trace the gradient of one weight: a product for each position.
 
         Parameters
         ----------
         name : str
-            Of the parameter: ``weight`` or ``bias``.
+            The parameter: ``weight`` or ``bias``.
         at : int or tuple of int
-            Where in it.
+            The index in it.
 
         Returns
         -------
-        Cell
-            Its `weights` are dy; `result` is what `gradients` has there.
+        UnitTrace
+            Its `weights` are dy; `result` is the element of `gradients`.
 
         Raises
         ------
         TypeError
-            If the layer's weights are not of this kind.
+            If the gradient of the layer's weights is not a sum over positions.
         ValueError
-            If there is no such parameter, or no label was given.
+            If the parameter does not exist, or the trace has no label.
         IndexError
-            If it has no such place.
+            If the index does not exist.
         """
         if self.dy is None:
-            raise ValueError("there are no gradients without a label: explain(model, image, label)")
+            raise ValueError("a trace without a label has no gradients; pass explain a label")
         if name not in self.layer.parameters or self.branches:
-            known = ", ".join(self.layer.parameters) if not self.branches else ""
-            raise ValueError(f"{self.title()} has no {name!r} of its own, but {known or 'nothing'}")
-        place = _place(name, self.layer.parameters[name], at)
-        cell = gradient_unit(self.layer, self.x, self.dy, name, place)
-        return cell._replace(result=float(self.gradients[name][place]))
+            own = "" if self.branches else ", ".join(self.layer.parameters)
+            raise ValueError(
+                f"{self.title()} has no parameter {name!r} of its own, but {own or 'none'}"
+            )
+        position = _checked_index(name, self.layer.parameters[name], at)
+        unit = gradient_unit(self.layer, self.x, self.dy, name, position)
+        return unit._replace(result=float(self.gradients[name][position]))
 
-    def inside(self) -> Iterator["LayerStep"]:
-        """Yield the step, and all that happened inside, in the order of the data.
-
-        Yields
-        ------
-        Step
-            What is inside a container before itself.
-        """
+    def iter_steps(self) -> Iterator["LayerStep"]:
+        """Yield the steps inside, in the order of the data, then this step."""
         for branch in self.branches:
             for step in branch:
-                yield from step.inside()
+                yield from step.iter_steps()
         yield self
 
 
-def _place(name: str, array: FloatArray, at: int | Index) -> Index:
-    """Return an index into an array, checked: one whole number for each axis."""
-    place = tuple(index(axis) for axis in (at if isinstance(at, tuple) else (at,)))
-    if len(place) != array.ndim or not all(
-        0 <= axis < size for axis, size in zip(place, array.shape, strict=True)
+def _checked_index(name: str, array: FloatArray, at: int | Index) -> Index:
+    """Return an index of one integer for each axis; raise if it is outside."""
+    position = tuple(index(axis) for axis in (at if isinstance(at, tuple) else (at,)))
+    if len(position) != array.ndim or not all(
+        0 <= axis < size for axis, size in zip(position, array.shape, strict=True)
     ):
-        raise IndexError(f"{name} has shape {array.shape}, so there is no place {place}")
-    return place
+        raise IndexError(f"{name} has shape {array.shape}, so there is no index {position}")
+    return position
 
 
 def forward(layers: Sequence[Layer], x: FloatArray, prefix: str = "") -> list[LayerStep]:
-    """Take an image through layers one by one, in use: dropout off, batch norm as it has learned.
+    """Run layers one by one at inference on an image (1, ...).
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-    x : ndarray (1, H, W, C) or (1, ...)
-    prefix : str
-        What the numbers begin with: inside a container, where they count from 0.
-
-    Returns
-    -------
-    list of Step
+    `prefix` begins the layer numbers inside a container, where positions count from 0.
     """
     steps = []
     for position, layer in enumerate(layers, start=0 if prefix else 1):
@@ -167,30 +145,21 @@ def forward(layers: Sequence[Layer], x: FloatArray, prefix: str = "") -> list[La
 
 
 def backward(steps: Sequence[LayerStep], dy: FloatArray) -> FloatArray:
-    """Send a gradient back up, layer by layer, and write it into the steps.
-
-    Parameters
-    ----------
-    steps : sequence of Step
-        From `forward`.
-    dy : ndarray (1, ...)
-
-    Returns
-    -------
-    ndarray (1, ...)
-        The gradient of what went into the first.
-    """
+    """Backpropagate dy (1, ...) into the gradients of the steps; return dx."""
     for step in reversed(steps):
         step.dy = dy[0]
         if isinstance(step.layer, Container):
             dparts = step.layer.split_gradient(dy, step.cache)
-            found = [backward(branch, d) for branch, d in zip(step.branches, dparts, strict=True)]
-            dx = found[0]
-            for further in found[1:]:
-                dx = ops.add(dx, further)[0]
+            branch_dxs = [
+                backward(branch, dpart) for branch, dpart in zip(step.branches, dparts, strict=True)
+            ]
+            dx = branch_dxs[0]
+            for branch_dx in branch_dxs[1:]:
+                dx = ops.add(dx, branch_dx)[0]
         else:
-            given, step.gradients = step.layer.backward(dy, step.cache)
-            dx = np.zeros((1, *step.x.shape), dy.dtype) if given is None else given
+            layer_dx, step.gradients = step.layer.backward(dy, step.cache)
+            # A layer that ignores its input may return None.
+            dx = np.zeros((1, *step.x.shape), dy.dtype) if layer_dx is None else layer_dx
         step.dx = dx[0]
         dy = dx
     return dy
@@ -199,10 +168,10 @@ def backward(steps: Sequence[LayerStep], dy: FloatArray) -> FloatArray:
 class Tensor(NamedTuple):
     """One array of a trace.
 
-    `number` and `layer` say whose it is (empty where it is no layer's), `name` what it is in the
-    naming law of the library: ``y`` the output, ``dweight`` the gradient of the loss with respect
-    to the weight; after the update ``weight m`` and ``weight v`` are what Adam keeps, and
-    ``weight new`` is the weight after the step.
+    `number` and `layer` name its layer, and are empty for the image and the probabilities. `name`
+    follows the library's rule: ``y`` is the output, ``dweight`` the gradient of the loss with
+    respect to the weight. After the update ``weight m`` and ``weight v`` are Adam's state, and
+    ``weight new`` is the updated weight.
     """
 
     number: str
@@ -210,14 +179,8 @@ class Tensor(NamedTuple):
     name: str
     array: NDArray[Any]
 
-    def metadata(self) -> dict[str, Any]:
-        """Return whose it is, its shape, and what its numbers are like, as JSON can hold it.
-
-        Returns
-        -------
-        dict
-            ``number, layer, name, shape, minimum, maximum, mean`` and the share of ``zeros``.
-        """
+    def statistics(self) -> dict[str, Any]:
+        """Return layer, name, shape, minimum, maximum, mean and share of zeros."""
         array = self.array
         return {
             "number": self.number,
@@ -233,23 +196,25 @@ class Tensor(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Trace:
-    """What a network did with one image. ``print(trace)`` shows a table of all tensors.
+    """Everything that a network computes for one image.
+
+    ``print(trace)`` shows a table of all tensors.
 
     Parameters
     ----------
     image : ndarray (H, W, C)
-        As it was given.
-    steps : list of Step
+        The image before preprocessing.
+    steps : list of LayerStep
         One for each layer.
     probabilities : ndarray (classes,)
     class_names : list of str
     label : int, or None
     loss : float, or None
-        The cross-entropy, where there is a label.
+        The cross-entropy, if there is a label.
     loss_after : float, or None
-        The same of the same image, after the optimizer's step.
+        The loss of the same image after the optimizer's step.
     optimizer : Optimizer, or None
-        A copy of the one given, after the step.
+        A copy of the optimizer after the step.
     """
 
     image: NDArray[Any]
@@ -266,38 +231,39 @@ class Trace:
         return str(self)
 
     def __str__(self) -> str:
-        """Lay out all tensors: layer, name, shape, minimum, maximum, mean, share of zeros."""
+        """Return the table."""
         return self.table()
 
     @property
     def logits(self) -> FloatArray:
-        """What the last layer gave: one number for each class."""
+        """Return the output of the last layer (classes,)."""
         return self.steps[-1].y
 
     def step(self, number: int | str) -> LayerStep:
-        """Return what happened in one layer.
+        """Return the step of a layer.
 
         Parameters
         ----------
         number : int or str
-            From 1, as `Sequential.summary` counts; inside a container such as ``"4.shortcut.0"``.
+            The layer number, from 1 as in `Sequential.summary`; inside a container such as
+            ``"4.shortcut.0"``.
 
         Returns
         -------
-        Step
+        LayerStep
 
         Raises
         ------
         KeyError
-            If there is no such layer.
+            If the layer does not exist.
         """
-        every = {step.number: step for step in self._every()}
-        if str(number) not in every:
-            raise KeyError(f"there is no layer {number!r}; there are {', '.join(every)}")
-        return every[str(number)]
+        steps = {step.number: step for step in self._iter_steps()}
+        if str(number) not in steps:
+            raise KeyError(f"there is no layer {number!r}; the layers are {', '.join(steps)}")
+        return steps[str(number)]
 
     def softmax(self, k: int) -> UnitTrace:
-        """Say how the probability of a class follows from the logits.
+        """Trace the probability of a class back to the logits.
 
         Parameters
         ----------
@@ -306,86 +272,54 @@ class Trace:
 
         Returns
         -------
-        Cell
+        UnitTrace
 
         Raises
         ------
         IndexError
-            If there is no such class.
+            If the class does not exist.
         """
         if not 0 <= k < len(self.logits):
-            raise IndexError(f"there is no class {k}: they are 0 to {len(self.logits) - 1}")
+            raise IndexError(f"class must be 0 to {len(self.logits) - 1}, not {k}")
         return softmax_unit(self.logits, self.probabilities, k)
 
     def tensors(self) -> Iterator[Tensor]:
-        """Yield all arrays, in the order in which they are made.
+        """Yield all arrays in the order of their computation.
 
         Yields
         ------
         Tensor
-            Image and input, then of each layer what comes out; with a label the gradients, from
-            the last layer to the first, and then the update.
+            Image, input and the output of each layer. With a label then the gradients, from the
+            last layer to the first, and the updated parameters.
         """
         yield Tensor("", "", "image", self.image)
         yield Tensor("", "", "x", self.steps[0].x)
-        for step in self._every():
+        for step in self._iter_steps():
             yield Tensor(step.number, step.title(), "y", step.y)
         yield Tensor("", "softmax", "probabilities", self.probabilities)
-        for step in reversed(list(self._every())):
+        for step in reversed(list(self._iter_steps())):
             gradients = {f"d{name}": array for name, array in step.gradients.items()}
             for name, array in {"dy": step.dy, **gradients, "dx": step.dx}.items():
-                if array is not None:  # there is a label
+                if array is not None:  # dy and dx are None without a label
                     yield Tensor(step.number, step.title(), name, array)
-        for step in self._every():
+        for step in self._iter_steps():
             for name, array in step.updated.items():
-                kept = {f"{name} {key}": moment for key, moment in step.moments[name].items()}
-                for own, value in {**kept, f"{name} new": array}.items():
-                    yield Tensor(step.number, step.title(), own, value)
+                moments = {f"{name} {key}": moment for key, moment in step.moments[name].items()}
+                for full_name, value in {**moments, f"{name} new": array}.items():
+                    yield Tensor(step.number, step.title(), full_name, value)
 
     def table(self) -> Table:
-        """Lay out all tensors: layer, name, shape, minimum, maximum, mean and share of zeros.
-
-        Returns
-        -------
-        str
-        """
+        """Tabulate shape, minimum, maximum, mean and zeros of all tensors."""
         rows: list[tuple[str, ...]] = [
             ("", "Layer", "Tensor", "Shape", "Minimum", "Maximum", "Mean", "Zeros")
         ]
         for tensor in self.tensors():
-            found = tensor.metadata()
-            numbers = [f"{found[name]:.4g}" for name in ("minimum", "maximum", "mean")]
-            shape = str(tuple(found["shape"]))
-            zeros = f"{found['zeros']:.0%}"
-            rows.append((tensor.number, tensor.layer, tensor.name, shape, *numbers, zeros))
+            values = tensor.statistics()
+            texts = [f"{values[name]:.4g}" for name in ("minimum", "maximum", "mean")]
+            shape, zeros = str(tuple(values["shape"])), f"{values['zeros']:.0%}"
+            rows.append((tensor.number, tensor.layer, tensor.name, shape, *texts, zeros))
         return lay_out(rows, "><<<>>>>")
 
-    def to_json(self, *, values: bool = False) -> str:
-        """Write the trace as JSON.
-
-        Parameters
-        ----------
-        values : bool
-            Whether to write every number of every tensor, as nested lists; else only what the
-            table says of it.
-
-        Returns
-        -------
-        str
-        """
-        about: dict[str, Any] = {
-            "class_names": self.class_names,
-            "label": self.label,
-            "loss": self.loss,
-            "loss_after": self.loss_after,
-            "optimizer": None if self.optimizer is None else str(self.optimizer),
-        }
-        about["tensors"] = [
-            tensor.metadata() | ({"values": tensor.array.tolist()} if values else {})
-            for tensor in self.tensors()
-        ]
-        return json.dumps(about)
-
-    def _every(self) -> Iterator[LayerStep]:
+    def _iter_steps(self) -> Iterator[LayerStep]:
         for step in self.steps:
-            yield from step.inside()
+            yield from step.iter_steps()

@@ -72,7 +72,13 @@ def test_the_journey_is_told_and_drawn(model_file, tmp_path, capsys):
     names = [f"{path.name}" for path in sorted(folder.iterdir())]
     assert names == ["1_window.png", "2_feature_maps.png", "3_winners.png", "4_decision.png"]
     written = json.loads(file.read_text())
-    assert written == json.loads(trace.to_json(values=True))
+    assert written["label"] == trace.label
+    assert written["loss"] == trace.loss
+    assert written["optimizer"].startswith("Adam(")
+    for entry, tensor in zip(written["tensors"], trace.tensors(), strict=True):
+        array = np.array(entry.pop("values"))
+        np.testing.assert_array_equal(array.astype(tensor.array.dtype), tensor.array)
+        assert entry == tensor.statistics()
 
 
 def test_a_picture_of_ones_own(model_file, capsys):
@@ -149,7 +155,7 @@ def test_a_network_without_convolutions(tmp_path, capsys):
             ["--test", "0", "--step", "1.weight[0,0]"],
             "weight has shape (3, 3, 1, 4), so there is no",
         ),
-        (["--test", "0", "--step", "2.weight[0]"], "MaxPool2D(2) has no 'weight'"),
+        (["--test", "0", "--step", "2.weight[0]"], "MaxPool2D(2) has no parameter 'weight'"),
         (["--test", "0", "--label", "10"], "label must lie in 0..9"),
     ],
 )

@@ -1,6 +1,5 @@
-"""`explain`: every number is what its parts make it, and a step is the one that training takes."""
+"""Test `explain`: terms of outputs and gradients, and the training step."""
 
-import json
 import re
 from pathlib import Path
 
@@ -33,16 +32,16 @@ from minicnn import (
 from minicnn.explanation.formulas import UnitTrace
 
 LABEL = 2
-# Those inside a container come before it, as the data do.
+# Layers inside a container come before it, in the order of the data.
 NUMBERS = [
     "1", "2", "3", "4", "5.0", "5.1", "5.2", "5.3.0", "5.3", "5.shortcut.0", "5",
     "6.1.0", "6.2.0", "6", "7", "8", "9.0.0", "9.0.1", "9.1.0", "9", "10",
 ]  # fmt: skip
-TOLERANCE = 2e-5  # the sum of a window in float32 against float64: some hundred roundings of 6e-8
+TOLERANCE = 2e-5  # a window summed in float32 and float64: hundreds of roundings of 6e-8
 
 
-def filled(layers, **arguments):
-    """A model whose parameters and statistics are all random, so that none is without effect."""
+def random_model(layers, **arguments):
+    """Return a model with random parameters and statistics."""
     model = Sequential(layers, (9, 8, 1), **arguments)
     rng = np.random.default_rng(3)
     model.parameters[:] = rng.normal(0, 0.4, model.parameters.shape)
@@ -50,12 +49,12 @@ def filled(layers, **arguments):
     return model
 
 
-def of_all_kinds():
+def model_of_all_layers():
     inner = [Conv2D(4, 3, padding=1, bias=False), BatchNorm(), ReLU()]
-    return filled(
+    return random_model(
         [
             Conv2D(4, 3, padding="same"),
-            MaxPool2D(2, padding=1),  # windows that reach out of the image
+            MaxPool2D(2, padding=1),  # windows that reach into the padding
             BatchNorm(),
             ReLU(),
             Residual([*inner, Residual([DepthwiseConv2D(3, padding=1)])], [Conv2D(4, 1)]),
@@ -73,7 +72,7 @@ def of_all_kinds():
 
 @pytest.fixture(scope="module")
 def model():
-    return of_all_kinds()
+    return model_of_all_layers()
 
 
 @pytest.fixture(scope="module")
@@ -87,31 +86,31 @@ def trace(model, image):
 
 
 def every_step(trace):
-    return [inner for step in trace.steps for inner in step.inside()]
+    return [inner for step in trace.steps for inner in step.iter_steps()]
 
 
 def by_parameter(trace, layers):
-    """Each layer with weights of its own, their name, and what a model's `split` has of them."""
+    """Yield each step with parameters, their names, and the model's arrays."""
     for outer, arrays in zip(trace.steps, layers, strict=True):
-        for step in outer.inside():
-            place = "".join(f"{part}." for part in step.number.split(".")[1:])
+        for step in outer.iter_steps():
+            prefix = "".join(f"{part}." for part in step.number.split(".")[1:])
             for name in step.gradients:
-                yield step, name, arrays[f"{place}{name}"]
+                yield step, name, arrays[f"{prefix}{name}"]
 
 
-def made_of(cell: UnitTrace) -> float:
-    """The result, from the parts of a cell alone."""
-    if cell.products is not None:
-        return cell.products.sum() + (cell.bias or 0.0)
-    if cell.formula.startswith("max("):
-        return max(cell.inputs.item(), 0.0)
-    return cell.inputs.max()  # the largest of them, or the only one
+def recompute(unit: UnitTrace) -> float:
+    """Compute the result from the terms alone."""
+    if unit.products is not None:
+        return unit.products.sum() + (unit.bias or 0.0)
+    if unit.formula.startswith("max("):
+        return max(unit.inputs.item(), 0.0)
+    return unit.inputs.max()  # the largest of them, or the only one
 
 
 # ---------------------------------------------------------------- forward
 
 
-def test_what_comes_out_is_what_the_model_says(model, image, trace):
+def test_outputs_are_those_of_the_model(model, image, trace):
     np.testing.assert_allclose(trace.probabilities, model.predict_proba(image), atol=1e-6)
     assert trace.image.shape == (9, 8, 1)
     np.testing.assert_array_equal(trace.steps[0].x, model.preprocess(image)[0])
@@ -122,44 +121,44 @@ def test_what_comes_out_is_what_the_model_says(model, image, trace):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_every_number_is_made_of_its_parts(trace, number):
+def test_every_output_equals_its_terms(trace, number):
     step = trace.step(number)
     scale = max(abs(step.y).max(), 1.0)
     for at in np.ndindex(step.y.shape):
-        cell = step[at]
-        assert cell.result == step.y[at]
-        assert abs(made_of(cell) - cell.result) <= TOLERANCE * scale
-        if cell.weights is not None:
-            np.testing.assert_allclose(cell.products, cell.inputs * cell.weights, rtol=1e-6)
-        if cell.total is not None:
-            assert cell.total == cell.products.sum()
+        unit = step[at]
+        assert unit.result == step.y[at]
+        assert abs(recompute(unit) - unit.result) <= TOLERANCE * scale
+        if unit.weights is not None:
+            np.testing.assert_allclose(unit.products, unit.inputs * unit.weights, rtol=1e-6)
+        if unit.total is not None:
+            assert unit.total == unit.products.sum()
 
 
-def test_a_window_of_a_convolution_is_cut_out_of_the_input(trace):
+def test_conv_inputs_are_a_window_of_the_padded_input(trace):
     step = trace.step(1)
     padded = np.pad(step.x, ((1, 1), (1, 1), (0, 0)))
     for oh, ow in np.ndindex(9, 8):
-        cell = step[oh, ow, 2]
-        np.testing.assert_array_equal(cell.inputs, padded[oh : oh + 3, ow : ow + 3])
-        np.testing.assert_array_equal(cell.weights, step.layer.parameters["weight"][..., 2])
-        assert cell.bias == step.layer.parameters["bias"][2]
-        assert cell.box == (oh - 1, ow - 1, oh + 2, ow + 2)
+        unit = step[oh, ow, 2]
+        np.testing.assert_array_equal(unit.inputs, padded[oh : oh + 3, ow : ow + 3])
+        np.testing.assert_array_equal(unit.weights, step.layer.parameters["weight"][..., 2])
+        assert unit.bias == step.layer.parameters["bias"][2]
+        assert unit.box == (oh - 1, ow - 1, oh + 2, ow + 2)
 
 
-def test_the_winner_of_a_pool_is_where_its_gradient_goes(trace):
+def test_max_pool_source_receives_the_gradient(trace):
     step = trace.step(2)
     dx = np.zeros_like(step.dx)
     for at in np.ndindex(step.y.shape):
-        cell = step[at]
-        assert step.x[cell.source] == cell.result
-        top, left, bottom, right = cell.box
-        assert top <= cell.source[0] < bottom
-        assert left <= cell.source[1] < right
-        dx[cell.source] += step.dy[at]
+        unit = step[at]
+        assert step.x[unit.source] == unit.result
+        top, left, bottom, right = unit.box
+        assert top <= unit.source[0] < bottom
+        assert left <= unit.source[1] < right
+        dx[unit.source] += step.dy[at]
     np.testing.assert_allclose(dx, step.dx, atol=1e-7)
 
 
-def test_of_equal_numbers_the_first_wins_and_padding_never_does():
+def test_max_pool_source_is_the_first_maximum_and_never_padding():
     model = Sequential([MaxPool2D(2, padding=1), Flatten(), Dense(2)], (2, 2, 1))
     step = explain(model, np.zeros((2, 2))).step(1)
     assert [step[at].source for at in np.ndindex(2, 2, 1)] == [
@@ -168,7 +167,7 @@ def test_of_equal_numbers_the_first_wins_and_padding_never_does():
     assert np.isneginf(step[0, 0, 0].inputs).sum() == 3
 
 
-def test_what_is_handed_on_is_found_where_it_came_from(trace):
+def test_copied_outputs_equal_their_source(trace):
     for number in ("4", "7", "9.0.0"):
         step = trace.step(number)
         for at in np.ndindex(step.y.shape):
@@ -178,16 +177,16 @@ def test_what_is_handed_on_is_found_where_it_came_from(trace):
     assert concat[0, 0, 8].source == (0, 0, 1)
 
 
-def test_a_probability_is_a_power_over_the_sum_of_all(trace):
+def test_softmax_is_a_power_over_the_sum_of_powers(trace):
     for k in range(4):
-        cell = trace.softmax(k)
-        assert cell.products[k] / cell.total == pytest.approx(trace.probabilities[k], abs=1e-6)
+        unit = trace.softmax(k)
+        assert unit.products[k] / unit.total == pytest.approx(trace.probabilities[k], abs=1e-6)
 
 
 # ---------------------------------------------------------------- backward and update
 
 
-def test_the_gradients_are_those_of_the_model(model, image, trace):
+def test_gradients_are_those_of_the_model(model, image, trace):
     logits, caches = model.forward(model.preprocess(image))
     loss, cache = softmax_cross_entropy(logits, np.array([LABEL]))
     dx, gradient = model.backward(softmax_cross_entropy_backward(1.0, cache), caches, need_dx=True)
@@ -200,32 +199,32 @@ def test_the_gradients_are_those_of_the_model(model, image, trace):
     assert compared == model.parameters.size
 
 
-def test_the_gradient_of_a_weight_is_a_sum_over_the_places_where_it_was_used(model, trace):
+def test_gradient_of_a_weight_is_a_sum_over_positions(model, trace):
     checked = 0
     for step in every_step(trace):
         for name, gradient in step.gradients.items():
             scale = max(abs(gradient).max(), 1e-3)
             for at in np.ndindex(gradient.shape):
-                cell = step.gradient(name, at)
-                assert cell.result == gradient[at]
-                assert abs(cell.total - cell.result) <= TOLERANCE * scale, (step, name, at)
+                unit = step.gradient(name, at)
+                assert unit.result == gradient[at]
+                assert abs(unit.total - unit.result) <= TOLERANCE * scale, (step, name, at)
                 checked += 1
     assert checked == model.parameters.size
 
 
 @pytest.mark.parametrize("optimizer", [Adam, SGD])
-def test_the_update_is_the_optimizers(model, image, optimizer):
+def test_update_is_that_of_the_optimizer(model, image, optimizer):
     optimizer = optimizer(0.002, weight_decay=0.1)
-    kept = model.parameters.copy(), model.statistics.copy()
+    before = model.parameters.copy(), model.statistics.copy()
     trace = explain(model, image, LABEL, optimizer=optimizer, label_smoothing=0.1)
-    assert (model.parameters == kept[0]).all()
-    assert (model.statistics == kept[1]).all()
+    assert (model.parameters == before[0]).all()
+    assert (model.statistics == before[1]).all()
     assert not any(array.any() for array in optimizer.state_dict(model.parameters).values())
     # the same step by hand
     logits, caches = model.forward(model.preprocess(image))
     _, cache = softmax_cross_entropy(logits, np.array([LABEL]), label_smoothing=0.1)
     _, gradient = model.backward(softmax_cross_entropy_backward(1.0, cache), caches)
-    other = of_all_kinds()
+    other = model_of_all_layers()
     decayed = np.concatenate([
         np.full(array.size, array.ndim > 1)
         for layer in other.layers for array in layer.parameters.values()
@@ -244,7 +243,7 @@ def test_the_update_is_the_optimizers(model, image, optimizer):
     assert trace.loss_after < trace.loss
 
 
-def test_an_optimizer_of_ones_own_needs_no_state(model, image):
+def test_a_custom_optimizer_needs_no_state(model, image):
     class Plain:
         def step(self, parameters, gradients, factor, decayed):
             parameters -= 0.01 * factor * gradients
@@ -257,10 +256,10 @@ def test_an_optimizer_of_ones_own_needs_no_state(model, image):
     assert step.moments == {"weight": {}, "bias": {}}
 
 
-# ---------------------------------------------------------------- the table, JSON, and text
+# ---------------------------------------------------------------- table, JSON and text
 
 
-def test_the_table_has_a_line_for_each_tensor(trace):
+def test_table_has_a_line_for_each_tensor(trace):
     lines = str(trace).splitlines()
     assert lines[0].split() == ["Layer", "Tensor", "Shape", "Minimum", "Maximum", "Mean", "Zeros"]
     assert len(lines) - 2 == len(list(trace.tensors()))
@@ -269,35 +268,27 @@ def test_the_table_has_a_line_for_each_tensor(trace):
     assert repr(trace.step(2)) == "2 MaxPool2D(2, padding=1): (9, 8, 4) to (5, 5, 4)"
 
 
-def test_json_holds_what_the_table_says_and_all_numbers_if_wanted(trace):
-    short, long = json.loads(trace.to_json()), json.loads(trace.to_json(values=True))
-    assert short["label"] == LABEL
-    assert short["loss"] == trace.loss
-    assert short["optimizer"].startswith("Adam(")
-    for found, whole, tensor in zip(
-        short["tensors"], long["tensors"], trace.tensors(), strict=True
-    ):
-        assert "values" not in found
-        array = np.array(whole.pop("values"))
-        assert found == whole
-        np.testing.assert_array_equal(array.astype(tensor.array.dtype), tensor.array)
-        assert found["shape"] == list(array.shape)
-        assert found["minimum"] == tensor.array.min()
-        assert found["maximum"] == tensor.array.max()
-        assert found["mean"] == pytest.approx(tensor.array.mean(dtype=np.float64))
-        assert found["zeros"] == (tensor.array == 0).mean()
+def test_statistics_of_a_tensor_are_those_of_its_array(trace):
+    for tensor in trace.tensors():
+        values, array = tensor.statistics(), tensor.array
+        assert (values["number"], values["layer"], values["name"]) == tensor[:3]
+        assert values["shape"] == list(array.shape)
+        assert values["minimum"] == array.min()
+        assert values["maximum"] == array.max()
+        assert values["mean"] == pytest.approx(array.mean(dtype=np.float64))
+        assert values["zeros"] == (array == 0).mean()
 
 
-def test_without_a_label_there_is_the_way_down_only(model, image):
+def test_without_a_label_there_is_no_backward_pass(model, image):
     trace = explain(model, image)
     names = [tensor.name for tensor in trace.tensors()]
     assert names == ["image", "x", *["y"] * len(every_step(trace)), "probabilities"]
-    assert json.loads(trace.to_json())["optimizer"] is None
-    with pytest.raises(ValueError, match="no gradients without a label"):
+    assert trace.optimizer is None
+    with pytest.raises(ValueError, match="a trace without a label has no gradients"):
         trace.step(1).gradient("weight", (0, 0, 0, 0))
 
 
-def test_a_cell_is_written_out(trace):
+def test_unit_traces_print_their_terms(trace):
     text = str(trace.step("5.0")[2, 3, 1])
     assert "Σ inputs · weights + bias" in text.splitlines()[0]
     assert "rows 1 to 3, columns 2 to 4 of the layer's input" in text
@@ -313,7 +304,7 @@ def test_a_cell_is_written_out(trace):
     assert len(str(trace.step(10).gradient("bias", 1)).splitlines()) == 4
 
 
-def test_the_example_of_the_readme_runs(capsys):
+def test_the_readme_example_prints_a_gradient(capsys):
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(trace = .*?)```", readme, re.S)[1]
     layers = [Conv2D(3, 3), ReLU(), MaxPool2D(4), Conv2D(9, 3), Flatten(), Dense(10)]
@@ -354,7 +345,7 @@ class Constant(Doubled):
 
 
 def test_a_layer_without_a_formula_is_shown_as_input_and_output(image):
-    model = filled([Doubled(), Constant(), Scaled(), Flatten(), Dense(3)])
+    model = random_model([Doubled(), Constant(), Scaled(), Flatten(), Dense(3)])
     trace = explain(model, image, 0)
     np.testing.assert_array_equal(trace.step(1).y, 2 * trace.step(1).x)
     assert not trace.step(2).dx.any()
@@ -367,34 +358,34 @@ def test_a_layer_without_a_formula_is_shown_as_input_and_output(image):
     assert "the backward of Scaled(), of which only the input x is known" in str(gradient)
 
 
-def test_what_does_not_fit_is_refused(model, image, trace):
+def test_explain_rejects_wrong_arguments(model, image, trace):
     with pytest.raises(TypeError, match="must be a Sequential, not Ensemble"):
-        explain(Ensemble([model, of_all_kinds()]), image)
+        explain(Ensemble([model, model_of_all_layers()]), image)
     with pytest.raises(ValueError, match="give one image, not 2"):
         explain(model, np.zeros((2, 9, 8)))
     with pytest.raises(ValueError, match="images have shape"):
         explain(model, np.zeros((8, 9)))
-    with pytest.raises(ValueError, match="need a label"):
+    with pytest.raises(ValueError, match="explain: optimizer and label_smoothing need a label"):
         explain(model, image, optimizer=Adam())
     with pytest.raises(ValueError, match=r"label must lie in 0\.\.3"):
         explain(model, image, 4)
     with pytest.raises(TypeError, match="label must be an integer array, not float64"):
         explain(model, image, 1.0)
-    with pytest.raises(KeyError, match="there is no layer 11; there are 1, 2,"):
+    with pytest.raises(KeyError, match="there is no layer 11; the layers are 1, 2,"):
         trace.step(11)
     with pytest.raises(
-        IndexError, match=r"y has shape \(9, 8, 4\), so there is no place \(9, 0, 0\)"
+        IndexError, match=r"y has shape \(9, 8, 4\), so there is no index \(9, 0, 0\)"
     ):
         trace.step(1)[9, 0, 0]
-    with pytest.raises(IndexError, match="no place"):
+    with pytest.raises(IndexError, match="no index"):
         trace.step(1)[0, 0]
     with pytest.raises(TypeError):
         trace.step(1)[0.5, 0, 0]
-    with pytest.raises(IndexError, match="there is no class 4: they are 0 to 3"):
+    with pytest.raises(IndexError, match="class must be 0 to 3, not 4"):
         trace.softmax(4)
-    with pytest.raises(ValueError, match="has no 'scale' of its own, but weight, bias"):
+    with pytest.raises(ValueError, match="has no parameter 'scale' of its own, but weight, bias"):
         trace.step(1).gradient("scale", 0)
-    with pytest.raises(ValueError, match=r"has no '0\.weight' of its own, but nothing"):
+    with pytest.raises(ValueError, match=r"has no parameter '0\.weight' of its own, but none"):
         trace.step(5).gradient("0.weight", (0, 0, 0, 0))
     with pytest.raises(IndexError, match="weight has shape"):
         trace.step(1).gradient("weight", (3, 0, 0, 0))
