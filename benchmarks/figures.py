@@ -1,4 +1,4 @@
-"""The figures of the README and of SPEED.md, drawn from the results of the benchmarks.
+"""Draw the figures of the README and of SPEED.md.
 
 A figure carries a digest of its results and of this script. `report.py --check` compares the
 digest, because the bytes of the file differ between versions of matplotlib.
@@ -64,7 +64,7 @@ def speed(*results: Results | None) -> Any:
 
 
 def training_rows(training: Results | None) -> list[Row]:
-    """Return a row per network and batch size, with a dot per number of threads."""
+    """Return a row per network and batch size, a dot per thread count."""
 
     def key(case: Results) -> tuple[str, int]:
         return case["model"], case["batch"]
@@ -209,7 +209,7 @@ def svg(figure: Any, description: str) -> bytes:
 
 
 def draw(kind: str, *results: Results | None) -> bytes:
-    """Draw a figure of `DRAWINGS` as SVG, whatever matplotlib settings the user has."""
+    """Draw a figure as SVG, independent of the user's matplotlib style."""
     import matplotlib
 
     settings: Any = {**matplotlib.rcParamsDefault, **STYLE}

@@ -1,4 +1,4 @@
-"""The README's two tables: five recipes, and four tasks against the fastest other library."""
+"""Build the README's tables: five recipes, and four tasks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,7 +28,7 @@ def accuracy(every: Sequence[Results]) -> str:
 
 
 class Headline(NamedTuple):
-    """One task: seconds of minicnn and of the fastest other library, and their ratio."""
+    """Seconds of minicnn and of the fastest other library for a task."""
 
     task: str
     own: float

@@ -1,4 +1,4 @@
-"""Tables of benchmark results: each from one JSON file."""
+"""Build the tables of benchmark results, each from one JSON file."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -39,7 +39,7 @@ def fastest(times: dict[str, float], leave_out: Sequence[str] = ()) -> str:
 
 
 def machine_line(*results: Results) -> str:
-    """Format the machine, versions and date of results from one kind of machine."""
+    """Format the machine, versions and date of results of one machine."""
     own = results[0]["machine"]
     peaks = [f"{peak:.0f}" for found in results if (peak := found["machine"].get(PEAK))]
     cores = f"{own['cores']} core{'' if own['cores'] == 1 else 's'}"
@@ -64,7 +64,7 @@ def span(values: Sequence[str]) -> str:
 
 
 def machine_lines(every: Sequence[Results]) -> str:
-    """Format one line per kind of machine, with its recipes if there are several."""
+    """Format a line per machine; name its recipes if there are several."""
     machines: dict[str, list[Results]] = {}
     for results in every:
         own = results["machine"]
@@ -111,7 +111,7 @@ def shape_of(shape: Results) -> str:
 
 
 def kernels(results: Results) -> str:
-    """Return a table of convolutions with their geometric means, and one of other kernels."""
+    """Return a table of convolutions with means, and of other kernels."""
     directions = ("forward", "dx", "dweight")
     convolutions = [case for case in results["cases"] if case["operation"] == "conv"]
     rows = []

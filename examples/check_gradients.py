@@ -1,7 +1,7 @@
-"""Prove every layer's hand-written gradient by central differences.
+"""Check every layer's hand-written gradient by central differences.
 
     python examples/check_gradients.py           # a table; exit code 1 if a gradient is wrong
-    python examples/check_gradients.py --break   # plant errors first, and see each one caught
+    python examples/check_gradients.py --break   # plant errors; each one must be caught
 
 Layers are found, not listed: every layer class is checked with its `example`.
 """
@@ -68,7 +68,7 @@ VARIANTS: list[tuple[Layer, tuple[int, ...]]] = [
     (Concat([[BatchNorm(), ReLU()]]), (3, 4, 2)),
 ]
 
-# A gradient in, a slightly wrong one out.
+# A function from a gradient to a slightly wrong one.
 Damage = Callable[[Array], Array]
 
 
@@ -89,7 +89,7 @@ def shifted(gradient: Array) -> Array:
 DAMAGES: dict[str, Damage] = {
     "0.1 % too large": too_large,
     "one element dropped": one_dropped,
-    "shifted by one place": shifted,
+    "shifted by one element": shifted,
 }
 
 

@@ -1,4 +1,4 @@
-"""Files that the example scripts write."""
+"""Check and write the output files of the example scripts."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def writable(text: str) -> Path:
-    """Parse a flag that names an output file; reject one that cannot be written."""
+    """Parse a flag that names an output file, and check its folder."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} cannot be written: it is a folder; name a file")

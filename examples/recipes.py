@@ -51,7 +51,7 @@ def network(layers: list[Layer], seed: int) -> Sequential:
 
 
 def networks_of(model: Classifier) -> list[Sequential]:
-    """Return the networks of a trained model: one, or the members of an ensemble."""
+    """Return the network of a model, or the members of an ensemble."""
     if isinstance(model, TestTimeAugmentation):
         return networks_of(model.model)
     members = model.models if isinstance(model, Ensemble) else [model]
@@ -91,12 +91,12 @@ def train(
 
 
 def digit_augmentation() -> Augment:
-    """Return the augmentation of `reference`: rotate, shift, shear, zoom and bend."""
+    """Return rotation, shift, shear, zoom and elastic distortion."""
     return Augment(rotation=10.0, shift=1.5, shear=10.0, zoom=0.1, elastic=0.6)
 
 
 def light_augmentation() -> Augment:
-    """Return a weaker augmentation than `digit_augmentation`, without elastic distortion."""
+    """Return weaker rotation, shift, shear and zoom."""
     return Augment(rotation=8.0, shift=1.0, shear=6.0, zoom=0.08)
 
 
@@ -284,7 +284,7 @@ def fashion(images: Images, labels: Labels, **run: Any) -> Sequential:
 
 
 def flip_augmentation() -> Augment:
-    """Return horizontal flips, which keep the class of clothes, unlike that of digits."""
+    """Return horizontal flips, which keep the class of clothes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return Augment(horizontal_flip=True)
@@ -294,7 +294,7 @@ def flip_augmentation() -> Augment:
 
 
 def resnet(images: Images, labels: Labels, **run: Any) -> Sequential:
-    """Train a small residual network with the settings of `ten_epochs`."""
+    """Train a small ResNet with the settings of `ten_epochs`."""
 
     def block(filters: int) -> list[Layer]:
         inner = [Conv2D(filters, 3, padding=1, bias=False), BatchNorm(), ReLU()]
@@ -316,7 +316,7 @@ def resnet(images: Images, labels: Labels, **run: Any) -> Sequential:
 
 
 def densenet(images: Images, labels: Labels, **run: Any) -> Sequential:
-    """Train a small densely connected network with the settings of `ten_epochs`."""
+    """Train a small DenseNet with the settings of `ten_epochs`."""
 
     def grown(channels: int = 16) -> Layer:
         return Concat([[], [Conv2D(channels, 3, padding=1, bias=False), BatchNorm(), ReLU()]])

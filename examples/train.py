@@ -227,7 +227,7 @@ def settings_of(flags: argparse.Namespace, image_count: int) -> dict[str, Any]:
 
 
 def diagnosis_printer(images: NDArray[Any], labels: NDArray[Any]) -> Callable[[Any], None]:
-    """Return a callback that prints a diagnosis on 128 training images after each epoch."""
+    """Return a callback that prints a diagnosis on 128 training images."""
     sample = np.random.default_rng(0).permutation(len(images))[:128]
 
     def show(state: Any) -> None:
@@ -246,7 +246,7 @@ def checkpoint_of(save: Path) -> Path:
 
 
 def new_checkpoint(flags: argparse.Namespace) -> Path | None:
-    """Return the checkpoint's path; rename an old checkpoint that is not resumed."""
+    """Return the checkpoint's path; rename one that is not resumed."""
     if not flags.save:
         return None
     checkpoint = checkpoint_of(flags.save)
@@ -273,7 +273,7 @@ def how_to_resume(flags: argparse.Namespace, argv: list[str]) -> str:
 
 
 def test(flags: argparse.Namespace, model: Classifier, data: minicnn.ImageDataset) -> None:
-    """Evaluate the model on the test images and add the result to its metadata."""
+    """Evaluate on the test images and add the result to the metadata."""
     found = minicnn.evaluate(model, data.test_images, data.test_labels, threads=flags.threads)
     print(f"test accuracy {found.accuracy:.2%} ({found.correct} of {found.total})")
     networks = networks_of(model)
@@ -302,7 +302,7 @@ def save(path: Path, model: minicnn.Sequential) -> None:
 def draw(
     folder: Path, model: Classifier, data: minicnn.ImageDataset, flags: argparse.Namespace
 ) -> None:
-    """Draw one PNG file per figure; filters and maps are those of the first network."""
+    """Draw a PNG file per figure; filters and maps of the first network."""
     from minicnn import plots  # importing matplotlib takes a second
 
     images, labels = data.test_images, data.test_labels

@@ -42,7 +42,7 @@ def load_data(folder: str | None) -> minicnn.ImageDataset:
 
 
 def train(data: minicnn.ImageDataset, flags: argparse.Namespace) -> Sequential:
-    """Train on the first images of the training set and print the loss of each epoch."""
+    """Train the network and print the loss of each epoch."""
     images, labels = data.train_images[: flags.limit], data.train_labels[: flags.limit]
     augment = Augment(rotation=10.0, shift=1.5, shear=10.0, zoom=0.1, elastic=0.6)
     small = len(images) < 10_000  # small data needs more epochs, and all images for training

@@ -1,17 +1,18 @@
-"""Follow one digit through a network, number by number.
+"""Explain how a network computes its prediction for one digit.
 
     python examples/tools/explain_digit.py --test 7
-    python examples/tools/explain_digit.py my-digit.png --model model.npz --out journey
+    python examples/tools/explain_digit.py my-digit.png --model model.npz --out figures
     python examples/tools/explain_digit.py --test 7 --step
     python examples/tools/explain_digit.py --test 7 --step "5.weight[0,1,2,3]"
 
-Prints every tensor on the way and how one number of each kind is made: one of a feature map, the
-winner of a pool, a logit, a probability. ``--out`` draws it: the image and a window, the feature
-maps, the winners of a pool, the decision.
+Prints every tensor and how one value of each kind is computed: of a feature map, a max-pool, a
+logit and a probability. ``--out`` draws the image with a window, the feature maps, the argmax of a
+pool and the contributions to the logits.
 
-``--step`` follows one weight through one training step, by numbers: forward, loss, gradient, Adam's
-m and v, the update, the new loss. Where no weight is named it is one of the first layer's, the one
-with the largest gradient. ``5.weight[0,1,2,3]`` is the weight of layer 5 at kh, kw, c, f.
+``--step`` follows one weight through one training step: forward, loss, gradient, Adam's m and v,
+the update, the new loss. Without a name it is the weight of the first layer with the largest
+gradient.
+``5.weight[0,1,2,3]`` is the weight of layer 5 at kh, kw, c, f.
 """
 
 import argparse
@@ -37,11 +38,11 @@ from train_mnist import load_data
 WEIGHT = re.compile(r"(?P<layer>\d+(?:\.\w+)*)\.(?P<name>weight|bias)\[(?P<at>\d+(?:,\d+)*)\]")
 
 
-# ---------------------------------------------------------------- what is explained
+# ---------------------------------------------------------------- the image
 
 
-def given_digit(flags: argparse.Namespace) -> tuple[NDArray[np.uint8], int | None]:
-    """Return the image, and its label where it is known."""
+def load_digit(flags: argparse.Namespace) -> tuple[NDArray[np.uint8], int | None]:
+    """Return the image and its label, or None."""
     if flags.image:
         return minicnn.to_mnist_format(flags.image), flags.label
     data = load_data(flags.data_dir)
@@ -52,69 +53,76 @@ def given_digit(flags: argparse.Namespace) -> tuple[NDArray[np.uint8], int | Non
     return data.test_images[flags.test], label
 
 
-def first_of(trace: Trace, *kinds: type) -> LayerStep | None:
-    """Return the first step of some kind, inside containers too."""
+def first_step(trace: Trace, *kinds: type) -> LayerStep | None:
+    """Return the first step of a kind of layer, also in containers."""
     every = (inner for step in trace.steps for inner in step.iter_steps())
     return next((step for step in every if isinstance(step.layer, kinds)), None)
 
 
-def strongest(step: LayerStep) -> tuple[int, ...]:
-    """Return where a layer's output is largest."""
+def argmax_index(step: LayerStep) -> tuple[int, ...]:
+    """Return the index of a layer's largest output."""
     return tuple(int(axis) for axis in np.unravel_index(step.y.argmax(), step.y.shape))
 
 
-# ---------------------------------------------------------------- the journey
+# ---------------------------------------------------------------- the prediction
 
 
-def tell_journey(trace: Trace) -> None:
-    """Print all tensors, and one number of each kind with what it was made of."""
+def print_prediction(trace: Trace) -> None:
+    """Print all tensors, and the computation of one value of each kind."""
     print(f"{trace}\n")
-    chapters = {
-        "One number of a feature map": first_of(trace, Conv2D, DepthwiseConv2D),
-        "One number behind a max-pool: the winner goes on": first_of(trace, MaxPool2D),
+    sections = {
+        "One value of a feature map": first_step(trace, Conv2D, DepthwiseConv2D),
+        "One value of a max-pool": first_step(trace, MaxPool2D),
     }
-    for title, step in chapters.items():
+    for title, step in sections.items():
         if step:
-            at = strongest(step)
-            tell(f"{title}\nlayer {step.number}, {step.title()}, at {list(at)}", str(step[at]))
+            at = argmax_index(step)
+            print_section(
+                f"{title}\nlayer {step.number}, {step.title()}, at {list(at)}", str(step[at])
+            )
     order = np.argsort(-trace.probabilities, kind="stable")
     for k, word in zip(order[:2], ("likeliest", "second"), strict=True):
         last, name = trace.steps[-1], trace.class_names[k]
         title = f"The logit of the {word} class, {name}\nlayer {last.number}, {last.title()}"
-        tell(title, str(last[int(k)]) if isinstance(last.layer, Dense) else f"{last.y[k]:.4g}")
-    tell(f"The probability of {trace.class_names[order[0]]}", str(trace.softmax(int(order[0]))))
-    print(f"So it is {trace.class_names[order[0]]}, with {trace.probabilities[order[0]]:.2%}.")
+        print_section(
+            title, str(last[int(k)]) if isinstance(last.layer, Dense) else f"{last.y[k]:.4g}"
+        )
+    print_section(
+        f"The probability of {trace.class_names[order[0]]}", str(trace.softmax(int(order[0])))
+    )
+    best = order[0]
+    print(f"The prediction is {trace.class_names[best]}, with {trace.probabilities[best]:.2%}.")
 
 
-def tell(title: str, text: str) -> None:
+def print_section(title: str, text: str) -> None:
     print(f"{title}\n\n{text}\n")
 
 
-def draw_journey(trace: Trace, model: Sequential, folder: Path) -> None:
-    """Draw the same, one PNG file for each part of the way."""
-    from minicnn import plots  # matplotlib takes a second: only where pictures are wanted
+def draw_prediction(trace: Trace, model: Sequential, folder: Path) -> None:
+    """Draw one PNG file per figure."""
+    from minicnn import plots  # importing matplotlib takes a second
 
     folder.mkdir(parents=True, exist_ok=True)
     figures = {}
-    conv, pool = first_of(trace, Conv2D, DepthwiseConv2D), first_of(trace, MaxPool2D)
+    conv, pool = first_step(trace, Conv2D, DepthwiseConv2D), first_step(trace, MaxPool2D)
     if conv:
-        oh, ow, f = strongest(conv)
+        oh, ow, f = argmax_index(conv)
         figures["window"] = plots.conv_window(trace, conv.number, (oh, ow, f))
         figures["feature_maps"] = plots.feature_maps(model, trace.image)
     if pool:
-        figures["winners"] = plots.pool_argmax(trace, pool.number, strongest(pool)[2])
+        figures["argmax"] = plots.pool_argmax(trace, pool.number, argmax_index(pool)[2])
     if isinstance(trace.steps[-1].layer, Dense):
-        figures["decision"] = plots.logit_contributions(trace)
-    for place, (name, figure) in enumerate(figures.items(), start=1):
-        figure.savefig(folder / f"{place}_{name}.png")
-    print(f"pictures drawn in {folder}: {', '.join(figures)}")
+        figures["logits"] = plots.logit_contributions(trace)
+    for number, (name, figure) in enumerate(figures.items(), start=1):
+        figure.savefig(folder / f"{number}_{name}.png")
+    print(f"figures drawn in {folder}: {', '.join(figures)}")
 
 
 # ---------------------------------------------------------------- one weight, one training step
 
 
-def chosen_weight(trace: Trace, text: str) -> tuple[LayerStep, str, tuple[int, ...]]:
-    """Return the weight that a text names; for an empty one the first layer's largest gradient."""
+def find_weight(trace: Trace, text: str) -> tuple[LayerStep, str, tuple[int, ...]]:
+    """Return the named weight, or one with the largest gradient."""
     if text:
         match = WEIGHT.fullmatch(text.replace(" ", ""))
         if not match:
@@ -122,11 +130,11 @@ def chosen_weight(trace: Trace, text: str) -> tuple[LayerStep, str, tuple[int, .
         at = tuple(map(int, match["at"].split(",")))
         try:
             step = trace.step(match["layer"])
-            step.gradient(match["name"], at)  # raises where there is no such weight
+            step.gradient(match["name"], at)  # raises if there is no such weight
         except (KeyError, IndexError) as error:
             raise ValueError(f"--step {text}: {error.args[0]}") from error
         return step, match["name"], at
-    first = first_of(trace, Conv2D, DepthwiseConv2D, Dense)
+    first = first_step(trace, Conv2D, DepthwiseConv2D, Dense)
     if first is None:
         raise ValueError("--step: the model has no convolution and no dense layer")
     gradient = abs(first.gradients["weight"])
@@ -134,38 +142,38 @@ def chosen_weight(trace: Trace, text: str) -> tuple[LayerStep, str, tuple[int, .
     return first, "weight", at
 
 
-def tell_step(trace: Trace, model: Sequential, text: str, optimizer: Adam) -> None:
-    """Print one weight's way through a training step on the image."""
-    step, name, at = chosen_weight(trace, text)
+def print_step(trace: Trace, model: Sequential, text: str, optimizer: Adam) -> None:
+    """Print one weight's gradient and update in a training step."""
+    step, name, at = find_weight(trace, text)
     old, new = float(step.layer.parameters[name][at]), float(step.updated[name][at])
-    cell = step.gradient(name, at)
+    unit = step.gradient(name, at)
     before, likely = trace.loss or 0.0, trace.probabilities[trace.label or 0]
     print(
         f"The {name} of layer {step.number}, {step.title()}, at {list(at)}: {old:.6g}\n\n"
         f"1. Forward. The network gives the true class, {trace.class_names[trace.label or 0]}, a "
         f"probability p = {likely:.6g}\n   loss = -log p = {before:.6g}\n\n"
-        f"2. Gradient. The {name} has a part in each place of the layer's output, and dy says what "
-        f"a change\n   there does to the loss.\n\n{indented(cell)}\n"
+        f"2. Gradient. The {name} contributes to each position of the layer's output; dy is the "
+        f"gradient of the\n   loss there.\n\n{indented(unit)}\n"
     )
     m, v = (float(step.moments[name][key][at]) for key in "mv")
-    tell_update(optimizer, cell.result, m, v, old, new)
+    print_update(optimizer, unit.result, m, v, old, new)
     alone = loss_with(model, trace, (step.number, name, at), new)
-    foretold = cell.result * (new - old)
+    predicted = unit.result * (new - old)
     print(
-        f"5. New loss\n   if this {name} alone moves: {before:.6g} -> {alone:.6g}, that is "
-        f"{alone - before:+.3g}\n   (by the gradient, g · change, it should be {foretold:+.3g})\n"
-        f"   if all {model.parameters.size:,} move: {before:.6g} -> {trace.loss_after:.6g}"
+        f"5. New loss\n   if only this {name} changes: {before:.6g} -> {alone:.6g}, that is "
+        f"{alone - before:+.3g}\n   (predicted by the gradient, g · change: {predicted:+.3g})\n"
+        f"   if all {model.parameters.size:,} change: {before:.6g} -> {trace.loss_after:.6g}"
     )
 
 
-def tell_update(adam: Adam, g: float, m: float, v: float, old: float, new: float) -> None:
-    """Print Adam's first step, from moments that were 0."""
+def print_update(adam: Adam, g: float, m: float, v: float, old: float, new: float) -> None:
+    """Print Adam's first step, from moments of 0."""
     m_hat, v_hat = m / (1 - adam.beta1), v / (1 - adam.beta2)
     print(
-        f"3. Adam. Running means of the gradient and of its square, both 0 before\n"
+        f"3. Adam. Moving averages of the gradient and its square, both 0 before\n"
         f"   m = (1 - β1) · g  = {1 - adam.beta1:.3g} · {g:.6g} = {m:.6g}\n"
         f"   v = (1 - β2) · g² = {1 - adam.beta2:.3g} · {g * g:.6g} = {v:.6g}\n"
-        f"   divided by what a mean of one step lacks\n"
+        f"   corrected for the bias of one step\n"
         f"   m̂ = m / (1 - β1) = {m_hat:.6g}\n"
         f"   v̂ = v / (1 - β2) = {v_hat:.6g}\n\n"
         f"4. Update: old - learning_rate · m̂ / (√v̂ + ε)\n"
@@ -174,14 +182,14 @@ def tell_update(adam: Adam, g: float, m: float, v: float, old: float, new: float
     )
 
 
-def indented(cell: UnitTrace) -> str:
-    return textwrap.indent(str(cell), "   ")
+def indented(unit: UnitTrace) -> str:
+    return textwrap.indent(str(unit), "   ")
 
 
 def loss_with(
     model: Sequential, trace: Trace, weight: tuple[str, str, tuple[int, ...]], value: float
 ) -> float:
-    """Return the loss with one weight changed; it is changed back."""
+    """Return the loss with one weight changed temporarily."""
     number, name, at = weight
     outer, *inside = number.split(".")
     array = model.layers[int(outer) - 1].parameters[".".join([*inside, name])]
@@ -212,34 +220,36 @@ def to_json(trace: Trace) -> str:
 
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Follow one digit through a network.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("image", nargs="?", type=Path, help="a picture of one digit")
-    what.add_argument("--test", type=int, metavar="N", help="test image N instead, from 0")
-    parser.add_argument("--label", type=int, help="the true class of the picture, for --step")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="where the test images are; or MNIST")
+    parser = argparse.ArgumentParser(description="Explain a prediction.")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("image", nargs="?", type=Path, help="an image of one digit")
+    source.add_argument("--test", type=int, metavar="N", help="test image N, counted from 0")
+    parser.add_argument("--label", type=int, help="true class of the image, for --step")
+    parser.add_argument(
+        "--data-dir", metavar="FOLDER", help="folder with the test images (default: MNIST)"
+    )
     parser.add_argument(
         "--model",
         type=Path,
         metavar="FILE.npz",
-        help="a saved model (default: the newest in the current folder, or the one in the user's "
-        "cache folder, or one trained on the spot)",
+        help="a saved model (default: the newest in the current folder, else the cached one, "
+        "else one is trained)",
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="draw the journey there")
-    parser.add_argument("--json", type=writable, metavar="FILE.json", help="write all numbers")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="draw figures there")
+    parser.add_argument("--json", type=writable, metavar="FILE.json", help="write all values")
     parser.add_argument(
         "--step",
         nargs="?",
         const="",
         metavar="WEIGHT",
-        help="follow a weight, such as '5.weight[0,1,2,3]', through one training step",
+        help="follow a weight, such as '5.weight[0,1,2,3]', through a training step",
     )
     parser.add_argument("--lr", type=float, default=0.001, help="learning rate of the step")
     flags = parser.parse_args(argv)
     if flags.test is not None and flags.test < 0:
         parser.error("--test: test images are counted from 0")
     if flags.step is not None and flags.image and flags.label is None:
-        parser.error("--step learns from the image: say with --label what it shows")
+        parser.error("--step needs the true class of the image: add --label")
     if flags.out and flags.out.exists() and not flags.out.is_dir():
         parser.error(f"--out: {flags.out} is not a folder")
     return flags
@@ -247,21 +257,21 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
 def explain_digit(flags: argparse.Namespace) -> None:
     model = choose_model(flags.model)
-    image, label = given_digit(flags)
+    image, label = load_digit(flags)
     if label is None:
         trace = minicnn.explain(model, image)
     else:
         optimizer = Adam(flags.lr)
         trace = minicnn.explain(model, image, label, optimizer=optimizer)
     if flags.step is not None:
-        tell_step(trace, model, flags.step, optimizer)
+        print_step(trace, model, flags.step, optimizer)
     else:
-        tell_journey(trace)
+        print_prediction(trace)
     if flags.out:
-        draw_journey(trace, model, flags.out)
+        draw_prediction(trace, model, flags.out)
     if flags.json:
         write_file(flags.json, f"{to_json(trace)}\n")
-        print(f"all numbers written to {flags.json}")
+        print(f"all values written to {flags.json}")
 
 
 def main(argv: list[str] | None = None) -> int:

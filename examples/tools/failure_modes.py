@@ -1,12 +1,11 @@
-"""Train with one thing wrong at a time, to know each fault by its curves.
+"""Train with one fault at a time and compare the curves.
 
     python examples/tools/failure_modes.py               # a table
     python examples/tools/failure_modes.py --out FOLDER  # and a figure, failure-modes.png
 
-Each fault is put in from outside into the same plain training loop, on digits that come with the
-library. The network is that of the reference recipe without its batch norms, trained by plain SGD:
-batch norm and Adam forgive much, so that a fault may stay unseen for long. What batch norm makes of
-pixels that are not scaled is shown beside it.
+Each fault changes one thing in the same training loop, on the digits of the package. The network is
+that of the reference recipe without batch norm, trained by SGD, because batch norm and Adam hide
+faults. Unscaled pixels are also shown with batch norm.
 """
 
 import argparse
@@ -34,16 +33,16 @@ from recipes import network, reference_layers
 
 LEARNING_RATE = 0.05
 BATCH = 32
-PUT_ASIDE = 1000  # training images that are not trained on; the test images are not touched
-LOOKS = 10  # times in an epoch that accuracy is measured
-LOWEST, HIGHEST = 0.02, 1e4  # of the axis of the loss
+VALIDATION_IMAGES = 1000  # held out from the training images; the test images are not used
+EVALUATIONS = 10  # per epoch
+LOSS_RANGE = 0.02, 1e4  # of the axis
 
 Images = NDArray[Any]
 
 
 @dataclass
 class Setup:
-    """All that a training needs; a fault changes one thing of it."""
+    """Model, optimizer and data of a training; a fault changes one."""
 
     model: Sequential
     optimizer: SGD
@@ -53,9 +52,9 @@ class Setup:
 
 
 class Curves(NamedTuple):
-    """A training: the loss of each step, and accuracy on images put aside after some of them.
+    """Loss of each step, and validation accuracy at the steps `steps`.
 
-    `finite` says whether it came to its end: it stops where a loss or gradient is infinite or NaN.
+    `finite` is False if the training stopped at an infinite or NaN loss or gradient.
     """
 
     losses: list[float]
@@ -68,7 +67,7 @@ class Curves(NamedTuple):
 
 
 def nothing(setup: Setup) -> None:
-    """Leave all as it should be."""
+    """Change nothing."""
 
 
 def no_shuffling(setup: Setup) -> None:
@@ -85,7 +84,7 @@ def zero_weights(setup: Setup) -> None:
 
 
 def unscaled(setup: Setup) -> None:
-    setup.model.input_std = 1 / 255  # takes back the division by 255: pixels are 0 to 255
+    setup.model.input_std = 1 / 255  # undoes the division by 255
 
 
 def mirrored(setup: Setup) -> None:
@@ -93,48 +92,48 @@ def mirrored(setup: Setup) -> None:
 
 
 class Fault(NamedTuple):
-    """What is wrong, how it is done, and what one sees and why."""
+    """Name of a fault, its change, and an explanation of its curves."""
 
     name: str
     apply: Callable[[Setup], None]
-    sentence: str
+    explanation: str
 
 
-RIGHT = Fault("Nothing wrong", nothing, "Loss falls, and accuracy rises.")
+CORRECT = Fault("No fault", nothing, "The loss falls and the accuracy rises.")
 FAULTS = [
     Fault(
         "No shuffling, images sorted by class",
         no_shuffling,
-        "Within a class the loss falls to almost nothing, for there is one answer to give, and "
-        "leaps up when the next class begins. In the end the network takes most images for the "
-        "class that it saw last.",
+        "Within a class the loss falls to almost 0, because one answer is always correct. It "
+        "jumps when the next class begins. In the end the network predicts the last class for "
+        "most images.",
     ),
     Fault(
         "Learning rate × 100",
         rate_times_100,
-        "The first steps leap across the valley, and the loss shoots up by powers of ten, at times "
-        "to infinity, where the curve ends. If it comes down again, every ReLU is dead, and the "
-        "network says the same of every image.",
+        "The first steps overshoot, and the loss grows by powers of ten. The curve ends where it "
+        "is infinite. If it falls again, every ReLU is dead, and the network predicts the same "
+        "for every image.",
     ),
     Fault(
-        "All first weights 0",
+        "All initial weights 0",
         zero_weights,
-        "The loss stays at ln 10 = 2.30, that of a guess. Every layer gives 0 and passes nothing "
-        "back; only the last bias learns, how frequent each digit is.",
+        "The loss stays at ln 10 = 2.30, that of chance. Every layer outputs 0 and passes no "
+        "gradient. Only the last bias learns: the frequency of each digit.",
     ),
     Fault(
         "Pixels 0 to 255, not scaled to 0 to 1",
         unscaled,
-        "Numbers and gradients are hundreds of times too large, so that the steps are too. Soon "
-        "all is infinite, where the curve ends, or every ReLU is dead. With batch norm it does not "
-        "show: that takes any scale off again.",
+        "Values, gradients and steps are hundreds of times too large. Soon the loss is infinite, "
+        "where the curve ends, or every ReLU is dead. Batch norm hides the fault, because it "
+        "normalizes any scale.",
     ),
     Fault(
         "Trained on mirrored digits",
         mirrored,
-        "The training loss is as good as the right one: the fault is only seen on images that look "
-        "like those in use. Of these the 4 and the 8, which are much like their mirror images, "
-        "mostly still pass.",
+        "The training loss is as low as without the fault. Only the accuracy on images that are "
+        "not mirrored shows it. Digits that resemble their mirror images, such as 8, are mostly "
+        "still correct.",
     ),
 ]
 
@@ -150,7 +149,7 @@ def plain_network(seed: int) -> Sequential:
     layers = [layer for layer in reference_layers() if not isinstance(layer, BatchNorm)]
     for layer in layers:
         if isinstance(layer, Conv2D | Dense):
-            layer.bias = True  # where the norm had one
+            layer.bias = True  # the batch norm's bias is gone
     return network(layers, seed)
 
 
@@ -159,10 +158,10 @@ def normed_network(seed: int) -> Sequential:
 
 
 def learn(setup: Setup, images: Images, labels: NDArray[Any], epochs: int, seed: int) -> Curves:
-    """Do what `minicnn.fit` does at its core, and look at images put aside in between."""
+    """Train as `minicnn.fit` does, with validation during the epochs."""
     model, optimizer, rng = setup.model, setup.optimizer, np.random.default_rng(seed)
     batches = len(setup.images) // BATCH
-    look_after = max(batches // LOOKS, 1)
+    interval = max(batches // EVALUATIONS, 1)
     curves = Curves([], [], [], True)
     for _ in range(epochs):
         order = np.arange(len(setup.images))
@@ -182,27 +181,29 @@ def learn(setup: Setup, images: Images, labels: NDArray[Any], epochs: int, seed:
                 model.layers, model.statistics, model.batch_statistics(caches)[None]
             )
             curves.losses.append(float(loss))
-            if len(curves.losses) % look_after == 0:
+            if len(curves.losses) % interval == 0:
                 curves.steps.append(len(curves.losses))
                 curves.accuracies.append(minicnn.evaluate(model, images, labels).accuracy)
     return curves
 
 
 def train_each(data: minicnn.ImageDataset, epochs: int, seed: int) -> dict[str, Curves]:
-    """Train rightly, with each fault, and with batch norm on pixels that are not scaled."""
+    """Train without a fault, with each fault, and unscaled with norm."""
     order = np.random.default_rng(seed).permutation(len(data.train_images))
     images, labels = data.train_images[order], data.train_labels[order]
 
     def curves(make: Callable[[int], Sequential], apply: Callable[[Setup], None]) -> Curves:
-        setup = Setup(make(seed), SGD(LEARNING_RATE), images[PUT_ASIDE:], labels[PUT_ASIDE:])
+        setup = Setup(
+            make(seed), SGD(LEARNING_RATE), images[VALIDATION_IMAGES:], labels[VALIDATION_IMAGES:]
+        )
         apply(setup)
-        return learn(setup, images[:PUT_ASIDE], labels[:PUT_ASIDE], epochs, seed)
+        return learn(setup, images[:VALIDATION_IMAGES], labels[:VALIDATION_IMAGES], epochs, seed)
 
-    found = {fault.name: curves(plain_network, fault.apply) for fault in [RIGHT, *FAULTS]}
+    found = {fault.name: curves(plain_network, fault.apply) for fault in [CORRECT, *FAULTS]}
     return found | {WITH_NORM: curves(normed_network, unscaled)}
 
 
-# ---------------------------------------------------------------- what comes out
+# ---------------------------------------------------------------- output
 
 
 def table(found: dict[str, Curves]) -> str:
@@ -212,7 +213,7 @@ def table(found: dict[str, Curves]) -> str:
 
 def row(item: tuple[str, Curves]) -> tuple[str, ...]:
     name, curves = item
-    last = f"{np.mean(curves.losses[-LOOKS:]):.3f}" if curves.finite else "not finite"
+    last = f"{np.mean(curves.losses[-EVALUATIONS:]):.3f}" if curves.finite else "not finite"
     accuracy = f"{curves.accuracies[-1]:.1%}" if curves.finite else "none"
     highest = f"{max(curves.losses):.3g}"
     return name, str(len(curves.losses)), highest, last, accuracy
@@ -220,37 +221,37 @@ def row(item: tuple[str, Curves]) -> tuple[str, ...]:
 
 @own_style
 def draw(found: dict[str, Curves]) -> Sheet:
-    """Draw loss and accuracy of each fault beside those of the right training, and say why."""
+    """Draw loss and accuracy of each fault beside the correct training."""
     sheet = Sheet(10, 1.8 * len(FAULTS) + 0.4, arranged=True)
     grid = sheet.subplots(len(FAULTS), 3, width_ratios=[1.05, 1, 1])
-    length = len(found[RIGHT.name].losses)
+    length = len(found[CORRECT.name].losses)
     for fault, (words, loss, accuracy) in zip(FAULTS, grid, strict=True):
         words.set_axis_off()
         words.text(0, 1, fault.name, va="top", fontweight="bold", transform=words.transAxes)
-        text = textwrap.fill(fault.sentence, 48)
+        text = textwrap.fill(fault.explanation, 48)
         words.text(0, 0.85, text, va="top", linespacing=1.3, transform=words.transAxes)
-        drawn = [
-            ("right", found[RIGHT.name], BLUE, "-"),
-            ("wrong", found[fault.name], VERMILION, "-"),
+        series = [
+            ("correct", found[CORRECT.name], BLUE, "-"),
+            ("faulty", found[fault.name], VERMILION, "-"),
         ]
         if fault.apply is unscaled:
-            drawn.append(("wrong, with batch norm", found[WITH_NORM], INK, ":"))
-        for label, curves, color, line in drawn:
+            series.append(("faulty, with batch norm", found[WITH_NORM], INK, ":"))
+        for label, curves, color, line in series:
             draw_loss(loss, curves, color, line)
             accuracy.plot(
                 curves.steps, curves.accuracies, line, color=color, label=label, linewidth=1.8
             )
-        loss.set(yscale="log", ylim=(LOWEST, HIGHEST), xlim=(0, length))
+        loss.set(yscale="log", ylim=LOSS_RANGE, xlim=(0, length))
         accuracy.set(ylim=(0, 1.02), xlim=(0, length))
         accuracy.yaxis.set_major_formatter(PercentFormatter(1))
         for axes in (loss, accuracy):
             axes.grid()
             axes.tick_params(labelbottom=fault is FAULTS[-1])
-        if len(drawn) > 2:
+        if len(series) > 2:
             handles, labels = accuracy.get_legend_handles_labels()
             sheet.legend(handles, labels, loc="outside upper right", ncols=3)
     grid[0, 1].set_title("loss of each step")
-    grid[0, 2].set_title("accuracy on images put aside")
+    grid[0, 2].set_title("validation accuracy")
     for axes in grid[-1, 1:]:
         axes.set_xlabel("step")
     return sheet
@@ -262,15 +263,15 @@ def draw_loss(axes: Axes, curves: Curves, color: str, line: str) -> None:
     if not curves.finite:
         end = f"infinite after {len(steps)} steps"
         axes.annotate(
-            end, (len(steps), HIGHEST), xytext=(8, -8), textcoords="offset points", color=color,
-            va="top",
+            end, (len(steps), LOSS_RANGE[1]), xytext=(8, -8), textcoords="offset points",
+            color=color, va="top",
         )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Train with one thing wrong at a time.")
+    parser = argparse.ArgumentParser(description="Train with one fault at a time.")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="draw the curves there")
-    parser.add_argument("--seed", type=int, default=0, help="decides all that is random")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     flags = parser.parse_args(argv)
     try:
         if flags.out:
@@ -278,7 +279,7 @@ def main(argv: list[str] | None = None) -> int:
         found = train_each(minicnn.load_mnist_sample(), 3, flags.seed)
         print(table(found))
         for fault in FAULTS:
-            print(f"\n{fault.name}:\n{textwrap.fill(fault.sentence, 90)}")
+            print(f"\n{fault.name}:\n{textwrap.fill(fault.explanation, 90)}")
         if flags.out:
             path = flags.out / "failure-modes.png"
             draw(found).savefig(path, dpi=100)

@@ -1,22 +1,22 @@
-"""Check data and network before the first training: four things that go wrong, each in seconds.
+"""Check data and network before a training, in seconds.
 
     python examples/tools/sanity_checks.py                        # MNIST and the reference network
     python examples/tools/sanity_checks.py --recipe resnet --data-dir FOLDER
     python examples/tools/sanity_checks.py --model model.npz
 
-A network of your own, with layers of your own, is checked from Python:
+A network with your own layers is checked from Python:
 
-    from check_setup import check
-    verdicts = check(model, data)                         # data: a minicnn.ImageDataset
+    from sanity_checks import check
+    verdicts = check(model, data)  # data: a minicnn.ImageDataset
 
-1. Data: what there is of each class, and what should not be there.
-2. Loss before training: that of a guess, ln(classes).
-3. Twenty images are learned by heart: a network that cannot do this will learn nothing.
-4. Gradients: those of backward are the slopes of what forward computes.
+1. Data: the number of images per class, constant images, test images in the training set.
+2. Loss before training: that of chance, ln(num_classes).
+3. Overfitting: the network learns twenty images by heart.
+4. Gradients: backward computes the slope of forward.
 
-Whether labels belong to their images no such check can tell: any labels of twenty images can be
-learned by heart. `train_mnist.py` shows it, by an accuracy that stays at a guess on images put
-aside. The network given is not changed; a trained one is checked with first weights, drawn anew.
+These checks cannot detect wrong labels, because any labels of twenty images can be learned by
+heart. A validation accuracy at chance shows wrong labels. The network is not changed. A trained
+network is checked with new initial weights.
 
 References
 ----------
@@ -55,38 +55,36 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from recipes import RECIPES, networks_of
 from train_mnist import load_data
 
-BAR = 40  # signs of the longest bar
+BAR = 40  # characters of the longest bar
 
-# A class with less than half of its fair share counts less than half in the loss. MNIST's rarest
-# class has 0.90 of its share.
-LEAST_SHARE = 0.5
-# First weights make logits differ by about 1, the scale of numbers everywhere in the network. With
-# a standard deviation of s the loss of a guess is about s²/2 more than ln(classes): 0.5. The
-# networks of recipes.py have 0.0 to 0.7 more; 1 more or less is allowed.
+# Relative to equal classes. MNIST's rarest class has 0.90.
+MIN_CLASS_FRACTION = 0.5
+# Initial logits have a standard deviation s of about 1, which adds s²/2 = 0.5 to ln(num_classes).
+# The networks of recipes.py are 0.0 to 0.7 above it.
 LOSS_TOLERANCE = 1.0
-# Learned by heart: each of the twenty right with a probability of 99 % and more.
-BY_HEART, LOSS_BY_HEART = 20, 0.01
-STEPS, STEPS_AT_ONCE = 300, 10
-# Kinks, curvature and rounding leave five digits in a deep network. A large step meets kinks, a
-# small one is lost in rounding, and both are accidents of the direction taken; so what fails is
-# tried again, and the best counts. A gradient that is wrong, by 0.1 % say, is so each time.
+# A loss of 0.01 is a probability of 99 % for each of the twenty labels.
+OVERFIT_IMAGES, OVERFIT_LOSS = 20, 0.01
+STEPS, STEPS_PER_FIT = 300, 10
+# Kinks, curvature and rounding leave five correct digits in a deep network. A large step crosses
+# kinks, a small one is lost in rounding, and both depend on the random direction. A failed check is
+# therefore repeated and the best result counts. A wrong gradient fails every time.
 GRADIENT_IMAGES, GRADIENT_TOLERANCE = 3, 1e-5
 EPSILONS = (1e-6, 1e-7, 1e-8) * 3
 
 
 class Verdict(NamedTuple):
-    """What one check came to."""
+    """Result of one check, with its explanation."""
 
     ok: bool
     words: str
 
 
 def check(model: Sequential, data: minicnn.ImageDataset) -> list[Verdict]:
-    """Run all checks, print what they find, and return their verdicts, one for each."""
+    """Run all checks, print their findings, and return their verdicts."""
     checks: dict[str, Callable[[], Verdict]] = {
         "Data": lambda: check_data(data, model.output_shape[0]),
         "Loss before training": lambda: check_first_loss(model, data),
-        "Twenty images by heart": lambda: check_by_heart(model, data),
+        "Overfitting twenty images": lambda: check_overfit(model, data),
         "Gradients": lambda: check_backward(model),
     }
     verdicts = []
@@ -127,16 +125,17 @@ def check_data(data: minicnn.ImageDataset, classes: int) -> Verdict:
         if fault
     ]
     known = {image.tobytes() for image in data.train_images}
-    met = sum(image.tobytes() in known for image in data.test_images)
-    if met:
-        faults.append(f"{met} test images are among the training images: they test nothing")
+    repeated = sum(image.tobytes() in known for image in data.test_images)
+    if repeated:
+        faults.append(f"{repeated} test images are in the training set; remove them")
     return Verdict(
-        not faults, "; ".join(faults) or "every class is there, and no test image is known"
+        not faults,
+        "; ".join(faults) or "every class is present, and no test image is in the training set",
     )
 
 
 def histogram(training: Array | Any, test: Array | Any) -> str:
-    """Lay out how many images there are of each class, with a bar for those to train on."""
+    """Return a table of images per class, with a bar for training."""
     most = max(training.max(), 1)
     rows = [
         (str(label), str(count), str(also), "#" * round(BAR * count / most))
@@ -154,10 +153,10 @@ def faults_of_classes(name: str, counts: Any, classes: int) -> str | None:
     if len(missing):
         return f"no {name} images of class {', '.join(map(str, missing))}"
     fair = counts.sum() / classes
-    if counts.min() < LEAST_SHARE * fair:
+    if counts.min() < MIN_CLASS_FRACTION * fair:
         return (
-            f"few {name} images of class {counts.argmin()}: {counts.min()}, where {fair:.0f} would "
-            f"be its share"
+            f"few {name} images of class {counts.argmin()}: {counts.min()}, where {fair:.0f} are "
+            f"expected"
         )
     return None
 
@@ -165,10 +164,13 @@ def faults_of_classes(name: str, counts: Any, classes: int) -> str | None:
 def faults_of(name: str, images: Any) -> str | None:
     span = int(images.max()) - int(images.min())
     if span < 128:
-        return f"the {name} images use only {span + 1} of 256 shades: are pixels scaled already?"
+        return (
+            f"the {name} images use only {span + 1} of 256 gray levels; pass pixels that are not "
+            f"scaled"
+        )
     flat = images.reshape(len(images), -1)
     constant = int((flat.max(axis=1) == flat.min(axis=1)).sum())
-    return f"{constant} {name} images are of one shade all over" if constant else None
+    return f"{constant} {name} images are constant" if constant else None
 
 
 # ---------------------------------------------------------------- 2. the loss before training
@@ -176,44 +178,46 @@ def faults_of(name: str, images: Any) -> str | None:
 
 def check_first_loss(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
     fresh = untrained(model)
-    some = np.random.default_rng(0).permutation(len(data.train_images))[:256]
-    x = fresh.preprocess(data.train_images[some])
-    logits, _ = fresh.forward(x, key=RandomKey(0, 0, some))
-    loss = float(minicnn.softmax_cross_entropy(logits, data.train_labels[some])[0])
+    sample = np.random.default_rng(0).permutation(len(data.train_images))[:256]
+    x = fresh.preprocess(data.train_images[sample])
+    logits, _ = fresh.forward(x, key=RandomKey(0, 0, sample))
+    loss = float(minicnn.softmax_cross_entropy(logits, data.train_labels[sample])[0])
     classes = fresh.output_shape[0]
     expected = log(classes)
     print(f"expected ln({classes}) = {expected:.3f}")
     print(
-        f"found    {loss:.3f} on {len(some)} images; logits have a deviation of {logits.std():.2g}"
+        f"found    {loss:.3f} on {len(sample)} images; standard deviation of logits "
+        f"{logits.std():.2g}"
     )
     ok = abs(loss - expected) <= LOSS_TOLERANCE
     if ok:
-        return Verdict(True, f"a guess, give or take {LOSS_TOLERANCE:g} for random logits")
+        return Verdict(True, f"chance, within {LOSS_TOLERANCE:g} for random logits")
     return Verdict(
         False,
-        f"more than {LOSS_TOLERANCE:g} from a guess: before it has learned anything the network is "
-        f"sure of what it says. Are first weights or inputs too large?",
+        f"more than {LOSS_TOLERANCE:g} from chance: the untrained network is confident. Check the "
+        f"scale of initial weights and inputs",
     )
 
 
-# ---------------------------------------------------------------- 3. twenty images by heart
+# ---------------------------------------------------------------- 3. overfitting
 
 
-def check_by_heart(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
-    """Train on a few images, of all classes alike; nothing makes it harder: no augmentation, no
-    dropout, no weight decay, no label smoothing, the same learning rate throughout.
+def check_overfit(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
+    """Train on twenty images, equally many per class.
+
+    There is no augmentation, dropout, weight decay, label smoothing or learning rate schedule.
     """
     fresh = untrained(model)
-    turns = np.empty(len(data.train_labels))  # the how manieth of its class an image is
+    rank = np.empty(len(data.train_labels))  # of an image within its class
     for label in np.unique(data.train_labels):
         own = np.flatnonzero(data.train_labels == label)
-        turns[own] = np.arange(len(own))
-    few = turns.argsort(kind="stable")[:BY_HEART]
+        rank[own] = np.arange(len(own))
+    few = rank.argsort(kind="stable")[:OVERFIT_IMAGES]
     optimizer, losses = Adam(0.003), [float("inf")]
-    while losses[-1] >= LOSS_BY_HEART and len(losses) <= STEPS:
+    while losses[-1] >= OVERFIT_LOSS and len(losses) <= STEPS:
         losses += minicnn.fit(
             fresh, data.train_images[few], data.train_labels[few], optimizer=optimizer,
-            epochs=STEPS_AT_ONCE, batch_size=len(few), validation_split=0, progress=False,
+            epochs=STEPS_PER_FIT, batch_size=len(few), validation_split=0, progress=False,
         )["loss"]  # fmt: skip
     losses = losses[1:]
     shown = [step for step in (1, 2, 5, 10, 20, 50, 100, 200) if step < len(losses)]
@@ -223,15 +227,14 @@ def check_by_heart(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
         for step in [*shown, len(losses)]
     ]
     print(lay_out([("Step", "Loss", ""), *rows], ">><"))
-    if losses[-1] < LOSS_BY_HEART:
+    if losses[-1] < OVERFIT_LOSS:
         return Verdict(
-            True, f"{len(few)} images are known by heart, without augmentation or dropout"
+            True, f"{len(few)} images are learned by heart, without augmentation or dropout"
         )
     return Verdict(
         False,
-        f"{len(few)} images are not learned by heart in {STEPS} steps of Adam: something in the "
-        f"network keeps the labels from reaching the weights. Are all first weights 0? See the "
-        f"gradients below",
+        f"{len(few)} images are not learned by heart in {STEPS} steps of Adam. Check that initial "
+        f"weights are not all 0, and see the gradients below",
     )
 
 
@@ -239,44 +242,44 @@ def check_by_heart(model: Sequential, data: minicnn.ImageDataset) -> Verdict:
 
 
 def check_backward(model: Sequential) -> Verdict:
-    """Check the gradient of each parameter through all that stands behind it."""
+    """Check the gradient of each parameter through the whole network."""
     checks = check_parameters(model)
     print(format_report(checks))
     failed = [found for found in checks if not found.passed]
     if failed:
         return Verdict(
             False,
-            f"{len(failed)} of {len(checks)} gradients are wrong: look at the backward of "
-            f"{culprit(model) or f'{failed[-1].name}, and of what stands right behind it'}",
+            f"{len(failed)} of {len(checks)} gradients are wrong; check the backward of "
+            f"{culprit(model) or f'{failed[-1].name} and of the layer after it'}",
         )
     worst = max(found.relative_error for found in checks)
     return Verdict(
         True,
-        f"{len(checks)} gradients are right; the largest relative error is {worst:.0e}, allowed "
+        f"{len(checks)} gradients are correct; the largest relative error is {worst:.0e}, allowed "
         f"{GRADIENT_TOLERANCE:.0e}",
     )
 
 
 def culprit(model: Sequential) -> str | None:
-    """Return the first layer that is not the library's and has a wrong gradient by itself."""
-    for name, layer, shape in places_of(untrained(model).layers, model.input_shape):
+    """Return the first user-defined layer with a wrong gradient."""
+    for name, layer, shape in named_layers(untrained(model).layers, model.input_shape):
         if type(layer).__module__.startswith("minicnn."):
-            continue  # check_gradients.py has proven it
+            continue  # check_gradients.py checks it
         wrong = [f"d{found.argument}" for found in check_layer(layer, shape) if not found.passed]
         if wrong:
-            return f"{name}, whose {' and '.join(wrong)} is wrong by itself"
+            return f"{name}, whose {' and '.join(wrong)} is wrong"
     return None
 
 
-def places_of(
+def named_layers(
     layers: Any, shape: tuple[int, ...], before: str = ""
 ) -> list[tuple[str, Layer, tuple[int, ...]]]:
-    """Return each layer, those in containers too, with its place and the shape of its input."""
+    """Return each layer, also in containers, with name and input shape."""
     found: list[tuple[str, Layer, tuple[int, ...]]] = []
     for position, layer in enumerate(layers, start=0 if before else 1):
         if isinstance(layer, Container):
             for prefix, chain in layer.sequences.items():
-                found += places_of(chain.layers, shape, f"{before}{position}: {prefix}")
+                found += named_layers(chain.layers, shape, f"{before}{position}: {prefix}")
         else:
             found.append((f"{before}{position} {layer}", layer, shape))
         shape = layer.output_shape(shape)
@@ -284,10 +287,8 @@ def places_of(
 
 
 def check_parameters(model: Sequential) -> list[GradientCheck]:
-    """Check the gradient of each parameter through all that stands behind it, in float64.
-
-    No pixel and no first weight is exactly 0, so that no ReLU stands exactly at its kink.
-    """
+    """Check the gradient of each parameter through the network in float64."""
+    # Nonzero pixels and weights keep every ReLU off its kink.
     fresh = untrained(model, np.float64)
     rng = np.random.default_rng(0)
     fresh.parameters += 0.01 * rng.standard_normal(fresh.parameters.shape)
@@ -307,9 +308,9 @@ def check_parameters(model: Sequential) -> list[GradientCheck]:
         if not again:
             break
 
-        def backward(dy: Array, caches: Any, wanted: Any = again) -> dict[str, Array]:
+        def backward(dy: Array, caches: Any, names: Any = again) -> dict[str, Array]:
             found = named_arrays(fresh.unflatten(fresh.backward(dy, caches)[1]))
-            return {name: found[name] for name in wanted}
+            return {name: found[name] for name in names}
 
         for found in check_gradients(
             "", forward, backward, {name: views[name].copy() for name in again}, rng,
@@ -329,9 +330,9 @@ def check_parameters(model: Sequential) -> list[GradientCheck]:
 
 
 def untrained(model: Sequential, dtype: DTypeLike = np.float32) -> Sequential:
-    """Return a copy of a network with first weights and without dropout.
+    """Return a copy with initial weights and without dropout.
 
-    A network that has not been trained keeps its weights, whoever has set them.
+    An untrained network keeps its weights, which its owner may have set.
     """
     layers = deepcopy(model.layers)
     for layer in iter_layers(layers):
@@ -342,13 +343,13 @@ def untrained(model: Sequential, dtype: DTypeLike = np.float32) -> Sequential:
         layers, model.input_shape, dtype=dtype,
         input_mean=model.input_mean, input_std=model.input_std,
     )  # fmt: skip
-    if not model.metadata:  # fit fills them
+    if not model.metadata:  # fit fills it
         fresh.parameters[...], fresh.statistics[...] = model.parameters, model.statistics
     return fresh
 
 
 def network_of(recipe: str, data: minicnn.ImageDataset) -> Sequential:
-    """Return the network of a recipe, which comes only trained: so it is, on two images."""
+    """Return the network of a recipe, trained on two images."""
     images, labels = data.train_images[:2], data.train_labels[:2]
     options: dict[str, Any] = {"epochs": 1, "batch_size": 2, "progress": False}
     return networks_of(RECIPES[recipe](images, labels, **options))[0]
@@ -366,7 +367,7 @@ def main(argv: list[str] | None = None) -> int:
         "--recipe", choices=RECIPES, default="reference", help="the network of examples/recipes.py"
     )
     network.add_argument(
-        "--model", type=Path, metavar="FILE.npz", help="the network of a file, with new weights"
+        "--model", type=Path, metavar="FILE.npz", help="the network of a file, with initial weights"
     )
     flags = parser.parse_args(argv)
     try:
@@ -378,7 +379,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"sanity_checks.py: error: {error}", file=sys.stderr)
         return 2
     wrong = [number for number, verdict in enumerate(verdicts, start=1) if not verdict.ok]
-    print(f"wrong: {', '.join(map(str, wrong))}" if wrong else "all is well")
+    print(f"wrong: {', '.join(map(str, wrong))}" if wrong else "all checks passed")
     return 1 if wrong else 0
 
 

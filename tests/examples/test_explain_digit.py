@@ -1,4 +1,4 @@
-"""examples/explain_digit.py: a digit's way, and a weight's way, told by right numbers."""
+"""examples/tools/explain_digit.py: the printed values are those computed."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def model_file(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def the_sample(monkeypatch):
-    """No download: the sample is what there is."""
+    """Replace MNIST by the sample."""
     monkeypatch.setattr(explain_digit, "load_data", lambda _: minicnn.load_mnist_sample())
 
 
@@ -49,8 +49,8 @@ def numbers(text):
     return [float(word) for word in re.findall(r"[-+]?\d+\.?\d*(?:e[-+]\d+)?", text)]
 
 
-def test_the_journey_is_told_and_drawn(model_file, tmp_path, capsys):
-    folder = tmp_path / "journey"
+def test_a_prediction_is_printed_and_drawn(model_file, tmp_path, capsys):
+    folder = tmp_path / "figures"
     file = tmp_path / "numbers.json"
     status, out, err = run(
         capsys, "--test", 3, "--model", model_file, "--out", folder, "--json", file
@@ -60,17 +60,17 @@ def test_the_journey_is_told_and_drawn(model_file, tmp_path, capsys):
     trace = minicnn.explain(model, data.test_images[3], int(data.test_labels[3]))
     assert out.startswith(str(trace))
     for title in (
-        "One number of a feature map",
-        "the winner goes on",
+        "One value of a feature map",
+        "One value of a max-pool",
         "The logit of the likeliest",
     ):
         assert title in out
     best = int(trace.probabilities.argmax())
     assert str(trace.step(7)[best]) in out
     assert str(trace.softmax(best)) in out
-    assert f"So it is {best}, with {trace.probabilities[best]:.2%}." in out
+    assert f"The prediction is {best}, with {trace.probabilities[best]:.2%}." in out
     names = [f"{path.name}" for path in sorted(folder.iterdir())]
-    assert names == ["1_window.png", "2_feature_maps.png", "3_winners.png", "4_decision.png"]
+    assert names == ["1_window.png", "2_feature_maps.png", "3_argmax.png", "4_logits.png"]
     written = json.loads(file.read_text())
     assert written["label"] == trace.label
     assert written["loss"] == trace.loss
@@ -81,11 +81,11 @@ def test_the_journey_is_told_and_drawn(model_file, tmp_path, capsys):
         assert entry == tensor.statistics()
 
 
-def test_a_picture_of_ones_own(model_file, capsys):
+def test_an_image_file_is_explained(model_file, capsys):
     picture = explain_digit.__file__.replace("tools/explain_digit.py", "digits/4_open.png")
     status, out, _ = run(capsys, picture, "--model", model_file)
     assert status == 0
-    assert "dweight" not in out  # no label, no way back
+    assert "dweight" not in out  # no label, no gradient
     status, out, _ = run(capsys, picture, "--model", model_file, "--label", 4, "--step")
     assert status == 0
     assert "the true class, 4," in out
@@ -95,41 +95,41 @@ def test_a_picture_of_ones_own(model_file, capsys):
     "weight",
     ["", "1.weight[0,2,0,3]", "1.bias[1]", "5.0.weight[1,1,2,3]", "7.weight[5,3]", "3.bias[2]"],
 )
-def test_a_weight_is_followed_by_numbers_that_are_right(model_file, capsys, weight):
+def test_step_prints_correct_values(model_file, capsys, weight):
     flags = ["--step", weight] if weight else ["--step"]
     status, out, _ = run(capsys, "--test", 5, "--model", model_file, "--lr", 0.002, *flags)
     assert status == 0
     model, data = minicnn.load_model(model_file), minicnn.load_mnist_sample()
     image, label = data.test_images[5], int(data.test_labels[5])
     trace = minicnn.explain(model, image, label, optimizer=Adam(0.002))
-    chapters = dict(re.findall(r"^(\d)\. (.*?)(?=^\d\. |\Z)", out, re.M | re.S))
-    assert sorted(chapters) == list("12345")
-    assert numbers(chapters["1"])[-1] == pytest.approx(trace.loss, rel=1e-5)
+    sections = dict(re.findall(r"^(\d)\. (.*?)(?=^\d\. |\Z)", out, re.M | re.S))
+    assert sorted(sections) == list("12345")
+    assert numbers(sections["1"])[-1] == pytest.approx(trace.loss, rel=1e-5)
     if not weight:
         assert "of layer 1, Conv2D(4, 3), at [" in out
-        assert numbers(chapters["2"])[0] == pytest.approx(
+        assert numbers(sections["2"])[0] == pytest.approx(
             trace.step(1)
             .gradients["weight"]
             .ravel()[abs(trace.step(1).gradients["weight"]).argmax()],
             rel=1e-3,
         )
-    # the update, computed from the numbers that are printed
-    update = chapters["4"].splitlines()[1]
+    # The update follows from the printed values.
+    update = sections["4"].splitlines()[1]
     old, rate, m, root, epsilon, new = numbers(update)
     assert old - rate * m / (root + epsilon) == pytest.approx(new, rel=1e-4)
     assert rate == 0.002
     g, mean, squares = (
-        numbers(re.sub(r"[βεm̂v̂()]\d?", "", chapters["3"]))[2],
-        *[float(line.rpartition("= ")[2]) for line in chapters["3"].splitlines()[1:3]],
+        numbers(re.sub(r"[βεm̂v̂()]\d?", "", sections["3"]))[2],
+        *[float(line.rpartition("= ")[2]) for line in sections["3"].splitlines()[1:3]],
     )
     assert mean == pytest.approx(0.1 * g, rel=1e-4)
     assert squares == pytest.approx(0.001 * g * g, rel=1e-4)
-    # the loss really is the one with that weight moved
-    before, alone = numbers(chapters["5"].splitlines()[1])[:2]
+    # The loss is the one with that weight changed.
+    before, alone = numbers(sections["5"].splitlines()[1])[:2]
     assert before == pytest.approx(trace.loss, rel=1e-5)
-    foretold = numbers(chapters["5"].splitlines()[2])[0]
-    assert alone - before == pytest.approx(foretold, rel=0.1, abs=2e-6)
-    assert numbers(chapters["5"].splitlines()[3])[-1] == pytest.approx(trace.loss_after, rel=1e-5)
+    predicted = numbers(sections["5"].splitlines()[2])[0]
+    assert alone - before == pytest.approx(predicted, rel=0.1, abs=2e-6)
+    assert numbers(sections["5"].splitlines()[3])[-1] == pytest.approx(trace.loss_after, rel=1e-5)
 
 
 def test_a_network_without_convolutions(tmp_path, capsys):
@@ -137,7 +137,7 @@ def test_a_network_without_convolutions(tmp_path, capsys):
     status, out, _ = run(capsys, "--test", 0, "--model", path, "--out", tmp_path / "drawn")
     assert status == 0
     assert "feature map" not in out
-    assert [file.name for file in (tmp_path / "drawn").iterdir()] == ["1_decision.png"]
+    assert [file.name for file in (tmp_path / "drawn").iterdir()] == ["1_logits.png"]
     status, out, _ = run(capsys, "--test", 0, "--model", path, "--step")
     assert "of layer 2, Dense(10), at [" in out
     path = write_model(tmp_path / "convolution.npz", [Conv2D(10, 28, backend="im2col"), Flatten()])
@@ -159,7 +159,7 @@ def test_a_network_without_convolutions(tmp_path, capsys):
         (["--test", "0", "--label", "10"], "label must lie in 0..9"),
     ],
 )
-def test_what_cannot_be_explained_is_said(model_file, capsys, flags, message):
+def test_invalid_input_prints_one_line(model_file, capsys, flags, message):
     status, _, err = run(capsys, *flags, "--model", model_file)
     assert status == 2
     assert err.startswith("explain_digit.py: error: ")
@@ -171,12 +171,12 @@ def test_what_cannot_be_explained_is_said(model_file, capsys, flags, message):
     [
         ([], "one of the arguments image --test is required"),
         (["--test", "-1"], "test images are counted from 0"),
-        (["a.png", "--step"], "say with --label what it shows"),
+        (["a.png", "--step"], "add --label"),
         (["--test", "0", "--out", __file__], "is not a folder"),
         (["--test", "0", "--json", "no/such/folder.json"], "no/such"),
     ],
 )
-def test_flags_that_do_not_go_together(capsys, flags, message):
+def test_flags_that_do_not_go_together_exit_with_2(capsys, flags, message):
     with pytest.raises(SystemExit) as stopped:
         explain_digit.main(flags)
     assert stopped.value.code == 2

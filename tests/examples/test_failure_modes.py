@@ -1,4 +1,4 @@
-"""Each fault shows as its sentence says; short runs, two seeds."""
+"""examples/tools/failure_modes.py: the effect of each fault, in short runs."""
 
 import os
 from math import log
@@ -27,8 +27,8 @@ def data():
 
 def trained(data, seed):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(failure_modes, "PUT_ASIDE", 300)
-        patch.setattr(failure_modes, "LOOKS", 3)
+        patch.setattr(failure_modes, "VALIDATION_IMAGES", 300)
+        patch.setattr(failure_modes, "EVALUATIONS", 3)
         return failure_modes.train_each(data, 2, seed)
 
 
@@ -49,26 +49,26 @@ def found(request):
 
 def curves_of(found, apply):
     (fault,) = (
-        fault for fault in [failure_modes.RIGHT, *failure_modes.FAULTS] if fault.apply is apply
+        fault for fault in [failure_modes.CORRECT, *failure_modes.FAULTS] if fault.apply is apply
     )
     return found[fault.name]
 
 
-def test_nothing_wrong_learns(found):
-    right = curves_of(found, failure_modes.nothing)
-    assert right.finite
-    assert len(right.losses) == 2 * (1000 // 32)
-    assert np.mean(right.losses[-10:]) < 0.4 * np.mean(right.losses[:5])
-    assert right.accuracies[-1] > 0.7
+def test_training_without_a_fault_learns(found):
+    correct = curves_of(found, failure_modes.nothing)
+    assert correct.finite
+    assert len(correct.losses) == 2 * (1000 // 32)
+    assert np.mean(correct.losses[-10:]) < 0.4 * np.mean(correct.losses[:5])
+    assert correct.accuracies[-1] > 0.7
 
 
-def test_without_shuffling_the_loss_leaps_and_little_is_read(found):
+def test_without_shuffling_the_loss_jumps_and_accuracy_is_low(found):
     curves = curves_of(found, failure_modes.no_shuffling)
     assert max(curves.losses[-31:]) > log(10) > 2 * min(curves.losses[-31:])
     assert curves.accuracies[-1] < curves_of(found, failure_modes.nothing).accuracies[-1] - 0.3
 
 
-def test_too_high_a_rate_explodes_and_guesses(found):
+def test_a_learning_rate_times_100_diverges(found):
     curves = curves_of(found, failure_modes.rate_times_100)
     assert max(curves.losses) > 1000
     assert not curves.finite or (
@@ -76,30 +76,30 @@ def test_too_high_a_rate_explodes_and_guesses(found):
     )
 
 
-def test_weights_of_zero_stay_at_a_guess(found):
+def test_zero_weights_stay_at_chance(found):
     curves = curves_of(found, failure_modes.zero_weights)
     assert curves.finite
     assert curves.losses == pytest.approx([log(10)] * len(curves.losses), abs=0.06)
     assert max(curves.accuracies) < 0.2
 
 
-def test_pixels_not_scaled_explode_unless_a_batch_norm_takes_the_scale_off(found):
+def test_unscaled_pixels_diverge_except_with_batch_norm(found):
     curves = curves_of(found, failure_modes.unscaled)
     assert max(curves.losses) > 1000
     assert not curves.finite or max(curves.accuracies[-3:]) < 0.2
-    folded = found[failure_modes.WITH_NORM]
-    assert folded.finite
-    assert max(folded.losses) < 10
-    assert folded.accuracies[-1] > 0.8
+    normed = found[failure_modes.WITH_NORM]
+    assert normed.finite
+    assert max(normed.losses) < 10
+    assert normed.accuracies[-1] > 0.8
 
 
-def test_mirrored_digits_are_learned_as_well_and_read_worse(found):
-    curves, right = (
+def test_mirrored_digits_lower_only_the_validation_accuracy(found):
+    curves, correct = (
         curves_of(found, failure_modes.mirrored),
         curves_of(found, failure_modes.nothing),
     )
-    assert np.mean(curves.losses[-10:]) < 1.5 * np.mean(right.losses[-10:])
-    assert curves.accuracies[-1] < right.accuracies[-1] - 0.2
+    assert np.mean(curves.losses[-10:]) < 1.5 * np.mean(correct.losses[-10:])
+    assert curves.accuracies[-1] < correct.accuracies[-1] - 0.2
 
 
 def test_each_fault_changes_one_thing():
@@ -125,7 +125,7 @@ def test_each_fault_changes_one_thing():
         )
 
 
-def test_health_tells_what_the_sentences_tell(data):
+def test_diagnosis_reports_the_explained_causes(data):
     images, labels = data.train_images, data.train_labels
     setup = failure_modes.Setup(
         failure_modes.plain_network(0), SGD(failure_modes.LEARNING_RATE), images, labels
@@ -142,7 +142,7 @@ def test_health_tells_what_the_sentences_tell(data):
     assert "No gradient at all reaches the weight of layer 1" in " ".join(report.warnings)
 
 
-def test_the_command_prints_a_table_and_draws(seed_0, tmp_path, monkeypatch, capsys):
+def test_the_script_prints_a_table_and_draws(seed_0, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(failure_modes, "train_each", lambda data, epochs, seed: seed_0)
     assert failure_modes.main(["--out", str(tmp_path / "pictures")]) == 0
     out = capsys.readouterr().out
@@ -154,6 +154,6 @@ def test_the_command_prints_a_table_and_draws(seed_0, tmp_path, monkeypatch, cap
         assert min(picture.size) > 800
 
 
-def test_a_folder_that_cannot_be_is_one_line_and_exit_code_2(capsys):
+def test_an_output_folder_that_is_a_file_exits_with_2(capsys):
     assert failure_modes.main(["--out", __file__]) == 2
     assert capsys.readouterr().err.startswith("failure_modes.py: error: ")

@@ -1,4 +1,4 @@
-"""The checks before training: all is well where it is, and planted faults are found."""
+"""examples/tools/sanity_checks.py: correct setups pass, planted faults fail."""
 
 import os
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def data():
-    """Real digits, thinned to 8×8."""
+    """Return real digits, subsampled to 8×8."""
     found = load_mnist_sample()
     return ImageDataset(
         "small digits",
@@ -48,15 +48,15 @@ def verdicts_of(model, data):
     return [verdict.ok for verdict in sanity_checks.check(model, data)]
 
 
-# ---------------------------------------------------------------- layers of one's own
+# ---------------------------------------------------------------- user-defined layers
 
 
 class RightDense(Dense):
-    """Nothing is wrong with it."""
+    """Behave as `Dense`."""
 
 
 class WrongDense(Dense):
-    """The gradient of its weight is 0.1 % too large."""
+    """Return a weight gradient that is 0.1 % too large."""
 
     def backward(self, dy, cache, *, need_dx=True, gradients=None):
         dx, found = super().backward(dy, cache, need_dx=need_dx, gradients=gradients)
@@ -65,7 +65,7 @@ class WrongDense(Dense):
 
 
 class WrongReLU(Layer):
-    """It lets the gradient through where nothing came through."""
+    """Return the gradient unmasked."""
 
     def forward(self, x, *, key=None):
         return np.maximum(x, 0), None
@@ -75,16 +75,16 @@ class WrongReLU(Layer):
 
 
 class WrongResidual(Residual):
-    """It forgets the shortcut on the way back."""
+    """Drop the gradient of the shortcut."""
 
     def split_gradient(self, dy, cache):
         return dy, np.zeros_like(dy)
 
 
-# ---------------------------------------------------------------- what is well
+# ---------------------------------------------------------------- correct setups
 
 
-def test_all_is_well_and_the_network_stays_as_it_is(data, capsys):
+def test_a_correct_setup_passes_and_the_network_is_unchanged(data, capsys):
     model = small_model(RightDense)
     before = model.parameters.copy()
     assert verdicts_of(model, data) == [True] * 4
@@ -94,16 +94,16 @@ def test_all_is_well_and_the_network_stays_as_it_is(data, capsys):
     rows = [line.split() for line in out.splitlines()]
     assert ["7", "20", "5", "#" * sanity_checks.BAR] in rows
     assert "expected ln(10) = 2.303" in out
-    assert "OK: 20 images are known by heart" in out
-    assert "OK: 6 gradients are right" in out
+    assert "OK: 20 images are learned by heart" in out
+    assert "OK: 6 gradients are correct" in out
     assert out.count("OK: ") == 4
 
 
-def test_a_trained_network_is_checked_with_first_weights(data, capsys):
+def test_a_trained_network_is_checked_with_initial_weights(data, capsys):
     model = small_model()
     fit(model, data.train_images, data.train_labels, epochs=2, progress=False)
     trained = model.parameters.copy()
-    model.parameters *= 30  # would be wrong as first weights
+    model.parameters *= 30  # too large as initial weights
     assert sanity_checks.check_first_loss(model, data).ok
     np.testing.assert_array_equal(model.parameters, 30 * trained)
 
@@ -120,52 +120,52 @@ def test_containers_and_batch_norm_are_checked_inside(data, capsys):
 # ---------------------------------------------------------------- planted faults
 
 
-def test_a_wrong_gradient_of_a_layer_of_one_s_own_is_found_and_named(data, capsys):
+def test_a_wrong_gradient_of_a_user_defined_layer_is_named(data, capsys):
     verdict = sanity_checks.check_backward(small_model(WrongDense))
     assert not verdict.ok
     assert "1 of 6 gradients are wrong" in verdict.words
-    assert "5 WrongDense(24), whose dweight is wrong by itself" in verdict.words
+    assert "5 WrongDense(24), whose dweight is wrong" in verdict.words
     verdict = sanity_checks.check_backward(small_model(relu=WrongReLU))
-    assert "4 of 6 gradients are wrong" in verdict.words  # of all that stand before it
-    assert "6 WrongReLU(), whose dx is wrong by itself" in verdict.words
+    assert "4 of 6 gradients are wrong" in verdict.words  # those of all layers before it
+    assert "6 WrongReLU(), whose dx is wrong" in verdict.words
 
 
-def test_a_wrong_container_is_found_by_what_stands_before_it(data, capsys):
+def test_a_wrong_container_is_found_by_the_layer_before_it(data, capsys):
     layers = [Conv2D(4, 3), WrongResidual([Conv2D(4, 3, padding=1)]), Flatten(), Dense(10)]
     verdict = sanity_checks.check_backward(Sequential(layers, input_shape=(8, 8, 1)))
     assert "2 of 6 gradients are wrong" in verdict.words
-    assert "1 Conv2D(4, 3), and of what stands right behind it" in verdict.words
+    assert "1 Conv2D(4, 3) and of the layer after it" in verdict.words
 
 
-def test_first_weights_too_large_are_found(data, capsys):
+def test_initial_weights_that_are_too_large_fail(data, capsys):
     model = small_model()
     model.layers[7].parameters["weight"][...] *= 10
     verdict = sanity_checks.check_first_loss(model, data)
     assert not verdict.ok
-    assert "Are first weights or inputs too large?" in verdict.words
+    assert "Check the scale of initial weights and inputs" in verdict.words
     unscaled = small_model()
     unscaled.input_std = 1 / 255
     assert not sanity_checks.check_first_loss(unscaled, data).ok
 
 
-def test_weights_of_zero_pass_for_a_guess_but_learn_nothing(data, capsys):
+def test_zero_weights_have_the_loss_of_chance_but_do_not_learn(data, capsys):
     model = small_model()
     model.parameters[...] = 0
     assert sanity_checks.check_first_loss(model, data).ok
-    verdict = sanity_checks.check_by_heart(model, data)
+    verdict = sanity_checks.check_overfit(model, data)
     assert not verdict.ok
     assert "not learned by heart in 300 steps" in verdict.words
-    assert verdicts_of(model, data) == [True, True, False, True]  # the rest does not hide it
+    assert verdicts_of(model, data) == [True, True, False, True]
 
 
-def test_labels_of_other_images_are_not_found_as_the_script_says(data, capsys):
+def test_shuffled_labels_are_not_detected_as_documented(data, capsys):
     shuffled = np.random.default_rng(0).permutation(data.train_labels)
-    assert sanity_checks.check_by_heart(small_model(), data._replace(train_labels=shuffled)).ok
-    assert "Whether labels belong to their images no such check can tell" in sanity_checks.__doc__
+    assert sanity_checks.check_overfit(small_model(), data._replace(train_labels=shuffled)).ok
+    assert "These checks cannot detect wrong labels" in sanity_checks.__doc__
 
 
 def without(data, label, most=0):
-    """The data with at most so many training images of a class."""
+    """Return the data with at most `most` training images of a class."""
     own = np.flatnonzero(data.train_labels == label)[most:]
     images, labels = (np.delete(array, own, axis=0) for array in data[1:3])
     return data._replace(train_images=images, train_labels=labels)
@@ -179,7 +179,7 @@ def with_images(data, **images):
     ("change", "words"),
     [
         (lambda d: without(d, 4), "no training images of class 4"),
-        (lambda d: without(d, 4, 8), "few training images of class 4: 8, where 19 would be"),
+        (lambda d: without(d, 4, 8), "few training images of class 4: 8, where 19 are expected"),
         (
             lambda d: d._replace(test_labels=np.minimum(d.test_labels, 7)),
             "no test images of class 8, 9",
@@ -190,25 +190,25 @@ def with_images(data, **images):
         ),
         (
             lambda d: d._replace(test_images=np.vstack([d.test_images[3:], d.train_images[:3]])),
-            "3 test images are among the training images",
+            "3 test images are in the training set",
         ),
         (
             lambda d: d._replace(train_images=np.where(np.arange(200) < 2, 0, d.train_images.T).T),
-            "2 training images are of one shade all over",
+            "2 training images are constant",
         ),
         (
             lambda d: d._replace(test_images=d.test_images // 255),
-            "the test images use only 2 of 256 shades: are pixels scaled already?",
+            "the test images use only 2 of 256 gray levels; pass pixels that are not scaled",
         ),
     ],
 )  # fmt: skip
-def test_faults_of_the_data_are_found(data, change, words, capsys):
+def test_a_fault_of_the_data_fails(data, change, words, capsys):
     verdict = sanity_checks.check_data(change(data), 10)
     assert not verdict.ok
     assert words in verdict.words
 
 
-def test_what_cannot_be_run_is_wrong_and_the_other_checks_go_on(data, capsys):
+def test_an_error_fails_a_check_and_the_others_run(data, capsys):
     verdicts = sanity_checks.check(small_model(), data._replace(train_labels=data.train_labels + 1))
     assert [verdict.ok for verdict in verdicts] == [False, False, False, True]
     assert "WRONG: " in capsys.readouterr().out
@@ -219,7 +219,7 @@ def test_what_cannot_be_run_is_wrong_and_the_other_checks_go_on(data, capsys):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small data set of real digits in MNIST's four files."""
+    """Return a folder with real digits in MNIST's four files."""
     folder, found = tmp_path_factory.mktemp("mnist"), load_mnist_sample()
     write_idx(folder / "train-images-idx3-ubyte.gz", found.train_images[:300])
     write_idx(folder / "train-labels-idx1-ubyte.gz", found.train_labels[:300])
@@ -228,9 +228,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_the_command_says_what_is_wrong_and_ends_with_1(folder, tmp_path, capsys):
+def test_the_script_names_failed_checks_and_exits_with_1(folder, tmp_path, capsys):
     assert sanity_checks.main(["--data-dir", str(folder)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "all is well"
+    assert capsys.readouterr().out.splitlines()[-1] == "all checks passed"
     small_model().save(tmp_path / "model.npz")
     data = ["--data-dir", str(folder), "--model", str(tmp_path / "model.npz")]
     assert sanity_checks.main(data) == 1  # its images are 8×8
@@ -248,7 +248,7 @@ def test_the_command_says_what_is_wrong_and_ends_with_1(folder, tmp_path, capsys
         (["--model", "no-such.npz"], "no-such.npz"),
     ],
 )
-def test_a_wrong_flag_is_one_clear_line_and_exit_code_2(folder, flags, message, capsys):
+def test_a_wrong_flag_prints_one_line_and_exits_with_2(folder, flags, message, capsys):
     try:
         code = sanity_checks.main(["--data-dir", str(folder), *flags])
     except SystemExit as end:  # argparse
