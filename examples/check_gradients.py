@@ -94,7 +94,7 @@ DAMAGES: dict[str, Damage] = {
 
 
 def library_layers() -> list[tuple[Layer, tuple[int, ...]]]:
-    """Return the example of every layer of the library, and the shape of its input."""
+    """Return the example of every library layer, with its input shape."""
     classes = [cls for cls in layer_classes() if cls.__module__.startswith("minicnn.")]
     return [make_example(cls) for cls in classes]
 
@@ -113,7 +113,7 @@ def spoil(layer: Layer, argument: str, damage: Damage) -> None:
 
 
 def check_loss() -> list[GradientCheck]:
-    """Check the loss on integer labels and on rows of probabilities, and softmax."""
+    """Check softmax, and the loss on class indices and probabilities."""
     rng = np.random.default_rng(2)
     logits = rng.standard_normal((4, 10))
     rows = rng.dirichlet(np.ones(10), 4)
@@ -136,7 +136,7 @@ def check_loss() -> list[GradientCheck]:
 
 
 def check_network() -> list[GradientCheck]:
-    """Check a whole network end to end: its images, and all parameters as one vector."""
+    """Check the gradients of a network's images and flat parameters."""
     rng = np.random.default_rng(3)
     model = Sequential(
         [Conv2D(3, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(6), ReLU(), Dense(10)],
@@ -159,7 +159,7 @@ def check_network() -> list[GradientCheck]:
 
 
 def plant_errors() -> int:
-    """Spoil each gradient of each layer in each way; return how many were not caught."""
+    """Damage every gradient in each way; return the number of misses."""
     missed = 0
     for layer, input_shape in library_layers():
         for argument in [check.argument for check in check_layer(layer, input_shape)]:
