@@ -1,5 +1,7 @@
 """Test the benchmarks: both sides compute the same, wrong results stop."""
 
+import ast
+import importlib
 import json
 import math
 import os
@@ -15,6 +17,7 @@ import networks
 import numpy as np
 import pytest
 import scaling
+import startup
 import time_to_accuracy
 import training
 from compare import OtherSide, Results, Timed, check_equal
@@ -271,6 +274,16 @@ def test_trainings_of_both_sides_agree(monkeypatch):
     plan = [(np.arange(i, i + 8), 0.001) for i in range(3)]
     time_to_accuracy.check_same_start(sides, plan)
     assert sides["minicnn"].accuracy() == pytest.approx(sides["PyTorch"].accuracy(), abs=0.05)
+
+
+# ---------------------------------------------------------------- startup
+
+
+def test_startup_code_imports_names_that_exist():
+    for node in ast.walk(ast.parse(startup.MINICNN)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
 
 
 # ---------------------------------------------------------------- augmentation
