@@ -16,7 +16,7 @@ import recipes
 from PIL import Image
 
 import minicnn
-from minicnn import Adam, Augment
+from minicnn import Adam, Augment, Conv2D, Dense, Flatten, Layer, MaxPool2D, Sequential
 from minicnn.optim import warmup_linear
 
 REQUIRED = os.environ.get("MINICNN_BROWSER_TESTS") == "required"
@@ -35,6 +35,19 @@ DIGITS = {
     1: [[(145, 50), (138, 230)]],
     4: [[(95, 55), (80, 150), (200, 150)], [(175, 60), (165, 235)]],
 }
+
+
+class Halved(Layer):
+    """A layer that the page cannot compute: ``y = x / 2``."""
+
+    def forward(self, x, *, key=None):
+        return x / 2, None
+
+
+def own_layer():
+    """Return a network with a layer outside minicnn."""
+    layers = [Conv2D(3, 3), Halved(), MaxPool2D(2), Halved(), Flatten(), Dense(10)]
+    return Sequential(layers, (28, 28, 1), seed=2)
 
 
 def missing(what):
@@ -73,9 +86,10 @@ def reader():
 
 @pytest.fixture(scope="module")
 def pages(reader, every_layer, tmp_path_factory):
-    """The explorers of both networks, as files."""
+    """The explorers of all networks, as files."""
     folder = tmp_path_factory.mktemp("explorer")
     found = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
+    found["own layer"] = own_layer()
     for name, model in found.items():
         (folder / f"{name}.html").write_text(make_explorer.page(model), encoding="utf-8")
     return folder
@@ -171,7 +185,7 @@ def test_probabilities_are_pythons(open_page, pages, reader, every_layer, name):
 
 def test_every_panel_ends_in_the_number_of_its_cell(open_page):
     """For two cells of every step of both networks, in the corner and inside."""
-    for name in ("reader", "every layer"):
+    for name in ("reader", "every layer", "own layer"):
         page = open_page(name)
         rows = page.evaluate("""() => explorer.network.steps.flatMap(({ y, layer }, step) =>
             [[0, 0, 0], [y.H - 1, y.W >> 1, y.C - 1]].map(([h, w, c]) => {
@@ -210,6 +224,21 @@ def test_receptive_fields(open_page):
             "step": step, "h": 2, "w": 3, "c": 1}  # fmt: skip
         region = page.evaluate("cell => receptiveFields(explorer.network, cell).get(0)", cell)
         assert tuple(region[key] for key in ("h0", "h1", "w0", "w1")) == box, step
+
+
+def test_a_layer_outside_minicnn_is_shown_for_test_images_only(open_page):
+    page = open_page("own layer")
+    data = minicnn.load_mnist_sample()
+    page.evaluate("explorer.pickTest(0)")
+    settle(page)
+    found = page.evaluate("[...explorer.network.probabilities]")
+    expected = own_layer().predict_proba(data.test_images[data.test_labels == 0][:1])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    page.evaluate("explorer.choose({ step: 2, h: 3, w: 4, c: 1 })")
+    assert "y = Halved()(x)" in page.locator("#panel-formula").inner_text()
+    page.keyboard.press("c")
+    draw(page, DIGITS[7])
+    assert "cannot compute Halved() for this image" in page.locator("#status").inner_text()
 
 
 # ---------------------------------------------------------------- drawing
