@@ -1,10 +1,9 @@
-"""minicnn: a small convolutional network library on NumPy and Numba, gradients written by hand.
+"""Train and explain small convolutional networks on NumPy and Numba.
 
-The rooms, in the order in which to read them: `shapes` (sizes and checks), `reference` (every
-operation as slow loops), `ops` and `kernels` (the same, working), `layers`, `model`, `losses`,
-`optim`, `train`, `saving`, `voting`; beside them `data`, `explanation`, `gradcheck`, `health`,
-`metrics`, and `plots`, which is imported by itself because it brings matplotlib: ``from minicnn
-import plots``.
+The core, in reading order: `shapes`, `reference` (each op as slow loops), `ops`, `layers`,
+`losses`, `optim`, `model`, `train`, `gradcheck`. The engine makes it fast: `runtime` and `kernels`.
+The other modules build on the core. `plots` is not imported here because it imports matplotlib:
+``from minicnn import plots``.
 """
 
 from importlib import import_module

@@ -1,10 +1,10 @@
-"""Tables as text: what `Sequential.summary` and the reports show."""
+"""Tables as text, for `Sequential.summary` and the reports."""
 
 from collections.abc import Sequence
 
 
 class Table(str):
-    """A text that also shows as one, line by line, where an interpreter displays it."""
+    """A string that an interpreter displays line by line, without quotes."""
 
     __slots__ = ()
 
@@ -15,7 +15,7 @@ class Table(str):
 def lay_out(
     rows: Sequence[Sequence[str]], alignment: str, footer: Sequence[Sequence[str]] = ()
 ) -> Table:
-    """Put cells into columns, with a rule under the first row and one above the footer.
+    """Align cells in columns, a rule below the heading and above a footer.
 
     Parameters
     ----------
@@ -24,12 +24,11 @@ def lay_out(
     alignment : str
         ``<`` or ``>`` for each column.
     footer : sequence of sequence of str
-        Lines that sum up.
+        Lines of totals.
 
     Returns
     -------
     Table
-        Rules are as long as the heading.
     """
     every = [*rows, *footer]
     widths = [max(map(len, column)) for column in zip(*every, strict=True)]

@@ -1,4 +1,4 @@
-"""Answers that are the mean of several: of several networks, or of several looks at an image."""
+"""Ensembles and test-time augmentation: averages of probabilities."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from minicnn.shapes.checks import as_batch, check_pixel_range, check_range
 
 
 class Ensemble(Classifier):
-    """Several models that vote: their probabilities are averaged.
+    """Average the probabilities of several models.
 
-    What one network gets wrong by chance of its first weights, the others mostly get right. Each
-    model keeps its own file: ``Ensemble([load_model(path) for path in paths])``.
+    Networks with different initial weights make different errors, which the average reduces. Each
+    model has its own file: ``Ensemble([load_model(path) for path in paths])``.
 
     Parameters
     ----------
-    models : sequence of Sequential, or of others that vote
+    models : sequence of Classifier
 
     Raises
     ------
     TypeError, ValueError
-        If there are none, one is no model, or they differ in input, outputs or class names.
+        If there are no models, or they differ in input, outputs or class names.
 
     References
     ----------
@@ -37,12 +37,13 @@ class Ensemble(Classifier):
         self.models = list(models)
         if not self.models:
             raise ValueError("Ensemble: give at least one model")
-        for number, model in enumerate(self.models, start=1):
+        for position, model in enumerate(self.models, 1):
             check_model("Ensemble", model, Classifier)
             if _interface(model) != _interface(self.models[0]):
                 raise ValueError(
                     f"Ensemble: the models must agree in input, outputs and class names, but "
-                    f"model {number} has {_interface(model)}, model 1 {_interface(self.models[0])}"
+                    f"model {position} has {_interface(model)}, "
+                    f"model 1 {_interface(self.models[0])}"
                 )
         self.input_shape, self.output_shape, self.class_names = _interface(self.models[0])
 
@@ -54,14 +55,16 @@ class Ensemble(Classifier):
         return _checked("Ensemble", images, self)
 
     def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
-        """Compute the logarithm of the mean of the models' probabilities, which are logits too.
+        """Compute the logarithm of the models' mean probabilities.
+
+        These are logits: softmax turns them into the mean probabilities.
 
         Parameters
         ----------
         x : ndarray (N, H, W, C)
             From `preprocess`.
         threads : int, optional
-            One for each usable core where left out. The numbers come out the same.
+            One for each usable core by default. The result does not depend on it.
 
         Returns
         -------
@@ -71,30 +74,30 @@ class Ensemble(Classifier):
 
 
 class TestTimeAugmentation(Classifier):
-    """Test-time augmentation: a model that looks at each image several times, moved a little.
+    """Average the probabilities of a model over several views of each image.
 
-    Its probabilities are averaged over the views: the image as it is, shifted in four directions,
-    turned both ways, smaller and larger. What is 0 is left out.
+    Views are the image itself, shifted in four directions, rotated in both directions, smaller and
+    larger. A transform whose argument is 0 is omitted.
 
     Parameters
     ----------
-    model : Sequential, or another that votes
+    model : Classifier
     shift : float
         In pixels.
     rotation : float
         In degrees, 0 to below 180.
     zoom : float
-        0.1 looks at images a tenth larger, and as much smaller.
+        0.1 adds a view that is 10 % larger, and its inverse.
 
     Attributes
     ----------
     views : int
-        How often each image is looked at.
+        Number of views of each image.
 
     Raises
     ------
     TypeError, ValueError
-        If `model` is none, or a number is out of range.
+        If `model` is not a classifier, or an argument is out of range.
 
     References
     ----------
@@ -114,8 +117,8 @@ class TestTimeAugmentation(Classifier):
         self.input_shape, self.output_shape, self.class_names = _interface(model)
         self._maps = [_inverse_affine()]
         if self.shift:
-            self._maps += [_inverse_affine(down=far) for far in (-self.shift, self.shift)]
-            self._maps += [_inverse_affine(right=far) for far in (-self.shift, self.shift)]
+            self._maps += [_inverse_affine(down=offset) for offset in (-self.shift, self.shift)]
+            self._maps += [_inverse_affine(right=offset) for offset in (-self.shift, self.shift)]
         if turn:
             self._maps += [_inverse_affine(turn=-turn), _inverse_affine(turn=turn)]
         if larger > 1:
@@ -124,46 +127,52 @@ class TestTimeAugmentation(Classifier):
 
     def __repr__(self) -> str:
         """Return the call that makes it."""
-        how = f"shift={self.shift}, rotation={self.rotation}, zoom={self.zoom}"
-        return f"TestTimeAugmentation({self.model!r}, {how})"
+        arguments = f"shift={self.shift}, rotation={self.rotation}, zoom={self.zoom}"
+        return f"TestTimeAugmentation({self.model!r}, {arguments})"
 
     def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
         return _checked("TestTimeAugmentation", images, self)
 
     def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
-        """Compute the logarithm of the mean of the views' probabilities, which are logits too.
+        """Compute the logarithm of the views' mean probabilities.
+
+        These are logits: softmax turns them into the mean probabilities.
 
         Parameters
         ----------
         x : ndarray (N, H, W, C)
             From `preprocess`.
         threads : int, optional
-            One for each usable core where left out. The numbers come out the same.
+            One for each usable core by default. The result does not depend on it.
 
         Returns
         -------
         ndarray (N, *output_shape)
         """
-        views = (_warp_images(x, op) for op in self._maps)
+        views = (_warp_images(x, matrix) for matrix in self._maps)
         return _mean(
             self.model.infer(self.model.preprocess(view), threads=threads) for view in views
         )
 
 
 def _interface(model: Classifier) -> tuple[Shape, Shape, tuple[str, ...] | None]:
+    """Return input shape, output shape and class names."""
     return model.input_shape, model.output_shape, model.class_names
 
 
 def _checked(op: str, images: NDArray[Any], model: Classifier) -> NDArray[Any]:
+    """Return a batch of images of valid shape and range."""
     batch, _ = as_batch(op, images, model.input_shape)
     if batch.dtype != np.uint8:
         check_pixel_range(op, batch)
     return batch
 
 
-def _mean(votes: Iterable[FloatArray]) -> FloatArray:
-    """Return ``log(mean of softmax(logits))``, over some logits (N, classes)."""
-    logarithms = [logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True) for logits in votes]
+def _mean(outputs: Iterable[FloatArray]) -> FloatArray:
+    """Return ``log(mean of softmax(logits))`` over logits (N, classes)."""
+    logarithms = [
+        logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True) for logits in outputs
+    ]
     mean: FloatArray = np.logaddexp.reduce(logarithms) - np.log(len(logarithms))
     return mean.astype(logarithms[0].dtype, copy=False)
 
@@ -171,13 +180,16 @@ def _mean(votes: Iterable[FloatArray]) -> FloatArray:
 def _inverse_affine(
     *, turn: float = 0.0, zoom: float = 1.0, down: float = 0.0, right: float = 0.0
 ) -> FloatArray:
-    """Return (2, 3): where each pixel of an image that is moved comes from, as `kernels.warp`."""
+    """Return the matrix (2, 3) from output to input pixels, for `warp`."""
     cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
     return np.array([[cos, sin, -down], [-sin, cos, -right]])
 
 
-def _warp_images(images: NDArray[Any], op: FloatArray) -> FloatArray:
-    """Return images (N, H, W, C) as floats, every one moved alike."""
+def _warp_images(
+    images: NDArray[Any],  # (N, H, W, C)
+    matrix: FloatArray,  # (2, 3)
+) -> FloatArray:
+    """Return images as floats, all transformed by one matrix."""
     dtype = np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
     N, H, W, _ = images.shape
     planes = images.transpose(0, 3, 1, 2).astype(dtype, order="C")  # (N, C, H, W)
@@ -187,8 +199,8 @@ def _warp_images(images: NDArray[Any], op: FloatArray) -> FloatArray:
     out = np.empty_like(planes)
     warp.warp(
         planes,
-        np.tile(op.astype(dtype), (N, 1, 1)),
-        np.empty((N, 0), np.int32),  # nothing is bent
+        np.tile(matrix.astype(dtype), (N, 1, 1)),
+        np.empty((N, 0), np.int32),  # no elastic distortion
         np.empty((H, 0), dtype),
         np.empty((0, Wp), dtype),
         np.empty(0, dtype),

@@ -23,6 +23,15 @@ from minicnn._table import lay_out
 from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
 
+__all__ = [
+    "GradientCheck",
+    "away_from_kinks",
+    "check_gradients",
+    "check_layer",
+    "format_report",
+    "relative_errors",
+]
+
 Array = NDArray[np.floating[Any]]
 
 MAX_ELEMENTS = 2000

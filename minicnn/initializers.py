@@ -1,4 +1,4 @@
-"""First values of the weights: random, of a size that keeps signals alive through the layers."""
+"""Random initial weights, scaled so that signals do not vanish."""
 
 from math import prod, sqrt
 
@@ -10,12 +10,12 @@ from minicnn.shapes import FloatArray, Shape
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Return how many inputs feed an output of this weight, and how many outputs an input feeds.
+    """Return the inputs per output and the outputs per input of a weight.
 
     Parameters
     ----------
     shape : tuple of int
-        ``(in, out)``, ``(KH, KW, C, F)`` or, of a depthwise convolution, ``(KH, KW, C)``.
+        ``(in, out)``, ``(KH, KW, C, F)`` or, for a depthwise convolution, ``(KH, KW, C)``.
 
     Returns
     -------
@@ -29,15 +29,15 @@ def fans(shape: Shape) -> tuple[int, int]:
 
 
 def he_normal(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray:
-    """Draw from a normal distribution with standard deviation ``√(2 / fan_in)``.
+    """Draw from a normal distribution of std ``√(2 / fan_in)``.
 
-    Right before a ReLU: it sets half of the values to 0, the 2 makes up for it.
+    For a layer before a ReLU: the 2 makes up for the half of the values that the ReLU sets to 0.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     shape : tuple of int
-        As `fans` has it.
+        As for `fans`.
     dtype : dtype
         float32 or float64.
 
@@ -54,15 +54,15 @@ def he_normal(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray:
 
 
 def glorot_uniform(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray:
-    """Draw evenly from ``[-a, a)`` with ``a = √(6 / (fan_in + fan_out))``.
+    """Draw uniformly from ``[-a, a)`` with ``a = √(6 / (fan_in + fan_out))``.
 
-    Keeps the variance alike in forward and backward where the layer is linear, such as the last.
+    For a linear layer, such as the last: it keeps the variance alike in both passes.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     shape : tuple of int
-        As `fans` has it.
+        As for `fans`.
     dtype : dtype
         float32 or float64.
 

@@ -81,7 +81,7 @@ def load_model(path: str | PathLike[str]) -> Sequential:
 def _read_description(
     description: dict[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Entry]]:
-    """Return the arguments of `Sequential`, and dtype and shape of each of its arrays."""
+    """Return the arguments of `Sequential`, and an `Entry` for each array."""
     _check_keys(description, {"format", "version", "model", "metadata"})
     arguments, metadata = description["model"], description["metadata"]
     if not isinstance(arguments, dict) or not isinstance(metadata, dict):
@@ -210,7 +210,7 @@ def layers_from_config(config: object) -> list[Layer]:
 
 
 def _count_layers(value: object, depth: int = 0) -> int:
-    """Return the number of layers in a part of a description, including nested ones."""
+    """Return the number of layers in a part of a description."""
     if depth > MAX_NESTING:
         raise ValueError(f"its layers are nested more than {MAX_NESTING} levels deep")
     if isinstance(value, list):
@@ -238,7 +238,7 @@ def _layer_from_config(entry: object) -> Layer:
 
 
 def _from_json_value(value: object) -> Any:
-    """Return a JSON value as an argument of a layer: lists are pairs, or hold layers."""
+    """Return a JSON value as an argument of a layer; lists become tuples."""
     if not isinstance(value, list):
         return value
     return tuple(
@@ -248,7 +248,7 @@ def _from_json_value(value: object) -> Any:
 
 
 def state_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, Shape]]:
-    """Return the shapes of all parameters and statistics, before any array is allocated.
+    """Return the shapes of all arrays, before any array is allocated.
 
     Parameters
     ----------

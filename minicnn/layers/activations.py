@@ -30,9 +30,9 @@ def _dropout_backward(dy: FloatArray, cache: Any) -> FloatArray:
 
 @dataclass(eq=False, repr=False)
 class Dropout(Layer):
-    """Zero random elements in training and scale the others by ``1 / (1 - rate)``.
+    """Zero random elements in training; scale the others to keep the mean.
 
-    At inference y is x.
+    Elements that are kept are multiplied by ``1 / (1 - rate)``. At inference y is x.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The base class of all layers: an op pair, its parameters and its options.
+"""Base class of all layers: an op pair, its parameters and options.
 
 A layer is three files: slow loops in `minicnn.reference`, an op pair in `minicnn.ops`, and a class
 here. The class declares the op pair; defining it registers it for saving, loading and checks.
@@ -77,14 +77,14 @@ class Layer:
     statistics: dict[str, FloatArray] = field(default_factory=dict, init=False)
 
     def __init_subclass__(cls) -> None:
-        """Register the class, and reset `replayable` unless the class itself declares it."""
+        """Register the class; `replayable` holds only if the class declares it."""
         # Not inherited: an overridden method may use NumPy, which a replay leaves out.
         cls.replayable = cls.__dict__.get("replayable", False)
         # A class that is defined again, as by a notebook cell, replaces the former one.
         _registry[cls.__module__, cls.__qualname__] = cls
 
     def __repr__(self) -> str:
-        """Return the call that makes this layer, without arguments at their default."""
+        """Return the call that makes this layer, without default arguments."""
         words = []
         for option in fields(self):
             value = getattr(self, option.name)
@@ -133,7 +133,7 @@ class Layer:
         return {}
 
     def statistics_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """Return the shape of each running statistic; no name is that of a parameter.
+        """Return the shape of each running statistic, by name.
 
         Parameters
         ----------
@@ -187,7 +187,7 @@ class Layer:
         )
 
     def bind(self, parameters: Gradients, statistics: Gradients) -> None:
-        """Replace the layer's arrays, for example by views of a model's flat vectors.
+        """Replace the layer's arrays, such as by views of a flat vector.
 
         Parameters
         ----------
@@ -311,7 +311,7 @@ class Layer:
     # ------------------------------------------------------------ running statistics
 
     def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
-        """Return the batch statistics that the running statistics are updated from.
+        """Return the batch values to update the running statistics from.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class Layer:
         return {}
 
     def statistics_momentum(self) -> dict[str, float]:
-        """Return the momentum m of each update ``running += m · (batch - running)``.
+        """Return m of each update ``running += m · (batch - running)``.
 
         Returns
         -------
@@ -382,7 +382,7 @@ def _has_forward(cls: type[Layer]) -> bool:
 
 
 def make_example(cls: type[Layer]) -> tuple[Layer, Shape]:
-    """Return a layer made with the arguments of its class's `example`, and the input shape.
+    """Make the layer that `Layer.example` of a class describes.
 
     Parameters
     ----------
@@ -390,8 +390,8 @@ def make_example(cls: type[Layer]) -> tuple[Layer, Shape]:
 
     Returns
     -------
-    Layer
-    tuple of int
+    layer : Layer
+    input_shape : tuple of int
 
     Raises
     ------
@@ -410,7 +410,7 @@ def make_example(cls: type[Layer]) -> tuple[Layer, Shape]:
 
 
 def layer_name(cls: type[Layer]) -> str:
-    """Return the name of a layer class in files: ``Conv2D``, or ``module.Name`` outside minicnn."""
+    """Return ``Name`` of a class of minicnn, ``module.Name`` of another."""
     module = cls.__module__
     return cls.__name__ if module.startswith("minicnn.") else f"{module}.{cls.__name__}"
 

@@ -1,4 +1,4 @@
-"""Containers: layers that hold branches of layers, split at one input and merged at the end."""
+"""Containers: layers that hold branches and merge their outputs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,7 +69,7 @@ class Container(Layer, ABC):
 
     @abstractmethod
     def split_gradient(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
-        """Compute the gradient of each branch's output: the backward pass of `merge`.
+        """Compute the gradient of each branch's output; inverts `merge`.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class Container(Layer, ABC):
                 yield f"{prefix}{position}.", layer
 
     def _shapes(self, prefix: str, input_shape: Shape) -> list[Shape]:
-        """Return the shape before the first layer of a branch, and after each layer."""
+        """Return the input shape of a branch, and the shape after each layer."""
         shapes = [input_shape]
         for position, layer in enumerate(self.sequences[prefix].layers):
             try:
@@ -186,7 +186,7 @@ class Container(Layer, ABC):
 
 
 def iter_layers(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Yield all layers, those inside containers too, in the order of their arrays."""
+    """Yield all layers, nested ones too, in the order of their arrays."""
     for layer in layers:
         yield layer
         if isinstance(layer, Container):
@@ -195,12 +195,12 @@ def iter_layers(layers: Sequence[Layer]) -> Iterator[Layer]:
 
 
 def is_replayable(layers: Sequence[Layer]) -> bool:
-    """Return whether all layers, those inside containers too, are declared replayable."""
+    """Return whether all layers, nested ones too, are declared replayable."""
     return all(layer.replayable for layer in iter_layers(layers))
 
 
 def check_layers(op: str, layers: object) -> list[Layer]:
-    """Return a list or tuple of layers as a list; raise a TypeError for anything else."""
+    """Return layers as a list; raise a TypeError if an item is no layer."""
     if not isinstance(layers, (list, tuple)):
         raise TypeError(f"{op}: a branch must be a list of layers, not {layers!r}")
     for layer in layers:
@@ -215,5 +215,5 @@ def _join(parts: Iterable[tuple[str, Mapping[str, T]]]) -> dict[str, T]:
 
 
 def _select(names: Iterable[str], prefix: str, values: Mapping[str, T]) -> dict[str, T]:
-    """Return the values of one layer under its own names: the inverse of `_join`."""
+    """Return the values of one layer, by its own names; inverts `_join`."""
     return {name: values[f"{prefix}{name}"] for name in names}

@@ -102,7 +102,7 @@ def _fold(steps: Sequence[FusedStep]) -> list[FusedStep]:
 
 
 def _fuse_first(steps: Sequence[FusedStep]) -> FusedStep:
-    """Fuse the first step with a ReLU, a 2×2 max-pool or both after it, if possible."""
+    """Fuse the first step with a ReLU, a 2×2 max-pool or both after it."""
     layer, *rest = (step.layer for step in steps)
     relu = bool(rest) and type(rest[0]) is ReLU
     if type(layer) is Conv2D:

@@ -22,7 +22,7 @@ def _batch_norm(
     relu: bool = False,
     key: RandomKey | None,
 ) -> tuple[FloatArray, Any]:
-    """Normalize by the batch in training, by the running statistics at inference."""
+    """Normalize by the batch in training, else by running statistics."""
     if key is not None:
         return ops.batch_norm(x, weight, bias, epsilon=epsilon, relu=relu)
     return ops.batch_norm_inference(x, weight, bias, mean, variance, epsilon=epsilon, relu=relu)
@@ -30,7 +30,9 @@ def _batch_norm(
 
 @dataclass(eq=False, repr=False)
 class BatchNorm(Layer):
-    """Normalize each channel to mean 0 and variance 1; then scale and shift it by learned values.
+    """Normalize each channel to mean 0 and variance 1, then scale and shift.
+
+    Scale (`weight`) and shift (`bias`) are learned.
 
     Training uses mean and variance of the microbatch, up to 32 images (see
     `minicnn.train.data_parallel`). Inference uses running statistics. Best placed after a

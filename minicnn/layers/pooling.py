@@ -60,7 +60,9 @@ class MaxPool2D(_Pool2D):
 
 @dataclass(eq=False, repr=False)
 class AvgPool2D(_Pool2D):
-    """Mean of each window, for each channel; padding counts as zeros, as in PyTorch.
+    """Mean of each window, for each channel.
+
+    Padding counts as zeros, as in PyTorch.
 
     Parameters
     ----------

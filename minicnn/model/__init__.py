@@ -1,1 +1,1 @@
-"""model"""
+"""Networks: layers in sequence, their parameters and their summary."""

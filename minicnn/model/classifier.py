@@ -1,4 +1,4 @@
-"""What all that tells classes apart can do, be it one network or several."""
+"""The common interface of single networks and ensembles."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -11,7 +11,7 @@ from minicnn.shapes.checks import as_batch
 
 
 class Classifier(ABC):
-    """Something that takes images and says how likely each class is.
+    """A model that computes the probability of each class for an image.
 
     Attributes
     ----------
@@ -28,11 +28,11 @@ class Classifier(ABC):
 
     @abstractmethod
     def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
-        """Turn images into what `infer` takes.
+        """Convert images to the input of `infer`.
 
         Parameters
         ----------
-        images : ndarray (N, H, W, C) or (H, W, C); without C where there is one channel
+        images : ndarray (N, H, W, C) or (H, W, C); without C if there is one channel
             uint8 (0 to 255), or float (0 to 1).
 
         Returns
@@ -49,14 +49,14 @@ class Classifier(ABC):
 
     @abstractmethod
     def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
-        """Compute the logits of prepared images.
+        """Compute the logits of preprocessed images.
 
         Parameters
         ----------
         x : ndarray (N, H, W, C)
             From `preprocess`.
         threads : int, optional
-            One for each usable core where left out. The numbers come out the same.
+            One for each usable core by default. The result does not depend on it.
 
         Returns
         -------
@@ -64,14 +64,14 @@ class Classifier(ABC):
         """
 
     def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> FloatArray:
-        """Say how likely each class is.
+        """Compute the probability of each class.
 
         Parameters
         ----------
         images : ndarray
-            One image or a batch, as in `preprocess`.
+            One image or a batch, as for `preprocess`.
         threads : int, optional
-            As in `infer`.
+            As for `infer`.
 
         Returns
         -------
@@ -81,53 +81,39 @@ class Classifier(ABC):
         Raises
         ------
         TypeError, ValueError
-            As `preprocess`.
+            As `preprocess` does.
         """
         batch, single = as_batch(type(self).__name__, images, self.input_shape)
         probabilities, _ = softmax(self.infer(self.preprocess(batch), threads=threads))
         return probabilities[0] if single else probabilities
 
     def predict(self, images: NDArray[Any], *, threads: int | None = None) -> IntArray:
-        """Name the likeliest class.
+        """Return the most probable class.
 
         Parameters
         ----------
         images : ndarray
-            One image or a batch, as in `preprocess`.
+            One image or a batch, as for `preprocess`.
         threads : int, optional
-            As in `infer`.
+            As for `infer`.
 
         Returns
         -------
         ndarray of int (N,)
-            A single number for one image.
+            A single integer for one image.
 
         Raises
         ------
         TypeError, ValueError
-            As `preprocess`.
+            As `preprocess` does.
         """
         classes: IntArray = self.predict_proba(images, threads=threads).argmax(axis=-1)
         return classes
 
 
 def check_model(op: str, model: object, kind: type) -> None:
-    """Check that a model is of a kind.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the message.
-    model : object
-    kind : type
-        `Classifier`; or `Sequential`, where several that vote will not do.
-
-    Raises
-    ------
-    TypeError
-        If it is anything else.
-    """
+    """Raise a TypeError unless a model is of a kind, such as `Sequential`."""
     if not isinstance(model, kind):
-        wanted = "Classifier such as Sequential" if kind is Classifier else kind.__name__
-        hint = ": give it each network by itself" if isinstance(model, Classifier) else ""
-        raise TypeError(f"{op}: model must be a {wanted}, not {type(model).__name__}{hint}")
+        expected = "Classifier such as Sequential" if kind is Classifier else kind.__name__
+        hint = "; call it for each network" if isinstance(model, Classifier) else ""
+        raise TypeError(f"{op}: model must be a {expected}, not {type(model).__name__}{hint}")

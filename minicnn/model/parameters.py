@@ -1,4 +1,4 @@
-"""The arrays of all layers: initialized, as views of one flat vector, and by name."""
+"""The arrays of all layers, as views of one flat vector and by name."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Layout = list[list[tuple[str, int, int, Shape]]]
 
 
 def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLike) -> Shape:
-    """Initialize the arrays of all layers and return the output shape of the last.
+    """Initialize the arrays of all layers; return the output shape.
 
     Raises a `TypeError` or `ValueError` that names the layer, if there are no layers, one occurs
     twice, or they do not fit each other.
@@ -52,7 +52,7 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
 
 
 def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, FloatArray, Layout]:
-    """Copy all arrays to two flat vectors and make the layers' arrays views of them.
+    """Move all arrays to two flat vectors, of which they become views.
 
     Returns the vectors of parameters (P,) and statistics (S,), and the layout of the parameters.
     """
@@ -91,7 +91,7 @@ def unflatten(vector: FloatArray, layout: Layout) -> list[dict[str, FloatArray]]
 
 
 def named_arrays(layers: Sequence[dict[str, T]]) -> dict[str, T]:
-    """Merge the dicts of all layers; names begin with the position, such as ``0.weight``."""
+    """Merge the dicts of all layers; names become ``0.weight`` and so on."""
     return {
         f"{position}.{name}": value
         for position, own in enumerate(layers)
@@ -109,7 +109,7 @@ def flatten_statistics(
     values: Sequence[Mapping[str, Any]],  # for each layer a number or array per statistic
     out: FloatArray,  # (S,)
 ) -> FloatArray:
-    """Write a value for each running statistic to a vector in the order of the statistics."""
+    """Write a value for each running statistic to a vector like theirs."""
     stop = 0
     for layer, own in zip(layers, values, strict=True):
         for name, array in layer.statistics.items():
@@ -123,7 +123,7 @@ def update_running_statistics(
     statistics: FloatArray,  # (S,), changed in place
     batch_statistics: FloatArray,  # (microbatches, S)
 ) -> None:
-    """Apply ``running += m · (batch - running)`` for each microbatch, in order."""
+    """Apply ``running += m · (batch - running)`` per microbatch, in order."""
     if not statistics.size:
         return
     momentum = [layer.statistics_momentum() for layer in layers]

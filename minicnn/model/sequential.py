@@ -1,4 +1,4 @@
-"""`Sequential`: a network of consecutive layers, its shapes and its flat parameter vector."""
+"""`Sequential`: a network of consecutive layers."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -115,16 +115,16 @@ class Sequential(Classifier):
         return deepcopy(self)
 
     def __repr__(self) -> str:
-        """Return the call that makes such a network, without seed, scaling and class names."""
+        """Return the call that makes such a network, without most options."""
         return f"Sequential({self.layers!r}, {self.input_shape})"
 
     @property
     def replayable(self) -> bool:
-        """Whether all layers are declared replayable; a subclass of `Sequential` is not."""
+        """Return whether all layers are replayable; False for subclasses."""
         return type(self) is Sequential and is_replayable(self.layers)
 
     def arrays(self) -> list[FloatArray]:
-        """Return parameters and statistics of all layers, those inside containers too.
+        """Return parameters and statistics of all layers, nested ones too.
 
         Returns
         -------
@@ -133,7 +133,7 @@ class Sequential(Classifier):
         return [array for layer in self._with_arrays for array in layer.arrays()]
 
     def unflatten(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
-        """Return a flat vector, of parameters or gradients, as the arrays of each layer.
+        """Return a vector of parameters or gradients as arrays per layer.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class Sequential(Classifier):
         gradients: FloatArray | None = None,
         need_dx: bool = False,
     ) -> tuple[FloatArray | None, FloatArray]:
-        """Compute the gradients of all parameters, from the last layer to the first.
+        """Compute the gradients of all parameters, and optionally of x.
 
         Parameters
         ----------
@@ -202,7 +202,7 @@ class Sequential(Classifier):
         return dx, gradients
 
     def batch_statistics(self, caches: list[Any], out: FloatArray | None = None) -> FloatArray:
-        """Return the batch statistics that the running statistics are updated from.
+        """Return the batch values to update the running statistics from.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class Sequential(Classifier):
         return scale_pixels(batch, self.input_mean, self.input_std, self.dtype)
 
     def infer(self, x: FloatArray, *, threads: int | None = None) -> FloatArray:
-        """Compute the logits of preprocessed images, in batches on several threads.
+        """Compute the logits of preprocessed images, on several threads.
 
         Parameters
         ----------

@@ -11,9 +11,10 @@ Row = tuple[str, ...]
 
 
 def summarize(sequence: FusedSequence, input_shape: Shape) -> Table:
-    """Tabulate layer, output shape, parameters and multiply-adds of one image, and the totals.
+    """Tabulate layers, output shapes, parameters and multiply-adds.
 
-    Layers inside a container are indented. A bracket marks layers that are fused.
+    Multiply-adds are those of one image. Layers inside a container are indented. A bracket marks
+    layers that are fused.
     """
     rows = [("", "Layer", "Output shape", "Parameters", "Multiply-adds", "")]
     parameters = macs = 0

@@ -209,7 +209,7 @@ def test_images_that_do_not_fit_are_refused(vote):
 
 @pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), TestTimeAugmentation])
 def test_what_votes_is_not_trained_itself(vote, digits):
-    model, hint = vote(small_model()), ": give it each network by itself"
+    model, hint = vote(small_model()), "; call it for each network"
     for function in (fit, diagnostics.diagnose):
         with pytest.raises(
             TypeError, match=rf"must be a Sequential, not {type(model).__name__}{hint}"
