@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "minicnn" / "kernels"
 GUIDE = (KERNELS / "GUIDE.md").read_text(encoding="utf-8")
 # A code span such as `gemm.py` or `ops/conv.py:conv2d_backward`.
-REFERENCES = sorted(set(re.findall(r"`([\w/]+\.(?:py|md))(?::(\w+))?[^`]*`", GUIDE)))
+REFERENCES = sorted(set(re.findall(r"`([\w/]+\.(?:py|md))(?::([\w.]+))?[^`]*`", GUIDE)))
 TERMS = (
     "MR", "NR", "microtile", "microkernel", "panel", "packing", "im2col", "col2im",
     "implicit GEMM", "minimal filtering", "Winograd F(2×2,3×3)", "scratch", "arena",
@@ -35,9 +35,18 @@ def rows(header):
 
 
 def names(path):
-    """Return the names that a module defines or a kernel factory returns."""
+    """Return the functions, classes and methods of a module."""
+    kinds = ast.FunctionDef | ast.ClassDef
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    nodes = [node for node in tree.body if isinstance(node, kinds)]
+    methods = {
+        f"{node.name}.{method.name}"
+        for node in nodes
+        if isinstance(node, ast.ClassDef)
+        for method in node.body
+        if isinstance(method, kinds)
+    }
+    return {node.name for node in nodes} | methods
 
 
 @pytest.mark.parametrize(("file", "name"), REFERENCES)
