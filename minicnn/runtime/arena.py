@@ -62,8 +62,8 @@ _local = _Local()
 def scope() -> Iterator[None]:
     """Allocate from this thread's arena inside the ``with`` block.
 
-    The next scope of the same thread overwrites all arrays that `allocate`, `empty` and `zeros`
-    return inside. A scope inside another one has no effect.
+    The next scope of the same thread overwrites all arrays that `allocate` and `empty` return
+    inside. A scope inside another one has no effect.
     """
     own = _local.arena
     if own.active:
@@ -162,25 +162,6 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
     ndarray
     """
     return allocate(((shape, dtype),))[0]
-
-
-def zeros(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array of zeros that begins at a cache line.
-
-    NumPy writes the zeros, so a replayed step must use `kernels.copy.fill_zero` instead.
-
-    Parameters
-    ----------
-    shape : tuple of int
-    dtype : dtype
-
-    Returns
-    -------
-    ndarray
-    """
-    array = empty(shape, dtype)
-    array.fill(0)
-    return array
 
 
 def gradient_buffers(

@@ -196,9 +196,8 @@ class DataParallelGradient:
             )
             labels[...], ids[...], epochs[...] = self.labels[image_ids], image_ids, epoch
             key = RandomKey(self.seed, epoch, image_ids)
-            if (
-                self._replay_cache.replayable
-            ):  # a replay reads the present content of its input arrays
+            if self._replay_cache.replayable:
+                # Arrays, because a replay reads the present content of its inputs.
                 key = RandomKey(self.seed, epochs, ids)
 
             def work() -> tuple[FloatArray, list[Any]]:
