@@ -1,4 +1,4 @@
-"""Layers with layers inside: a small ResNet and a small DenseNet, and all that must know them."""
+"""Containers: ops, shapes and names, a small ResNet and DenseNet."""
 
 import json
 import os
@@ -71,7 +71,7 @@ every_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWOR
 
 @pytest.fixture(scope="module")
 def digits():
-    """Twenty real digits, thinned to 8×8 so that plain Python is quick too."""
+    """Return twenty digits of 8×8 pixels, small enough for plain Python."""
     data = load_mnist_sample()
     return data.train_images[:20, 2:26:3, 3:27:3].copy(), data.train_labels[:20]
 
@@ -88,7 +88,7 @@ def train(network, digits, count=20, **options):
 
 @pytest.mark.parametrize("channels", [(3, 2), (1,), (2, 5, 1)])
 @pytest.mark.parametrize("axes", [(4,), (2, 3, 4)])
-def test_concat_is_the_reference(normals, dtype, axes, channels):
+def test_concat_equals_the_reference(normals, dtype, axes, channels):
     draw = normals(1, dtype)
     parts = [draw(*axes, count) for count in channels]
     y, cache = ops.concat(parts)
@@ -101,7 +101,7 @@ def test_concat_is_the_reference(normals, dtype, axes, channels):
         np.testing.assert_array_equal(found, right, strict=True)
 
 
-def test_add_is_the_reference(normals, dtype):
+def test_add_equals_the_reference(normals, dtype):
     draw = normals(2, dtype)
     a, b, dy = draw(2, 3, 4), draw(2, 3, 4), draw(2, 3, 4)
     y, cache = ops.add(a, b)
@@ -113,7 +113,7 @@ def test_add_is_the_reference(normals, dtype):
         np.testing.assert_array_equal(found, right, strict=True)
 
 
-def test_what_does_not_fit_is_refused():
+def test_add_and_concat_reject_arrays_that_do_not_fit():
     a, b = np.ones((2, 3, 4)), np.ones((2, 3, 5))
     with pytest.raises(ValueError, match=r"add: .* of one shape, not \(2, 3, 4\) and \(2, 3, 5\)"):
         ops.add(a, b)
@@ -187,7 +187,7 @@ def test_a_container_shows_the_call_that_makes_it():
     assert repr(Concat(((), [Dropout(0.5)]))) == "Concat([[], [Dropout(0.5)]])"
 
 
-def test_draws_inside_differ_by_branch_and_position():
+def test_keys_inside_differ_by_branch_and_position():
     layer = Concat([[Dropout(0.5)], [Dropout(0.5), Dropout(0.5)]])
     key = RandomKey(0, 0, np.arange(2))
     x = np.ones((2, 60), np.float32)
@@ -210,7 +210,7 @@ def test_draws_inside_differ_by_branch_and_position():
         (lambda: Concat([ReLU()]), TypeError, r"Concat: a branch must be a list of layers"),
     ],
 )
-def test_what_is_no_list_of_layers_is_refused(make, error, message):
+def test_containers_reject_other_things_than_lists_of_layers(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
@@ -228,12 +228,12 @@ def test_what_is_no_list_of_layers_is_refused(make, error, message):
         (Residual([], [ReLU(), Dense(3)]), r"shortcut\.1 inside, Dense\(3\): Dense: .*"),
     ],
 )
-def test_branches_that_do_not_fit_are_refused(layer, message):
+def test_branches_that_do_not_fit_are_rejected(layer, message):
     with pytest.raises(ValueError, match=message):
         Sequential([layer, Flatten(), Dense(2)], input_shape=(4, 4, 2))
 
 
-def test_a_layer_stands_in_one_place():
+def test_a_layer_with_arrays_occurs_once_in_a_model():
     twin = Dense(4)
     with pytest.raises(ValueError, match=r"the layer Dense\(4\) occurs twice"):
         Sequential([Flatten(), Residual([twin, twin])], input_shape=(2, 2, 1))
@@ -250,7 +250,7 @@ def test_a_layer_stands_in_one_place():
 
 @needs_jit
 @every_network
-def test_a_network_learns_twenty_digits_by_heart(digits, network):
+def test_a_network_overfits_twenty_digits(digits, network):
     model, history = train(network, digits, epochs=30, optimizer=Adam(0.02))
     assert history["loss"][0] > 1.5
     assert history["loss"][-1] < 0.1
@@ -259,7 +259,7 @@ def test_a_network_learns_twenty_digits_by_heart(digits, network):
 
 @needs_jit
 @every_network
-def test_the_number_of_threads_changes_no_bit(digits, network):
+def test_the_number_of_threads_does_not_change_a_bit(digits, network):
     images, labels = np.tile(digits[0], (2, 1, 1)), np.tile(digits[1], 2)
     one, _ = train(network, (images, labels), 40, batch_size=40, epochs=1, threads=1)
     for threads in (2, 4):
@@ -284,7 +284,7 @@ def test_a_network_is_saved_and_loaded(digits, network, tmp_path):
 
 
 @every_network
-def test_what_is_inside_is_fused_and_gives_the_same(digits, network):
+def test_layers_inside_are_fused_with_equal_results(digits, network):
     model = network(dtype=np.float64)
     model.statistics[...] = np.random.default_rng(1).random(model.statistics.size) + 0.5
     inside = [layer for layer in iter_layers(model.layers) if isinstance(layer, Residual | Concat)]
@@ -305,7 +305,7 @@ def test_what_is_inside_is_fused_and_gives_the_same(digits, network):
     assert model.forward(x)[0] == pytest.approx(one_by_one(model.layers, x), rel=1e-9)
 
 
-def test_the_summary_shows_what_is_inside():
+def test_the_summary_shows_the_layers_inside():
     layers = [Conv2D(2, 3), grow(3), Residual([Conv2D(5, 1)], shortcut=[Conv2D(5, 1)]), Flatten()]
     lines = Sequential([*layers, Dense(10)], input_shape=(6, 6, 1)).summary().splitlines()
     inner = [line.rstrip() for line in lines]
@@ -320,7 +320,7 @@ def test_the_summary_shows_what_is_inside():
 
 
 @every_network
-def test_a_broken_network_says_where(network):
+def test_the_nonfinite_search_names_a_layer_inside(network):
     model = network()
     convs = [layer for layer in iter_layers(model.layers) if isinstance(layer, Conv2D)]
     shards = [(np.full((3, 8, 8), 255, np.uint8), np.arange(3), RandomKey(0, 0, np.arange(3)))]
@@ -333,7 +333,7 @@ def test_a_broken_network_says_where(network):
     assert "0.bias of layer 4" in (found := find_non_finite(model, shards)) or "1.2.bias" in found
 
 
-def test_a_sum_that_overflows_is_the_containers():
+def test_an_overflow_in_merge_is_attributed_to_the_container():
     def found_in(*layers):
         model = Sequential([Flatten(), Dense(4), *layers, Dense(2)], input_shape=(2, 2, 1))
         model.parameters[...] = 0
@@ -362,7 +362,7 @@ def test_feature_maps_show_a_container_as_one_step(digits):
 
 
 def described(path, layers):
-    """Write a model file whose description asks for these layers."""
+    """Write a model file with a description of these layers."""
     Sequential([Flatten(), Dense(2)], input_shape=(2, 2, 1)).save(path)
     with np.load(path) as arrays:
         members = dict(arrays)
@@ -400,12 +400,12 @@ FLAT = [{"layer": "Flatten"}, {"layer": "Dense", "units": 2}]
          r"layer 1 .*Residual: the layers give \(2, 2, 2\) but the shortcut \(2, 2, 1\)"),
     ],
 )  # fmt: skip
-def test_a_description_that_is_hostile_is_refused(tmp_path, layers, message):
+def test_a_hostile_description_is_rejected(tmp_path, layers, message):
     with pytest.raises(ValueError, match=message):
         load_model(described(tmp_path / "model.npz", layers))
 
 
-def test_a_nested_description_within_reason_is_taken(tmp_path):
+def test_a_nested_description_within_the_limits_is_loaded(tmp_path):
     path = tmp_path / "model.npz"
     layer = Dense(4)
     for _ in range(6):
@@ -419,7 +419,7 @@ def test_a_nested_description_within_reason_is_taken(tmp_path):
 
 
 def in_torch(torch, layers, arrays):
-    """Return a PyTorch module of layers with the weights that `arrays` gives one by one."""
+    """Return a PyTorch module of layers with weights from `arrays`."""
     nn = torch.nn
 
     class Sum(nn.Module):
@@ -474,7 +474,7 @@ def in_torch(torch, layers, arrays):
 
 
 @every_network
-def test_pytorch_gives_the_same(digits, network):
+def test_networks_equal_pytorch(digits, network):
     torch = pytest.importorskip("torch")
     model = network(dtype=np.float64)
     for layer in iter_layers(model.layers):

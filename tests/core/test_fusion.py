@@ -1,4 +1,4 @@
-"""A ReLU computed with the layer before it gives the same numbers as by itself, with ``==``."""
+"""Fused layers equal the separate layers exactly."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_one_op_equals_two(integers, dtype, call):
+def test_a_fused_relu_equals_a_separate_relu(integers, dtype, call):
     op, backward, options, shapes = call
     draw = integers(1, dtype)
     arguments = [draw(*shape) for shape in shapes]
@@ -56,7 +56,7 @@ def test_one_op_equals_two(integers, dtype, call):
     assert found[2] is out[1]
 
 
-def test_nan_stays_nan(dtype):
+def test_a_fused_relu_keeps_nan(dtype):
     x, weight, bias = np.full((1, 2), np.nan, dtype), np.ones((2, 3), dtype), np.zeros(3, dtype)
     y, cache = ops.dense(x, weight, bias, relu=True)
     assert np.isnan(y).all()
@@ -82,8 +82,6 @@ def test_a_fused_step_reads_the_arrays_that_its_layer_has_at_the_call():
 
 
 def test_subclasses_are_not_fused():
-    """A subclass may compute something else than its base class."""
-
     def marked(kind):
         class Marked(kind):
             def forward(self, x, **options):

@@ -1,4 +1,4 @@
-"""Layers in a row: shapes, the flat vector, images in and answers out."""
+"""`Sequential`: shapes, parameters, preprocessing, prediction, copies."""
 
 import copy
 import pickle
@@ -58,14 +58,14 @@ def test_a_layer_that_is_not_built_says_how_to_build_it(layer, shape):
         layer.forward(np.zeros((1, *shape), np.float32))
 
 
-def test_the_base_layer_demands_forward_and_backward():
+def test_the_base_layer_has_no_forward_and_backward():
     with pytest.raises(NotImplementedError, match="Layer has no forward"):
         Layer().forward(np.zeros(1))
     with pytest.raises(NotImplementedError, match="Layer has no backward"):
         Layer().backward(np.zeros(1), None)
 
 
-def test_multiply_adds_are_what_the_reference_loops_do():
+def test_macs_count_the_multiply_adds_of_the_reference_loops():
     # 6×6 outputs × 4 filters × 3×3×1 window; and 36 inputs × 10 outputs
     assert Conv2D(4, 3).macs((8, 8, 1)) == 6 * 6 * 4 * 9
     assert DepthwiseConv2D(3, stride=2).macs((8, 8, 5)) == 3 * 3 * 5 * 9
@@ -92,10 +92,10 @@ def test_a_network_of_depthwise_convolutions_and_averages():
     assert gradients.shape == model.parameters.shape
 
 
-# ---------------------------------------------------------------- first weights
+# ---------------------------------------------------------------- initial weights
 
 
-def test_he_normal_has_its_spread_and_glorot_uniform_its_limits():
+def test_he_normal_has_its_std_and_glorot_uniform_its_limits():
     rng = np.random.default_rng(0)
     weight = initializers.he_normal(rng, (3, 3, 32, 200), np.float32)  # fan_in 288
     assert weight.dtype == np.float32
@@ -109,7 +109,7 @@ def test_he_normal_has_its_spread_and_glorot_uniform_its_limits():
     assert initializers.fans((5, 3, 64)) == (15, 15)  # each channel by itself
 
 
-def test_every_address_has_random_numbers_of_its_own():
+def test_every_address_has_its_own_random_numbers():
     def draw(*address):
         return tuple(generator(*address).integers(0, 2**63, 4))
 
@@ -127,7 +127,7 @@ def test_every_address_has_random_numbers_of_its_own():
 @pytest.mark.parametrize(
     ("seed", "error"), [(-1, ValueError), (2**64, ValueError), (1.5, TypeError), (True, TypeError)]
 )
-def test_a_seed_that_is_none_is_refused(seed, error):
+def test_an_invalid_seed_is_rejected(seed, error):
     with pytest.raises(error, match="seed must"):
         small_model(seed=seed)
 
@@ -149,7 +149,7 @@ def test_parameters_are_views_of_one_vector():
     ]  # fmt: skip
 
 
-def test_the_seed_decides_the_first_weights_and_biases_are_zero():
+def test_the_seed_determines_initial_weights_and_biases_are_zero():
     assert np.array_equal(small_model(seed=3).parameters, small_model(seed=3).parameters)
     assert not np.array_equal(small_model(seed=3).parameters, small_model(seed=4).parameters)
     assert not small_model().layers[4].parameters["bias"].any()
@@ -161,7 +161,7 @@ def test_a_model_without_parameters_is_a_model():
     assert model.output_shape == (4,)
 
 
-def test_backward_fills_the_vector_that_it_is_given():
+def test_backward_writes_to_the_given_vector():
     model = small_model(dtype=np.float64)
     x = np.random.default_rng(1).standard_normal((3, 8, 8, 1))
     y, caches = model.forward(x)
@@ -176,7 +176,7 @@ def test_backward_fills_the_vector_that_it_is_given():
     assert np.array_equal(again, given)
 
 
-def test_summary_counts_what_is_there():
+def test_summary_counts_parameters_and_macs():
     lines = str(small_model().summary()).splitlines()
     assert lines[0].split() == ["Layer", "Output", "shape", "Parameters", "Multiply-adds"]
     assert lines[2].split() == ["1", "Conv2D(4,", "3)", "(6,", "6,", "4)", "40", "1,296", "┐"]
@@ -220,13 +220,13 @@ def test_layers_that_do_not_fit_are_named(layers, error, message):
         ({"input_mean": np.nan}, ValueError, "input_mean must be finite"),
     ],
 )
-def test_bad_options_are_refused(options, error, message):
+def test_invalid_options_are_rejected(options, error, message):
     with pytest.raises(error, match=message):
         Sequential([Flatten()], **{"input_shape": (8, 8, 1), **options})
 
 
 @pytest.mark.parametrize("make", [lambda: Conv2D(0, 3), lambda: Dense(0)])
-def test_a_layer_makes_at_least_one_output(make):
+def test_a_layer_requires_at_least_one_output(make):
     with pytest.raises(ValueError, match="must be at least 1, not 0"):
         make()
 
@@ -238,10 +238,10 @@ def test_a_layer_belongs_to_one_model():
         Sequential([Flatten(), layer], input_shape=(2, 2, 1))
 
 
-# ---------------------------------------------------------------- images in
+# ---------------------------------------------------------------- prediction
 
 
-def test_every_form_of_the_same_images_gives_the_same_answer(images):
+def test_prediction_does_not_depend_on_dtype_and_channel_axis(images):
     model = small_model(input_mean=0.13, input_std=0.31)
     wanted = model.predict_proba(images)
     assert wanted.shape == (5, 10)
@@ -252,7 +252,7 @@ def test_every_form_of_the_same_images_gives_the_same_answer(images):
     assert np.array_equal(model.predict(images), wanted.argmax(axis=1))
 
 
-def test_one_image_gives_one_answer(images):
+def test_one_image_gives_one_prediction(images):
     model = small_model()
     wanted = model.predict_proba(images)
     for one in (images[2], images[2][..., None]):
@@ -262,13 +262,13 @@ def test_one_image_gives_one_answer(images):
         assert model.predict(one) == wanted[2].argmax()
 
 
-def test_prediction_in_pieces_is_prediction(images):
+def test_prediction_does_not_depend_on_the_batch(images):
     many = np.concatenate([images] * 14)  # 70 images: more than two pieces of 32
     model = small_model()
     assert np.array_equal(model.predict(many), np.tile(model.predict(images), 14))
 
 
-def test_scaling_is_the_models_own(images):
+def test_preprocess_applies_the_models_scaling(images):
     x = small_model(input_mean=0.25, input_std=0.5).preprocess(images)
     assert x.dtype == np.float32
     assert x.shape == (5, 8, 8, 1)
@@ -299,7 +299,7 @@ def test_color_images_keep_their_channels():
         (np.full((2, 8, 8), np.nan), ValueError, "image 0 holds nan"),
     ],
 )
-def test_images_that_are_none_are_refused(images, error, message):
+def test_invalid_images_are_rejected(images, error, message):
     with pytest.raises(error, match=message):
         small_model().predict(images)
 
@@ -315,7 +315,7 @@ COPIES = {
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_a_copy_learns_as_the_model_would_and_leaves_it_alone(how, images):
+def test_a_copy_trains_alike_and_independently(how, images):
     inside = [Conv2D(4, 3, padding=1), BatchNorm(), ReLU()]
     layers = [Conv2D(4, 3), MaxPool2D(2), ReLU(), Residual(inside), Flatten(), Dense(10)]
     model = Sequential(layers, input_shape=(8, 8, 1))

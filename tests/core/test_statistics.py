@@ -1,7 +1,4 @@
-"""What training follows but does not learn, and what is random inside a network.
-
-The two layers here do the least that needs it; the library's own are tested with their kind.
-"""
+"""Running statistics and random layers, tested with minimal layers."""
 
 from dataclasses import dataclass
 
@@ -28,7 +25,7 @@ from minicnn.train.data_parallel import DataParallelGradient, microbatches
 
 @dataclass(eq=False, repr=False)
 class Centered(Layer):
-    """Take the mean of the shard off in training, the running mean in use."""
+    """Subtract the batch mean in training, the running mean at inference."""
 
     momentum: float = 0.25
 
@@ -54,7 +51,7 @@ class Centered(Layer):
 
 @dataclass(eq=False, repr=False)
 class Shaken(Layer):
-    """Turn signs at random in training."""
+    """Flip signs at random in training."""
 
     def forward(self, x, *, key=None):
         if key is None:
@@ -88,7 +85,7 @@ def train(digits, model=None, **options):
 # ---------------------------------------------------------------- statistics
 
 
-def test_statistics_are_one_vector_of_which_the_layers_hold_views():
+def test_statistics_are_views_of_one_vector():
     model = small_model(dtype=np.float64)
     assert model.statistics.dtype == np.float64
     assert model.statistics.tolist() == [0] * 9
@@ -97,7 +94,7 @@ def test_statistics_are_one_vector_of_which_the_layers_hold_views():
     assert model.layers[5].statistics["mean"].tolist() == [0] * 4 + [7]
 
 
-def test_a_shard_reports_what_it_observed():
+def test_batch_statistics_are_those_of_the_microbatch():
     model = small_model()
     x = np.random.default_rng(1).random((6, 2, 2, 1), np.float32)
     logits, caches = model.forward(x, key=RandomKey(0, 0, np.arange(6)))
@@ -110,7 +107,7 @@ def test_a_shard_reports_what_it_observed():
     assert not np.array_equal(logits, model.forward(x)[0])
 
 
-def test_statistics_follow_shard_after_shard_each_with_its_layers_momentum():
+def test_running_statistics_are_updated_in_order_with_momentum():
     model = small_model()
     rows = np.arange(18, dtype=np.float32).reshape(2, 9)
     update_running_statistics(model.layers, model.statistics, rows)
@@ -119,7 +116,7 @@ def test_statistics_follow_shard_after_shard_each_with_its_layers_momentum():
 
 
 @pytest.mark.parametrize("count", [1, 16, 17, 32, 33, 65, 100, 128, 129])
-def test_shards_of_a_batch_are_as_equal_as_can_be(count):
+def test_microbatches_differ_by_at_most_one_image(count):
     sizes = [len(shard) for shard in microbatches(np.arange(count))]
     assert np.concatenate(microbatches(np.arange(count))).tolist() == list(range(count))
     assert max(sizes) - min(sizes) <= 1
@@ -127,9 +124,10 @@ def test_shards_of_a_batch_are_as_equal_as_can_be(count):
     assert len(sizes) == (1 if count <= 16 else max(2, -(-count // 32)))
 
 
-def test_a_batch_gives_a_row_for_each_shard_however_many(digits):
+def test_a_batch_gives_statistics_of_each_microbatch(digits):
     model = small_model()
-    images = np.tile(digits[0], (15, 1, 1))  # 600 images, 19 shards: more than are added up at once
+    # 600 images, 19 microbatches: more than are added in one call.
+    images = np.tile(digits[0], (15, 1, 1))
     with ThreadPool(2) as workers:
         gradient_of = DataParallelGradient(model, images, np.tile(digits[1], 15), workers)
         batch = np.arange(600)
@@ -140,7 +138,7 @@ def test_a_batch_gives_a_row_for_each_shard_however_many(digits):
             assert row[:4].tolist() == x.mean(axis=0).ravel().tolist()
 
 
-def test_training_follows_and_the_model_answers_with_what_it_followed(digits):
+def test_inference_uses_the_running_statistics_of_training(digits):
     model, _ = train(digits, epochs=20, optimizer=SGD(0.01))
     mean = model.preprocess(digits[0]).mean(axis=0).ravel()
     assert model.layers[1].statistics["mean"] == pytest.approx(mean, abs=0.15)
@@ -149,7 +147,7 @@ def test_training_follows_and_the_model_answers_with_what_it_followed(digits):
     assert np.array_equal(y[0], x.ravel() - model.statistics[:4])
 
 
-def test_the_step_that_is_not_finite_moves_no_statistics(digits):
+def test_a_nonfinite_step_does_not_update_statistics(digits):
     model = small_model()
     model.layers[6].parameters["weight"][...] = 3e38
     with pytest.raises(NonFiniteError, match=r"Epoch 1/3, batch 1: the output of layer 7"):
@@ -157,7 +155,7 @@ def test_the_step_that_is_not_finite_moves_no_statistics(digits):
     assert not model.statistics.any()
 
 
-def test_an_observation_that_is_not_finite_stops_the_training(digits):
+def test_nonfinite_batch_statistics_stop_the_training(digits):
     class Blind(Centered):
         def batch_statistics(self, cache):
             return {"mean": np.full_like(cache, np.inf)}
@@ -169,7 +167,7 @@ def test_an_observation_that_is_not_finite_stops_the_training(digits):
 
 
 @pytest.mark.parametrize("threads", [2, 4])
-def test_the_number_of_threads_changes_no_bit(digits, threads):
+def test_the_number_of_threads_does_not_change_a_bit(digits, threads):
     one, history = train(digits, threads=1)
     other, same = train(digits, threads=threads)
     assert other.parameters.tobytes() == one.parameters.tobytes()
@@ -178,7 +176,7 @@ def test_the_number_of_threads_changes_no_bit(digits, threads):
 
 
 @pytest.mark.parametrize("options", [{"patience": 2}, {}])
-def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path, monkeypatch, options):
+def test_a_resumed_training_gives_the_same_bytes(digits, tmp_path, monkeypatch, options):
     whole, history = train(digits, **options)
     path, original = tmp_path / "checkpoint.npz", DataParallelGradient.__call__
     seen = []
@@ -199,7 +197,7 @@ def test_a_resumed_training_comes_to_the_same_bytes(digits, tmp_path, monkeypatc
     assert same == history
 
 
-def test_patience_goes_back_to_the_statistics_of_the_best_weights(digits):
+def test_patience_restores_the_statistics_of_the_best_weights(digits):
     def trained(**options):
         return train(digits, optimizer=Adam(0.05), validation_split=0.3, **options)
 
@@ -225,7 +223,7 @@ def test_statistics_are_saved_with_the_model(digits, tmp_path):
 # ---------------------------------------------------------------- randomness
 
 
-def test_draws_differ_by_seed_and_place_and_by_nothing_else():
+def test_keys_differ_by_seed_and_path_only():
     draws = RandomKey(3, 7, np.arange(4))
     assert draws.fold_in(2).fold_in(0) == RandomKey(3, 7, draws.image_ids, (2, 0))
     keys = [
@@ -244,6 +242,6 @@ def test_draws_differ_by_seed_and_place_and_by_nothing_else():
     )  # those go to the counter
 
 
-def test_draws_want_a_seed():
+def test_a_key_requires_a_valid_seed():
     with pytest.raises(ValueError, match=r"seed must lie in 0 \.\. 2\*\*64 - 1"):
         assert RandomKey(-1, 0, np.arange(1)).philox_key

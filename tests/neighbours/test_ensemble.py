@@ -1,4 +1,4 @@
-"""Ensembles and many views: means of probabilities, the views themselves, and what is refused."""
+"""Ensembles and test-time augmentation: mean probabilities and views."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from minicnn.model.classifier import Classifier
 
 @pytest.fixture(scope="module")
 def digits():
-    """Real digits, thinned to 8×8 so that plain Python can read them too."""
+    """Return digits of 8×8 pixels, small enough for plain Python."""
     data = load_mnist_sample()
     return data.train_images[:12, 2:26:3, 2:26:3].copy(), data.train_labels[:12]
 
@@ -33,7 +33,7 @@ def small_model(seed=0, **options):
 
 
 class Watching(Classifier):
-    """Keeps the images that it is asked about."""
+    """Record the images of each call."""
 
     input_shape, output_shape, class_names = (9, 9, 1), (2,), None
 
@@ -54,7 +54,7 @@ def views_of(images, **options):
     return model.seen
 
 
-# ---------------------------------------------------------------- several networks
+# ---------------------------------------------------------------- ensembles
 
 
 def test_an_ensemble_has_the_mean_of_the_probabilities(digits):
@@ -76,13 +76,13 @@ def test_an_ensemble_has_the_mean_of_the_probabilities(digits):
 
 
 @pytest.mark.parametrize("vote", [lambda m: Ensemble([m, small_model(1)]), TestTimeAugmentation])
-def test_the_number_of_threads_changes_no_bit(digits, vote):
+def test_the_number_of_threads_does_not_change_a_bit(digits, vote):
     voting = vote(small_model())
     one, other = (voting.predict_proba(digits[0], threads=threads) for threads in (1, 3))
     assert one.tobytes() == other.tobytes()
 
 
-def test_models_that_are_sure_of_different_things_share_the_probability():
+def test_contradicting_models_share_the_probability():
     models = [Sequential([Flatten(), Dense(3)], (2, 2, 1)) for _ in range(2)]
     for model, logits in zip(models, [(1e4, 0, -1e4), (0, 1e4, -1e4)], strict=True):
         model.layers[1].parameters["weight"][...] = 0
@@ -92,7 +92,7 @@ def test_models_that_are_sure_of_different_things_share_the_probability():
     assert evaluate(Ensemble(models), black, np.array([2])).loss == pytest.approx(2e4, rel=1e-3)
 
 
-def test_the_ensemble_of_one_is_that_one(digits):
+def test_an_ensemble_of_one_equals_the_model(digits):
     model = small_model(class_names="0123456789")
     ensemble = Ensemble([model])
     wanted = model.predict_proba(digits[0])
@@ -101,15 +101,15 @@ def test_the_ensemble_of_one_is_that_one(digits):
     assert (ensemble.input_shape, ensemble.output_shape) == ((8, 8, 1), (10,))
 
 
-# ---------------------------------------------------------------- several views
+# ---------------------------------------------------------------- test-time augmentation
 
 
 def test_probabilities_are_averaged_over_the_views(digits):
     images, labels = digits
     model = small_model()
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    places = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
-    views = [padded[:, h : h + 8, w : w + 8] for h, w in places]
+    offsets = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
+    views = [padded[:, h : h + 8, w : w + 8] for h, w in offsets]
     wanted = np.mean([model.predict_proba(view) for view in views], axis=0)
     many = TestTimeAugmentation(model)
     np.testing.assert_allclose(many.predict_proba(images), wanted, rtol=1e-4)
@@ -119,7 +119,7 @@ def test_probabilities_are_averaged_over_the_views(digits):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
-def test_views_are_floats_and_whole_shifts_move_pixels_as_they_are(kind):
+def test_views_are_floats_and_integer_shifts_keep_pixels(kind):
     images = np.random.default_rng(0).integers(0, 256, (3, 9, 9, 1)).astype(kind)
     pixels = images / kind(255)
     if kind == np.uint8:
@@ -137,7 +137,7 @@ def test_views_are_floats_and_whole_shifts_move_pixels_as_they_are(kind):
         np.testing.assert_array_equal(view, one, strict=True)
 
 
-def test_views_are_turned_both_ways():
+def test_views_are_rotated_in_both_directions():
     images = np.random.default_rng(1).random((2, 9, 9, 1), np.float32)
     _, clockwise, other = views_of(images, shift=0, rotation=90)
     assert clockwise == pytest.approx(np.rot90(images, -1, axes=(1, 2)), abs=1e-5)
@@ -153,17 +153,17 @@ def test_views_are_larger_and_smaller():
     assert smaller.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0]
 
 
-def test_what_is_0_is_left_out():
+def test_transforms_of_0_are_omitted():
     images = np.zeros((1, 9, 9), np.uint8)
     assert len(views_of(images)) == 5
     assert len(views_of(images, shift=0)) == 1
     assert len(views_of(images, shift=0.5, rotation=3, zoom=0.1)) == 9
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- errors
 
 
-def test_models_that_cannot_vote_together_are_refused():
+def test_models_that_do_not_fit_are_rejected():
     with pytest.raises(ValueError, match="Ensemble: give at least one model"):
         Ensemble([])
     wanted = "model must be a Classifier such as Sequential, not"
@@ -190,13 +190,13 @@ def test_models_that_cannot_vote_together_are_refused():
         ({"zoom": np.inf}, "TestTimeAugmentation: zoom must be 0 or more, and finite, not inf"),
     ],
 )
-def test_views_out_of_range_are_refused(options, message):
+def test_arguments_out_of_range_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         TestTimeAugmentation(small_model(), **options)
 
 
 @pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), TestTimeAugmentation])
-def test_images_that_do_not_fit_are_refused(vote):
+def test_images_that_do_not_fit_are_rejected(vote):
     voting = vote(small_model())
     name = type(voting).__name__
     with pytest.raises(ValueError, match=rf"{name}: images have shape \(2, 9, 8\), but the model"):
@@ -208,7 +208,7 @@ def test_images_that_do_not_fit_are_refused(vote):
 
 
 @pytest.mark.parametrize("vote", [lambda m: Ensemble([m]), TestTimeAugmentation])
-def test_what_votes_is_not_trained_itself(vote, digits):
+def test_ensembles_cannot_be_trained(vote, digits):
     model, hint = vote(small_model()), "; call it for each network"
     for function in (fit, diagnostics.diagnose):
         with pytest.raises(

@@ -1,4 +1,4 @@
-"""Models in files: what is saved comes back, and what is not sound is refused in clear words."""
+"""Model files: saving, loading, and errors for damaged or hostile files."""
 
 import inspect
 import io
@@ -49,7 +49,7 @@ def tiny_model(**options):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A sound file, and a function that writes it again with other contents."""
+    """Write a valid model file and return its path."""
     path = tmp_path / "model.npz"
     model = tiny_model(seed=4, input_mean=0.1, class_names=["α", "b", "c"])
     model.metadata = {"history": {"loss": [1.5, 0.1]}, "data set": "ünï"}
@@ -79,11 +79,11 @@ def npy(array, version=(1, 0)):
     return file.getvalue()
 
 
-# ---------------------------------------------------------------- there and back
+# ---------------------------------------------------------------- round trip
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_model_comes_back_as_it_was(tmp_path, dtype):
+def test_a_model_is_saved_and_loaded(tmp_path, dtype):
     path = tmp_path / "model.npz"
     names = ("zero", "one", "two")
     model = tiny_model(seed=3, input_mean=0.1307, input_std=0.3081, class_names=names, dtype=dtype)
@@ -100,7 +100,7 @@ def test_a_model_comes_back_as_it_was(tmp_path, dtype):
     assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]
 
 
-def test_a_loaded_model_gives_the_same_answers(tmp_path):
+def test_a_loaded_model_gives_the_same_predictions(tmp_path):
     layers = [Conv2D(4, 3), ReLU(), MaxPool2D(2), Flatten(), Dense(10)]
     model = Sequential(layers, input_shape=(8, 8, 1), input_mean=0.1, input_std=0.3)
     model.save(tmp_path / "model.npz")
@@ -109,7 +109,7 @@ def test_a_loaded_model_gives_the_same_answers(tmp_path):
     assert np.array_equal(load_model(tmp_path / "model.npz").predict_proba(images), wanted)
 
 
-def test_every_argument_of_every_layer_comes_back(tmp_path):
+def test_arguments_of_layers_are_saved(tmp_path):
     layers = [
         Conv2D(2, (3, 2), stride=(1, 2), padding=(1, 0), backend="im2col"),
         Conv2D(np.int64(3), 1, initializer=initializers.glorot_uniform),
@@ -128,7 +128,7 @@ def test_every_argument_of_every_layer_comes_back(tmp_path):
     assert found.metadata == {}
 
 
-def test_numbers_of_numpy_are_saved_as_plain_ones(tmp_path):
+def test_numpy_scalars_are_saved_as_plain_numbers(tmp_path):
     layers = [MaxPool2D(np.int64(2), stride=(np.int8(1), 2)), Flatten()]
     Sequential(layers, input_shape=(4, 4, 1)).save(tmp_path / "model.npz")
     assert repr(load_model(tmp_path / "model.npz").layers[0]) == "MaxPool2D(2, stride=(1, 2))"
@@ -159,7 +159,7 @@ def test_a_model_without_parameters_is_saved_too(tmp_path):
     assert load_model(tmp_path / "model.npz").parameters.size == 0
 
 
-def test_numpy_opens_the_file_and_no_member_needs_pickle(saved):
+def test_numpy_opens_the_file_without_pickle(saved):
     description, members = contents(saved)
     assert set(members) == {"0.weight", "0.bias", "4.weight", "4.bias"}
     assert {str(array.dtype) for array in members.values()} == {"float32"}
@@ -171,7 +171,7 @@ def test_numpy_opens_the_file_and_no_member_needs_pickle(saved):
     }  # fmt: skip
 
 
-def test_what_numpy_writes_again_is_still_a_model(saved):
+def test_a_file_that_numpy_wrote_again_is_loaded(saved):
     before = load_model(saved)
     rewrite(saved, *contents(saved))
     assert load_model(saved).parameters.tobytes() == before.parameters.tobytes()
@@ -183,7 +183,7 @@ def test_the_same_model_gives_the_same_file(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-def test_a_new_process_needs_no_code_of_the_user(saved):
+def test_a_new_process_loads_the_file(saved):
     code = f"import minicnn; print(minicnn.load_model({str(saved)!r}).class_names)"
     done = subprocess.run(
         [sys.executable, "-X", "utf8", "-c", code],
@@ -201,12 +201,12 @@ def test_a_new_process_needs_no_code_of_the_user(saved):
         ([0, 1, 2], TypeError, "class_names must be texts, but one is 0"),
     ],
 )
-def test_there_is_one_name_for_each_class(names, error, message):
+def test_class_names_must_fit_the_outputs(names, error, message):
     with pytest.raises(error, match=message):
         tiny_model(class_names=names)
 
 
-# ---------------------------------------------------------------- what cannot be saved
+# ---------------------------------------------------------------- own layers and invalid models
 
 
 def own_layer(module="mine", name="Own"):
@@ -218,7 +218,7 @@ def own_layer(module="mine", name="Own"):
 
 @pytest.fixture
 def save_own(tmp_path, monkeypatch):
-    """Return a function that saves a model with a layer of a class, which is then forgotten."""
+    """Return a function that saves a layer and then forgets its class."""
     monkeypatch.setattr(base, "_registry", base._registry.copy())
 
     def save(cls):
@@ -284,7 +284,7 @@ def test_a_layer_whose_arguments_are_not_fields_cannot_be_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_initializer_of_the_users_own_is_refused_and_can_be_replaced(tmp_path):
+def test_an_own_initializer_cannot_be_saved_but_replaced(tmp_path):
     layer = Dense(3, initializer=lambda rng, shape, dtype: np.ones(shape, dtype))
     model = Sequential([Flatten(), layer], input_shape=(2, 2, 1))
     with pytest.raises(
@@ -298,7 +298,7 @@ def test_an_initializer_of_the_users_own_is_refused_and_can_be_replaced(tmp_path
     )
 
 
-def test_facts_must_be_plain_and_weights_finite(tmp_path):
+def test_metadata_must_be_json_and_weights_finite(tmp_path):
     path = tmp_path / "model.npz"
     model = tiny_model()
     for metadata in ({"accuracy": np.float32(0.9)}, {"when": {1, 2}}, {"history": object()}):
@@ -316,7 +316,7 @@ def test_facts_must_be_plain_and_weights_finite(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_would_be_too_large_to_load_is_not_written(tmp_path, monkeypatch):
+def test_a_description_beyond_the_limit_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "LONGEST_DESCRIPTION", 100)
     with pytest.raises(
         ValueError, match=r"with a description of .* characters exceed the limits of"
@@ -325,10 +325,10 @@ def test_what_would_be_too_large_to_load_is_not_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-# ---------------------------------------------------------------- whole or not at all
+# ---------------------------------------------------------------- atomic writes
 
 
-def test_a_folder_that_is_missing_or_in_the_place_of_the_file_is_named(tmp_path):
+def test_a_missing_folder_or_a_folder_as_file_is_named(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"m.npz cannot be written: there is no folder .*no"
     ):
@@ -337,7 +337,7 @@ def test_a_folder_that_is_missing_or_in_the_place_of_the_file_is_named(tmp_path)
         tiny_model().save(tmp_path)
 
 
-def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch):
+def test_a_folder_without_write_permission_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match=r"m.npz cannot be written: .* does not let you"):
         tiny_model().save(tmp_path / "m.npz")
@@ -357,7 +357,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(saved, monkeypatch, erro
     assert list(saved.parent.iterdir()) == [saved]
 
 
-def test_a_file_is_on_disk_before_it_gets_its_name(saved, monkeypatch):
+def test_a_file_is_synced_before_it_is_renamed(saved, monkeypatch):
     events = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), fsync(fd)))
@@ -366,7 +366,7 @@ def test_a_file_is_on_disk_before_it_gets_its_name(saved, monkeypatch):
     assert events[:2] == ["fsync", "rename"]
 
 
-def test_an_older_file_is_replaced_and_a_link_stays_a_link(tmp_path):
+def test_an_existing_file_is_replaced_and_links_are_kept(tmp_path):
     path, link = tmp_path / "model.npz", tmp_path / "link.npz"
     tiny_model(seed=1).save(path)
     try:
@@ -379,16 +379,16 @@ def test_an_older_file_is_replaced_and_a_link_stays_a_link(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as on POSIX")
-def test_a_file_has_the_permissions_of_any_other(tmp_path):
+def test_a_file_has_the_usual_permissions(tmp_path):
     (tmp_path / "other").touch()
     tiny_model().save(tmp_path / "model.npz")
     assert (tmp_path / "model.npz").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-# ---------------------------------------------------------------- files that are something else
+# ---------------------------------------------------------------- foreign files
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no.npz cannot be loaded: there is no such file"):
         load_model(tmp_path / "no.npz")
     with pytest.raises(ModelFileError, match="cannot be loaded: it is not a file"):
@@ -406,14 +406,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
     ],
     ids=["empty", "npy", "pickle", "page", "zip in name"],
 )
-def test_foreign_files_are_refused(tmp_path, data, message):
+def test_foreign_files_are_rejected(tmp_path, data, message):
     path = tmp_path / "model.npz"
     path.write_bytes(data)
     with pytest.raises(ModelFileError, match=f"model.npz cannot be loaded: {message}"):
         load_model(path)
 
 
-def test_foreign_zips_are_refused(tmp_path):
+def test_foreign_zips_are_rejected(tmp_path):
     path = tmp_path / "model.npz"
     cases = [
         ([("a.txt", b"hello")], "it is a zip without a description, so not a minicnn model"),
@@ -438,7 +438,7 @@ def test_foreign_zips_are_refused(tmp_path):
             load_model(path)
 
 
-def test_a_pickle_inside_is_refused_and_not_run(saved):
+def test_a_pickle_inside_is_rejected_and_not_run(saved):
     description, members = contents(saved)
 
     class Bomb:
@@ -464,7 +464,7 @@ def test_a_pickle_inside_is_refused_and_not_run(saved):
         load_model(saved)
 
 
-# ---------------------------------------------------------------- members that do not fit
+# ---------------------------------------------------------------- invalid members
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_arrays_that_do_not_fit_the_layers_are_named(saved, change, message):
         load_model(saved)
 
 
-def test_compressed_members_are_refused_before_they_grow(tmp_path):
+def test_compressed_members_are_rejected_unread(tmp_path):
     path = tmp_path / "model.npz"
     zipped(path, [("description.npy", bytes(10**7))], compression=zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 10**5
@@ -510,7 +510,7 @@ def test_compressed_members_are_refused_before_they_grow(tmp_path):
         load_model(path)
 
 
-def test_sizes_that_are_not_true_are_refused(saved):
+def test_false_sizes_are_rejected(saved):
     # In the directory at the end of a zip, 20 and 24 bytes after PK\1\2: packed and real size.
     data = saved.read_bytes()
     entry = data.rindex(b"PK\x01\x02")
@@ -526,7 +526,7 @@ def test_sizes_that_are_not_true_are_refused(saved):
         load_model(saved)
 
 
-def test_two_members_of_one_name_are_refused(saved):
+def test_two_members_of_one_name_are_rejected(saved):
     with zipfile.ZipFile(saved, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
         file.writestr("4.bias.npy", npy(np.ones(3, np.float32)))
     with pytest.raises(ModelFileError, match="it holds two members of one name"):
@@ -543,14 +543,14 @@ def test_files_and_descriptions_beyond_the_limit_are_not_read(saved, monkeypatch
         load_model(saved)
 
 
-def test_messages_show_nothing_that_a_terminal_obeys_and_are_short(saved):
+def test_messages_are_short_and_without_control_characters(saved):
     description, members = contents(saved)
     rewrite(saved, description, {**members, "\x1b[2J\u202e" + "x" * 9999: np.zeros(3)})
     with pytest.raises(ModelFileError, match=r"it holds \?\[2J\?x{300,400} …$"):
         load_model(saved)
 
 
-# ---------------------------------------------------------------- descriptions that are wrong
+# ---------------------------------------------------------------- invalid descriptions
 
 
 def changed(*path_and_value):
@@ -617,7 +617,7 @@ def changed(*path_and_value):
         (changed("model", "layers", 3, {"layer": "ReLU"}), r"layer 5 \(Dense\(3\)\): .*Flatten"),
     ],
 )  # fmt: skip
-def test_descriptions_that_are_wrong_are_refused(saved, change, message):
+def test_invalid_descriptions_are_rejected(saved, change, message):
     description, members = contents(saved)
     change(description)
     rewrite(saved, description, members)
@@ -625,7 +625,7 @@ def test_descriptions_that_are_wrong_are_refused(saved, change, message):
         load_model(saved)
 
 
-# ---------------------------------------------------------------- files damaged by chance
+# ---------------------------------------------------------------- damaged files
 
 
 def load_or_refuse(path, data):
@@ -636,14 +636,14 @@ def load_or_refuse(path, data):
         return None
 
 
-def test_a_file_cut_off_anywhere_is_refused(saved):
+def test_a_truncated_file_is_rejected(saved):
     data = saved.read_bytes()
     for length in [*range(0, len(data), 5), *range(len(data) - 100, len(data))]:
         assert load_or_refuse(saved, data[:length]) is None
 
 
-def test_a_changed_byte_gives_the_same_model_or_a_clear_error(saved):
-    """What a zip says of itself twice, or not at all of the data, may change without harm."""
+def test_a_changed_byte_gives_the_same_model_or_an_error(saved):
+    """Some bytes of a zip are redundant: they may change without effect."""
     data, whole = saved.read_bytes(), load_model(saved)
     rng = np.random.default_rng(0)
     refused = 0
@@ -660,8 +660,8 @@ def test_a_changed_byte_gives_the_same_model_or_a_clear_error(saved):
     assert refused > 700
 
 
-def test_bytes_changed_behind_the_checksum_give_a_model_or_a_clear_error(saved):
-    """As a stranger would: the members themselves are changed, and zipped anew."""
+def test_changed_bytes_with_valid_checksum_give_a_model_or_an_error(saved):
+    """Change bytes of the members, then zip them with a valid checksum."""
     with zipfile.ZipFile(saved) as file:
         members = [(name, file.read(name)) for name in file.namelist()]
     rng = np.random.default_rng(1)
@@ -678,19 +678,19 @@ def test_bytes_changed_behind_the_checksum_give_a_model_or_a_clear_error(saved):
 
 
 def test_a_deep_or_strange_json_is_a_clear_error(saved):
-    """Values of every sort in every place of the description."""
+    """Put values of every type at every position of the description."""
     description, members = contents(saved)
     strange = [None, True, 0, -1, 10**30, 1.5, float("nan"), "", "x", [], [[]], {}, [1, 2, 3]]
 
-    def places(node, path=()):
+    def paths(node, path=()):
         yield path
         items = node.items() if isinstance(node, dict) else enumerate(node)
         for key, value in items if isinstance(node, (dict, list)) else ():
             yield from (
-                places(value, (*path, key)) if isinstance(value, (dict, list)) else [(*path, key)]
+                paths(value, (*path, key)) if isinstance(value, (dict, list)) else [(*path, key)]
             )
 
-    for path in [path for path in places(description) if path and path[0] != "metadata"]:
+    for path in [path for path in paths(description) if path and path[0] != "metadata"]:
         for value in strange:
             other = json.loads(json.dumps(description))
             changed(*path, value)(other)
@@ -699,7 +699,7 @@ def test_a_deep_or_strange_json_is_a_clear_error(saved):
             load_or_refuse(saved, file.getvalue())
 
 
-def test_the_room_keeps_to_the_rules():
+def test_the_archive_never_unpickles_or_evaluates():
     source = "".join(p.read_text("utf-8") for p in Path(archive.__file__).parent.glob("*.py"))
     assert "pickle.load" not in source
     assert not re.search(r"allow_pickle=True|np\.load\(|eval\(", source)
