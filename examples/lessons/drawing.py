@@ -1,8 +1,7 @@
-"""Pictures of the lessons: arrays with their numbers, curves, bars, and paths down a valley.
+"""Draw the figures of the lessons: arrays, curves, bars and descent paths.
 
-Each function returns a figure on white paper, as those of `minicnn.plots` do. Arrays are shown in
-gray, the largest number white; where there are negative numbers, those above 0 are red and those
-below are blue, the further from 0 the deeper.
+Each function returns a figure on a white background, as those of `minicnn.plots` do. Arrays are
+gray, the largest value white. Arrays with negative values are red above 0 and blue below.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,10 +29,10 @@ from minicnn.plots.style import (
 Array = NDArray[Any]
 Frame = tuple[int, int, int, int]
 
-# Colors that can be told apart by everyone, each with a line of its own.
+# Colors that are distinct with color blindness, each with a line style.
 COLORS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", INK)
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
-MANY = 12  # columns of numbers; more have smaller cells
+MANY = 12  # columns; more of them have smaller cells
 FEW = 30  # points of a line; more have no markers
 
 
@@ -43,10 +42,10 @@ def numbers(
     frames: Mapping[str, Frame] | None = None,
     first: Mapping[str, tuple[int, int]] | None = None,
 ) -> Figure:
-    """Show arrays (H, W) side by side, each number in its cell, each array under its title.
+    """Show arrays (H, W) side by side with their values and titles.
 
-    `frames` has for a title the (h, w, KH, KW) to be framed; `first` the row and the column that
-    the array begins with, which are then written at its edges.
+    `frames` maps a title to the framed window (h, w, KH, KW). `first` maps a title to the indices
+    of its first row and column, which are written at the edges.
     """
     arrays = {title: np.asarray(values) for title, values in panels.items()}
     cell = 0.43 if max(values.shape[1] for values in arrays.values()) <= MANY else 0.3
@@ -88,7 +87,7 @@ def _cells(axes: Any, values: Array, left: float, top: float, cell: float) -> No
 
 
 def _shades(values: Array) -> tuple[str, tuple[float, float]]:
-    """Return colors and their limits: gray, or red above 0 and blue below if there is a below."""
+    """Return a colormap and its limits: gray, or red-blue with negatives."""
     highest = float(np.abs(values).max()) or 1.0
     return ("RdBu_r", (-highest, highest)) if (values < 0).any() else ("gray", (0.0, highest))
 
@@ -96,7 +95,7 @@ def _shades(values: Array) -> tuple[str, tuple[float, float]]:
 def _indices(
     axes: Any, shape: Sequence[int], first: tuple[int, int], left: float, top: float, cell: float
 ) -> None:
-    """Write the numbers of rows and columns at the edges."""
+    """Write the indices of rows and columns at the edges."""
     style = {"fontsize": 6, "color": GRAY, "ha": "center", "va": "center"}
     for h in range(shape[0]):
         write(axes, left - 0.1, top + (h + 0.5) * cell, str(first[0] + h), **style)
@@ -106,7 +105,7 @@ def _indices(
 
 @own_style
 def maps(panels: Mapping[str, Array]) -> Figure:
-    """Show arrays (H, W) as pictures side by side, each under its title, in the same colors."""
+    """Show arrays (H, W) as images side by side, each below its title."""
     size = 1.8
     widths = [max(size, text_width(title, 9)) + 0.25 for title in panels]
     sheet, axes = inches(0.15 + sum(widths), 0.35 + size + 0.12)
@@ -126,7 +125,7 @@ def curves(
     *,
     log: str = "",
 ) -> Figure:
-    """Draw lines: each is a sequence of numbers, counted from 1, or a pair (xs, ys).
+    """Draw lines, each a sequence indexed from 1 or a pair (xs, ys).
 
     `log` names the axes that are logarithmic: "x", "y" or "xy".
     """
@@ -156,7 +155,7 @@ def bars(
     log: bool = False,
     limit: tuple[str, float] | None = None,
 ) -> Figure:
-    """Draw a bar for each number, the first one on top; `limit` is a line across, with its name."""
+    """Draw a bar per value; `limit` is a named vertical line."""
     sheet = Sheet(7, 0.8 + 0.3 * len(values), arranged=True)
     axes = sheet.subplots()
     drawn = axes.barh(list(values), list(values.values()), color=BLUE, height=0.7)
@@ -175,7 +174,7 @@ def bars(
 
 @own_style
 def valley(loss: Callable[[Array, Array], Array], paths: Mapping[str, Array]) -> Figure:
-    """Draw paths (steps, 2) of two weights over the height lines of a loss, one below the other."""
+    """Draw paths (steps, 2) of two weights over the contours of a loss."""
     sheet = Sheet(7, 2.2 * len(paths), arranged=True)
     across, along = np.meshgrid(np.linspace(-11, 11, 200), np.linspace(-2.5, 2.5, 200))
     heights = loss(across, along)

@@ -1,6 +1,6 @@
-"""Solutions of all sixteen exercises of the lessons, in their order. Try them yourself first.
+"""Solve the sixteen exercises of the lessons; try them yourself first.
 
-A test hands each to its checker. There are other right ways to write every one of them.
+A test runs the checker on each. Every exercise has other correct solutions.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ Array = NDArray[Any]
 
 
 def output_size(H: int, KH: int, S: int, P: int) -> int:
-    """Count the windows that fit along an axis: the first, and one more for each whole step."""
+    """Count the windows along an axis: the first, and one per whole step."""
     return (H + 2 * P - KH) // S + 1
 
 
 def patch(image: Array, oh: int, ow: int, KH: int, KW: int, S: int, P: int) -> Array:
-    """Cut out what window (oh, ow) sees; padded, all of it is there."""
+    """Return window (oh, ow) of the padded image."""
     padded = np.pad(image, P)
     return padded[oh * S : oh * S + KH, ow * S : ow * S + KW]
 
@@ -28,7 +28,7 @@ def patch(image: Array, oh: int, ow: int, KH: int, KW: int, S: int, P: int) -> A
 
 
 def one_number(x: Array, weight: Array, bias: Array, n: int, oh: int, ow: int, f: int) -> float:
-    """Multiply what a window sees with the weights of one filter, add up, add the bias."""
+    """Sum the products of a window with one filter, and add the bias."""
     KH, KW, _, _ = weight.shape
     window = x[n, oh : oh + KH, ow : ow + KW, :]
     return float((window * weight[:, :, :, f]).sum() + bias[f])
@@ -51,7 +51,7 @@ def im2col(x: Array, KH: int, KW: int) -> Array:
 
 
 def max_pool(x: Array, size: int) -> Array:
-    """Take the maximum of each size × size window; what is left over at the edges is dropped."""
+    """Return the maximum of each whole size × size window."""
     N, H, W, C = x.shape
     OH, OW = H // size, W // size
     windows = x[:, : OH * size, : OW * size].reshape(N, OH, size, OW, size, C)
@@ -59,8 +59,8 @@ def max_pool(x: Array, size: int) -> Array:
     return highest
 
 
-def winners(x: Array) -> Array:
-    """Say which of the four pixels of a 2×2 window is the maximum; argmax takes the first."""
+def pool_argmax(x: Array) -> Array:
+    """Return the index of the first maximum of each 2×2 window."""
     four = [x[:, kh::2, kw::2] for kh in (0, 1) for kw in (0, 1)]  # in row order
     found: Array = np.argmax(four, axis=0)
     return found
@@ -70,14 +70,14 @@ def winners(x: Array) -> Array:
 
 
 def softmax(logits: Array) -> Array:
-    """Turn rows of logits into rows of probabilities; no power is above e^0."""
+    """Return the probabilities of each row; no power exceeds e^0."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
 def dlogits(logits: Array, labels: Array) -> Array:
-    """Give the gradient of the mean cross-entropy: (p - t) / N."""
+    """Return the gradient of the mean cross-entropy: (p - t) / N."""
     N = len(labels)
     differences = softmax(logits)
     differences[np.arange(N), labels] -= 1
@@ -88,12 +88,12 @@ def dlogits(logits: Array, labels: Array) -> Array:
 
 
 def dense_backward(dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
-    """Give dx, dweight and dbias of y = x · weight + bias."""
+    """Return dx, dweight and dbias of y = x · weight + bias."""
     return dy @ weight.T, x.T @ dy, dy.sum(axis=0)
 
 
 def mean_pool_backward(dy: Array, H: int, W: int) -> Array:
-    """Hand each of the four pixels of a window a quarter of its gradient."""
+    """Return a quarter of each gradient for the four pixels of its window."""
     N, OH, OW, C = dy.shape
     dx = np.zeros((N, H, W, C))
     dx[:, : 2 * OH, : 2 * OW] = dy.repeat(2, axis=1).repeat(2, axis=2) / 4
@@ -106,13 +106,13 @@ def mean_pool_backward(dy: Array, H: int, W: int) -> Array:
 def momentum_step(
     p: Array, v: Array, g: Array, learning_rate: float, momentum: float
 ) -> tuple[Array, Array]:
-    """Let the velocity take up the gradient, then move by it."""
+    """Add the gradient to the velocity and step against it."""
     v = momentum * v + g
     return p - learning_rate * v, v
 
 
 def adam_step(p: Array, m: Array, v: Array, g: Array, t: int) -> tuple[Array, Array, Array]:
-    """Move by the mean of the gradients over the root of the mean of their squares."""
+    """Step by the mean gradient over the root of the mean square."""
     m = 0.9 * m + 0.1 * g
     v = 0.999 * v + 0.001 * g**2
     m_corrected = m / (1 - 0.9**t)
@@ -124,14 +124,14 @@ def adam_step(p: Array, m: Array, v: Array, g: Array, t: int) -> tuple[Array, Ar
 
 
 def shifted(images: Array, down: int, right: int) -> Array:
-    """Move images; what enters is 0. Padded with enough zeros, it is a cut."""
+    """Shift images and fill with 0."""
     _, H, W = images.shape
     padded = np.pad(images, ((0, 0), (H, H), (W, W)))
     return padded[:, H - down : 2 * H - down, W - right : 2 * W - right]
 
 
 def stopping(val_losses: list[float], patience: int) -> tuple[int, int]:
-    """Return the best epoch and how many are done when patience has run out."""
+    """Return the best epoch and the number of epochs trained."""
     best = 1
     for epoch, loss in enumerate(val_losses, start=1):
         if loss < val_losses[best - 1]:
@@ -145,13 +145,13 @@ def stopping(val_losses: list[float], patience: int) -> tuple[int, int]:
 
 
 def gflops(N: int, OH: int, OW: int, KH: int, KW: int, C: int, F: int, seconds: float) -> float:
-    """Count two operations for each multiply-add of each output."""
+    """Count two operations per multiply-add."""
     macs = N * OH * OW * F * KH * KW * C
     return 2 * macs / seconds / 1e9
 
 
 def winograd(d: Any, g: Any) -> list[Any]:
-    """Compute two outputs of a filter of three weights with four multiplications."""
+    """Compute two outputs of a 3-tap filter with four multiplications."""
     m1 = (d[0] - d[2]) * g[0]
     m2 = (d[1] + d[2]) * ((g[0] + g[1] + g[2]) / 2)
     m3 = (d[2] - d[1]) * ((g[0] - g[1] + g[2]) / 2)

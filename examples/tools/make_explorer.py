@@ -1,14 +1,13 @@
-"""Make a page that shows how a saved network reads a digit, down to each number.
+"""Write a web page that shows how a saved network recognizes a digit.
 
     python examples/train_mnist.py --save model.npz
     python examples/tools/make_explorer.py --model model.npz --out explorer.html
 
-The page is one file: the network's weights, some test images and all of its program are in it. It
-opens from disk in a browser, on a desk or a phone, and asks nothing of the network. Its parts are
-in ``examples/explorer/``; they are put together here.
+The page is one file with the weights, test images and scripts. It opens from disk in a browser, on
+a computer or a phone, and sends no request. Its sources are in ``examples/explorer/``.
 
-The test images are the first three of each class: of the digits that come with the library, or
-with ``--data-dir`` of MNIST, or of other data in its files.
+The test images are the first three of each class of the sample in the package, or of the data in
+``--data-dir``.
 """
 
 import argparse
@@ -48,7 +47,7 @@ from files import writable, write_file
 Shape = tuple[int, ...]
 
 PARTS = Path(__file__).parents[1] / "explorer"
-# In the order in which they stand in the page; each uses what stands before it.
+# In the order of the page; each script uses those before it.
 SCRIPTS = (
     "layers.js", "network.js", "fields.js", "resize.js", "ink.js", "digit.js", "pad.js",
     "numbers.js", "maps.js", "cards.js", "panel.js", "parts.js", "explain.js", "main.js",
@@ -57,32 +56,27 @@ KNOWN = (
     AvgPool2D, BatchNorm, Concat, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten,
     GlobalAvgPool2D, MaxPool2D, ReLU, Residual,
 )  # fmt: skip
-IMAGES_OF_A_CLASS = 3
+IMAGES_PER_CLASS = 3
 NO_IMAGES = np.empty((0, 28, 28), np.uint8)
 
-Step = dict[str, Any]  # what JSON can hold
+Step = dict[str, Any]  # a JSON object
 
 
 class ExplorerError(ValueError):
-    """A model or data that the page cannot show; the message says what is wanted."""
+    """Raised for a model or data that the page cannot show."""
 
 
 # ---------------------------------------------------------------- the network
 
 
 class Steps:
-    """A network as the page computes it: steps in order, each from the outputs of earlier ones.
+    """A network as a list of steps, each computed from earlier steps.
 
-    A layer is one step. A container is the steps of its branches, and one in which they meet.
-
-    Attributes
-    ----------
-    steps : list of dict
-        ``layer``, ``text``, ``place`` (such as 3, or 5.2 for what is inside the fifth), ``inputs``
-        (numbers of earlier steps), ``shape`` (of the output), ``arrays`` (by name, where each
-        begins among the weights, and its shape) and what else the kind of layer needs. The page
-        cannot compute a layer outside minicnn: its step is ``Recorded`` and holds the outputs for
-        the test images.
+    A layer is one step. A container has the steps of its branches and one that merges them. A step
+    has ``layer``, ``text``, ``place`` (3, or 5.2 inside layer 5), ``inputs`` (indices of earlier
+    steps), ``shape`` (of the output), ``arrays`` (offset and shape by name) and the options of its
+    layer. The page cannot compute a layer outside minicnn: its step is ``Recorded`` and holds the
+    outputs for the test images.
     """
 
     def __init__(self, model: Sequential, images: NDArray[np.uint8]) -> None:
@@ -97,13 +91,13 @@ class Steps:
         self._add("Softmax", "Softmax", "", [source], model.output_shape, self._outputs[source])
 
     def weights(self) -> bytes:
-        """Return all weights and statistics, one after the other, as little-endian float32."""
+        """Return all weights and statistics as little-endian float32."""
         return b"".join(array.astype("<f4").tobytes() for array in self._arrays)
 
     def _add_chain(
         self, layers: Sequence[Layer], source: int, shape: Shape, place: str, branch: str
     ) -> int:
-        """Add layers in a row; return the step that gives what comes out of the last one."""
+        """Add a sequence of layers; return the index of the last step."""
         for position, layer in enumerate(layers, 1):
             source = self._add_layer(layer, source, shape, f"{place}{position}", branch)
             shape = layer.output_shape(shape)
@@ -135,7 +129,7 @@ class Steps:
         return self._add(kind.__name__, repr(layer), place, [source], out, y, **more)
 
     def _add_container(self, layer: Any, source: int, shape: Shape, place: str) -> int:
-        """Add the branches, then the step in which they meet."""
+        """Add the branches, then the step that merges them."""
         if isinstance(layer, Residual):
             branches = {"branch": layer.layers, "shortcut": layer.shortcut or []}
         else:
@@ -170,14 +164,14 @@ class Steps:
         with np.errstate(over="ignore"):
             single = array.astype(np.float32)
         if not np.isfinite(single).all():
-            raise ExplorerError(f"layer {place} holds a number that is too large for float32")
+            raise ExplorerError(f"layer {place} has a weight that is too large for float32")
         self._arrays.append(single)
         begin, self._length = self._length, self._length + array.size
         return {"begin": begin, "shape": list(array.shape)}
 
 
 def class_names(model: Sequential) -> list[str]:
-    """Return the names of the classes: numbers, where the model has none."""
+    """Return the names of the classes, or their indices."""
     return list(model.class_names or map(str, range(model.output_shape[0])))
 
 
@@ -259,7 +253,7 @@ def some_images(folder: Path | None, model: Sequential) -> dict[str, Any]:
             f"the test images of {data.name} are {data.test_images.shape[1:]} with labels up to "
             f"{data.test_labels.max()}; the model takes (28, 28) and labels below {classes}"
         )
-    chosen = [np.flatnonzero(data.test_labels == label)[:IMAGES_OF_A_CLASS]
+    chosen = [np.flatnonzero(data.test_labels == label)[:IMAGES_PER_CLASS]
               for label in range(classes)]  # fmt: skip
     index = np.concatenate(chosen)
     return {
@@ -311,14 +305,14 @@ def page(model: Sequential, folder: Path | None = None) -> str:
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Make a page that shows how a saved network reads a digit."
+        description="Write a web page that shows how a saved network recognizes a digit."
     )
     parser.add_argument(
         "--model",
         type=Path,
         required=True,
         metavar="FILE.npz",
-        help="a saved model, as `train_mnist.py --save` writes it",
+        help="a model saved by train_mnist.py or train.py",
     )
     parser.add_argument(
         "--out",
@@ -338,7 +332,7 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the page; return the exit status: 0, or 2 with a message where it cannot be made."""
+    """Write the page; return the exit status."""
     flags = parse_flags(argv)
     try:
         content = page(minicnn.load_model(flags.model), flags.data_dir)

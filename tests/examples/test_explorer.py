@@ -1,4 +1,4 @@
-"""The explorer's page in a real browser: headless Chromium, driven by Playwright.
+"""The explorer's page in headless Chromium, driven by Playwright.
 
 Where either is missing these tests are skipped; with MINICNN_BROWSER_TESTS=required they fail.
 """
@@ -73,7 +73,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def reader():
-    """The reference network after it has seen the embedded sample three times."""
+    """Return the reference network, trained on the sample for 3 epochs."""
     data = minicnn.load_mnist_sample()
     model = recipes.reference_cnn(0)
     minicnn.fit(
@@ -86,7 +86,7 @@ def reader():
 
 @pytest.fixture(scope="module")
 def pages(reader, every_layer, tmp_path_factory):
-    """The explorers of all networks, as files."""
+    """Write the explorers of the networks to a folder."""
     folder = tmp_path_factory.mktemp("explorer")
     found = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
     found["own layer"] = own_layer()
@@ -97,7 +97,7 @@ def pages(reader, every_layer, tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser, pages):
-    """``page = open_page(name)``; afterwards: no error, no word to the console, no request."""
+    """Open a page; check later that it had no error, message or request."""
     contexts, told = [], []
 
     def opened(name="reader", **options):
@@ -124,7 +124,7 @@ def open_page(browser, pages):
 
 
 def settle(page):
-    """Wait until two frames have been drawn: what was changed before is then shown."""
+    """Wait for two frames, after which every change is shown."""
     page.evaluate("() => new Promise(done => requestAnimationFrame("
                   "() => requestAnimationFrame(done)))")  # fmt: skip
 
@@ -143,7 +143,7 @@ def draw(page, strokes):
 
 
 def probabilities(page, images):
-    """What the page's network says of images (N, 28, 28)."""
+    """Return the page's probabilities for images (N, 28, 28)."""
     return np.array(page.evaluate(
         "images => images.map(image => [...explorer.network.run(Uint8Array.from(image))])",
         images.reshape(len(images), -1).tolist(),
@@ -151,17 +151,18 @@ def probabilities(page, images):
 
 
 def seen(page):
-    """What the network sees, or None."""
+    """Return the network's input image, or None."""
     image = page.evaluate("explorer.state.image && [...explorer.state.image]")
     return None if image is None else np.array(image, np.uint8).reshape(28, 28)
 
 
 def assert_as_to_mnist(image, picture):
-    """A level of 255 may be another where a sum ends at a half: NumPy adds in another order."""
+    """Compare with `to_mnist_format`, within one gray level."""
+    # NumPy adds in another order, so a sum at one half may round differently.
     assert np.abs(image.astype(int) - minicnn.to_mnist_format(picture)).max() <= 1
 
 
-def test_a_missing_browser_is_a_reason_to_skip_or_to_fail(monkeypatch):
+def test_a_missing_browser_skips_or_fails(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "REQUIRED", False)
     with pytest.raises(pytest.skip.Exception, match="no browser"):
         missing("there is no browser")
@@ -170,11 +171,11 @@ def test_a_missing_browser_is_a_reason_to_skip_or_to_fail(monkeypatch):
         missing("there is no browser")
 
 
-# ---------------------------------------------------------------- the numbers
+# ---------------------------------------------------------------- values
 
 
 @pytest.mark.parametrize("name", ["reader", "every layer", "float64"])
-def test_probabilities_are_pythons(open_page, pages, reader, every_layer, name):
+def test_probabilities_equal_those_of_python(open_page, pages, reader, every_layer, name):
     model = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
     images = minicnn.load_mnist_sample().test_images[:100]
     expected = model[name].predict_proba(images)
@@ -183,8 +184,8 @@ def test_probabilities_are_pythons(open_page, pages, reader, every_layer, name):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_every_panel_ends_in_the_number_of_its_cell(open_page):
-    """For two cells of every step of both networks, in the corner and inside."""
+def test_every_panel_ends_in_the_value_of_its_unit(open_page):
+    """Compare two units of every step, at the corner and inside."""
     for name in ("reader", "every layer", "own layer"):
         page = open_page(name)
         rows = page.evaluate("""() => explorer.network.steps.flatMap(({ y, layer }, step) =>
@@ -198,7 +199,7 @@ def test_every_panel_ends_in_the_number_of_its_cell(open_page):
             assert found == pytest.approx(expected, rel=1e-5, abs=1e-6), layer
 
 
-def test_a_window_holds_the_numbers_of_the_step_before(open_page):
+def test_a_window_shows_the_values_of_the_step_before(open_page):
     page = open_page()
     page.evaluate("explorer.choose({ step: 5, h: 4, w: 5, c: 9 })")
     for grid, count in (("window", 9), ("weights", 9), ("products", 9)):
@@ -215,8 +216,8 @@ def test_a_window_holds_the_numbers_of_the_step_before(open_page):
     assert page.evaluate("explorer.state.cell.step") == 5
 
 
-def test_receptive_fields(open_page):
-    """By the windows: 3×3, then 4×4 behind a pool, 8×8 behind a convolution, 10×10 behind it."""
+def test_receptive_fields_have_the_size_of_their_windows(open_page):
+    """Compare 3×3, 4×4 after a pool, 8×8 after a convolution, 10×10."""
     page = open_page()
     for step, box in ((1, (2, 5, 3, 6)), (2, (4, 8, 6, 10)), (5, (4, 12, 6, 14)),
                       (6, (8, 18, 12, 22)), (14, (0, 26, 0, 26))):  # fmt: skip
@@ -245,7 +246,7 @@ def test_a_layer_outside_minicnn_is_shown_for_test_images_only(open_page):
 
 
 @pytest.mark.parametrize("digit", DIGITS)
-def test_a_drawn_digit_is_read(open_page, digit):
+def test_a_drawn_digit_is_recognized(open_page, digit):
     page = open_page()
     page.keyboard.press("c")
     draw(page, DIGITS[digit])
@@ -258,14 +259,14 @@ SMALL, DOT, ACROSS = [[(10, 10), (30, 12), (15, 60)]], [[(140, 140)]], [[(30, 1)
 
 
 @pytest.mark.parametrize("strokes", [*DIGITS.values(), SMALL, DOT, ACROSS])
-def test_drawings_are_centerd_as_to_mnist_does(open_page, strokes):
+def test_drawings_are_centered_as_by_to_mnist_format(open_page, strokes):
     page = open_page()
     draw(page, strokes)
     gray = np.array(page.evaluate("[...explorer.pad.gray().data]"), np.uint8).reshape(280, 280)
     assert_as_to_mnist(seen(page), gray)
 
 
-def test_nothing_drawn_is_no_digit(open_page):
+def test_an_empty_drawing_has_no_prediction(open_page):
     page = open_page()
     page.keyboard.press("c")
     settle(page)
@@ -276,7 +277,7 @@ def test_nothing_drawn_is_no_digit(open_page):
     assert "Nothing is drawn yet" in page.locator("#panel-body").inner_text()
 
 
-def test_undo_goes_back_stroke_by_stroke(open_page):
+def test_undo_removes_the_last_stroke(open_page):
     page = open_page()
     before = seen(page)
     draw(page, DIGITS[4])
@@ -310,7 +311,7 @@ def test_a_finger_draws_and_does_not_scroll(open_page):
 # ---------------------------------------------------------------- test images and pictures
 
 
-def test_a_test_image_is_taken_as_it_is(open_page, reader):
+def test_a_test_image_is_not_changed(open_page, reader):
     page = open_page()
     sample = minicnn.load_mnist_sample()
     for _ in range(2):  # the second of its class
@@ -325,7 +326,7 @@ def test_a_test_image_is_taken_as_it_is(open_page, reader):
 
 
 def pictures():
-    """A 7, dark on gray paper; and light, on nothing."""
+    """Return a 7, dark on gray paper, and light on transparent paper."""
     ink = np.zeros((120, 100), np.uint8)
     ink[20:32, 20:80] = 255
     for row in range(32, 105):
@@ -352,7 +353,7 @@ def drop(page, path):
 
 
 @pytest.mark.parametrize(("name", "give"), [("dark.png", choose_file), ("clear.png", drop)])
-def test_a_picture_is_centerd_as_to_mnist_does(open_page, tmp_path, name, give):
+def test_an_image_file_is_centered_as_by_to_mnist_format(open_page, tmp_path, name, give):
     pictures()[name].save(tmp_path / name)
     page = open_page()
     give(page, tmp_path / name)
@@ -361,7 +362,7 @@ def test_a_picture_is_centerd_as_to_mnist_does(open_page, tmp_path, name, give):
     assert page.locator("#answer strong").inner_text() == "7"
 
 
-def test_what_is_no_picture_or_blank_is_said(open_page, tmp_path):
+def test_a_blank_or_invalid_image_shows_a_message(open_page, tmp_path):
     (tmp_path / "words.png").write_text("not a picture")
     Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
     page = open_page()
@@ -373,8 +374,8 @@ def test_what_is_no_picture_or_blank_is_said(open_page, tmp_path):
     assert seen(page) is None
 
 
-def test_uneven_paper_is_said(open_page, tmp_path):
-    """What minicnn.to_mnist_format does with photos the page does not do, so it says so."""
+def test_uneven_paper_shows_a_message(open_page, tmp_path):
+    """Unlike `to_mnist_format`, the page has no local contrast."""
     picture = np.array(pictures()["dark.png"].resize((300, 360)))
     picture[picture > 200] -= (
         np.random.default_rng(0).integers(0, 20, (picture > 200).sum()).astype(np.uint8)
@@ -389,7 +390,7 @@ def test_uneven_paper_is_said(open_page, tmp_path):
 # ---------------------------------------------------------------- the page
 
 
-def test_a_click_on_a_map_works_out_its_cell(open_page):
+def test_a_click_on_a_map_explains_the_unit(open_page):
     page = open_page()
     sheet = page.locator("#step-2 .sheet")
     sheet.click(position={"x": 2.5 * 4, "y": 1.5 * 4})  # cells are 4 pixels wide
@@ -399,7 +400,7 @@ def test_a_click_on_a_map_works_out_its_cell(open_page):
     assert page.evaluate("explorer.state.cell") is None
 
 
-def test_all_can_be_done_by_keys(open_page):
+def test_the_keyboard_reaches_everything(open_page):
     page = open_page()
     page.locator("#step-2 .sheet").focus()
     for key in ("ArrowRight", "ArrowDown", "PageDown", "Enter"):
@@ -419,7 +420,7 @@ def test_all_can_be_done_by_keys(open_page):
     assert {before, page.evaluate("document.documentElement.dataset.theme")} == {"dark", "light"}
 
 
-def test_a_cell_behind_the_panel_comes_into_sight(open_page):
+def test_a_unit_covered_by_the_panel_scrolls_into_view(open_page):
     page = open_page(viewport={"width": 360, "height": 740}, reduced_motion="reduce")
     page.evaluate("explorer.choose({ step: 7, h: 4, w: 4, c: 63 })")
     settle(page)
@@ -427,7 +428,7 @@ def test_a_cell_behind_the_panel_comes_into_sight(open_page):
     assert 0 < sheet["y"] + sheet["height"] < panel["y"]
 
 
-def test_slow_motion_and_still_pictures(open_page):
+def test_slow_motion_and_reduced_motion(open_page):
     page = open_page()
     page.keyboard.press("s")
     page.evaluate("explorer.choose({ step: 1, h: 9, w: 9, c: 0 })")
@@ -458,8 +459,8 @@ def test_the_page_is_never_wider_than_the_window(open_page, name, width):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_can_be_read(open_page, scheme):
-    """The contrast of text with what is behind it is 4.5 or more (WCAG 2.2, 1.4.3)."""
+def test_text_has_enough_contrast(open_page, scheme):
+    """Check a contrast of at least 4.5 (WCAG 2.2, 1.4.3)."""
     page = open_page(color_scheme=scheme)
     page.evaluate("explorer.choose({ step: 5, h: 4, w: 5, c: 9 })")
     found = page.evaluate("""() => {
@@ -490,7 +491,7 @@ def contrast(a, b):
     return (max(a, b) + 0.05) / (min(a, b) + 0.05)
 
 
-def test_the_frames_are_timed(browser):
+def test_frames_are_timed(browser):
     found = explorer.measure(browser, "reference", rounds=1)
     assert found["frames"] == 72
     assert 0 < found["page_bytes"] < 2_000_000

@@ -1,4 +1,4 @@
-"""examples/tools/failure_modes.py: the effect of each fault, in short runs."""
+"""examples/tools/failure_modes.py: the effect of each fault."""
 
 import os
 from math import log

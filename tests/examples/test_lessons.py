@@ -1,4 +1,4 @@
-"""The eight lessons: their code runs, and their exercises are passed by right answers alone."""
+"""The lessons: code, stored outputs, exercises and solutions."""
 
 import ast
 import inspect
@@ -18,7 +18,7 @@ import minicnn
 from minicnn import Dense, Flatten, Sequential
 
 FOLDER = Path(__file__).parents[2] / "examples" / "lessons"
-# Their numbers are whole, or few and printed with few digits: they are the same on every machine.
+# Lessons whose printed values are the same on every machine.
 SAME_EVERYWHERE = "1234"
 TRAINS = "678"  # or measures
 
@@ -34,17 +34,17 @@ def markdown(path):
 
 
 def shortened(code):
-    """Train for one epoch wherever it says more, and time for a moment; the rest stays as it is."""
+    """Reduce epochs to 1 and timing loops to 10 ms."""
     return re.sub(r"epochs=\d+", "epochs=1", code).replace("() + 0.3", "() + 0.01")
 
 
 def without_rounding(text):
-    """Leave tiny numbers out: what is left over from rounding differs from machine to machine."""
+    """Replace rounding errors, which differ between machines."""
     return re.sub(r"\d(\.\d+)?e-\d\d", "tiny", text)
 
 
 def named(name, function):
-    """Call an answer by the name of its exercise, by which the checkers know it."""
+    """Name a function after an exercise, as the checker requires."""
 
     def answer(**arguments):
         return function(**arguments)
@@ -65,14 +65,14 @@ def test_there_are_eight_lessons_with_two_exercises_each():
 
 
 @each_lesson
-def test_a_lesson_is_read_in_fifteen_minutes(path):
+def test_a_lesson_takes_fifteen_minutes(path):
     assert 900 <= len(markdown(path).split()) <= 1500
     assert 8 <= len(code_cells(path)) <= 18  # four of them the exercises and their checkers
     assert path.stat().st_size < 400_000
 
 
 @each_lesson
-def test_links_lead_somewhere(path):
+def test_links_exist(path):
     targets = re.findall(r"\]\(([^)#]+)\)", markdown(path))
     assert targets
     for target in targets:
@@ -80,7 +80,7 @@ def test_links_lead_somewhere(path):
 
 
 @each_lesson
-def test_it_ends_with_two_exercises_that_are_not_solved(path):
+def test_it_ends_with_two_unsolved_exercises(path):
     names = list(exercises.LESSONS[int(path.name[0])])
     last = code_cells(path)[-4:]
     for name, asked, checked in zip(names, last[::2], last[1::2], strict=True):
@@ -99,7 +99,7 @@ def test_it_ends_with_two_exercises_that_are_not_solved(path):
     [pytest.param(path, marks=needs_jit if path.name[0] in TRAINS else ()) for path in LESSONS],
     ids=lambda path: path.stem,
 )
-def test_its_code_runs_without_a_kernel_too(path, monkeypatch, capsys):
+def test_its_code_runs_without_a_kernel(path, monkeypatch, capsys):
     monkeypatch.chdir(FOLDER)
     monkeypatch.setattr(sys, "path", sys.path[:])  # a lesson adds to it
     names = {}
@@ -118,13 +118,13 @@ def test_its_code_runs_without_a_kernel_too(path, monkeypatch, capsys):
 
 
 @each_exercise
-def test_the_solution_is_right(name, exercise, capsys):
+def test_the_solution_is_correct(name, exercise, capsys):
     exercises.check(getattr(solutions, name))
     assert capsys.readouterr().out == f"right: {name} passes every test\n"
 
 
 @each_exercise
-def test_what_is_not_written_is_not_right(name, exercise, capsys):
+def test_an_unsolved_exercise_fails(name, exercise, capsys):
     def nothing_yet(**arguments):
         raise NotImplementedError
 
@@ -134,7 +134,7 @@ def test_what_is_not_written_is_not_right(name, exercise, capsys):
 
 
 @each_exercise
-def test_mistakes_are_caught_and_named(name, exercise):
+def test_common_mistakes_are_named(name, exercise):
     assert len(exercise.mistakes) >= 2
     for words, mistake in exercise.mistakes.items():
         wrong = verdict(named(name, mistake), exercise)
@@ -144,21 +144,21 @@ def test_mistakes_are_caught_and_named(name, exercise):
 
 
 @each_exercise
-def test_no_constant_is_right(name, exercise):
+def test_a_constant_fails(name, exercise):
     for arguments in exercise.cases(np.random.default_rng(1)):
         constant = exercise.right(**arguments)
         assert verdict(named(name, lambda constant=constant, **_: constant), exercise)
 
 
 @each_exercise
-def test_the_solution_is_right_for_other_draws_too(name, exercise):
+def test_the_solution_is_correct_for_other_seeds(name, exercise):
     for seed in range(2, 6):
         rng = np.random.default_rng(seed)
         drawn = exercise._replace(cases=lambda _, rng=rng: exercise.cases(rng))
         assert not verdict(getattr(solutions, name), drawn)
 
 
-def test_it_is_said_what_is_wrong_with_other_results():
+def test_wrong_results_are_described():
     dense = exercises.EXERCISES["dense_backward"]
     for function, words in [
         (lambda dy, x, weight: dy, "it should return dx, dweight, dbias"),
@@ -171,7 +171,7 @@ def test_it_is_said_what_is_wrong_with_other_results():
         assert words in verdict(named("dense_backward", function), dense)
 
 
-def test_an_answer_must_leave_its_arguments_alone():
+def test_an_answer_that_writes_to_its_arguments_fails():
     def softmax(logits):
         found = solutions.softmax(logits)
         logits -= 1
@@ -189,14 +189,14 @@ def test_the_winograd_exercise_rejects_six_multiplications():
     assert "the results are right, but with 6 multiplications; 4 are enough" in wrong
 
 
-def test_a_function_of_another_name_is_no_answer():
+def test_a_function_with_another_name_is_an_error():
     with pytest.raises(ValueError, match="no exercise asks for pool; they ask for output_size, "):
         exercises.check(named("pool", None))
 
 
 @needs_jit
 @pytest.mark.parametrize("patience", [1, 2, 3])
-def test_training_stops_as_the_exercise_says(patience):
+def test_training_stops_as_in_the_exercise(patience):
     rng = np.random.default_rng(0)
     images, labels = rng.random((60, 4, 4), np.float32), rng.integers(0, 3, 60)
     model = Sequential([Flatten(), Dense(3)], input_shape=(4, 4, 1))

@@ -1,4 +1,4 @@
-"""examples/tools/make_explorer.py: the content of the page; its script: test_explorer.py."""
+"""examples/tools/make_explorer.py: the content of the page."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ LAYERS = {cls.__name__ for cls in layer_classes() if cls.__module__.startswith("
 
 
 class Reader(HTMLParser):
-    """Collects what begins in a page, and what is written in it."""
+    """Collect the tags and texts of a page."""
 
     def __init__(self):
         super().__init__()
@@ -54,7 +54,7 @@ def test_the_page_knows_every_layer_of_the_library(every_layer):
     assert set(re.findall(r"^  (\w+):", table, re.M)) == {*LAYERS, "Softmax", "Recorded"}
 
 
-def test_every_step_takes_earlier_ones_and_says_what_it_gives(every_layer):
+def test_every_step_has_earlier_inputs_and_its_output_shape(every_layer):
     model = every_layer()
     steps = make_explorer.describe(model)["steps"]
     assert all(source < number for number, step in enumerate(steps) for source in step["inputs"])
@@ -70,7 +70,7 @@ def test_every_step_takes_earlier_ones_and_says_what_it_gives(every_layer):
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_the_weights_are_the_models(every_layer, kind):
+def test_weights_are_those_of_the_model(every_layer, kind):
     model = every_layer(kind)
     network = make_explorer.describe(model)
     weights = np.frombuffer(base64.b64decode(network["weights"]), "<f4")
@@ -93,7 +93,7 @@ def test_the_same_model_makes_the_same_page(every_layer, tmp_path):
     assert first != make_explorer.page(model)
 
 
-def test_nothing_in_the_page_is_fetched(every_layer):
+def test_the_page_fetches_nothing(every_layer):
     page = make_explorer.page(every_layer())
     links = [
         value
@@ -110,7 +110,7 @@ def test_the_page_of_the_reference_network_is_below_two_megabytes():
     assert 1_000_000 < len(page) < 2_000_000
 
 
-def test_names_of_classes_cannot_break_out_of_the_page():
+def test_class_names_are_escaped():
     names = ["</script><img src=x>", "<!--", "\u2028'\"&amp;"]
     page = make_explorer.page(classifier(class_names=names))
     tags = [tag for tag, _ in read(page).tags]
@@ -122,7 +122,7 @@ def test_names_of_classes_cannot_break_out_of_the_page():
 # Test images
 
 
-def test_the_test_images_are_the_first_three_of_each_class():
+def test_images_are_the_first_three_of_each_class():
     pictures = content(make_explorer.page(recipes.reference_cnn(0)))["pictures"]
     assert pictures["labels"] == [label for label in range(10) for _ in range(3)]
     images = np.frombuffer(base64.b64decode(pictures["images"]), np.uint8).reshape(-1, 28, 28)
@@ -130,12 +130,12 @@ def test_the_test_images_are_the_first_three_of_each_class():
     np.testing.assert_array_equal(images[[3, 4, 5]], sample.test_images[[1, 11, 21]])
 
 
-def test_a_model_of_other_classes_gets_no_digits():
+def test_a_model_with_other_classes_has_no_images():
     assert content(make_explorer.page(classifier()))["pictures"] == {"images": "", "labels": []}
 
 
 def write_data(folder, images, labels):
-    """Write the four files, with the same images in the training and the test part."""
+    """Write the four files; training and test images are the same."""
     for part in ("train", "t10k"):
         for array, name in ((images, "images-idx3"), (labels, "labels-idx1")):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
@@ -151,7 +151,7 @@ def test_test_images_from_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "label"), [(28, 3), (20, 2)])
-def test_test_images_that_the_model_does_not_know(tmp_path, size, label):
+def test_images_of_other_shapes_or_classes_are_an_error(tmp_path, size, label):
     images = np.zeros((2, size, size), np.uint8)
     write_data(tmp_path, images, np.array([0, label], np.uint8))
     with pytest.raises(make_explorer.ExplorerError, match=rf"labels up to {label}.*below 3"):
@@ -181,22 +181,22 @@ class Own(ReLU):
         ),
     ],
 )
-def test_a_model_that_the_page_cannot_show(model, message):
+def test_a_model_of_unsupported_shapes_is_an_error(model, message):
     with pytest.raises(make_explorer.ExplorerError, match=message):
         make_explorer.describe(model())
 
 
-def test_weights_beyond_float32():
+def test_weights_beyond_float32_are_an_error():
     model = classifier(dtype=np.float64)
     model.layers[-1].parameters["bias"][1] = 1e300
-    with pytest.raises(make_explorer.ExplorerError, match=r"layer 2 holds a number .* too large"):
+    with pytest.raises(make_explorer.ExplorerError, match="layer 2 has a weight that is too large"):
         make_explorer.describe(model)
 
 
 # The program
 
 
-def test_the_program_writes_the_page(every_layer, tmp_path, capsys):
+def test_the_script_writes_the_page(every_layer, tmp_path, capsys):
     every_layer().save(tmp_path / "model.npz")
     out = tmp_path / "page.html"
     flags = ["--model", str(tmp_path / "model.npz"), "--out", str(out)]

@@ -1,4 +1,4 @@
-"""The notebooks: each runs from the top in a new kernel, and is stored with what it gives."""
+"""The notebooks run in a new kernel and store their outputs."""
 
 import ast
 import base64
@@ -18,7 +18,7 @@ NOTEBOOK = EXAMPLES / "digits.ipynb"
 LESSONS = sorted((EXAMPLES / "lessons").glob("*.ipynb"))
 RUNNER = Path(__file__).parents[1] / "data" / "run_notebook.py"
 
-# Each lesson takes seconds in a kernel of its own; test_lessons.py runs their code without one.
+# A kernel takes seconds to start; test_lessons.py runs the lessons without one.
 EACH_IN_A_KERNEL = [NOTEBOOK, *(pytest.param(path, marks=pytest.mark.slow) for path in LESSONS)]
 
 each = pytest.mark.parametrize("path", [NOTEBOOK, *LESSONS], ids=lambda path: path.stem)
@@ -33,12 +33,12 @@ def code_cells(path):
 
 
 def kinds(cell):
-    """What a cell gives: the kinds of its outputs, not their content."""
+    """Return the types of a cell's outputs."""
     return [(output["output_type"], sorted(output.get("data", {}))) for output in cell["outputs"]]
 
 
 def written(cell):
-    """The text in a cell's outputs."""
+    """Return the text in a cell's outputs."""
     texts = []
     for output in cell["outputs"]:
         texts += output.get("text", []) + output.get("data", {}).get("text/plain", [])
@@ -46,7 +46,7 @@ def written(cell):
 
 
 @each
-def test_every_cell_is_stored_with_what_it_gives(path):
+def test_every_cell_has_stored_outputs(path):
     cells = code_cells(path)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     for cell in cells:
@@ -59,7 +59,7 @@ def test_every_cell_is_stored_with_what_it_gives(path):
 
 
 @each
-def test_what_is_stored_belongs_to_no_machine(path):
+def test_stored_outputs_name_no_machine(path):
     whole = json.loads(path.read_text(encoding="utf-8"))
     assert whole["metadata"]["language_info"] == {"name": "python"}
     for cell in whole["cells"]:
@@ -70,7 +70,7 @@ def test_what_is_stored_belongs_to_no_machine(path):
 
 
 @each
-def test_figures_are_on_opaque_white_so_that_a_dark_theme_does_not_matter(path):
+def test_figures_have_an_opaque_white_background(path):
     for cell in code_cells(path):
         for output in cell["outputs"]:
             if "image/png" in output.get("data", {}):
@@ -80,7 +80,7 @@ def test_figures_are_on_opaque_white_so_that_a_dark_theme_does_not_matter(path):
                 assert all((edge == 255).all() for edge in edges), "".join(cell["source"])
 
 
-def test_the_notebook_is_of_the_length_that_it_says():
+def test_the_notebook_has_its_stated_length():
     cells = code_cells(NOTEBOOK)
     assert 10 <= len(cells) <= 16
     for cell in cells:
@@ -94,14 +94,14 @@ def test_the_notebook_is_of_the_length_that_it_says():
     ("name", "call"),
     [("confusion-matrix", "plots.confusion_matrix("), ("own-digits", "titles=names")],
 )
-def test_the_pictures_of_the_readme_are_the_notebooks(name, call):
+def test_the_figures_of_the_readme_are_the_notebooks(name, call):
     (cell,) = [c for c in code_cells(NOTEBOOK) if call in "".join(c["source"])]
     stored = base64.b64decode("".join(cell["outputs"][0]["data"]["image/png"]))
     assert (NOTEBOOK.parent / "pictures" / f"{name}.png").read_bytes() == stored
 
 
 @needs_jit
-def test_its_code_runs_as_it_stands_without_a_kernel_too(monkeypatch):
+def test_its_code_runs_without_a_kernel(monkeypatch):
     cells = ["".join(cell["source"]) for cell in code_cells(NOTEBOOK)]
     code = "\n".join(cells)
     assert code.count("epochs=15,") == 1

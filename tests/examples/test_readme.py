@@ -1,4 +1,4 @@
-"""README.md and the pages it links to: commands, code blocks, links and tables."""
+"""README.md and its pages: commands, code, links and tables."""
 
 import argparse
 import os
@@ -34,7 +34,7 @@ def command(name):
 
 
 def script_commands():
-    """Return every `python SCRIPT FLAGS` of the pages, in code blocks and in sentences."""
+    """Return every `python SCRIPT FLAGS` of the pages."""
     found = set()
     for page in PAGES:
         text = text_of(page)

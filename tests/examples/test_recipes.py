@@ -1,4 +1,4 @@
-"""Recipes: networks, settings, overrides, and training by examples/train.py."""
+"""Recipes: networks, settings, overrides, and training."""
 
 import os
 

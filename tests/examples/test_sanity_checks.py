@@ -1,4 +1,4 @@
-"""examples/tools/sanity_checks.py: correct setups pass, planted faults fail."""
+"""examples/tools/sanity_checks.py: planted faults fail."""
 
 import os
 

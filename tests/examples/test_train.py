@@ -1,4 +1,4 @@
-"""examples/train.py: training, saving, resuming and testing, run as a user runs it."""
+"""examples/train.py: training, saving, resuming and testing."""
 
 import gzip
 import hashlib
@@ -150,7 +150,7 @@ EVERYTHING = [
 
 @pytest.fixture(scope="module")
 def uninterrupted(folder, tmp_path_factory):
-    """Results, output folder and log of an uninterrupted training with all options."""
+    """Return results, folder and log of an uninterrupted training."""
     kept = tmp_path_factory.mktemp("kept")
     flags = ["--save", kept / "model.npz", "--results", kept / "r.json", "--plots", kept / "plots"]
     done = run("--data-dir", folder, *EVERYTHING, *flags)

@@ -1,4 +1,4 @@
-"""examples/train_mnist.py: flags, results, errors, and the same weights as the recipe."""
+"""examples/train_mnist.py: flags, results, errors, weights."""
 
 import hashlib
 import json

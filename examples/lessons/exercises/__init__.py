@@ -1,7 +1,7 @@
-"""All sixteen exercises of the lessons, and what the checker cells call.
+"""Check the sixteen exercises of the lessons.
 
 from exercises import check
-check(output_size)  # prints that it is right, or what is not yet right
+check(output_size)  # prints whether it is correct, or an explanation
 """
 
 from exercises.checking import Function, verdict
@@ -24,7 +24,7 @@ EXERCISES = {name: task for lesson in LESSONS.values() for name, task in lesson.
 
 
 def check(answer: Function) -> None:
-    """Print whether a function passes all tests of the exercise that has its name, or why not."""
+    """Print whether a function solves the exercise of its name."""
     name = answer.__name__
     if name not in EXERCISES:
         raise ValueError(f"no exercise asks for {name}; they ask for {', '.join(EXERCISES)}")

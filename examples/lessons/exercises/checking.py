@@ -1,8 +1,7 @@
-"""How an answer to an exercise is checked, and how it is said in words what is wrong with it.
+"""Check answers to exercises and explain what is wrong with them.
 
-An answer is called with arguments that are drawn at random, of several shapes, and compared with
-what the library gives for the same. Where it gives the numbers of a mistake that is often made,
-that mistake is named.
+An answer is called with random arguments of several shapes and compared with the library's result.
+If it returns the values of a common mistake, the mistake is named.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +17,11 @@ Arguments = dict[str, Any]
 
 
 class Exercise(NamedTuple):
-    """A function that is asked for.
+    """A function to write, with its test cases.
 
-    `cases` draws the arguments of several calls and `right` gives the right results for them; where
-    there are several results, `results` has their names. `mistakes` are functions that are wrong,
-    each under what is then said. `also` looks at the arguments after a call whose results were
-    right, and returns what is wrong nevertheless.
+    `cases` draws the arguments of several calls, and `right` computes the correct results.
+    `results` names them if there are several. `mistakes` maps a hint to a wrong function. `also`
+    examines the arguments after a call with correct results and returns another fault.
     """
 
     cases: Callable[[Generator], Iterator[Arguments]]
@@ -34,11 +32,11 @@ class Exercise(NamedTuple):
 
 
 def verdict(answer: Function, exercise: Exercise) -> str:
-    """Return what is wrong with an answer, or nothing where it is right."""
+    """Return the fault of an answer, or an empty string."""
     for arguments in exercise.cases(np.random.default_rng(1)):
         given = deepcopy(arguments)
         try:
-            with np.errstate(all="ignore"):  # what overflows is seen in the result
+            with np.errstate(all="ignore"):  # an overflow shows in the result
                 found = answer(**given)
         except NotImplementedError:
             return f"{answer.__name__} is still to be written"
@@ -58,7 +56,7 @@ def verdict(answer: Function, exercise: Exercise) -> str:
 
 
 def _call(answer: Function, arguments: Arguments) -> str:
-    """Write a call down: numbers as they are, of arrays the shape."""
+    """Format a call: numbers as they are, large arrays by shape."""
     shown = [f"{name}={_shown(value)}" for name, value in arguments.items()]
     return f"{answer.__name__}({', '.join(shown)})"
 
@@ -72,7 +70,7 @@ def _shown(value: Any) -> str:
 
 
 def _difference(found: Any, wanted: Any, results: tuple[str, ...]) -> str:
-    """Say how a result differs from the right one; of several results, the first that does."""
+    """Return the difference of the first wrong result."""
     if found is None:
         return "it returns nothing"
     if not results:
@@ -101,13 +99,13 @@ def _array_difference(name: str, found: Any, wanted: Any) -> str:
         return ""
     place = tuple(int(axis) for axis in np.argwhere(differ)[0])
     return (
-        f"{name} is wrong in {differ.sum()} of {differ.size} places; at {list(place)} it is "
+        f"{name} is wrong in {differ.sum()} of {differ.size} elements; at {list(place)} it is "
         f"{found[place]:.6g}, wanted is {wanted[place]:.6g}"
     )
 
 
 def _same(found: Any, wanted: Any) -> bool:
-    """Whether all numbers are the same but for rounding; NaN is the same as NaN."""
+    """Return whether all values are equal within rounding."""
     found, wanted = (np.asarray(value, np.float64) for value in (found, wanted))
     return found.shape == wanted.shape and np.allclose(
         found, wanted, rtol=1e-6, atol=1e-12, equal_nan=True
@@ -115,9 +113,9 @@ def _same(found: Any, wanted: Any) -> bool:
 
 
 def _mistakes_made(found: Any, exercise: Exercise, arguments: Arguments) -> Iterator[str]:
-    """Yield what is to be said of each mistake that gives what was found."""
+    """Yield the hint of each mistake with the same result."""
     for words, mistake in exercise.mistakes.items():
-        # a mistake may not work at all for some shapes, and an answer be no numbers
+        # A mistake may fail for some shapes, and an answer may not be numeric.
         with suppress(TypeError, ValueError, IndexError), np.errstate(all="ignore"):
             made = mistake(**deepcopy(arguments))
             pairs = zip(found, made, strict=True) if exercise.results else [(found, made)]

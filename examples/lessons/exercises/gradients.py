@@ -1,4 +1,4 @@
-"""The exercises of lessons 4 and 5: the loss, and gradients."""
+"""Define the exercises of lessons 4 and 5: the loss, and gradients."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def logits(rng: Generator) -> Iterator[Arguments]:
-    """Draw logits: small ones, large ones, and one row alone."""
+    """Draw small and large logits, and a single row."""
     for N, K, scale in [(1, 3, 1.0), (4, 10, 2.0), (3, 5, 1000.0), (2, 10, 1e5)]:
         yield {"logits": scale * rng.standard_normal((N, K))}
 
@@ -28,7 +28,7 @@ def logits_and_labels(rng: Generator) -> Iterator[Arguments]:
 
 
 def naive_softmax(logits: Array) -> Array:
-    """Return what the formula says, taken at its word."""
+    """Return softmax without subtracting the maximum."""
     powers = np.exp(logits)
     ratios: Array = powers / powers.sum(axis=1, keepdims=True)
     return ratios
@@ -46,7 +46,7 @@ LOSS = {
         logits,
         lambda logits: reference.softmax(logits)[0],
         {
-            "e^1000 is too large for a float: take the largest logit of each row off first.": (
+            "e^1000 is too large for a float: subtract the largest logit of each row first.": (
                 naive_softmax
             ),
             "Each row must sum to 1, not all rows together.": (
@@ -68,7 +68,7 @@ LOSS = {
             "The sign is wrong: the gradient points to where the loss rises.": (
                 lambda logits, labels: -probabilities_less_ones(logits, labels) / len(labels)
             ),
-            "At the label, 1 must be taken off.": (
+            "At the label, 1 must be subtracted.": (
                 lambda logits, labels: reference.softmax(logits)[0] / len(labels)
             ),
             "Divide by the number of images, not of classes.": (
@@ -82,7 +82,7 @@ LOSS = {
 
 
 def dense_cases(rng: Generator) -> Iterator[Arguments]:
-    """Draw what a dense layer sees: square weights first, where a missing .T goes unnoticed."""
+    """Draw arguments of a dense layer, square weights first."""
     for N, inputs, outputs in [(3, 3, 3), (2, 4, 3), (5, 2, 6)]:
         yield {
             "dy": rng.standard_normal((N, outputs)),
@@ -92,25 +92,25 @@ def dense_cases(rng: Generator) -> Iterator[Arguments]:
 
 
 def dense_gradients(dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
-    """Return dx, dweight and dbias, by the loops."""
+    """Return dx, dweight and dbias of the reference."""
     return reference.dense_backward(dy, (x, weight))
 
 
 def pooled_gradients(rng: Generator) -> Iterator[Arguments]:
-    """Draw gradients of 2×2 means, of images with a row or a column left over too."""
+    """Draw gradients of 2×2 means, also for odd image sizes."""
     for N, H, W, C in [(1, 4, 4, 1), (2, 6, 4, 3), (2, 5, 7, 2)]:
         yield {"dy": rng.standard_normal((N, H // 2, W // 2, C)), "H": H, "W": W}
 
 
 def mean_gradient(dy: Array, H: int, W: int) -> Array:
-    """Return dx of 2×2 mean pooling, by the loops."""
+    """Return dx of 2×2 mean pooling of the reference."""
     N, _, _, C = dy.shape
     _, cache = reference.avg_pool2d(np.zeros((N, H, W, C)), 2)
     return reference.avg_pool2d_backward(dy, cache)
 
 
 def at_the_first(dy: Array, H: int, W: int) -> Array:
-    """Give all of a gradient to the first pixel of its window."""
+    """Return each gradient at the first pixel of its window."""
     dx = np.zeros((len(dy), H, W, dy.shape[3]))
     dx[:, : 2 * dy.shape[1] : 2, : 2 * dy.shape[2] : 2] = dy
     return dx
@@ -121,7 +121,7 @@ BACKPROPAGATION = {
         dense_cases,
         dense_gradients,
         {
-            "dbias: every image adds its part; a sum, no mean.": lambda dy, x, weight: (
+            "dbias is a sum over the images, not a mean.": lambda dy, x, weight: (
                 *dense_gradients(dy, x, weight)[:2],
                 dy.mean(axis=0),
             ),
@@ -132,7 +132,7 @@ BACKPROPAGATION = {
             "dweight must have the shape of weight, (in, out): it is transposed.": (
                 lambda dy, x, weight: (dy @ weight.T, dy.T @ x, dy.sum(axis=0))
             ),
-            "dweight: a sum over the images, no mean.": lambda dy, x, weight: (
+            "dweight is a sum over the images, not a mean.": lambda dy, x, weight: (
                 dy @ weight.T,
                 x.T @ dy / len(dy),
                 dy.sum(axis=0),
@@ -144,13 +144,13 @@ BACKPROPAGATION = {
         pooled_gradients,
         mean_gradient,
         {
-            "Each pixel is a quarter of the mean, and gets a quarter of dy.": (
+            "Each pixel contributes a quarter to the mean, so it gets a quarter of dy.": (
                 lambda dy, H, W: 4 * mean_gradient(dy, H, W)
             ),
-            "All four pixels of a window have a part in its mean, not the first alone.": (
+            "All four pixels of a window contribute to its mean, not only the first.": (
                 at_the_first
             ),
-            "np.tile lays the whole map out again; each number is to be repeated in its place.": (
+            "np.tile repeats the whole map; repeat each value next to itself.": (
                 lambda dy, H, W: np.tile(dy, (1, 2, 2, 1)) / 4
             ),
         },

@@ -1,4 +1,4 @@
-"""The exercises of lessons 6 and 7: optimizers, and training."""
+"""Define the exercises of lessons 6 and 7: optimizers, and training."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +34,7 @@ def momentum_of_library(
 
 
 def adam_cases(rng: Generator) -> Iterator[Arguments]:
-    """Draw parameters, moments and gradients, of the first step and of later ones."""
+    """Draw parameters, moments and gradients of early and late steps."""
     for size, t in [(1, 1), (4, 2), (6, 30)]:
         p, m, g = rng.standard_normal((3, size))
         v = rng.random(size)
@@ -54,11 +54,11 @@ def adam_of_library(p: Array, m: Array, v: Array, g: Array, t: int) -> tuple[Arr
 def adam_by_hand(
     p: Array, m: Array, v: Array, g: Array, t: int, *, square: bool = True, root: bool = True
 ) -> tuple[Array, Array, Array]:
-    """Take a step of Adam, with or without two of its parts."""
+    """Take a step of Adam, optionally without square or root."""
     m = m + 0.1 * (g - m)
     v = 0.999 * v + 0.001 * (g * g if square else g)
-    spread = v / (1 - 0.999**t)
-    return p - 0.001 * m / (1 - 0.9**t) / ((np.sqrt(spread) if root else spread) + 1e-8), m, v
+    v_hat = v / (1 - 0.999**t)
+    return p - 0.001 * m / (1 - 0.9**t) / ((np.sqrt(v_hat) if root else v_hat) + 1e-8), m, v
 
 
 OPTIMIZERS = {
@@ -106,7 +106,7 @@ OPTIMIZERS = {
 
 
 def shifts(rng: Generator) -> Iterator[Arguments]:
-    """Draw images and how far they are to be moved, in all four directions."""
+    """Draw images and shifts in all four directions."""
     for shape, down, right in [((1, 4, 4), 1, 0), ((2, 5, 4), 2, 1), ((3, 4, 6), -1, 2)]:
         yield {"images": rng.integers(1, 256, shape), "down": down, "right": right}
     yield {"images": rng.integers(1, 256, (2, 6, 5)), "down": -2, "right": -3}
@@ -114,7 +114,7 @@ def shifts(rng: Generator) -> Iterator[Arguments]:
 
 
 def moved(images: Array, down: int, right: int) -> Array:
-    """Return images with each pixel moved; what comes from outside is 0."""
+    """Return shifted images, filled with 0."""
     _, H, W = images.shape
     y = np.zeros_like(images)
     for h in range(H):
@@ -125,7 +125,7 @@ def moved(images: Array, down: int, right: int) -> Array:
 
 
 def courses(rng: Generator) -> Iterator[Arguments]:
-    """Draw how the loss on the validation went, with ties and with comebacks."""
+    """Draw validation losses with ties and late improvements."""
     yield {"val_losses": [0.9, 0.5, 0.6, 0.55, 0.6, 0.4], "patience": 2}
     yield {"val_losses": [0.9, 0.5, 0.6, 0.55, 0.4, 0.7], "patience": 3}
     yield {"val_losses": [0.5, 0.5, 0.5, 0.5, 0.5], "patience": 2}
@@ -136,7 +136,7 @@ def courses(rng: Generator) -> Iterator[Arguments]:
 
 
 def stop(val_losses: list[float], patience: int) -> tuple[int, int]:
-    """Return (best epoch, epochs done), both counted from 1, as `minicnn.fit` does."""
+    """Return (best epoch, epochs trained) as `minicnn.fit` does."""
     best = done = 0
     while done < len(val_losses) and (not done or done - best < patience):
         done += 1
@@ -146,7 +146,7 @@ def stop(val_losses: list[float], patience: int) -> tuple[int, int]:
 
 
 def stop_at_rises(val_losses: list[float], patience: int) -> tuple[int, int]:
-    """Count epochs that are worse than the one before, instead of those since the best."""
+    """Count consecutive rises instead of epochs since the best."""
     best, rises = 1, 0
     for epoch in range(2, len(val_losses) + 1):
         rises = rises + 1 if val_losses[epoch - 1] >= val_losses[epoch - 2] else 0
@@ -162,10 +162,10 @@ TRAINING = {
         shifts,
         moved,
         {
-            "np.roll brings back at one side what leaves at the other; 0 must come in.": (
+            "np.roll wraps around; fill with 0 instead.": (
                 lambda images, down, right: np.roll(images, (down, right), axis=(1, 2))
             ),
-            "It moves the other way: down and right are positive.": (
+            "The direction is wrong: down and right are positive.": (
                 lambda images, down, right: moved(images, -down, -right)
             ),
             "down is along axis 1, right along axis 2: they are exchanged.": (
@@ -177,13 +177,11 @@ TRAINING = {
         courses,
         stop,
         {
-            "The epochs since the best one count, not those that were worse than the last.": (
-                stop_at_rises
-            ),
+            "Count the epochs since the best one, not consecutive rises.": (stop_at_rises),
             "That is one epoch too long.": lambda val_losses, patience: stop(
                 val_losses, patience + 1
             ),
-            "The best epoch is wanted, not the last.": lambda val_losses, patience: (
+            "Return the best epoch, not the last.": lambda val_losses, patience: (
                 stop(val_losses, patience)[1],
                 stop(val_losses, patience)[1],
             ),

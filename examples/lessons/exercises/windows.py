@@ -1,4 +1,4 @@
-"""The exercises of lessons 1 to 3: windows, convolution, pooling."""
+"""Define the exercises of lessons 1 to 3: windows, convolution, pooling."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def whole(rng: Generator, *shape: int, low: int = -9) -> Array:
-    """Draw whole numbers from `low` to 9, as float64: sums of them are exact."""
+    """Draw integers from `low` to 9 as float64; their sums are exact."""
     return rng.integers(low, 10, shape).astype(np.float64)
 
 
@@ -34,7 +34,7 @@ def sizes(rng: Generator) -> Iterator[Arguments]:
 
 
 def gathered(x: Array, KH: int, KW: int, S: int, P: int) -> Array:
-    """Return all patches (N, OH, OW, KH, KW, C), by the library."""
+    """Return the library's patches (N, OH, OW, KH, KW, C)."""
     N, H, W, C = x.shape
     window = make_window("patches", (H, W), (KH, KW), S, P)
     patches = np.empty((N, window.OH, window.OW, KH, KW, C), x.dtype)
@@ -42,8 +42,8 @@ def gathered(x: Array, KH: int, KW: int, S: int, P: int) -> Array:
     return patches
 
 
-def places(rng: Generator) -> Iterator[Arguments]:
-    """Draw images with the place of a window that fits."""
+def windows(rng: Generator) -> Iterator[Arguments]:
+    """Draw images with the index of a window."""
     for H, W, KH, KW, S, P in [(6, 6, 3, 3, 1, 0), (7, 5, 3, 2, 2, 0), (6, 8, 3, 3, 2, 1)]:
         OH, OW = (H + 2 * P - KH) // S + 1, (W + 2 * P - KW) // S + 1
         for oh, ow in [(0, 1), (1, 0), (OH - 1, OW - 1), (OH // 2, OW // 2)]:
@@ -52,7 +52,7 @@ def places(rng: Generator) -> Iterator[Arguments]:
 
 
 def one_patch(image: Array, oh: int, ow: int, KH: int, KW: int, S: int, P: int) -> Array:
-    """Return one patch of an image (H, W), by the library."""
+    """Return one patch of an image (H, W)."""
     patch: Array = gathered(image[None, :, :, None], KH, KW, S, P)[0, oh, ow, :, :, 0]
     return patch
 
@@ -72,13 +72,13 @@ PIXELS = {
         },
     ),
     "patch": Exercise(
-        places,
+        windows,
         one_patch,
         {
-            "Each step is S pixels: the corner is at oh · S.": (
+            "Each step is S pixels: the window begins at oh · S.": (
                 lambda image, oh, ow, KH, KW, S, P: np.pad(image, P)[oh : oh + KH, ow : ow + KW]
             ),
-            "The padding comes first: the corner lies P pixels higher and further left.": (
+            "The padding comes first: the window begins P pixels higher and further left.": (
                 lambda image, oh, ow, KH, KW, S, P: np.pad(image, ((0, 9), (0, 9)))[
                     oh * S : oh * S + KH, ow * S : ow * S + KW
                 ]
@@ -94,7 +94,7 @@ PIXELS = {
 
 
 def outputs(rng: Generator) -> Iterator[Arguments]:
-    """Draw images, weights and the place of one output."""
+    """Draw images, weights and the index of one output."""
     for N, H, W, C, KH, KW, F in [
         (1, 5, 5, 1, 3, 3, 1),
         (2, 6, 5, 3, 2, 3, 4),
@@ -114,7 +114,7 @@ def outputs(rng: Generator) -> Iterator[Arguments]:
 
 
 def one_output(x: Array, weight: Array, bias: Array, n: int, oh: int, ow: int, f: int) -> Any:
-    """Return one number of a convolution, by the seven loops."""
+    """Return one output of the reference convolution."""
     return reference.conv2d(x, weight, bias)[0][n, oh, ow, f]
 
 
@@ -125,7 +125,7 @@ def images(rng: Generator) -> Iterator[Arguments]:
 
 
 def patch_rows(x: Array, KH: int, KW: int) -> Array:
-    """Return all patches, each as a row, by the library."""
+    """Return the library's im2col matrix."""
     return gathered(x, KH, KW, 1, 0).reshape(-1, KH * KW * x.shape[3])
 
 
@@ -137,7 +137,7 @@ CONVOLUTION = {
             "The bias of the filter is still to be added.": lambda bias, **rest: one_output(
                 bias=0 * bias, **rest
             ),
-            "The kernel is not to be turned round: kh and kw run the same way in both.": (
+            "Do not flip the kernel: kh and kw have the same direction in image and kernel.": (
                 lambda weight, **rest: one_output(weight=weight[::-1, ::-1], **rest)
             ),
             "Only filter f is asked for: weight[:, :, :, f].": (
@@ -179,34 +179,34 @@ CONVOLUTION = {
 
 
 def maps(rng: Generator) -> Iterator[Arguments]:
-    """Draw feature maps, all negative ones among them, and pool sizes that do not always divide."""
+    """Draw feature maps, also negative ones, and pool sizes."""
     for shape, size in [((1, 4, 4, 1), 2), ((2, 6, 4, 3), 2), ((2, 7, 5, 2), 2), ((1, 8, 9, 2), 3)]:
         yield {"x": whole(rng, *shape), "size": size}
         yield {"x": whole(rng, *shape) - 20, "size": size}
 
 
 def maps_with_ties(rng: Generator) -> Iterator[Arguments]:
-    """Draw feature maps in which a maximum often stands twice."""
+    """Draw feature maps with frequent ties."""
     for shape in [(1, 4, 4, 1), (2, 6, 4, 3), (3, 4, 8, 2)]:
         yield {"x": rng.integers(-2, 3, shape).astype(np.float64)}
 
 
 def squares(x: Array) -> Array:
-    """Return the four pixels of each 2×2 window, in row order: (N, OH, OW, C, 4)."""
+    """Return the pixels of each 2×2 window: (N, OH, OW, C, 4)."""
     N, H, W, C = x.shape
     windows = x.reshape(N, H // 2, 2, W // 2, 2, C)
     return windows.transpose(0, 1, 3, 5, 2, 4).reshape(N, H // 2, W // 2, C, 4)
 
 
-def first_winners(x: Array) -> Array:
-    """Return which of the four won, by the seven loops: they note the winner's (h, w)."""
-    _, (_, winners, _) = reference.max_pool2d(x, 2)
-    found: Array = winners[..., 0] % 2 * 2 + winners[..., 1] % 2
+def first_argmax(x: Array) -> Array:
+    """Return the argmax of each 2×2 window of the reference."""
+    _, (_, argmax, _) = reference.max_pool2d(x, 2)
+    found: Array = argmax[..., 0] % 2 * 2 + argmax[..., 1] % 2
     return found
 
 
 def sliding_max(x: Array, size: int) -> Array:
-    """Return the maximum of windows that overlap."""
+    """Return the maximum of overlapping windows."""
     return ops.max_pool2d(x, size, 1)[0]
 
 
@@ -227,17 +227,17 @@ POOLING = {
             ),
         },
     ),
-    "winners": Exercise(
+    "pool_argmax": Exercise(
         maps_with_ties,
-        first_winners,
+        first_argmax,
         {
-            "Of equal numbers the first one wins.": (
+            "With equal values the first one is the argmax.": (
                 lambda x: 3 - squares(x)[..., ::-1].argmax(axis=-1)
             ),
             "Row order: 1 is the pixel to the right of 0, 2 the one below.": (
                 lambda x: squares(x)[..., [0, 2, 1, 3]].argmax(axis=-1)
             ),
-            "That is the least of the four.": lambda x: squares(x).argmin(axis=-1),
+            "That is the minimum, not the maximum.": lambda x: squares(x).argmin(axis=-1),
         },
     ),
 }
