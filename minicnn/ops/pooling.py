@@ -104,7 +104,7 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
     shape, argmax, window = cache
     dy = np.ascontiguousarray(dy)
     N, _, W, C = shape
-    if C % target.NR_SMALL == 0:
+    if C % target.LANES == 0:
         dx = arena.empty(shape, dy.dtype)
         pooling.max_pool_backward(dy, argmax, window, dx)
     else:
