@@ -19,7 +19,7 @@ from minicnn.runtime import arena
 from minicnn.shapes import IntArray
 
 # The position of a name is part of the key or counter: append new names, do not reorder.
-STREAMS = ("initial weights", "validation split", "shuffle", "drawn digits")
+STREAMS = ("initial weights", "validation split", "shuffle", "synthetic digits")
 BIT_STREAMS = ("augmentation", "elastic", "noise", "dropout")
 
 
@@ -71,7 +71,7 @@ def generator(seed: int, stream: str, epoch: int = 0, index: int = 0) -> Generat
     ----------
     seed : int
         0 to 2⁶⁴ - 1.
-    stream : {"initial weights", "validation split", "shuffle", "drawn digits"}
+    stream : {"initial weights", "validation split", "shuffle", "synthetic digits"}
         Two streams never share numbers.
     epoch, index : int
         Epoch; layer or image.

@@ -83,7 +83,7 @@ def synthetic_digits(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDAr
     images = np.empty((count, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     labels = (np.arange(count) % 10).astype(np.uint8)
     for index, label in enumerate(labels):
-        images[index] = _random_digit(int(label), generator(seed, "drawn digits", index=index))
+        images[index] = _random_digit(int(label), generator(seed, "synthetic digits", index=index))
     return images, labels
 
 

@@ -167,7 +167,7 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
 def gradient_buffers(
     op: str, weight: FloatArray, out: tuple[FloatArray, FloatArray] | None
 ) -> tuple[FloatArray, FloatArray]:
-    """Return arrays for (dweight, dbias): new ones, or `out` if the caller of `op` gave it."""
+    """Return arrays for (dweight, dbias): new ones, or the checked `out`."""
     sizes = weight.shape, weight.shape[-1:]
     if out is None:
         dweight, dbias = allocate(((sizes[0], weight.dtype), (sizes[1], weight.dtype)))
