@@ -38,6 +38,7 @@ from minicnn import (
 )
 from minicnn.kernels import jit
 from minicnn.optim import SCHEDULES
+from minicnn.random import RandomKey
 from minicnn.train import fit as fit_module
 from minicnn.train.config import TrainConfig, epoch_batches, validation_split_indices
 from minicnn.train.nonfinite import find_non_finite
@@ -480,6 +481,10 @@ def test_diverging_training_stops_and_names_the_layer(digits):
     assert np.isfinite(model.parameters).all()  # the step that would spoil them is not taken
 
 
+# No layer of these networks is random; the key says that it is a training step.
+KEY = RandomKey(0, 0, np.arange(3))
+
+
 def stack(*sizes):
     layers = [Flatten(), *(Dense(size) for size in sizes)]
     return Sequential(layers, input_shape=(2, 2, 1))
@@ -495,32 +500,30 @@ def test_the_first_non_finite_array_is_found():
     model = stack(5, 10)
     first_weight(model, 2)[1, 1] = np.nan
     assert "the weight of layer 3 (Dense(10)) holds" in find_non_finite(
-        model, [(ones, labels, None)]
+        model, [(ones, labels, KEY)]
     )
 
     model = stack(5, 10)
     first_weight(model, 1)[...] = 3e38  # finite, but not the sum of four
-    assert "the output of layer 2 (Dense(5)) holds" in find_non_finite(
-        model, [(ones, labels, None)]
-    )
+    assert "the output of layer 2 (Dense(5)) holds" in find_non_finite(model, [(ones, labels, KEY)])
 
     model = stack(10)
     first_weight(model, 1)[...] = 0
     model.layers[1].parameters["bias"][:2] = -3e38, 3e38
-    found = find_non_finite(model, [(ones, labels, None)])
+    found = find_non_finite(model, [(ones, labels, KEY)])
     assert found.startswith("the loss, though the logits are finite")
 
-    sure_and_right = [(ones[:1], labels[1:2], None)]
+    sure_and_right = [(ones[:1], labels[1:2], KEY)]
     assert find_non_finite(model, sure_and_right).startswith("no layer on its own")
     assert find_non_finite(model, sure_and_right, 0.1).startswith("the loss, though")
 
     model = stack(5, 5, 10)  # black images: every output is 0, so only the backward pass overflows
     for layer in (2, 3):
         first_weight(model, layer)[...] = 1e30 * np.sign(first_weight(model, layer))
-    found = find_non_finite(model, [(0 * ones, labels, None)])
+    found = find_non_finite(model, [(0 * ones, labels, KEY)])
     assert "the gradient dx of layer 3 (Dense(5)) holds" in found
 
-    assert find_non_finite(stack(10), [(ones, labels, None)]).startswith("no layer on its own")
+    assert find_non_finite(stack(10), [(ones, labels, KEY)]).startswith("no layer on its own")
 
 
 @pytest.mark.parametrize(
