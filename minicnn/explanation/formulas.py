@@ -90,7 +90,7 @@ def _lines(unit: UnitTrace) -> Iterator[str]:
 
 
 def _channels(parts: dict[str, FloatArray]) -> Iterator[str]:
-    """Print the windows (KH, KW, C) of a convolution by channel."""
+    """Yield lines with the windows (KH, KW, C) of a convolution by channel."""
     sums = list(parts.values())[-1].sum(axis=(0, 1))
     order = np.argsort(-abs(sums), kind="stable")
     for c in order[:MAX_CHANNELS]:
@@ -102,7 +102,7 @@ def _channels(parts: dict[str, FloatArray]) -> Iterator[str]:
 
 
 def _side_by_side(parts: dict[str, FloatArray]) -> Iterator[str]:
-    """Print matrices side by side."""
+    """Yield lines with matrices side by side."""
     width = VALUE_WIDTH * next(iter(parts.values())).shape[1]
     yield "   ".join(f"{name:>{width}}" for name in parts)
     for rows in zip(*parts.values(), strict=True):
@@ -110,7 +110,7 @@ def _side_by_side(parts: dict[str, FloatArray]) -> Iterator[str]:
 
 
 def _terms(parts: dict[str, FloatArray]) -> Iterator[str]:
-    """Print terms with their indices, largest first."""
+    """Yield lines with terms and their indices, largest first."""
     last = list(parts.values())[-1]
     order = np.argsort(-abs(last), axis=None, kind="stable")
     names = [str([int(axis) for axis in np.unravel_index(k, last.shape)]) for k in order]
