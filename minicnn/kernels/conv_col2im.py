@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.copy import copy_range, fill_zero_range
+from minicnn.kernels.gemm import gemm_panel
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import add, load, store
-from minicnn.kernels.six import multiply_rows
 from minicnn.kernels.target import NR_SMALL, Kernel, choose_nr, specialize_nr
 from minicnn.kernels.transpose import rotate180_swap_channels, transpose_block
 from minicnn.runtime import arena
@@ -131,7 +131,7 @@ def backward_input_kernel(NR: int) -> Kernel:
                 count = min(B, P - first)
                 i = (n * P + first) * F
                 for m in range(0, M, NR):
-                    multiply_rows(dy, i, F, count, packed, m * F, dcolumns, m, M, NR)
+                    gemm_panel(dy, i, F, count, packed, m * F, dcolumns, m, M, NR)
                 for p in range(count):
                     oh, ow = divmod(first + p, OW)
                     i, s = oh * h_stride + ow * w_stride, p * M

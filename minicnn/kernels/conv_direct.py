@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 
 from minicnn.kernels import conv_col2im, copy
 from minicnn.kernels.copy import pad_image
-from minicnn.kernels.jit import inline_function, kernel
+from minicnn.kernels.gemm import MR, accumulate
+from minicnn.kernels.jit import kernel
 from minicnn.kernels.pack import (
     outer_sum,
+    pack_weights,
     pad_channels,
     pad_images,
     padded_shape,
@@ -33,33 +35,35 @@ from minicnn.kernels.pack import (
     round_up,
     window_origins,
 )
-from minicnn.kernels.simd import fma, load, load_splat
-from minicnn.kernels.six import (
-    Six,
-    SixPlaces,
-    load_six,
-    six_from,
-    six_of,
-    six_sums,
-    six_times,
-    store_six,
+from minicnn.kernels.simd import (
+    axpy_tile,
+    clamp_rows,
+    gather_offsets,
+    load,
+    load_splat,
+    load_tile,
+    row_offsets,
+    splat_tile,
+    store_tile,
 )
 from minicnn.kernels.target import NR_SMALL, SIMD_WIDTH, Kernel, choose_nr, specialize_nr
-from minicnn.kernels.tiles import pack_weights
 from minicnn.kernels.transpose import rotate180_swap_channels
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
 from minicnn.shapes.window import Window
 
 Array = NDArray[np.float32]
-Indices = NDArray[np.int64]
+Offsets = NDArray[np.int64]
 
 # L1 bytes for a block of pixels while its weight gradient is summed: all channels of dy, and one or
 # two cache lines of x per pixel.
 BLOCK_BYTES = 32 * 1024
 X_VALUES_PER_PIXEL = 32
 MIN_BLOCK_PIXELS = 16  # below this, loading and storing the accumulators dominates
-MR = 6  # vectors that a microtile accumulates
+# Two FMAs start per cycle and each takes four cycles, so eight must be in flight. MR vectors of one
+# register are too few. With twelve, the offsets of the pixels exceed the general registers of x86,
+# which takes 1.9 times as long.
+MR_NARROW = 10
 
 
 # ---------------------------------------------------------------- backend interface
@@ -187,188 +191,96 @@ def _backward_weight_few_filters(
 
 
 @specialize_nr
-def forward_kernel(lanes: int) -> Kernel:
-    """Make the convolution for tiles of so many lanes.
+def forward_kernel(NR: int) -> Kernel:
+    """Loop order: image, panel, microtile, window row, k."""
+    rows = MR_NARROW if NR <= SIMD_WIDTH else MR
 
-    Where a tile is one register wide, two tiles are taken as a pair: twelve sums wait for each
-    other less than six.
-    """
-    in_pairs = lanes <= SIMD_WIDTH
-
-    def forward(
-        x: Array,
-        image: tuple[int, int, int, int],
-        padded: Array,
-        row: int,
-        corners: Indices,
+    def conv_direct_forward(
+        x: Array,  # (N * H * W * C,)
+        image: tuple[int, int, int, int],  # H, W * C, top padding, left padding * C
+        padded: Array,  # scratch for one padded image, which stays in L2; empty if none is needed
+        row_stride: int,  # values between two rows of `padded`, or of `x`
+        origins: Offsets,  # (OH * OW,) first value of each window
         KH: int,
-        weight: Array,
-        bias: Array,
-        blocks: Array,
-        y: Array,
+        weight: Array,  # (KH, KW, C, F)
+        bias: Array,  # (F,)
+        panels: Array,  # scratch (ceil(F / NR), 1 + KH * KW * C, NR); one panel stays in L1
+        y: Array,  # out (N, OH, OW, F)
     ) -> None:
-        """Convolve images.
-
-        ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, corners[p] + kh·row + q] · weight[kh, q, f]``.
-
-        The loop nest is n, f, p, kh, q. Six pixels and one vector of channels are a tile; a block
-        of weights stays in the first-level cache while the pixels of an image go by. An image that
-        needs padding is copied just before, into a place that stays in the second-level cache.
-
-        Parameters
-        ----------
-        x : ndarray (N·H·W·C,)
-        image : tuple of int
-            H, W·C, and the rows and numbers of padding before them.
-        padded : ndarray (H'·row,) or (0,)
-            Room for one image with its padding; empty if it has none.
-        row : int
-            Numbers from one row of a (padded) image to the next.
-        corners : ndarray of int (P,)
-        KH : int
-        weight : ndarray (KH, KW, C, F)
-        bias : ndarray (F,)
-        blocks : ndarray (blocks, 1 + KH·R, lanes)
-            Room for both in blocks of channels.
-        y : ndarray (N, OH, OW, F)
-            Overwritten.
-        """
-        pack_weights(weight, bias, blocks, lanes)
-        H, W, top, left = image
+        """Compute ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, origin[p] + kh·row_stride + q] · w``."""
+        pack_weights(weight, bias, panels, NR)
+        H, row, top, left = image
         N, OH, OW, F = y.shape
-        P, rows = OH * OW, blocks.shape[1]
-        R = (rows - 1) // KH
+        P, panel_rows = OH * OW, panels.shape[1]
+        K_row = (panel_rows - 1) // KH  # values of one window row: KW * C
         source = padded if padded.size > 0 else x
         for n in range(N):
-            base, first = n * H * W, n * P
+            base = n * H * row
             if padded.size > 0:
-                pad_image(x, base, H, W, top, left, padded, 0, padded.size // row, row)
+                height = padded.size // row_stride
+                pad_image(x, base, H, row, top, left, padded, 0, height, row_stride)
                 base = 0
-            for f in range(0, F, lanes):
-                s = load(blocks, f * rows, lanes)
-                for p in range(0, P, 12 if in_pairs else 6):
-                    six, sums = six_from(p, P), (s, s, s, s, s, s)
-                    others, more = six_from(min(p + 6, P - 1), P), sums
+            for f in range(0, F, NR):
+                panel = f * panel_rows
+                bias_tile = splat_tile(load(panels, panel, NR), rows)
+                for p in range(0, P, rows):
+                    pixels, acc = clamp_rows(p, P, rows), bias_tile
                     for kh in range(KH):
-                        b, w = base + kh * row, f * rows + (1 + kh * R) * lanes
-                        pixels = six_of(corners, six, b)
-                        if in_pairs:
-                            beyond = six_of(corners, others, b)
-                            sums, more = _twelve_sums(
-                                source, pixels, beyond, R, blocks, w, sums, more, lanes
-                            )
-                        else:
-                            sums = six_sums(source, pixels, R, 1, blocks, w, lanes, sums, lanes)
-                    store_six(y, six_times(six, F, first * F), f, F - f, sums, lanes)
-                    if in_pairs:
-                        store_six(y, six_times(others, F, first * F), f, F - f, more, lanes)
+                        windows = gather_offsets(origins, pixels, base + kh * row_stride)
+                        w = panel + (1 + kh * K_row) * NR
+                        acc = accumulate(acc, source, windows, K_row, 1, panels, w, NR, NR)
+                    store_tile(y, row_offsets(pixels, F, n * P * F + f), acc, F - f)
 
-    return forward
-
-
-@inline_function
-def _twelve_sums(
-    x: Array,
-    places: SixPlaces,
-    others: SixPlaces,
-    count: int,
-    weight: Array,
-    w: int,
-    start: Six,
-    more: Six,
-    lanes: int,
-) -> tuple[Six, Six]:
-    """Return what `six_sums` gives for two tiles that take the same weights, side by side."""
-    p0, p1, p2, p3, p4, p5 = places
-    q0, q1, q2, q3, q4, q5 = others
-    a0, a1, a2, a3, a4, a5 = start
-    b0, b1, b2, b3, b4, b5 = more
-    for i in range(count):
-        v = load(weight, w + i * lanes, lanes)
-        a0 = fma(load_splat(x, p0 + i, lanes), v, a0)
-        a1 = fma(load_splat(x, p1 + i, lanes), v, a1)
-        a2 = fma(load_splat(x, p2 + i, lanes), v, a2)
-        a3 = fma(load_splat(x, p3 + i, lanes), v, a3)
-        a4 = fma(load_splat(x, p4 + i, lanes), v, a4)
-        a5 = fma(load_splat(x, p5 + i, lanes), v, a5)
-        b0 = fma(load_splat(x, q0 + i, lanes), v, b0)
-        b1 = fma(load_splat(x, q1 + i, lanes), v, b1)
-        b2 = fma(load_splat(x, q2 + i, lanes), v, b2)
-        b3 = fma(load_splat(x, q3 + i, lanes), v, b3)
-        b4 = fma(load_splat(x, q4 + i, lanes), v, b4)
-        b5 = fma(load_splat(x, q5 + i, lanes), v, b5)
-    return (a0, a1, a2, a3, a4, a5), (b0, b1, b2, b3, b4, b5)
+    return conv_direct_forward
 
 
 @specialize_nr
-def backward_weight_kernel(lanes: int) -> Kernel:
-    """Make the gradient of the weights for tiles of so many lanes."""
+def backward_weight_kernel(NR: int) -> Kernel:
+    """Loop order: image, block of pixels, k, f, pixel."""
 
-    def backward_weight(
-        x: Array,
-        image: int,
-        window: Indices,
+    def conv_direct_backward_weight(
+        x: Array,  # (N, H, W, C), padded
+        image_stride: int,
+        taps: Offsets,  # (KH * KW * C,) offset of each value of a window
         OH: int,
-        down: int,
+        h_stride: int,  # values between window origins, downwards
         OW: int,
-        right: int,
-        block: int,
-        dy: Array,
-        dweight: Array,
+        w_stride: int,  # and to the right
+        block: int,  # pixels whose x and dy stay in L1: several rows, or a part of one
+        dy: Array,  # (N or more, OH * OW, F or more): a vector may end past a pixel of image N - 1
+        dweight: Array,  # (KH * KW * C, F), accumulated
     ) -> None:
-        """Add up the gradient of the weights over all pixels of all images.
-
-        ``dweight[k, f] += Σ_{n,oh,ow} x[n, oh·down + ow·right + window[k]] · dy[n, oh, ow, f]``.
-        The loop nest is n, block of pixels, k, f, oh, ow: six weights and one vector of channels
-        are a tile, whose sums stay in registers over a block; what a block needs of x and dy stays
-        in the first-level cache while all tiles go by.
-
-        Parameters
-        ----------
-        x : ndarray (N, image)
-        image : int
-            Numbers from one image to the next.
-        window : ndarray of int (KH·R,)
-            Where the numbers of a window lie, counted from its corner.
-        OH, down : int
-            Rows of windows, and numbers from one to the next.
-        OW, right : int
-            Windows in a row, and numbers from one to the next.
-        block : int
-            Pixels of a block: several rows, or a part of one.
-        dy : ndarray (≥ N, OH·OW, ≥ F)
-            So long that a vector may run over the end of a pixel of image N - 1.
-        dweight : ndarray (KH·R, F)
-            Updated.
-        """
-        _, P, step = dy.shape
+        """Add ``dweight[k, f] += Σ_{n,p} x[n, origin[p] + taps[k]] · dy[n, p, f]``."""
+        _, P, dy_stride = dy.shape
         K, F = dweight.shape
-        rows, columns = max(1, block // OW), min(block, OW)
+        block_h, block_w = max(1, block // OW), min(block, OW)
         for n in range(x.shape[0]):
-            for oh in range(0, OH, rows):
-                for ow in range(0, OW, columns):
-                    corner = n * image + oh * down + ow * right
-                    first = (n * P + oh * OW + ow) * step
-                    height, width = min(rows, OH - oh), min(columns, OW - ow)
-                    for k in range(0, K, 6):
-                        six = six_from(k, K)
-                        places = six_times(six, F, 0)
-                        for f in range(0, F, lanes):
-                            sums = load_six(dweight, places, f, F - f, lanes)
+            for oh in range(0, OH, block_h):
+                for ow in range(0, OW, block_w):
+                    origin = n * image_stride + oh * h_stride + ow * w_stride
+                    g = (n * P + oh * OW + ow) * dy_stride
+                    height, width = min(block_h, OH - oh), min(block_w, OW - ow)
+                    for k in range(0, K, MR):
+                        rows = clamp_rows(k, K, MR)
+                        for f in range(0, F, NR):
+                            out = row_offsets(rows, F, f)
+                            acc = load_tile(dweight, out, F - f, NR)
                             for h in range(height):
-                                numbers = six_of(window, six, corner + h * down)
-                                g = first + h * OW * step + f
-                                sums = six_sums(x, numbers, width, right, dy, g, step, sums, lanes)
-                            store_six(dweight, places, f, F - f, sums, lanes)
+                                windows = gather_offsets(taps, rows, origin + h * h_stride)
+                                v = g + h * OW * dy_stride + f
+                                acc = accumulate(
+                                    acc, x, windows, width, w_stride, dy, v, dy_stride, NR
+                                )
+                            store_tile(dweight, out, acc, F - f)
 
-    return backward_weight
+    return conv_direct_backward_weight
 
 
 @kernel
 def backward_weight_few_filters_kernel(
     x: Array,  # (N, H, W, C), padded
     image_stride: int,
-    offsets: Indices,  # (V,) offset of each vector inside a window
+    offsets: Offsets,  # (V,) offset of each vector inside a window
     OH: int,
     h_stride: int,
     OW: int,
@@ -379,32 +291,27 @@ def backward_weight_few_filters_kernel(
 ) -> None:
     """Sum ``dy[n, p, f] · x[n, origin[p] + offsets[v] + l]``; the lanes l lie along a window row.
 
-    Loop order: n, f, v, oh, ow. Six vectors are a microtile.
+    Loop order: n, f, v, oh, ow.
     """
     N, P, F = dy.shape
     V = len(offsets)
     sums[:] = 0
     for n in range(N):
         for f in range(F):
-            for v in range(0, V, 6):
-                six = six_from(v, V)
-                places = six_times(six, NR_SMALL, f * V * NR_SMALL)
-                a0, a1, a2, a3, a4, a5 = load_six(sums, places, 0, NR_SMALL, NR_SMALL)
-                v0, v1, v2, v3, v4, v5 = six_of(offsets, six, 0)
+            for v in range(0, V, MR):
+                rows = clamp_rows(v, V, MR)
+                out = row_offsets(rows, NR_SMALL, f * V * NR_SMALL)
+                acc = load_tile(sums, out, NR_SMALL, NR_SMALL)
+                vectors = gather_offsets(offsets, rows, 0)
                 g = n * P * F + f
                 for oh in range(OH):
                     i = n * image_stride + oh * h_stride
                     for _ in range(OW):
-                        d = load_splat(dy, g, NR_SMALL)
-                        a0 = fma(d, load(x, i + v0, NR_SMALL), a0)
-                        a1 = fma(d, load(x, i + v1, NR_SMALL), a1)
-                        a2 = fma(d, load(x, i + v2, NR_SMALL), a2)
-                        a3 = fma(d, load(x, i + v3, NR_SMALL), a3)
-                        a4 = fma(d, load(x, i + v4, NR_SMALL), a4)
-                        a5 = fma(d, load(x, i + v5, NR_SMALL), a5)
+                        tile = load_tile(x, row_offsets(vectors, 1, i), NR_SMALL, NR_SMALL)
+                        acc = axpy_tile(acc, load_splat(dy, g, NR_SMALL), tile)
                         i += w_stride
                         g += F
-                store_six(sums, places, 0, NR_SMALL, (a0, a1, a2, a3, a4, a5), NR_SMALL)
+                store_tile(sums, out, acc, NR_SMALL)
     KH, K_row, _ = dweight.shape
     chunks = V // KH  # vectors of a window row; the last one overlaps the one before
     for kh in range(KH):

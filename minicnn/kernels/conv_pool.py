@@ -15,6 +15,7 @@ from minicnn.kernels.gemm import accumulate
 from minicnn.kernels.jit import device_function
 from minicnn.kernels.pack import (
     Offsets,
+    pack_weights,
     pad_images,
     padded_shape,
     panels_spec,
@@ -34,7 +35,6 @@ from minicnn.kernels.simd import (
     store_tail,
 )
 from minicnn.kernels.target import SIMD_WIDTH, Kernel, choose_nr, specialize_nr
-from minicnn.kernels.tiles import pack_weights
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, Shape
 from minicnn.shapes.window import Window

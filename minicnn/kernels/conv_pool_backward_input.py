@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 
 from minicnn.kernels import copy
 from minicnn.kernels.conv_pool import window_layout
+from minicnn.kernels.conv_pool_chunks import (
+    NINE_ROWS,
+    VECTOR_WIDTHS,
+    choose_width,
+    nine_fit_in_registers,
+)
 from minicnn.kernels.jit import device_function
 from minicnn.kernels.pack import Offsets, outer_sum, padded_shape, round_up
 from minicnn.kernels.simd import (
@@ -29,7 +35,6 @@ from minicnn.kernels.simd import (
     row_offsets,
     store_tile,
 )
-from minicnn.kernels.stretches import VECTOR_WIDTHS, choose_width, nine_fit_in_registers
 from minicnn.kernels.target import L1_BYTES, Kernel, specialize
 from minicnn.kernels.transpose import transpose_block
 from minicnn.runtime import arena
@@ -39,7 +44,6 @@ from minicnn.shapes.window import Window
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-NINE_ROWS = tuple(range(9))
 CHANNELS = 64  # per bit mask: the bits of an integer
 
 

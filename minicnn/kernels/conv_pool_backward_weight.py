@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 
 from minicnn.kernels import copy
 from minicnn.kernels.conv_pool import INACTIVE, window_layout
+from minicnn.kernels.conv_pool_chunks import (
+    NINE_ROWS,
+    VECTOR_WIDTHS,
+    choose_width,
+    nine_fit_in_registers,
+)
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.pack import Offsets, outer_sum, pad_channels, pad_images
 from minicnn.kernels.simd import (
@@ -38,7 +44,6 @@ from minicnn.kernels.simd import (
     store,
     store_tile,
 )
-from minicnn.kernels.stretches import VECTOR_WIDTHS, choose_width, nine_fit_in_registers
 from minicnn.kernels.target import L1_BYTES, NR_SMALL, Kernel, specialize
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
@@ -47,8 +52,6 @@ from minicnn.shapes.window import Window
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-
-NINE_ROWS = tuple(range(9))
 
 # Microtiles of 3×3 weights up to which `backward_weight_dense` is faster: it multiplies all pixels,
 # with masks, where `backward_weight_sparse` first lists the active ones.

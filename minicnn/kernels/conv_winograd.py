@@ -15,20 +15,19 @@ Derivation: minicnn/reference/DERIVATIONS.md, "Minimal filtering". Lavin, Gray, 
 convolutional neural networks" (CVPR 2016), section 4.1.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minicnn.kernels import copy, target
 from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import fill_zero_range
+from minicnn.kernels.gemm import MR
 from minicnn.kernels.pack import pad_images, padded_shape, round_up
-from minicnn.kernels.target import NR_SMALL, Kernel, specialize_nr
-from minicnn.kernels.tiles import load_tail, store_tail
+from minicnn.kernels.simd import load_tail, store_tail
+from minicnn.kernels.target import FULL_VECTOR, NR_SMALL, Kernel, specialize_nr
 from minicnn.kernels.transpose import swap_channel_axes
 from minicnn.kernels.winograd_transforms import (
-    add_square,
+    add_input_gradient,
     batched_gemm,
     batched_gemm_tn,
     output_transform,
@@ -156,195 +155,133 @@ def _whole_tiles(window: Window) -> Window:
 
 
 @specialize_nr
-def forward_kernel(lanes: int) -> Kernel:
-    """Make the convolution for tiles of so many lanes."""
+def forward_kernel(NR: int) -> Kernel:
+    """Loop order: block of tiles; transform, 16 products, transform."""
 
-    def forward(
-        x: Array,
-        weight: Array,
-        bias: Array,
-        y: Array,
-        images: Array,
-        products: Array,
+    def conv_winograd_forward(
+        x: Array,  # (N, H, W, C), padded to at least two more rows and columns than whole tiles
+        weight: Array,  # (16, C * Fp + NR_SMALL), transformed
+        bias: Array,  # (F,)
+        y: Array,  # out (N, OH, OW, F)
+        tiles: Array,  # scratch (16, B, C)
+        products: Array,  # scratch (16, B, Fp)
     ) -> None:
-        """Convolve with 3×3 kernels at stride 1.
-
-        Block by block of as many tiles as `images` has room for: transform, multiply, transform
-        back.
-
-        Parameters
-        ----------
-        x : ndarray (N, H, W, C)
-            With at least two more rows and columns than the output, itself rounded up to even.
-        weight : ndarray (16, C·Fp + NARROW)
-            From `transform_weight`.
-        bias : ndarray (F,)
-        y : ndarray (N, OH, OW, F)
-            Overwritten.
-        images : ndarray (16, B, C)
-            Room for a block of tiles.
-        products : ndarray (16, B, Fp)
-            Room for a block of tiles.
-        """
+        """Compute ``y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A + bias``."""
         N, OH, OW, F = y.shape
         _, B, Fp = products.shape
-        block = B - B % 6
+        block = B - B % MR
         TH, TW = (OH + 1) // 2, (OW + 1) // 2
         for first in range(0, N * TH * TW, block):
             count = min(block, N * TH * TW - first)
-            transform_input(x, TH, TW, first, count, images)
-            batched_gemm(images, weight, count, products, lanes)
+            transform_input(x, TH, TW, first, count, tiles)
+            batched_gemm(tiles, weight, count, products, NR)
             for t in range(count):
-                n, place = divmod(first + t, TH * TW)
-                th, tw = divmod(place, TW)
+                n, tile = divmod(first + t, TH * TW)
+                th, tw = divmod(tile, TW)
                 out = ((n * OH + 2 * th) * OW + 2 * tw) * F
                 below, beside = 2 * th + 1 < OH, 2 * tw + 1 < OW
                 for f in range(0, F, NR_SMALL):
-                    left = F - f
-                    b = load_tail(bias, f, left)
+                    remaining = F - f
+                    b = load_tail(bias, f, remaining, NR_SMALL)
                     y00, y01, y10, y11 = output_transform(products, t * Fp + f, B * Fp, b)
-                    store_tail(y, out + f, y00, left)
+                    store_tail(y, out + f, y00, remaining)
                     if beside:
-                        store_tail(y, out + F + f, y01, left)
+                        store_tail(y, out + F + f, y01, remaining)
                     if below:
-                        store_tail(y, out + OW * F + f, y10, left)
+                        store_tail(y, out + OW * F + f, y10, remaining)
                     if below and beside:
-                        store_tail(y, out + (OW + 1) * F + f, y11, left)
+                        store_tail(y, out + (OW + 1) * F + f, y11, remaining)
 
-    return forward
+    return conv_winograd_forward
 
 
 @specialize_nr
-def forward_pool_kernel(lanes: int) -> Kernel:
-    """Make the convolution with its pool for tiles of so many lanes."""
+def forward_pool_kernel(NR: int) -> Kernel:
+    """Loop order: block of tiles; transform, 16 products, transform and maximum."""
 
-    def forward_pool(
-        x: Array,
-        weight: Array,
-        bias: Array,
+    def conv_winograd_forward_pool(
+        x: Array,  # (N, H, W, C), padded to at least two more rows and columns than the outputs
+        weight: Array,  # (16, C * Fp + NR_SMALL), transformed
+        bias: Array,  # (F,)
         relu: bool,
-        y: Array,
-        winner: Bytes,
-        images: Array,
-        products: Array,
+        y: Array,  # out (N, PH, PW, F)
+        argmax: Bytes,  # out (N, PH, PW, F)
+        tiles: Array,  # scratch (16, B, C)
+        products: Array,  # scratch (16, B, Fp)
     ) -> None:
-        """Convolve with 3×3 kernels at stride 1, and keep the greatest of each 2×2 square.
-
-        The four outputs of a tile are one pooling window, as in `minicnn.kernels.conv_pool`.
-
-        Parameters
-        ----------
-        x : ndarray (N, H, W, C)
-            With at least two more rows and columns than the part of the output that the pool takes.
-        weight : ndarray (16, C·Fp + NARROW)
-            From `transform_weight`.
-        bias : ndarray (F,)
-        relu : bool
-        y : ndarray (N, PH, PW, F)
-            Overwritten.
-        winner : ndarray of uint8 (N, PH, PW, F)
-            Overwritten.
-        images : ndarray (16, B, C)
-            Room for a block of tiles.
-        products : ndarray (16, B, Fp)
-            Room for a block of tiles.
-        """
+        """Compute the maximum of the four outputs of each tile, as `minicnn.kernels.conv_pool`."""
         N, PH, PW, F = y.shape
         _, B, Fp = products.shape
-        block = B - B % 6
+        block = B - B % MR
         for first in range(0, N * PH * PW, block):
             count = min(block, N * PH * PW - first)
-            transform_input(x, PH, PW, first, count, images)
-            batched_gemm(images, weight, count, products, lanes)
+            transform_input(x, PH, PW, first, count, tiles)
+            batched_gemm(tiles, weight, count, products, NR)
             for t in range(count):
                 for f in range(0, F, NR_SMALL):
-                    b = load_tail(bias, f, F - f)
-                    four = output_transform(products, t * Fp + f, B * Fp, b)
-                    place = (first + t) * F + f
-                    store_max(four, relu, y, winner, place, NR_SMALL)
+                    b = load_tail(bias, f, F - f, NR_SMALL)
+                    outputs = output_transform(products, t * Fp + f, B * Fp, b)
+                    store_max(outputs, relu, y, argmax, (first + t) * F + f, NR_SMALL)
 
-    return forward_pool
+    return conv_winograd_forward_pool
 
 
 @specialize_nr
-def backward_weight_kernel(lanes: int) -> Kernel:
-    """Make the gradient of the weights for tiles of so many lanes."""
+def backward_weight_kernel(NR: int) -> Kernel:
+    """Loop order: block of tiles; two transforms, 16 products."""
 
-    def backward_weight(
-        x: Array,
-        dy: Array,
-        dtransformed: Array,
-        images: Array,
-        gradients: Array,
+    def conv_winograd_backward_weight(
+        x: Array,  # (N, H, W, C), padded as in the forward pass
+        dy: Array,  # (N, OH, OW, F)
+        dtransformed: Array,  # (16, C + 1, Fp), accumulated
+        tiles: Array,  # scratch (16, B, C)
+        gradients: Array,  # scratch (16, B, Fp)
     ) -> None:
-        """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles, for each pair of channels.
-
-        Parameters
-        ----------
-        x : ndarray (N, H, W, C)
-            As for `forward`.
-        dy : ndarray (N, OH, OW, F)
-        dtransformed : ndarray (16, C + 1, Fp)
-            Updated; `transform_weight_backward` makes dweight of it.
-        images : ndarray (16, B, C)
-            Room for a block of tiles.
-        gradients : ndarray (16, B, Fp)
-            Room for a block of tiles.
-        """
+        """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles, for each pair of channels."""
         N, OH, OW, _ = dy.shape
-        B = images.shape[1]
-        block = B - B % 6
+        B = tiles.shape[1]
+        block = B - B % MR
         TH, TW = (OH + 1) // 2, (OW + 1) // 2
         for first in range(0, N * TH * TW, block):
             count = min(block, N * TH * TW - first)
-            transform_input(x, TH, TW, first, count, images)
+            transform_input(x, TH, TW, first, count, tiles)
             transform_dy(dy, first, count, gradients)
-            batched_gemm_tn(images, gradients, count, dtransformed, lanes)
+            batched_gemm_tn(tiles, gradients, count, dtransformed, NR)
 
-    return backward_weight
+    return conv_winograd_backward_weight
 
 
 @specialize_nr
-def backward_input_kernel(lanes: int) -> Kernel:
-    """Make the gradient of the images for tiles of so many lanes."""
+def backward_input_kernel(NR: int) -> Kernel:
+    """Loop order: block of tiles; transform, 16 products, transform and add."""
 
-    def backward_input(
-        dy: Array, weight: Array, dx: Array, gradients: Array, products: Array
+    def conv_winograd_backward_input(
+        dy: Array,  # (N, OH, OW, F)
+        weight: Array,  # (16, Fp * Cp + NR_SMALL), transformed with swapped channels
+        dx: Array,  # out (N, H, W, C), padded as x in the forward pass
+        gradients: Array,  # scratch (16, B, Fp)
+        products: Array,  # scratch (16, B, Cp)
     ) -> None:
-        """Compute dx: of each tile ``B [Σ_f (G w Gᵀ) ⊙ (A dy Aᵀ)] Bᵀ``, added to its 4×4 pixels.
-
-        Parameters
-        ----------
-        dy : ndarray (N, OH, OW, F)
-        weight : ndarray (16, Fp·Cp + NARROW)
-            From `transform_weight`, of the weights with their channels exchanged.
-        dx : ndarray (N, H, W, C)
-            Overwritten. Of the shape of `forward`'s x.
-        gradients : ndarray (16, B, Fp)
-            Room for a block of tiles.
-        products : ndarray (16, B, Cp)
-            Room for a block of tiles.
-        """
+        """Add ``B [Σ_f (G w Gᵀ) ⊙ (A dy Aᵀ)] Bᵀ`` of each tile to its 4×4 pixels."""
         N, OH, OW, _ = dy.shape
         _, H, W, C = dx.shape
         _, B, Cp = products.shape
-        block = B - B % 6
+        block = B - B % MR
         TH, TW = (OH + 1) // 2, (OW + 1) // 2
-        whole: Any = np.int64(NR_SMALL)  # as in `transform_input`
         fill_zero_range(dx, 0, dx.size)
         for first in range(0, N * TH * TW, block):
             count = min(block, N * TH * TW - first)
             transform_dy(dy, first, count, gradients)
-            batched_gemm(gradients, weight, count, products, lanes)
+            batched_gemm(gradients, weight, count, products, NR)
             for t in range(count):
-                n, place = divmod(first + t, TH * TW)
-                th, tw = divmod(place, TW)
-                corner = ((n * H + 2 * th) * W + 2 * tw) * C
+                n, tile = divmod(first + t, TH * TW)
+                th, tw = divmod(tile, TW)
+                origin = ((n * H + 2 * th) * W + 2 * tw) * C
                 for c in range(0, C, NR_SMALL):
-                    i, o = t * Cp + c, corner + c
-                    if C - c >= NR_SMALL:  # no masks
-                        add_square(products, i, B * Cp, dx, o, W * C, C, whole)
+                    i, o = t * Cp + c, origin + c
+                    if C - c >= NR_SMALL:  # a constant, so that LLVM drops the masks
+                        add_input_gradient(products, i, B * Cp, dx, o, W * C, C, FULL_VECTOR)
                     else:
-                        add_square(products, i, B * Cp, dx, o, W * C, C, C - c)
+                        add_input_gradient(products, i, B * Cp, dx, o, W * C, C, C - c)
 
-    return backward_input
+    return conv_winograd_backward_input

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from minicnn.kernels.depthwise_plan import Taps, backward_taps, forward_taps
 from minicnn.kernels.gemm import MR
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.pack import pad_images, panels_spec
+from minicnn.kernels.pack import (
+    pack_weights,
+    pad_images,
+    panels_spec,
+)
 from minicnn.kernels.simd import (
     axpy_tile,
     clamp_rows,
@@ -27,8 +31,7 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tile,
 )
-from minicnn.kernels.target import NR_SMALL, Kernel, choose_nr, specialize_nr
-from minicnn.kernels.tiles import pack_weights
+from minicnn.kernels.target import FULL_VECTOR, NR_SMALL, Kernel, choose_nr, specialize_nr
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
 from minicnn.shapes.window import Window
@@ -141,8 +144,8 @@ def backward_weight_kernel(
         for c in range(0, C, NR_SMALL):
             i, g, remaining = n * x.shape[1] + c, n * dy.shape[1] + c, C - c
             for group in range(len(tap_groups)):
-                if remaining >= NR_SMALL:  # a constant: no masks
-                    _correlate(x, i, lists, group, dy, g, dweight, c, NR_SMALL)
+                if remaining >= NR_SMALL:  # a constant, so that LLVM drops the masks
+                    _correlate(x, i, lists, group, dy, g, dweight, c, FULL_VECTOR)
                 else:
                     _correlate(x, i, lists, group, dy, g, dweight, c, remaining)
 

@@ -13,12 +13,12 @@ from minicnn.kernels.simd import (
     load,
     load_mask,
     load_splat,
-    masked_load,
-    masked_store,
+    load_tail,
     select,
     splat,
     store,
     store_mask,
+    store_tail,
 )
 
 Array = NDArray[np.float32]
@@ -47,8 +47,8 @@ def relu_forward(
             a = load(x, i, RELU_LANES)
             store(y, i, select(greater_or_nan(a, zeros), a, zeros))
         else:
-            a = masked_load(x, i, remaining, RELU_LANES)
-            masked_store(y, i, select(greater_or_nan(a, zeros), a, zeros), remaining)
+            a = load_tail(x, i, remaining, RELU_LANES)
+            store_tail(y, i, select(greater_or_nan(a, zeros), a, zeros), remaining)
         store_mask(positive, i // 8, greater(a, zeros))
 
 
@@ -67,8 +67,8 @@ def relu_backward(
         if remaining >= RELU_LANES:
             store(dx, i, select(mask, load(dy, i, RELU_LANES), zeros))
         else:
-            g = masked_load(dy, i, remaining, RELU_LANES)
-            masked_store(dx, i, select(mask, g, zeros), remaining)
+            g = load_tail(dy, i, remaining, RELU_LANES)
+            store_tail(dx, i, select(mask, g, zeros), remaining)
 
 
 # ---------------------------------------------------------------- random bits: Philox4x32-10
@@ -176,5 +176,5 @@ def apply_dropout(
                 a = fma(load(flat, row + i, DROPOUT_LANES), factor, zeros)
                 store(out, row + i, select(kept, a, zeros))
             else:
-                a = fma(masked_load(flat, row + i, remaining, DROPOUT_LANES), factor, zeros)
-                masked_store(out, row + i, select(kept, a, zeros), remaining)
+                a = fma(load_tail(flat, row + i, remaining, DROPOUT_LANES), factor, zeros)
+                store_tail(out, row + i, select(kept, a, zeros), remaining)

@@ -208,7 +208,7 @@ def gemv_kernel(
     """
     N, whole = out.shape[1], out.shape[1] // GEMV_NR * GEMV_NR
     for j in range(0, whole, GEMV_NR):
-        _gemv_panel(a, b, j, GEMV_NR, bias, relu, out, GEMV_NR)  # a constant: no masks
+        _gemv_panel(a, b, j, GEMV_NR, bias, relu, out, GEMV_NR)  # no masks
     for j in range(whole, N, NR_SMALL):
         _gemv_panel(a, b, j, N - j, bias, relu, out, NR_SMALL)
 

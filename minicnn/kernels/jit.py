@@ -108,18 +108,12 @@ def kernel(function: Function) -> Function:
 
 
 def device_function(function: DeviceFunction) -> DeviceFunction:
-    """Compile a function that only kernels call; LLVM inlines it."""
-    return cast(DeviceFunction, numba.njit(**_DEVICE_OPTIONS)(function))
+    """Compile a function that only kernels call; LLVM inlines it.
 
-
-def inline_function(function: DeviceFunction) -> DeviceFunction:
-    """Inline a function into its callers before types are inferred.
-
-    A function with a parameter for the lanes or rows of a tile requires this: vector types hold
-    these as constants, and Numba sees an argument's value as a constant only after inlining.
-    Other functions are device functions, because this takes several times as long to compile.
+    Numba compiles it once more for each constant among the arguments, such as NR, MR or `lanes`:
+    these are parts of vector types.
     """
-    return cast(DeviceFunction, numba.njit(inline="always")(function))
+    return cast(DeviceFunction, numba.njit(**_DEVICE_OPTIONS)(function))
 
 
 # ---------------------------------------------------------------- a cache that may fail

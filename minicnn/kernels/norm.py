@@ -12,9 +12,18 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.reduce import BLOCK_ROWS
-from minicnn.kernels.simd import add, fma, greater, greater_or_nan, select, splat, subtract
+from minicnn.kernels.simd import (
+    add,
+    fma,
+    greater,
+    greater_or_nan,
+    load_tail,
+    select,
+    splat,
+    store_tail,
+    subtract,
+)
 from minicnn.kernels.target import FULL_VECTOR, LANES
-from minicnn.kernels.tiles import load_tail, store_tail
 
 # Blocks of BLOCK_ROWS rows have sums of their own, so rounding errors grow with the length of a
 # block and with the number of blocks, not with M.
@@ -76,17 +85,17 @@ def batch_norm_statistics(
 def _add_deviations(x: Array, i: int, rows: int, channels: Array, c: int, remaining: int) -> None:
     """Add the deviations of a block and their squares to the state."""
     C = channels.shape[1]
-    pivot = load_tail(channels, PIVOT * C + c, remaining)
+    pivot = load_tail(channels, PIVOT * C + c, remaining, LANES)
     even_d, even_q = splat(x, 0, LANES), splat(x, 0, LANES)
     odd_d, odd_q = splat(x, 0, LANES), splat(x, 0, LANES)
     for _ in range(rows // 2):
-        a = subtract(load_tail(x, i, remaining), pivot)
-        b = subtract(load_tail(x, i + C, remaining), pivot)
+        a = subtract(load_tail(x, i, remaining, LANES), pivot)
+        b = subtract(load_tail(x, i + C, remaining, LANES), pivot)
         even_d, even_q = add(even_d, a), fma(a, a, even_q)
         odd_d, odd_q = add(odd_d, b), fma(b, b, odd_q)
         i += 2 * C
     if rows % 2:
-        a = subtract(load_tail(x, i, remaining), pivot)
+        a = subtract(load_tail(x, i, remaining, LANES), pivot)
         even_d, even_q = add(even_d, a), fma(a, a, even_q)
     _add_to(channels, MEAN_MINUS_PIVOT * C + c, add(even_d, odd_d), remaining)
     _add_to(channels, VARIANCE * C + c, add(even_q, odd_q), remaining)
@@ -121,7 +130,7 @@ def _set_scale(channels: Array, c: int, weight: float, variance: float) -> None:
 @device_function
 def _add_to(array: Array, i: int, v: Array, remaining: int) -> None:
     """Add the first `remaining` lanes of a vector to ``array[i]`` and on."""
-    store_tail(array, i, add(load_tail(array, i, remaining), v), remaining)
+    store_tail(array, i, add(load_tail(array, i, remaining, LANES), v), remaining)
 
 
 @kernel
@@ -150,13 +159,13 @@ def _normalize(
     """Normalize one vector of channels of a block of rows."""
     C = channels.shape[1]
     pivot, gamma_rstd, beta = (
-        load_tail(channels, PIVOT * C + c, remaining),
-        load_tail(channels, GAMMA_RSTD * C + c, remaining),
-        load_tail(channels, BETA * C + c, remaining),
+        load_tail(channels, PIVOT * C + c, remaining, LANES),
+        load_tail(channels, GAMMA_RSTD * C + c, remaining, LANES),
+        load_tail(channels, BETA * C + c, remaining, LANES),
     )
     zeros = splat(x, 0, LANES)
     for _ in range(rows):
-        v = fma(subtract(load_tail(x, i, remaining), pivot), gamma_rstd, beta)
+        v = fma(subtract(load_tail(x, i, remaining, LANES), pivot), gamma_rstd, beta)
         if relu:
             v = select(greater_or_nan(v, zeros), v, zeros)
         store_tail(y, i, v, remaining)
@@ -189,9 +198,9 @@ def fold_batch_norm(
     zeros = splat(weight, 0, LANES)
     for f in range(0, F, LANES):
         remaining = F - f
-        factor = load_tail(scale, f, remaining)
+        factor = load_tail(scale, f, remaining, LANES)
         for i in range(f, K * F, F):
-            product = fma(load_tail(weight, i, remaining), factor, zeros)
+            product = fma(load_tail(weight, i, remaining, LANES), factor, zeros)
             store_tail(folded_weight, i, product, remaining)
 
 
@@ -246,17 +255,17 @@ def _add_gradients(
     """Add the sums of one vector of channels of a block of rows."""
     C = channels.shape[1]
     pivot, gamma_rstd, beta = (
-        load_tail(channels, PIVOT * C + c, remaining),
-        load_tail(channels, GAMMA_RSTD * C + c, remaining),
-        load_tail(channels, BETA * C + c, remaining),
+        load_tail(channels, PIVOT * C + c, remaining, LANES),
+        load_tail(channels, GAMMA_RSTD * C + c, remaining, LANES),
+        load_tail(channels, BETA * C + c, remaining, LANES),
     )
     zeros = splat(x, 0, LANES)
     even_bias, even_weight = zeros, zeros
     odd_bias, odd_weight = zeros, zeros
     for _ in range(rows // 2):
-        d = subtract(load_tail(x, i, remaining), pivot)
-        e = subtract(load_tail(x, i + C, remaining), pivot)
-        g, h = load_tail(dy, i, remaining), load_tail(dy, i + C, remaining)
+        d = subtract(load_tail(x, i, remaining, LANES), pivot)
+        e = subtract(load_tail(x, i + C, remaining, LANES), pivot)
+        g, h = load_tail(dy, i, remaining, LANES), load_tail(dy, i + C, remaining, LANES)
         if relu:
             g = select(greater(fma(d, gamma_rstd, beta), zeros), g, zeros)
             h = select(greater(fma(e, gamma_rstd, beta), zeros), h, zeros)
@@ -264,7 +273,8 @@ def _add_gradients(
         odd_bias, odd_weight = add(odd_bias, h), fma(h, e, odd_weight)
         i += 2 * C
     if rows % 2:
-        d, g = subtract(load_tail(x, i, remaining), pivot), load_tail(dy, i, remaining)
+        d = subtract(load_tail(x, i, remaining, LANES), pivot)
+        g = load_tail(dy, i, remaining, LANES)
         if relu:
             g = select(greater(fma(d, gamma_rstd, beta), zeros), g, zeros)
         even_bias, even_weight = add(even_bias, g), fma(g, d, even_weight)
@@ -321,14 +331,16 @@ def _input_gradient(
     """Compute dx for one vector of channels of a block of rows."""
     C = channels.shape[1]
     pivot, gamma_rstd, beta = (
-        load_tail(channels, PIVOT * C + c, remaining),
-        load_tail(channels, GAMMA_RSTD * C + c, remaining),
-        load_tail(channels, BETA * C + c, remaining),
+        load_tail(channels, PIVOT * C + c, remaining, LANES),
+        load_tail(channels, GAMMA_RSTD * C + c, remaining, LANES),
+        load_tail(channels, BETA * C + c, remaining, LANES),
     )
-    slope, constant = load_tail(factors, c, remaining), load_tail(factors, C + c, remaining)
+    slope = load_tail(factors, c, remaining, LANES)
+    constant = load_tail(factors, C + c, remaining, LANES)
     zeros = splat(x, 0, LANES)
     for _ in range(rows):
-        d, g = subtract(load_tail(x, i, remaining), pivot), load_tail(dy, i, remaining)
+        d = subtract(load_tail(x, i, remaining, LANES), pivot)
+        g = load_tail(dy, i, remaining, LANES)
         if relu:
             g = select(greater(fma(d, gamma_rstd, beta), zeros), g, zeros)
         store_tail(dx, i, fma(g, gamma_rstd, fma(d, slope, constant)), remaining)

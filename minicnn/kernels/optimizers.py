@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import kernel
-from minicnn.kernels.simd import add, load, masked_load, masked_store, store
+from minicnn.kernels.simd import add, load, load_tail, store, store_tail
 
 Array = NDArray[np.float32]
 Scalar = float | np.floating[Any]  # of the arrays' dtype
@@ -35,13 +35,13 @@ def reduce_gradients(
             store(total, i, s)
         else:
             t = (
-                masked_load(rows, i, remaining, SUM_LANES)
+                load_tail(rows, i, remaining, SUM_LANES)
                 if overwrite
-                else masked_load(total, i, remaining, SUM_LANES)
+                else load_tail(total, i, remaining, SUM_LANES)
             )
             for row in range(overwrite, count):
-                t = add(t, masked_load(rows, row * P + i, remaining, SUM_LANES))
-            masked_store(total, i, t, remaining)
+                t = add(t, load_tail(rows, row * P + i, remaining, SUM_LANES))
+            store_tail(total, i, t, remaining)
 
 
 @kernel

@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minicnn.kernels import copy, target
+from minicnn.kernels.jit import device_function
+from minicnn.kernels.simd import load_tail, store
 from minicnn.runtime import arena
 from minicnn.runtime.arena import ArraySpec
 from minicnn.shapes import FloatArray, IntArray, Shape
 from minicnn.shapes.window import Window
 
+Array = NDArray[np.float32]
 Offsets = NDArray[np.int64]
 
 
@@ -73,3 +76,15 @@ def panels_spec(K: int, F: int, dtype: DTypeLike) -> ArraySpec:
     """Return the array that `pack_weights` fills: (panels, 1 + K, NR), the bias in row 0."""
     NR = target.choose_nr(F)
     return (-(-F // NR), 1 + K, NR), dtype
+
+
+@device_function
+def pack_weights(weight: Array, bias: Array, panels: Array, NR: int) -> None:
+    """Pack weights (..., F) into panels (ceil(F / NR), 1 + K, NR): the bias, then K rows."""
+    F, o = bias.size, 0
+    for f in range(0, F, NR):
+        store(panels, o, load_tail(bias, f, F - f, NR))
+        for k in range(f, weight.size, F):
+            o += NR
+            store(panels, o, load_tail(weight, k, F - f, NR))
+        o += NR

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
-from minicnn.kernels.jit import device_function, inline_function, kernel
+from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.kernels.simd import (
     add,
@@ -20,13 +20,15 @@ from minicnn.kernels.simd import (
     equals,
     greater_or_nan,
     load,
-    masked_store,
+    load_tail,
+    load_tile,
+    row_offsets,
     select,
     splat,
     store,
+    store_tail,
 )
 from minicnn.kernels.target import FULL_VECTOR, LANES
-from minicnn.kernels.tiles import load_four, load_tail, load_tail_lanes, store_tail
 from minicnn.shapes.window import Window
 
 # Channels per iteration if they divide C: the state of a window stays in registers, and the loop
@@ -73,7 +75,7 @@ def max_pool(
         _max_pool(x, window, y, argmax, LANES)
 
 
-@inline_function
+@device_function
 def _max_pool_2x2(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int) -> None:
     """Loops: n, oh, ow, vector of c."""
     SH, SW = window[2:4]
@@ -87,12 +89,12 @@ def _max_pool_2x2(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int
                 pixels = origin, origin + C, origin + W * C, origin + (W + 1) * C
                 for c in range(0, C, lanes):
                     remaining = C - c if lanes == LANES else lanes
-                    four = load_four(x, pixels, c, remaining, lanes)
+                    four = load_tile(x, row_offsets(pixels, 1, c), remaining, lanes)
                     store_max(four, False, y, argmax, o + c, lanes)
                 o += C
 
 
-@inline_function
+@device_function
 def _max_pool(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int) -> None:
     """Loops: n, oh, ow, vector of c, kh, kw; the state stays in registers."""
     KH, KW, SH, SW, top, left, OH, OW = window
@@ -109,28 +111,19 @@ def _max_pool(x: Array, window: Window, y: Array, argmax: Argmax, lanes: int) ->
                 for c in range(0, C, lanes):
                     remaining = C - c if lanes == LANES else lanes
                     i = origin + (first_kh * W + first_kw) * C + c
-                    best = load_tail_lanes(x, i, remaining, lanes)
+                    best = load_tail(x, i, remaining, lanes)
                     position = splat(argmax, first_kh * KW + first_kw, lanes)
                     for kh in range(first_kh, last_kh):
                         i = origin + (kh * W + first_kw) * C + c
                         for kw in range(first_kw, last_kw):
-                            v = load_tail_lanes(x, i, remaining, lanes)
+                            v = load_tail(x, i, remaining, lanes)
                             mask = greater_or_nan(v, best)
                             best = select(mask, v, best)
                             position = select(mask, splat(argmax, kh * KW + kw, lanes), position)
                             i += C
-                    _store_tail_lanes(y, o + c, best, remaining, lanes)
-                    _store_tail_lanes(argmax, o + c, position, remaining, lanes)
+                    store_tail(y, o + c, best, remaining)
+                    store_tail(argmax, o + c, position, remaining)
                 o += C
-
-
-@inline_function
-def _store_tail_lanes(array: NDArray[Any], i: int, v: Vector, remaining: int, lanes: int) -> None:
-    """Store the first `remaining` lanes of a vector."""
-    if remaining >= lanes:
-        store(array, i, v)
-    else:
-        masked_store(array, i, v, remaining)
 
 
 @kernel
@@ -155,7 +148,7 @@ def max_pool_backward(
         _max_pool_backward(dy, argmax, window, dx, LANES)
 
 
-@inline_function
+@device_function
 def _max_pool_backward(dy: Array, argmax: Argmax, window: Window, dx: Array, lanes: int) -> None:
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
@@ -270,10 +263,10 @@ def _sum_rows(x: Array, i: int, count: int, row_sums: Array) -> None:
 @device_function
 def _sum(a: Array, i: int, count: int, stride: int, remaining: int) -> Vector:
     """Return ``Σ_k a[i + k·stride]`` of one vector, for k below `count`."""
-    total = load_tail(a, i, remaining)
+    total = load_tail(a, i, remaining, LANES)
     for _ in range(1, count):
         i += stride
-        total = add(total, load_tail(a, i, remaining))
+        total = add(total, load_tail(a, i, remaining, LANES))
     return total
 
 
@@ -382,14 +375,16 @@ def global_avg_pool(
 def _add_sum(x: Array, i: int, count: int, stride: int, y: Array, o: int, tail: int) -> None:
     """Compute ``y[o] += Σ_k x[i + k·stride]`` with four accumulators."""
     zero = splat(x, 0, LANES)
-    a0, a1, a2, a3 = load_tail(y, o, tail), zero, zero, zero
+    a0, a1, a2, a3 = load_tail(y, o, tail, LANES), zero, zero, zero
     for _ in range(count // 4):
-        a0, a1 = add(a0, load_tail(x, i, tail)), add(a1, load_tail(x, i + stride, tail))
+        a0 = add(a0, load_tail(x, i, tail, LANES))
+        a1 = add(a1, load_tail(x, i + stride, tail, LANES))
         i += 2 * stride
-        a2, a3 = add(a2, load_tail(x, i, tail)), add(a3, load_tail(x, i + stride, tail))
+        a2 = add(a2, load_tail(x, i, tail, LANES))
+        a3 = add(a3, load_tail(x, i + stride, tail, LANES))
         i += 2 * stride
     for _ in range(count % 4):
-        a0 = add(a0, load_tail(x, i, tail))
+        a0 = add(a0, load_tail(x, i, tail, LANES))
         i += stride
     store_tail(y, o, add(add(a0, a1), add(a2, a3)), tail)
 

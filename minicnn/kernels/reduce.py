@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.simd import add, splat
+from minicnn.kernels.simd import add, load_tail, splat, store_tail
 from minicnn.kernels.target import FULL_VECTOR, LANES
-from minicnn.kernels.tiles import load_tail, store_tail
 
 Array = NDArray[np.float32]
 
@@ -40,11 +39,11 @@ def column_sums(
 def _add_rows(dy: Array, i: int, rows: int, dbias: Array, f: int, remaining: int) -> None:
     """Add one vector of columns of `rows` rows to ``dbias[f]``."""
     F = dbias.size
-    even, odd = load_tail(dbias, f, remaining), splat(dy, 0, LANES)
+    even, odd = load_tail(dbias, f, remaining, LANES), splat(dy, 0, LANES)
     for _ in range(rows // 2):
-        even = add(even, load_tail(dy, i, remaining))
-        odd = add(odd, load_tail(dy, i + F, remaining))
+        even = add(even, load_tail(dy, i, remaining, LANES))
+        odd = add(odd, load_tail(dy, i + F, remaining, LANES))
         i += 2 * F
     if rows % 2:
-        even = add(even, load_tail(dy, i, remaining))
+        even = add(even, load_tail(dy, i, remaining, LANES))
     store_tail(dbias, f, add(even, odd), remaining)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, ops
-from minicnn.kernels import conv_pool_backward_input, conv_pool_backward_weight, stretches
+from minicnn.kernels import conv_pool_backward_input, conv_pool_backward_weight, conv_pool_chunks
 from minicnn.layers.fusion import CONV_POOL, fuse
 from minicnn.shapes.window import Window
 
@@ -84,8 +84,8 @@ def test_minimal_filtering_and_pool_equal_three(integers, dtype, case, relu):
 @pytest.mark.parametrize("KH", [1, 2, 3, 5])
 @pytest.mark.parametrize("R", [1, 3, 5, 8, 18, 30, 31, 32, 48, 96, 105, 144])
 def test_vectors_cover_a_window(monkeypatch, registers, KH, R):
-    monkeypatch.setattr(stretches, "SIMD_WIDTH", registers[0])
-    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", registers[1])
+    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", registers[0])
+    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", registers[1])
     row = R + 2
     window = [kh * row + q for kh in range(KH) for q in range(R)]
 
@@ -100,17 +100,25 @@ def test_vectors_cover_a_window(monkeypatch, registers, KH, R):
 
 def test_vectors_that_take_few_registers_are_chosen(monkeypatch):
     def chosen(R):
-        return stretches.choose_width(
-            3, R, stretches.VECTOR_WIDTHS, stretches.nine_fit_in_registers
+        return conv_pool_chunks.choose_width(
+            3, R, conv_pool_chunks.VECTOR_WIDTHS, conv_pool_chunks.nine_fit_in_registers
         )
 
-    monkeypatch.setattr(stretches, "SIMD_WIDTH", 16)
-    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", 20)
-    assert [stretches.nine_fit_in_registers(lanes) for lanes in (8, 16, 32)] == [True, True, True]
+    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 16)
+    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 20)
+    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [
+        True,
+        True,
+        True,
+    ]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 16, 32, 16]
-    monkeypatch.setattr(stretches, "SIMD_WIDTH", 8)
-    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", 12)
-    assert [stretches.nine_fit_in_registers(lanes) for lanes in (8, 16, 32)] == [True, False, False]
+    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 8)
+    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 12)
+    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [
+        True,
+        False,
+        False,
+    ]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 8, 32, 8]
 
 
@@ -125,8 +133,8 @@ def test_a_block_of_pooling_windows_fits_in_l1(monkeypatch):
 
 
 def test_nine_vectors_are_taken_where_their_weights_stay_in_the_cache(monkeypatch):
-    monkeypatch.setattr(stretches, "SIMD_WIDTH", 16)
-    monkeypatch.setattr(stretches, "ACCUMULATOR_REGISTERS", 20)
+    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 16)
+    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 20)
     monkeypatch.setattr(conv_pool_backward_input, "L1_BYTES", 42 * 1024)
     cuts = {F: padded_chunks(3, 3 * C, 26 * C, 4 * F) for C, F in ((32, 32), (64, 64), (96, 96))}
     assert {F: (cut.width, cut.use_nine_rows) for F, cut in cuts.items()} == {

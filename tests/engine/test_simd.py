@@ -41,21 +41,6 @@ def test_load_and_load_splat(array, i):
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 8, 9])
-def test_masked_load_and_store(array, count):
-    from minicnn.kernels.simd import load, masked_load, masked_store, store
-
-    def masked(array, count, out):
-        store(out, 0, masked_load(array, 2, count, LANES))
-        masked_store(out, LANES, load(array, 4, LANES), count)
-
-    expected = np.full(4 * LANES, 7, array.dtype)
-    python.store(expected, 0, python.masked_load(array, 2, count, LANES))
-    python.masked_store(expected, LANES, python.load(array, 4, LANES), count)
-    out = run(masked, array, count, np.full(4 * LANES, 7, array.dtype))
-    np.testing.assert_array_equal(out, expected)
-
-
-@pytest.mark.parametrize("count", [0, 1, 5, 8, 9])
 def test_load_and_store_tail(array, count):
     from minicnn.kernels.simd import load, load_tail, store, store_tail
 
@@ -71,17 +56,13 @@ def test_load_and_store_tail(array, count):
 
 
 def test_masked_lanes_are_neither_read_nor_written():
-    from minicnn.kernels.simd import load_tail, masked_load, masked_store, store_tail
+    from minicnn.kernels.simd import load_tail, store_tail
 
     def copy(array, i, count, out):
-        masked_store(out, i, masked_load(array, i, count, LANES), count)
-
-    def copy_tail(array, i, count, out):
         store_tail(out, i, load_tail(array, i, count, LANES), count)
 
-    for function in copy, copy_tail:
-        array, out = np.arange(10.0), np.zeros(10)
-        np.testing.assert_array_equal(run(function, array, 7, 3, out)[7:], [7, 8, 9])
+    array, out = np.arange(10.0), np.zeros(10)
+    np.testing.assert_array_equal(run(copy, array, 7, 3, out)[7:], [7, 8, 9])
 
 
 def test_fma_and_select(array):
@@ -151,10 +132,10 @@ def test_greater_or_nan_of_equal_values_and_nan():
 
 @pytest.mark.parametrize("count", [3, 8])
 def test_store_truncates_to_bytes(count):
-    from minicnn.kernels.simd import load, masked_store, store
+    from minicnn.kernels.simd import load, store, store_tail
 
     def to_bytes(array, count, out):
-        masked_store(out, 0, load(array, 0, LANES), count)
+        store_tail(out, 0, load(array, 0, LANES), count)
         store(out, LANES, load(array, 0, LANES))
 
     array = np.arange(8.0, dtype=np.float32)
@@ -167,17 +148,17 @@ def test_store_truncates_to_bytes(count):
 @pytest.mark.parametrize("unsigned", [np.uint8, np.uint16])
 @pytest.mark.parametrize("count", [3, 8])
 def test_vectors_of_unsigned_integers(array, unsigned, count):
-    from minicnn.kernels.simd import equals, load, masked_load, masked_store, select, splat, store
+    from minicnn.kernels.simd import equals, load, load_tail, select, splat, store, store_tail
 
     def where_seven(array, values, count, out):
-        a = masked_load(values, 2, count, LANES)
+        a = load_tail(values, 2, count, LANES)
         mask = equals(a, splat(values, 7, LANES))
         store(out, 0, select(mask, load(array, 8, LANES), splat(array, 1, LANES)))
         store(values, LANES, select(mask, splat(values, 255, LANES), a))
-        masked_store(values, 2 * LANES, load(array, 24, LANES), count)
+        store_tail(values, 2 * LANES, load(array, 24, LANES), count)
 
     values = np.array([9, 7, 7, 0, 7, 1, 7, 7, 7, 7] + [5] * 14, unsigned)
-    a = python.masked_load(values, 2, count, LANES)
+    a = python.load_tail(values, 2, count, LANES)
     mask = python.equals(a, python.splat(values, 7, LANES))
     assert mask.tolist() == [True, False, True, False, True, True, True, True][:count] + (
         [False] * (LANES - count)

@@ -245,30 +245,6 @@ def store_tail(typing: Any, array: Any, i: Any, v: Any, remaining: Any) -> tuple
     return types.void(array, types.intp, v, types.intp), emit
 
 
-@intrinsic
-def masked_load(typing: Any, array: Any, i: Any, remaining: Any, lanes: Any) -> tuple[Any, Emit]:
-    vector = Vector(array.dtype, lanes.literal_value)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        address = pointer_to(context, builder, signature.args[0], *values[:2])
-        return load_vector(builder, vector, address, tail_mask(builder, values[2], vector.lanes))
-
-    return vector(array, types.intp, types.intp, lanes), emit
-
-
-@intrinsic
-def masked_store(typing: Any, array: Any, i: Any, v: Any, remaining: Any) -> tuple[Any, Emit]:
-    stored = Vector(array.dtype, v.lanes)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        address = pointer_to(context, builder, signature.args[0], *values[:2])
-        mask = tail_mask(builder, values[3], v.lanes)
-        store_vector(builder, stored, values[2], address, mask)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, v, types.intp), emit
-
-
 # ---------------------------------------------------------------- arithmetic and shuffles
 
 

@@ -41,16 +41,11 @@ def splat(array: Array, value: float, lanes: int) -> Vector:
     return np.full(lanes, value, array.dtype)
 
 
-def masked_load(array: Array, i: int, remaining: int, lanes: int) -> Vector:
-    """Return ``array[i : i + remaining]`` and 0 in the other lanes."""
+def load_tail(array: Array, i: int, remaining: int, lanes: int) -> Vector:
+    """Return ``array[i : i + remaining]`` and 0 in the other lanes; all lanes if more remain."""
     vector = np.zeros(lanes, array.dtype)
     vector[:remaining] = array.ravel()[i : i + min(remaining, lanes)]
     return vector
-
-
-def load_tail(array: Array, i: int, remaining: int, lanes: int) -> Vector:
-    """Return `load` where all lanes remain, else `masked_load`; the masked one is slower."""
-    return masked_load(array, i, remaining, lanes)
 
 
 def store(array: Array, i: int, vector: Vector) -> None:
@@ -58,14 +53,9 @@ def store(array: Array, i: int, vector: Vector) -> None:
     array.reshape(-1)[i : i + len(vector)] = vector
 
 
-def masked_store(array: Array, i: int, vector: Vector, remaining: int) -> None:
-    """Write the first lanes to ``array[i : i + remaining]``."""
-    array.reshape(-1)[i : i + min(remaining, len(vector))] = vector[:remaining]
-
-
 def store_tail(array: Array, i: int, vector: Vector, remaining: int) -> None:
-    """Write as `store` where all lanes remain, else as `masked_store`."""
-    masked_store(array, i, vector, remaining)
+    """Write the first lanes to ``array[i : i + remaining]``; all lanes if more remain."""
+    array.reshape(-1)[i : i + min(remaining, len(vector))] = vector[:remaining]
 
 
 # ---------------------------------------------------------------- arithmetic and shuffles
