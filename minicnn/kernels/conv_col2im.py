@@ -26,7 +26,7 @@ PIXELS_PER_BLOCK = 24  # of dy, whose products are held in scratch: four microti
 
 
 def is_faster(window: Window, pixels: int, C: int, F: int) -> bool:
-    """Return whether col2im gives the input gradient faster than a direct convolution.
+    """Return whether col2im is faster than direct convolution for dx.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def is_faster(window: Window, pixels: int, C: int, F: int) -> bool:
 
 
 def forward_is_faster(window: Window, H: int, W: int, C: int, F: int) -> bool:
-    """Return whether `forward` is possible and faster than a direct convolution."""
+    """Return whether `forward` is possible and faster than `conv_direct`."""
     KH, KW, SH, SW, top, left, OH, OW = window
     if SH * SW > 1 or top >= KH or left >= KW:
         return False
@@ -53,7 +53,7 @@ def forward_is_faster(window: Window, H: int, W: int, C: int, F: int) -> bool:
 def forward(
     x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
 ) -> None:
-    """Compute y (N, OH, OW, F) as the input gradient of the transposed convolution."""
+    """Compute y (N, OH, OW, F): dx of the transposed convolution."""
     KH, KW, C, F = weight.shape
     rotated = arena.empty((KH, KW, F, C), weight.dtype)
     rotate180_swap_channels(np.ascontiguousarray(weight), rotated)
@@ -62,7 +62,7 @@ def forward(
 
 
 def _transpose_window(window: Window, H: int, W: int) -> Window:
-    """Return the window of the convolution whose input gradient is this one, at stride 1."""
+    """Return the window of the transposed convolution, at stride 1."""
     KH, KW, _, _, top, left, _, _ = window
     return Window(KH, KW, 1, 1, KH - 1 - top, KW - 1 - left, H, W)
 
@@ -115,7 +115,10 @@ def backward_input_kernel(NR: int) -> Kernel:
         image: Array,  # scratch (H', W' * C): dx of one image with its padding
         dcolumns: Array,  # scratch (B, panels * NR): dy · weightᵀ of a block of pixels
     ) -> None:
-        """Compute ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[kh, q, f]``."""
+        """Add the gradient of each window to its pixels.
+
+        ``dx[n, oh·SH + kh, ow·SW·C + q] += Σ_f dy[n, oh, ow, f] · weight[kh, q, f]``.
+        """
         N, P, F = dy.shape
         height, row = image.shape
         _, H, width = dx.shape

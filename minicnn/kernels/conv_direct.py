@@ -1,6 +1,6 @@
-"""Direct convolution in NHWC: an implicit GEMM whose accumulators stay in registers.
+"""Direct convolution in NHWC.
 
-For output pixel p and filter f::
+An implicit GEMM whose accumulators stay in registers. For output pixel p and filter f::
 
     y[n, p, f] = bias[f] + Σ_{kh,q} x[n, origin[p] + kh·row_stride + q] · weight[kh, q, f]
 
@@ -135,10 +135,11 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
 
 
 def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
-    """Compute dx (N, H, W, C): dy convolved with the kernel rotated by 180°, or GEMM + col2im.
+    """Compute dx (N, H, W, C).
 
-    dy takes KH - 1 - top rows of zeros before it. If that is negative, its first rows have no
-    pixel of the image in their windows and are cut off. Columns likewise.
+    dy is convolved with the kernel rotated by 180°, unless col2im is faster. dy takes KH - 1 - top
+    rows of zeros before it. If that is negative, its first rows have no pixel of the image in their
+    windows and are cut off. Columns likewise.
     """
     KH, KW, C, F = weight.shape
     N, H, W, _ = dx.shape
@@ -158,7 +159,7 @@ def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: Float
 
 
 def _prefers_row_vectors(KH: int, K_row: int, F: int) -> bool:
-    """Return whether dweight takes fewer vectors along window rows than along filters."""
+    """Return whether dweight takes fewer vectors along window rows."""
     vectors = F * round_up(KH * -(-K_row // NR_SMALL), MR)
     return F < NR_SMALL <= K_row and vectors < round_up(KH * K_row, MR)
 
@@ -207,7 +208,7 @@ def forward_kernel(NR: int) -> Kernel:
         panels: Array,  # scratch (ceil(F / NR), 1 + KH * KW * C, NR); one panel stays in L1
         y: Array,  # out (N, OH, OW, F)
     ) -> None:
-        """Compute ``y[n, p, f] = bias[f] + Σ_{kh,q} x[n, origin[p] + kh·row_stride + q] · w``."""
+        """Compute the formula at the top of this file."""
         pack_weights(weight, bias, panels, NR)
         H, row, top, left = image
         N, OH, OW, F = y.shape
@@ -250,7 +251,7 @@ def backward_weight_kernel(NR: int) -> Kernel:
         dy: Array,  # (N or more, OH * OW, F or more): a vector may end past a pixel of image N - 1
         dweight: Array,  # (KH * KW * C, F), accumulated
     ) -> None:
-        """Add ``dweight[k, f] += Σ_{n,p} x[n, origin[p] + taps[k]] · dy[n, p, f]``."""
+        """Add ``dweight[k, f] += Σ x[n, origin[p] + taps[k]] · dy[n, p, f]``."""
         _, P, dy_stride = dy.shape
         K, F = dweight.shape
         block_h, block_w = max(1, block // OW), min(block, OW)
@@ -289,9 +290,9 @@ def backward_weight_few_filters_kernel(
     sums: Array,  # scratch (F, V, NR_SMALL)
     dweight: Array,  # out (KH, KW * C, F)
 ) -> None:
-    """Sum ``dy[n, p, f] · x[n, origin[p] + offsets[v] + l]``; the lanes l lie along a window row.
+    """Compute dweight with vectors along window rows.
 
-    Loop order: n, f, v, oh, ow.
+    ``Σ dy[n, p, f] · x[n, origin[p] + offsets[v] + lane]``. Loop order: n, f, v, oh, ow.
     """
     N, P, F = dy.shape
     V = len(offsets)

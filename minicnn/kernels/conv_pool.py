@@ -1,8 +1,9 @@
-"""Convolution, ReLU and 2×2 max-pooling in one pass: the unpooled map is never written.
+"""Convolution, ReLU and 2×2 max-pooling in one pass.
 
-The four pixels of a pooling window are rows of one microtile of the direct convolution, so their
-maximum is taken while they are in registers. The kernel stores the pooled value and one byte: the
-pixel of the maximum, 0 to 3 in row order, or INACTIVE where the ReLU made the output 0.
+The unpooled map is never written. The four pixels of a pooling window are rows of one microtile of
+the direct convolution, so their maximum is taken while they are in registers. The kernel stores the
+pooled value and one byte: the pixel of the maximum, 0 to 3 in row order, or INACTIVE where the ReLU
+made the output 0.
 """
 
 from functools import lru_cache
@@ -80,7 +81,7 @@ class WindowLayout(NamedTuple):
 
 @lru_cache(maxsize=256)
 def window_layout(shape: Shape, window: Window) -> WindowLayout:
-    """Return the layout of the windows in the padded copy of images (N, H, W, C)."""
+    """Return the layout of the windows in padded images (N, H, W, C)."""
     _, H, W, C = padded_shape(shape, window) or shape
     OH, OW, row = window.OH, window.OW, W * C
     squares = window_origins(OH, OW, window.SH * row, window.SW * C)
@@ -90,9 +91,10 @@ def window_layout(shape: Shape, window: Window) -> WindowLayout:
 
 @device_function
 def max_of_four(four: Tile, relu: bool, like: Array, NR: int) -> tuple[Vector, Vector]:
-    """Return the maximum of four vectors and its index, or INACTIVE; the first of equal ones.
+    """Return the maximum of four vectors and its index, or INACTIVE.
 
-    NaN is greater than any number. With a ReLU the maximum is at least 0.
+    Equal values give the first index. NaN is greater than any number. With a ReLU the maximum is at
+    least 0.
     """
     a0, a1, a2, a3 = four
     mask = greater_or_nan(a1, a0)
@@ -113,10 +115,10 @@ def max_of_four(four: Tile, relu: bool, like: Array, NR: int) -> tuple[Vector, V
 
 @device_function
 def store_max(four: Tile, relu: bool, y: Array, argmax: Bytes, offset: int, NR: int) -> None:
-    """Store the maximum of four vectors and its index, masked only at the end of the array.
+    """Store the maximum of four vectors and its index.
 
-    Elsewhere a vector may end past the channels of its pixel; the caller overwrites these values
-    later. Masked stores take ten times as long on some CPUs.
+    Only the end of the array is masked. Elsewhere a vector may end past the channels of its pixel;
+    the caller overwrites these values later. Masked stores take ten times as long on some CPUs.
     """
     best, index = max_of_four(four, relu, y, NR)
     store_tail(y, offset, best, y.size - offset)
@@ -145,7 +147,10 @@ def forward_kernel(NR: int) -> Kernel:
         y: Array,  # out (N, PH, PW, F)
         argmax: Bytes,  # out (N, PH, PW, F)
     ) -> None:
-        """Compute ``max_j (bias[f] + Σ_{kh,q} x[n, origin[4p + j] + kh·row_stride + q] · w)``."""
+        """Compute the maximum over j = 0 … 3 of the direct convolution.
+
+        ``bias[f] + Σ_{kh,q} x[n, origin[4p + j] + kh·row_stride + q] · weight[kh, q, f]``.
+        """
         pack_weights(weight, bias, panels, NR)
         N, PH, PW, F = y.shape
         P, panel_rows = PH * PW, panels.shape[1]

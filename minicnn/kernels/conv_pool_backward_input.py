@@ -86,10 +86,10 @@ class WindowChunks(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _padded_chunks(KH: int, K_row: int, row_stride: int, bytes_per_lane: int) -> WindowChunks:
-    """Cut a window into vectors without overlap; the last of a row may end past it.
+    """Cut a window into vectors without overlap.
 
-    It does not reach the next row of the window. Nine vectors are accumulated together only if
-    their weights, `bytes_per_lane` for each lane, stay in L1.
+    The last of a row may end past it, but does not reach the next row of the window. Nine vectors
+    are accumulated together only if their weights, `bytes_per_lane` for each lane, stay in L1.
     """
 
     def nine_fit(width: int) -> bool:
@@ -117,7 +117,10 @@ def backward_input_sparse(width: int) -> Kernel:
         panels: Array,  # scratch (V, F, width): the weights, 0 past a window row
         use_nine_rows: bool,  # nine chunks per microtile, not three
     ) -> None:
-        """Add ``dx[n, origin + kh·row_stride + q] += dy · weight[kh, q, f]`` of active pixels."""
+        """Add the weights of each active pixel to its window.
+
+        ``dx[n, origin + kh·row_stride + q] += dy · weight[kh, q, f]``.
+        """
         N, _, _, F = dy.shape
         KH, V = weight.shape[0], chunk_offsets.size
         K_row, J = weight.size // (KH * F), V // KH
@@ -162,7 +165,7 @@ def _scatter_add_rows(
     panels: Array,
     width: int,
 ) -> None:
-    """Add the active filters of each pixel of image n to MR chunks of its window."""
+    """Add the active filters of each pixel to MR chunks of its window."""
     _, PH, PW, F = dy.shape
     weights = row_offsets(chunks, F * width, 0)
     for pixel in range(origins.size):
@@ -181,7 +184,7 @@ def _scatter_add_rows(
 
 @device_function
 def _argmax_bitmask(argmax: Bytes, i: int, k: int, remaining: int) -> int:
-    """Return a bit for each of the filters from ``argmax[i]`` on: set where pixel k is active."""
+    """Return a bit for each filter from ``argmax[i]`` on: is pixel k active?"""
     if i + CHANNELS <= argmax.size:
         active = movemask(equal_bytes(argmax, i, k, CHANNELS))
     else:  # a vector would read past the array

@@ -106,7 +106,7 @@ def _backward_weight_dense(
 
 @lru_cache(maxsize=256)
 def _overlapping_chunks(KH: int, K_row: int, row_stride: int) -> tuple[int, Offsets]:
-    """Cut a window into vectors, by width and offsets; the last two of a row may overlap."""
+    """Cut a window into vectors; the last two of a row may overlap."""
     fitting = (width for width in VECTOR_WIDTHS if width <= K_row)
     width = choose_width(KH, K_row, fitting, nine_fit_in_registers)
     chunks: Offsets = np.minimum(np.arange(0, K_row, width), K_row - width)
@@ -114,7 +114,7 @@ def _overlapping_chunks(KH: int, K_row: int, row_stride: int) -> tuple[int, Offs
 
 
 def _rows_per_block(window: Window, rows: int, row_bytes: int) -> int:
-    """Return how many rows of outputs read rows of the image that fit in L1 together."""
+    """Return the rows of outputs whose rows of the image fit in L1."""
     fitting = L1_BYTES // row_bytes - (window.KH - window.SH)  # windows overlap in these rows
     return min(rows, max(1, fitting // (2 * window.SH)))
 
@@ -137,9 +137,10 @@ def backward_weight_sparse(width: int) -> Kernel:
         offsets: Offsets,  # scratch (block + 1,): the list of window origins
         values: Array,  # scratch (block + 1,): and of their gradients
     ) -> None:
-        """Sum ``dweight[kh, q, f] = Σ dy · x[n, origin + kh·row_stride + q]``, and dbias.
+        """Compute dweight and dbias over the active outputs.
 
-        The sum runs over the active outputs of filter f; the origin is that of the maximum.
+        ``dweight[kh, q, f] = Σ dy · x[n, origin + kh·row_stride + q]`` runs over the active outputs
+        of filter f; the origin is that of the maximum.
         """
         N, PH, PW, F = dy.shape
         P, V, block = PH * PW, chunk_offsets.size, offsets.size - 1
@@ -191,7 +192,7 @@ def _accumulate_active(
     f_offset: int,
     width: int,
 ) -> None:
-    """Add ``values[i] · x[offsets[i] + chunk]`` of a list to MR chunks of one filter."""
+    """Add ``values[i] · x[offsets[i] + chunk]`` to MR chunks of a filter."""
     out = row_offsets(chunks, width, f_offset)
     shifts = gather_offsets(chunk_offsets, chunks, 0)
     acc = load_tile(sums, out, width, width)
@@ -225,7 +226,7 @@ def _list_active(
     offsets: Offsets,
     values: Array,
 ) -> int:
-    """List origin and gradient of the active outputs of image n, filter f; return their count."""
+    """List origin and gradient of the active outputs; return their count."""
     _, PH, PW, F = dy.shape
     active = 0
     i = (n * PH * PW + first) * F + f
@@ -251,7 +252,7 @@ def backward_weight_dense(
     dweight: Array,  # out (KH, KW, C, Fp)
     dbias: Array,  # out (Fp,)
 ) -> None:
-    """Compute the sums of `backward_weight_sparse` over all four pixels of each output.
+    """Compute dweight and dbias over all four pixels of each output.
 
     dy is masked to the filters whose maximum is the pixel. Loop order: n, f, kh, q, p. A microtile
     is 3×3 weights and one vector of filters.

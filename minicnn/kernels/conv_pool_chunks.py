@@ -1,4 +1,4 @@
-"""Width of the chunks that the backward pass of conv-pool cuts a window into.
+"""Choice of the chunks of a window in the backward pass of conv-pool.
 
 A window is KH rows of K_row = KW·C values. Each row is cut into chunks of one vector; nine or three
 chunks are accumulated together, which are one microtile.
@@ -15,9 +15,9 @@ NINE_ROWS = tuple(range(9))
 def choose_width(
     KH: int, K_row: int, fitting: Iterable[int], nine_fit: Callable[[int], bool]
 ) -> int:
-    """Return the width with the fewest accumulator registers for KH rows of K_row values.
+    """Return the width with the fewest accumulator registers.
 
-    Of equal widths it is that with the fewest microtiles, which each read all gradients, and then
+    If several have, return the one with the fewest microtiles, which each read all gradients, then
     the largest. `nine_fit` returns whether a microtile of a width may have nine chunks.
     """
 

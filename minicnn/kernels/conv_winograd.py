@@ -1,6 +1,7 @@
-"""Winograd convolution F(2×2, 3×3): 16 multiplications for four outputs, where direct takes 36.
+"""Winograd convolution F(2×2, 3×3).
 
-Four neighboring outputs of a 3×3 convolution come from one 4×4 tile of the image::
+It takes 16 multiplications for four outputs, where the direct sum takes 36. Four neighboring
+outputs of a 3×3 convolution come from one 4×4 tile of the image::
 
     forward   y  = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A
     dweight   dw = Gᵀ [(Bᵀ x B) ⊙ (A dy Aᵀ)] G
@@ -60,7 +61,7 @@ def supports(window: Window) -> bool:
 
 
 def is_faster(window: Window, C: int, F: int) -> bool:
-    """Return whether Winograd can compute a convolution, and faster than `conv_direct`."""
+    """Return whether Winograd is possible and faster than `conv_direct`."""
     return supports(window) and min(C, F) >= MIN_CHANNELS
 
 
@@ -85,9 +86,9 @@ def forward_pool(
     y: FloatArray,
     argmax: Bytes,
 ) -> None:
-    """Compute the 2×2 max-pool of the convolution: y and argmax (N, OH // 2, OW // 2, F).
+    """Compute the 2×2 max-pool of the convolution.
 
-    OH and OW are even.
+    y and argmax are (N, OH // 2, OW // 2, F). OH and OW are even.
     """
     C, F = weight.shape[2:]
     NR = choose_panel(F)
@@ -129,14 +130,14 @@ def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: Float
 
 
 def choose_panel(F: int) -> int:
-    """Return the NR that leaves the fewest of F channels to panels of `NR_SMALL`."""
+    """Return the NR that leaves the fewest channels to `NR_SMALL` panels."""
     Fp = round_up(F, NR_SMALL)
     NR = min((target.NR_LARGE, target.NR_MEDIUM), key=lambda NR: Fp % NR)  # the larger if equal
     return NR if Fp >= NR else NR_SMALL
 
 
 def scratch_specs(C: int, F: int, dtype: DTypeLike) -> tuple[ArraySpec, ArraySpec, ArraySpec]:
-    """Return transformed weights, and a block's transformed tiles and products.
+    """Return specs of transformed weights, tiles of a block, and products.
 
     The shapes are (16, C·Fp + NR_SMALL), (16, B, C) and (16, B, Fp). B is odd, and the weights have
     one more vector: else the sixteen planes would lie a power of two apart and evict each other
@@ -147,7 +148,7 @@ def scratch_specs(C: int, F: int, dtype: DTypeLike) -> tuple[ArraySpec, ArraySpe
 
 
 def _whole_tiles(window: Window) -> Window:
-    """Return the window with OH and OW rounded up to even: tiles give 2×2 outputs."""
+    """Return the window with even OH and OW: tiles give 2×2 outputs."""
     return window._replace(OH=round_up(window.OH, 2), OW=round_up(window.OW, 2))
 
 
@@ -197,7 +198,7 @@ def forward_kernel(NR: int) -> Kernel:
 
 @specialize_nr
 def forward_pool_kernel(NR: int) -> Kernel:
-    """Loop order: block of tiles; transform, 16 products, transform and maximum."""
+    """Loop order: block of tiles; transform, 16 products, maximum."""
 
     def conv_winograd_forward_pool(
         x: Array,  # (N, H, W, C), padded to at least two more rows and columns than the outputs
@@ -209,7 +210,7 @@ def forward_pool_kernel(NR: int) -> Kernel:
         tiles: Array,  # scratch (16, B, C)
         products: Array,  # scratch (16, B, Fp)
     ) -> None:
-        """Compute the maximum of the four outputs of each tile, as `minicnn.kernels.conv_pool`."""
+        """Compute the maximum of the four outputs of each tile."""
         N, PH, PW, F = y.shape
         _, B, Fp = products.shape
         block = B - B % MR
@@ -237,7 +238,7 @@ def backward_weight_kernel(NR: int) -> Kernel:
         tiles: Array,  # scratch (16, B, C)
         gradients: Array,  # scratch (16, B, Fp)
     ) -> None:
-        """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles, for each pair of channels."""
+        """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles."""
         N, OH, OW, _ = dy.shape
         B = tiles.shape[1]
         block = B - B % MR

@@ -96,7 +96,7 @@ def forward_kernel(NR: int) -> Kernel:
         panels: Array,  # scratch (ceil(C / NR), 1 + KH * KW, NR)
         y: Array,  # out (N, pixels * C)
     ) -> None:
-        """Compute ``y[n, out[p] + c] = bias[c] + Σ_t x[n, origin[p] + tap[t] + c] · w[t, c]``."""
+        """Compute ``y[n, p, c] = b[c] + Σ_t x[n, origin[p] + tap[t] + c] · w``."""
         pack_weights(weight, bias, panels, NR)
         C = bias.size
         count, panel_rows, _ = panels.shape
@@ -133,7 +133,7 @@ def backward_weight_kernel(
     dy: Array,  # (N, pixels * C)
     dweight: Array,  # out (KH * KW, C)
 ) -> None:
-    """Sum ``dw[t, c] = Σ_{n,p} x[n, origin[p] + tap[t] + c] · dy[n, out[p] + c]``.
+    """Sum ``dw[t, c] = Σ x[n, origin[p] + tap[t] + c] · dy[n, out[p] + c]``.
 
     p runs over the pixels of every group that has tap t. Loop order: n, c, group, t, p.
     """
@@ -162,7 +162,7 @@ def _correlate(
     c: int,
     remaining: int,
 ) -> None:
-    """Add the products of one group of one image to `remaining` channels of dweight."""
+    """Add one group of one image to `remaining` channels of dweight."""
     tap_groups, origins, output_offsets, taps, weight_rows = lists
     last = load_scalar(tap_groups, 4 * group + 3)
     for t in range(load_scalar(tap_groups, 4 * group + 2), last, TAPS):

@@ -1,4 +1,4 @@
-"""Matrix product, and the microkernel that every product of the package shares.
+"""Matrix product, and the microkernel of all products.
 
 NumPy's ``@`` would share one BLAS among the worker threads. Its own threads compete with them, and
 its rounding may depend on their number. Here each output is summed in one fixed order.
@@ -51,10 +51,11 @@ def accumulate(
     w_stride: int,
     NR: int,
 ) -> Tile:
-    """Return ``acc[r] + Σ_k x[rows[r] + k·k_stride] · panel[w + k·w_stride]``: the microkernel.
+    """Return ``acc[r] + Σ_k x[rows[r] + k·k_stride] · panel[w + k·w_stride]``.
 
-    One vector of NR lanes is loaded per k and serves MR multiply-adds. Convolution, its weight
-    gradient, `gemm` and the products of Winograd differ only in offsets and strides.
+    This is the microkernel. One vector of NR lanes is loaded per k and serves MR multiply-adds.
+    Convolution, its weight gradient, `gemm` and the products of Winograd differ only in offsets and
+    strides.
     """
     for k in range(K):
         acc = fma_tile(acc, x, rows, k * k_stride, load(panel, w + k * w_stride, NR))
@@ -74,7 +75,7 @@ def gemm_panel(
     out_stride: int,  # values between two rows
     NR: int,
 ) -> None:
-    """Compute ``out[i, j] = Σ_k a[i, k] · panel[k, j]`` for the NR columns of one panel."""
+    """Compute ``out[i, j] = Σ_k a[i, k] · panel[k, j]`` for one panel."""
     zeros = splat_tile(splat(a, 0, NR), MR)
     for i in range(0, count, MR):
         rows = clamp_rows(i, count, MR)
@@ -89,7 +90,7 @@ def gemm(
     bias: FloatArray | None = None,
     relu: bool = False,
 ) -> None:
-    """Compute ``out = a · b + bias``, then a ReLU if `relu`; without `bias`, ``out += a · b``.
+    """Compute ``out = a · b + bias``; without `bias`, ``out += a · b``.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def gemm(
 def mask_and_transpose(
     dy: FloatArray, y: FloatArray | None, dbias: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return dy and its transpose, padded for `gemm`, and compute ``dbias[j] = Σ_n dy[n, j]``.
+    """Return dy and its transpose, padded for `gemm`; compute dbias.
 
     Parameters
     ----------
@@ -162,10 +163,10 @@ def gemm_kernel(NR: int) -> Kernel:
         relu: bool,
         out: Array,  # (M, N)
     ) -> None:
-        """Compute ``out[i, j] = bias[j] + Σ_k a[i, k] · b[k, j]``, or ``out[i, j] += Σ_k …``.
+        """Compute ``out[i, j] = bias[j] + Σ_k a[i, k] · b[k, j]``.
 
-        Every element adds its terms in the order of k, wherever it lies, so an image has the same
-        result alone as in a batch.
+        With an empty bias the sum is added to `out`. Every element adds its terms in the order of
+        k, wherever it lies, so an image has the same result alone as in a batch.
         """
         (M, N), Np = out.shape, packed.shape[1]
         if Np > b.shape[1]:
@@ -202,9 +203,10 @@ def gemv_kernel(
     relu: bool,
     out: Array,  # (1, N)
 ) -> None:
-    """Compute ``out[0, j] = bias[j] + Σ_k a[0, k] · b[k, j]``; loop order: j, k.
+    """Compute ``out[0, j] = bias[j] + Σ_k a[0, k] · b[k, j]``.
 
-    `gemm` would compute the one row MR times. Both add the terms in the same order.
+    Loop order: j, k. `gemm` would compute the one row MR times. Both add the terms in the same
+    order.
     """
     N, whole = out.shape[1], out.shape[1] // GEMV_NR * GEMV_NR
     for j in range(0, whole, GEMV_NR):

@@ -1,4 +1,4 @@
-"""Padding, packing and window offsets: what a backend prepares before it calls its kernels."""
+"""Padding, packing and window offsets: the preparations of a backend."""
 
 from functools import lru_cache
 from typing import Any
@@ -30,7 +30,7 @@ def outer_sum(rows: IntArray, columns: IntArray) -> Offsets:
 
 @lru_cache(maxsize=256)
 def window_origins(OH: int, OW: int, h_stride: int, w_stride: int) -> Offsets:
-    """Return the offset of each window in a flat image: ``oh · h_stride + ow · w_stride``."""
+    """Return ``oh · h_stride + ow · w_stride`` of each window."""
     return outer_sum(np.arange(OH) * h_stride, np.arange(OW) * w_stride)
 
 
@@ -41,7 +41,7 @@ def receptive_size(window: Window) -> tuple[int, int]:
 
 
 def padded_shape(shape: Shape, window: Window) -> Shape | None:
-    """Return the shape (N, H', W', C) of the padded images; None if no window needs padding."""
+    """Return (N, H', W', C) of padded images; None if no window needs it."""
     N, H, W, C = shape
     height, width = receptive_size(window)
     if window.top == 0 and window.left == 0 and height <= H and width <= W:
@@ -50,7 +50,7 @@ def padded_shape(shape: Shape, window: Window) -> Shape | None:
 
 
 def pad_images(x: FloatArray, window: Window) -> FloatArray:
-    """Return the images with the zeros that the windows reach; `x` itself if they need none."""
+    """Return the padded images; `x` itself if no window needs padding."""
     shape = padded_shape(x.shape, window)
     if shape is None:
         return np.ascontiguousarray(x)
@@ -73,14 +73,14 @@ def pad_channels(array: NDArray[Any], NR: int) -> NDArray[Any]:
 
 
 def panels_spec(K: int, F: int, dtype: DTypeLike) -> ArraySpec:
-    """Return the array that `pack_weights` fills: (panels, 1 + K, NR), the bias in row 0."""
+    """Return the array that `pack_weights` fills: (panels, 1 + K, NR)."""
     NR = target.choose_nr(F)
     return (-(-F // NR), 1 + K, NR), dtype
 
 
 @device_function
 def pack_weights(weight: Array, bias: Array, panels: Array, NR: int) -> None:
-    """Pack weights (..., F) into panels (ceil(F / NR), 1 + K, NR): the bias, then K rows."""
+    """Pack weights (..., F) into panels: row 0 is the bias, zeros pad F."""
     F, o = bias.size, 0
     for f in range(0, F, NR):
         store(panels, o, load_tail(bias, f, F - f, NR))

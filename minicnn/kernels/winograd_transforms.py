@@ -1,4 +1,4 @@
-"""The transforms of Winograd's F(2×2, 3×3), and its sixteen matrix products.
+"""The transforms and matrix products of Winograd's F(2×2, 3×3).
 
 With
 
@@ -112,7 +112,7 @@ def input_transform_t(v: Tile, zero: Vector) -> Tile:
 def add_input_gradient(
     products: Array, i: int, plane: int, dx: Array, o: int, row_stride: int, C: int, remaining: int
 ) -> None:
-    """Add ``B m Bᵀ`` of 16 products to 4×4 pixels of dx, for `remaining` channels."""
+    """Add ``B m Bᵀ`` to 4×4 pixels of dx, for `remaining` channels."""
     a0, a1, a2, a3 = _column_t(products, i, plane)  # the first column of B m
     b0, b1, b2, b3 = _column_t(products, i + plane, plane)
     d0, d1, d2, d3 = _column_t(products, i + 2 * plane, plane)
@@ -177,7 +177,7 @@ def transform_dy(
     count: int,
     transformed: Array,  # out (16, B, Fp)
 ) -> None:
-    """Compute ``transformed[:, t] = A dy Aᵀ`` of `count` tiles; dy is 0 outside the image."""
+    """Compute ``A dy Aᵀ`` of `count` tiles; dy is 0 outside the image."""
     _, OH, OW, F = dy.shape
     _, B, Fp = transformed.shape
     TH, TW = (OH + 1) // 2, (OW + 1) // 2
@@ -216,7 +216,7 @@ def transform_weight(
     NR: int,
     transformed: Array,  # out (16, C * Fp + NR_SMALL), each plane in panels for `batched_gemm`
 ) -> None:
-    """Compute ``G w Gᵀ`` for each pair of channels; the last NR_SMALL values are not written."""
+    """Compute ``G w Gᵀ`` for each pair of channels."""
     _, _, C, F = weight.shape
     plane = transformed.shape[1]
     Fp = (plane - NR_SMALL) // C
@@ -260,7 +260,7 @@ def transform_weight_backward(
     dtransformed: Array,  # (16, C + 1, Fp)
     dweight: Array,  # out (3, 3, C, F)
 ) -> None:
-    """Compute ``Gᵀ du G`` for each pair of channels: the adjoint of `transform_weight`."""
+    """Compute ``Gᵀ du G`` for each pair of channels."""
     _, rows, Fp = dtransformed.shape
     _, _, C, F = dweight.shape
     plane, column = rows * Fp, C * F
@@ -306,7 +306,7 @@ def batched_gemm(
     products: Array,  # out (16, B, Fp)
     NR: int,
 ) -> None:
-    """Compute ``products[e, t, f] = Σ_c tiles[e, t, c] · weight[e, c, f]`` for 16 planes e."""
+    """Compute ``products[e, t, f] = Σ_c tiles[e, t, c] · weight[e, c, f]``."""
     _, B, C = tiles.shape
     Fp = products.shape[2]
     whole = Fp - Fp % NR
@@ -326,7 +326,7 @@ def batched_gemm_tn(
     dweight: Array,  # (16, C + 1, Fp), accumulated
     NR: int,
 ) -> None:
-    """Add ``dweight[e, c, f] += Σ_t tiles[e, t, c] · gradients[e, t, f]`` for 16 planes e."""
+    """Add ``dweight[e, c, f] += Σ_t tiles[e, t, c] · gradients[e, t, f]``."""
     C, Fp = tiles.shape[2], gradients.shape[2]
     whole = Fp - Fp % NR
     for e in range(16):
@@ -341,7 +341,7 @@ def batched_gemm_tn(
 def _gemm_tn_tile(
     tiles: Array, gradients: Array, e: int, c: int, f: int, count: int, dweight: Array, NR: int
 ) -> None:
-    """Accumulate the microtile of channels c … c + MR - 1 and filters f … f + NR - 1."""
+    """Accumulate the microtile of MR channels from c and NR filters from f."""
     _, B, C = tiles.shape
     Fp = gradients.shape[2]
     rows = clamp_rows(c, C, MR)

@@ -1,8 +1,9 @@
-"""SIMD functions as LLVM instructions; `simd.python` defines the same functions.
+"""SIMD functions as LLVM instructions.
 
-Each is a Numba intrinsic: from the types of its arguments it returns a signature and a function
-that emits the instructions. An index is used as it is: unlike ``array[i]``, no bounds are checked
-and a negative index does not count from the end, which keeps the inner loops fast.
+`simd.python` defines the same functions. Each is a Numba intrinsic: from the types of its arguments
+it returns a signature and a function that emits the instructions. An index is used as it is: unlike
+``array[i]``, no bounds are checked and a negative index does not count from the end, which keeps
+the inner loops fast.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 
 def intrinsic(code: Callable[..., tuple[Any, Emit]]) -> Any:
-    """Make a Numba intrinsic that receives constants, such as `lanes`, as literal types."""
+    """Make a Numba intrinsic that receives constants as literal types."""
     return numba_intrinsic(prefer_literal=True)(code)
 
 
@@ -35,20 +36,20 @@ class Vector(types.Type):
 
     @property
     def llvm(self) -> ir.VectorType:
-        """The LLVM type, such as ``<16 x float>``; LLVM splits it over several registers."""
+        """Return the LLVM type, such as ``<16 x float>``."""
         floats = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
         bits = getattr(self.dtype, "bitwidth", 1)
         return ir.VectorType(floats.get(self.dtype, ir.IntType(bits)), self.lanes)
 
     @property
     def suffix(self) -> str:
-        """The suffix of LLVM's functions on this type, such as ``v16f32``."""
+        """Return the suffix of LLVM's functions on this type, such as ``v16f32``."""
         letter = "f" if isinstance(self.dtype, types.Float) else "i"
         return f"v{self.lanes}{letter}{self.dtype.bitwidth}"
 
     @property
     def align(self) -> int:
-        """The alignment of loads and stores: that of one value, since rows begin anywhere."""
+        """Return the alignment: that of one value, since rows begin anywhere."""
         return int(self.dtype.bitwidth // 8)
 
 
@@ -102,7 +103,7 @@ def fmuladd(builder: ir.IRBuilder, vector: Vector, a: Any, b: Any, c: Any) -> An
 
 
 def load_vector(builder: ir.IRBuilder, vector: Vector, address: Any, mask: Any) -> Any:
-    """Return the vector at an address; lanes that a mask excludes are 0 and are not read."""
+    """Return the vector at an address; masked lanes are 0 and not read."""
     pointer = builder.bitcast(address, vector.llvm.as_pointer())
     if mask is None:
         return builder.load(pointer, align=vector.align)
@@ -119,7 +120,7 @@ def load_vector(builder: ir.IRBuilder, vector: Vector, address: Any, mask: Any) 
 def store_vector(
     builder: ir.IRBuilder, vector: Vector, value: Any, address: Any, mask: Any
 ) -> None:
-    """Store a vector at an address; lanes that a mask excludes are not written."""
+    """Store a vector at an address; masked lanes are not written."""
     if not isinstance(vector.dtype, types.Float) and isinstance(
         value.type.element, ir.FloatType | ir.DoubleType
     ):
@@ -139,7 +140,7 @@ def store_vector(
 def whole_or_tail(
     builder: ir.IRBuilder, remaining: Any, lanes: int, emit: Callable[[Any], list[Any]]
 ) -> list[Any]:
-    """Emit ``emit(None)`` where all lanes remain and ``emit(mask)`` elsewhere; merge the values."""
+    """Emit code without a mask if all lanes remain, else with one; merge."""
     if isinstance(remaining, ir.Constant) and remaining.constant >= lanes:
         return emit(None)
     whole = builder.icmp_signed(">=", remaining, INT64(lanes))
@@ -257,7 +258,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> tuple[Any, Emit]:
 
 
 def _arithmetic(name: str) -> Any:
-    """Make an intrinsic of two vectors that is one instruction of LLVM's builder."""
+    """Make an intrinsic of two vectors from an instruction of the builder."""
 
     def code(typing: Any, a: Any, b: Any) -> tuple[Any, Emit]:
         def emit(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:

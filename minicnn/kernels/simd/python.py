@@ -42,19 +42,19 @@ def splat(array: Array, value: float, lanes: int) -> Vector:
 
 
 def load_tail(array: Array, i: int, remaining: int, lanes: int) -> Vector:
-    """Return ``array[i : i + remaining]`` and 0 in the other lanes; all lanes if more remain."""
+    """Return ``array[i : i + min(remaining, lanes)]``, then zeros."""
     vector = np.zeros(lanes, array.dtype)
     vector[:remaining] = array.ravel()[i : i + min(remaining, lanes)]
     return vector
 
 
 def store(array: Array, i: int, vector: Vector) -> None:
-    """Write all lanes to ``array[i : i + lanes]``; an array of integers truncates."""
+    """Write ``array[i : i + lanes]``; an array of integers truncates."""
     array.reshape(-1)[i : i + len(vector)] = vector
 
 
 def store_tail(array: Array, i: int, vector: Vector, remaining: int) -> None:
-    """Write the first lanes to ``array[i : i + remaining]``; all lanes if more remain."""
+    """Write ``array[i : i + min(remaining, lanes)]``."""
     array.reshape(-1)[i : i + min(remaining, len(vector))] = vector[:remaining]
 
 
@@ -90,7 +90,7 @@ def divide(a: Vector, b: Vector) -> Vector:
 
 
 def interleave_low(a: Vector, b: Vector) -> Vector:
-    """Return the lanes of the lower halves in turn: a₀ b₀ a₁ b₁ …"""
+    """Return the lanes of the lower halves in turn: a₀ b₀ a₁ b₁."""
     return np.stack((a, b), axis=1).reshape(-1)[: len(a)]
 
 
@@ -131,7 +131,7 @@ def select(mask: Mask, a: Vector, b: Vector) -> Vector:
 
 
 def load_mask(array: Array, i: int, lanes: int) -> Mask:
-    """Return the bits of the bytes from ``array[i]`` on, lowest first; 8 divides `lanes`."""
+    """Return the bits from byte ``array[i]`` on; 8 divides `lanes`."""
     return np.unpackbits(array.ravel()[i : i + lanes // 8], bitorder="little").astype(np.bool_)
 
 
@@ -141,7 +141,7 @@ def store_mask(array: Array, i: int, mask: Mask) -> None:
 
 
 def movemask(mask: Mask) -> int:
-    """Return a mask of at most 64 lanes as bits of an integer, lane 0 the lowest."""
+    """Return at most 64 lanes as bits of an integer, lane 0 the lowest."""
     return int.from_bytes(np.packbits(mask, bitorder="little").tobytes(), "little")
 
 
@@ -159,7 +159,7 @@ def clear_lowest_bit(bits: int) -> int:
 
 
 def clamp_rows(first: int, count: int, MR: int) -> Rows:
-    """Return rows first … first + MR - 1; rows past the last of `count` repeat the last."""
+    """Return MR rows from `first` on; past `count` they repeat the last."""
     return tuple(min(first + r, count - 1) for r in range(MR))
 
 

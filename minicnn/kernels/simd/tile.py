@@ -1,8 +1,8 @@
-"""Register tiles as LLVM instructions: MR vectors of one width, as a tuple.
+"""Register tiles as LLVM instructions.
 
-Numba represents a tuple of vectors as one LLVM aggregate, whose elements LLVM keeps in registers.
-MR is a compile-time constant, so every function is fully unrolled. `simd.python` defines the same
-functions.
+A tile is a tuple of MR vectors of one width. Numba represents a tuple of vectors as one LLVM
+aggregate, whose elements LLVM keeps in registers. MR is a compile-time constant, so every function
+is fully unrolled. `simd.python` defines the same functions.
 """
 
 from typing import Any
