@@ -1,7 +1,7 @@
-"""Every op and kernel equals the reference with ``==``, and NumPy's whole numbers.
+"""Every op and kernel equals the reference with ``==``.
 
-On small whole numbers each sum is exact, so the order of adding, the blocks of the matrix product
-and fused multiply-adds make no difference: anything but equality is a mistake.
+On small whole numbers each sum is exact, so the order of additions, the blocks of the matrix
+product and fused multiply-adds make no difference. Any other result is an error.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +20,17 @@ from minicnn.ops import conv
 from minicnn.shapes.window import make_window
 
 THREADS = 4
-# All that compute every convolution, registered ones included.
+# The backends that support every convolution, registered ones included.
 BACKENDS = [name for name in conv.BACKENDS if name != "winograd"]
 
 
-def equal(found, wanted):
-    """Same values, shape and dtype; of a tuple, in each place."""
-    if isinstance(wanted, tuple):
-        for one, other in zip(found, wanted, strict=True):
+def equal(found, expected):
+    """Compare values, shape and dtype; of tuples, element by element."""
+    if isinstance(expected, tuple):
+        for one, other in zip(found, expected, strict=True):
             equal(one, other)
     else:
-        np.testing.assert_array_equal(found, wanted, strict=True)
+        np.testing.assert_array_equal(found, expected, strict=True)
 
 
 def pairs(low, high):
@@ -72,7 +72,7 @@ CONVOLUTIONS = {
     "more pixels in a row than a block takes": ((2, 17, 16, 1), (1, 1, 1), 1, 0),
     "more rows than a block takes": ((1, 30, 12, 1), (2, 2, 9), 1, 0),
 }
-# For minimal filtering: x, filters, padding. Its tiles are 2×2 outputs, its blocks 24 tiles, its
+# Winograd: x, filters, padding. Its tiles are 2×2 outputs, its blocks 24 tiles, its
 # vectors 8 channels.
 THREE_BY_THREE = {
     "one whole tile": ((1, 4, 4, 1), 1, 0),
@@ -91,8 +91,8 @@ def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend
     KH, KW, F = kernel
     x, weight, bias = draw(*x_shape), draw(KH, KW, x_shape[3], F), draw(F)
     y, cache = ops.conv2d(x, weight, bias, stride, padding, backend=backend)
-    wanted, reference_cache = reference.conv2d(x, weight, bias, stride, padding)
-    equal(y, wanted)
+    expected, reference_cache = reference.conv2d(x, weight, bias, stride, padding)
+    equal(y, expected)
     dy = draw(*y.shape)
     gradients = reference.conv2d_backward(dy, reference_cache)
     equal(ops.conv2d_backward(dy, cache), gradients)
@@ -108,19 +108,19 @@ def test_conv2d(integers, dtype, case, backend):
 
 
 @pytest.mark.parametrize("case", THREE_BY_THREE.values(), ids=THREE_BY_THREE)
-def test_conv2d_by_minimal_filtering(integers, dtype, case):
+def test_conv2d_winograd(integers, dtype, case):
     x_shape, F, padding = case
     convolution_equals_reference(integers(1, dtype), x_shape, (3, 3, F), 1, padding, "winograd")
 
 
 @pytest.mark.parametrize(
-    ("images_at_once", "pieces"), [(0.5, [1] * 5), (1, [1] * 5), (2.5, [2, 2, 1]), (5, [5])]
+    ("images_per_chunk", "chunks"), [(0.5, [1] * 5), (1, [1] * 5), (2.5, [2, 2, 1]), (5, [5])]
 )
-def test_conv2d_in_chunks_with_a_small_last_one(
-    integers, dtype, monkeypatch, images_at_once, pieces
+def test_conv2d_in_chunks_with_a_smaller_last_chunk(
+    integers, dtype, monkeypatch, images_per_chunk, chunks
 ):
     image_bytes = (5 * 3) * (2 * 2 * 2) * np.dtype(dtype).itemsize  # (OH*OW) * (KH*KW*C)
-    limit = int(images_at_once * image_bytes)
+    limit = int(images_per_chunk * image_bytes)
     monkeypatch.setattr("minicnn.kernels.im2col.COLUMNS_BYTES", limit)
     gathered, gather = [], im2col.im2col
 
@@ -130,7 +130,7 @@ def test_conv2d_in_chunks_with_a_small_last_one(
 
     monkeypatch.setattr(im2col, "im2col", counted)
     convolution_equals_reference(integers(2, dtype), (5, 6, 4, 2), (2, 2, 3), 1, 0, "im2col")
-    assert gathered == pieces * 3  # forward, and dweight twice
+    assert gathered == chunks * 3  # forward, and dweight twice
 
 
 @st.composite
@@ -173,7 +173,7 @@ FILTERED = (three_by_three(), st.integers(0, 99), st.sampled_from([np.float32, n
 
 
 @given(*FILTERED)
-def test_minimal_filtering_of_any_shape(integers, case, seed, dtype):
+def test_winograd_of_any_shape(integers, case, seed, dtype):
     x_shape, F, padding = case
     convolution_equals_reference(integers(seed, dtype), x_shape, (3, 3, F), 1, padding, "winograd")
 
@@ -181,15 +181,15 @@ def test_minimal_filtering_of_any_shape(integers, case, seed, dtype):
 @pytest.mark.slow
 @settings(max_examples=5000)
 @given(*FILTERED)
-def test_minimal_filtering_of_any_shape_many_times(integers, case, seed, dtype):
+def test_winograd_of_any_shape_many_times(integers, case, seed, dtype):
     x_shape, F, padding = case
     convolution_equals_reference(integers(seed, dtype), x_shape, (3, 3, F), 1, padding, "winograd")
 
 
 # ------------------------------------------------------------ depthwise convolution
 
-# The cases of convolutions, and more channels: whole vectors, narrow and wide, and such that end
-# inside one. Six pixels and nine taps are tiles.
+# The cases of convolutions, and more channels: whole vectors, narrow and wide, and ones that end
+# inside one. A microtile is MR pixels forward and nine taps backward.
 DEPTHWISE = {
     **{
         name: (x_shape, kernel[:2], stride, padding)
@@ -210,8 +210,8 @@ def depthwise_equals_reference(draw, x_shape, kernel, stride, padding):
     C = x_shape[3]
     x, weight, bias = draw(*x_shape), draw(*kernel, C), draw(C)
     y, cache = ops.depthwise_conv2d(x, weight, bias, stride, padding)
-    wanted, reference_cache = reference.depthwise_conv2d(x, weight, bias, stride, padding)
-    equal(y, wanted)
+    expected, reference_cache = reference.depthwise_conv2d(x, weight, bias, stride, padding)
+    equal(y, expected)
     dy = draw(*y.shape)
     gradients = reference.depthwise_conv2d_backward(dy, reference_cache)
     equal(ops.depthwise_conv2d_backward(dy, cache), gradients)
@@ -226,16 +226,16 @@ def test_depthwise_conv2d(integers, dtype, case):
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_a_convolution_without_products_across_channels_is_depthwise(integers, dtype, case):
+def test_depthwise_conv2d_equals_conv2d_with_a_diagonal_weight(integers, dtype, case):
     (N, H, W, C), (KH, KW, _), *options = case
     draw = integers(13, dtype)
     x, weight, bias = draw(N, H, W, C), draw(KH, KW, C), draw(C)
     across = weight[..., None] * np.eye(C, dtype=dtype)  # (KH, KW, C, C)
     y, cache = ops.depthwise_conv2d(x, weight, bias, *options)
-    wanted, wanted_cache = ops.conv2d(x, across, bias, *options)
-    equal(y, wanted)
+    expected, expected_cache = ops.conv2d(x, across, bias, *options)
+    equal(y, expected)
     dy = draw(*y.shape)
-    dx, dweight, dbias = ops.conv2d_backward(dy, wanted_cache)
+    dx, dweight, dbias = ops.conv2d_backward(dy, expected_cache)
     own = np.einsum("hwcc->hwc", dweight).copy()
     equal(ops.depthwise_conv2d_backward(dy, cache), (dx, own, dbias))
 
@@ -274,9 +274,9 @@ def test_gemm_adds_a_product(integers, dtype, M, K, transposed):
     a = draw(K, M).T if transposed else draw(M, K)
     for N in (1, 3):
         b, out = draw(K, N), draw(M, N)
-        wanted = out.astype(np.int64) + a.astype(np.int64) @ b.astype(np.int64)
+        expected = out.astype(np.int64) + a.astype(np.int64) @ b.astype(np.int64)
         gemm.gemm(a, b, out)
-        equal(out, wanted.astype(dtype))
+        equal(out, expected.astype(dtype))
 
 
 # ------------------------------------------------------------ max-pooling
@@ -291,7 +291,7 @@ POOLS = {
     "same": ((1, 5, 6, 1), (4, 3), (2, 3), "same"),
     "window larger than the image": ((1, 2, 3, 2), (5, 4), 1, (2, 3)),
     "1x1": ((1, 2, 3, 1), 1, None, 0),
-    # Whole vectors of channels: a narrow one, three, a few at once, twice as many.
+    # Whole vectors of channels: one, three, one wide vector, two wide vectors.
     "2x2, 16 channels": ((2, 4, 6, 16), 2, None, 0),
     "2x2, 48 channels, a row and a column left over": ((1, 5, 7, 48), 2, None, 0),
     "2x2 with gaps, 128 channels": ((1, 7, 8, 128), 2, (3, 4), 0),
@@ -309,13 +309,13 @@ POOLS = {
 
 def pool_equals_reference(x, dy_draw, pool_size, stride, padding):
     y, cache = ops.max_pool2d(x, pool_size, stride, padding)
-    wanted, reference_cache = reference.max_pool2d(x, pool_size, stride, padding)
-    equal(y, wanted)
-    # The places of the winners, as (h, w) of the image.
+    expected, reference_cache = reference.max_pool2d(x, pool_size, stride, padding)
+    equal(y, expected)
+    # The pixel of each maximum, as (h, w) of the image.
     _, KW, SH, SW, top, left, OH, OW = cache.window
     oh, ow = np.arange(OH)[:, None, None], np.arange(OW)[:, None]
-    winner = cache.argmax.astype(np.int64)
-    h, w = oh * SH - top + winner // KW, ow * SW - left + winner % KW
+    position = cache.argmax.astype(np.int64)
+    h, w = oh * SH - top + position // KW, ow * SW - left + position % KW
     equal(np.stack([h, w], axis=-1), reference_cache[1])
     dy = dy_draw(*y.shape)
     equal(ops.max_pool2d_backward(dy, cache), reference.max_pool2d_backward(dy, reference_cache))
@@ -330,7 +330,7 @@ def test_max_pool2d(integers, dtype, case):
 
 @pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)
 @pytest.mark.parametrize("values", [[0.0], [1.0, 2.0], [-np.inf, -1.0], [np.nan, 0.0, np.inf]])
-def test_max_pool2d_where_most_windows_tie(integers, case, values):
+def test_max_pool2d_of_equal_values(integers, case, values):
     x_shape, *options = case
     x = np.random.default_rng(5).choice(np.array(values), x_shape)
     pool_equals_reference(x, integers(5, np.float64), *options)
@@ -365,15 +365,15 @@ def test_max_pool2d_of_any_shape_many_times(integers, case, seed, dtype):
 
 
 # ------------------------------------------------------------ average pooling
-# A mean is rounded once, to the same number on both sides. What backward shares out is a multiple
-# of the number of shares, so that each is whole.
+# A mean is rounded once, to the same value on both sides. dy is a multiple of the pixels of a
+# window, so that each share is whole.
 
 
 def average_equals_reference(draw, x_shape, pool_size, stride, padding):
     x = draw(*x_shape)
     y, cache = ops.avg_pool2d(x, pool_size, stride, padding)
-    wanted, reference_cache = reference.avg_pool2d(x, pool_size, stride, padding)
-    equal(y, wanted)
+    expected, reference_cache = reference.avg_pool2d(x, pool_size, stride, padding)
+    equal(y, expected)
     dy = draw(*y.shape) * (cache.window.KH * cache.window.KW)
     equal(ops.avg_pool2d_backward(dy, cache), reference.avg_pool2d_backward(dy, reference_cache))
 
@@ -401,8 +401,8 @@ def test_avg_pool2d_of_any_shape_many_times(integers, case, seed, dtype):
 def global_average_equals_reference(draw, x_shape):
     x = draw(*x_shape)
     y, cache = ops.global_avg_pool2d(x)
-    wanted, reference_cache = reference.global_avg_pool2d(x)
-    equal(y, wanted)
+    expected, reference_cache = reference.global_avg_pool2d(x)
+    equal(y, expected)
     dy = draw(*y.shape)
     gradient = reference.global_avg_pool2d_backward(dy, reference_cache)
     equal(ops.global_avg_pool2d_backward(dy, cache), gradient)
@@ -424,7 +424,7 @@ def test_global_avg_pool2d_of_any_shape(integers, x_shape, seed, dtype):
     global_average_equals_reference(integers(seed, dtype), x_shape)
 
 
-# ------------------------------------------------------------ dense, flatten, relu, patches
+# ------------------------------------------------------------ dense, flatten, relu, im2col
 
 
 @pytest.mark.parametrize(
@@ -434,8 +434,8 @@ def test_dense(integers, dtype, N, inputs, outputs):
     draw = integers(6, dtype)
     x, weight, bias = draw(N, inputs), draw(inputs, outputs), draw(outputs)
     y, cache = ops.dense(x, weight, bias)
-    wanted, reference_cache = reference.dense(x, weight, bias)
-    equal(y, wanted)
+    expected, reference_cache = reference.dense(x, weight, bias)
+    equal(y, expected)
     dy = draw(N, outputs)
     gradients = reference.dense_backward(dy, reference_cache)
     equal(ops.dense_backward(dy, cache), gradients)
@@ -449,8 +449,8 @@ def test_flatten(integers, dtype, shape):
     draw = integers(7, dtype)
     x = draw(*shape)
     y, cache = ops.flatten(x)
-    wanted, reference_cache = reference.flatten(x)
-    equal(y, wanted)
+    expected, reference_cache = reference.flatten(x)
+    equal(y, expected)
     dy = draw(*y.shape)
     equal(ops.flatten_backward(dy, cache), reference.flatten_backward(dy, reference_cache))
 
@@ -462,36 +462,36 @@ def test_relu(integers, dtype, shape):
     draw = integers(8, dtype)
     x, dy = draw(*shape), draw(*shape)
     y, cache = ops.relu(x)
-    wanted, reference_cache = reference.relu(x)
-    equal(y, wanted)
+    expected, reference_cache = reference.relu(x)
+    equal(y, expected)
     equal(ops.relu_backward(dy, cache), reference.relu_backward(dy, reference_cache))
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)
-def test_gather_and_scatter_patches(integers, dtype, case):
+def test_im2col_and_col2im(integers, dtype, case):
     (N, H, W, C), (KH, KW, _), stride, padding = case
     draw = integers(9, dtype)
     window = make_window("test", (H, W), (KH, KW), stride, padding)
     x, dx = draw(N, H, W, C), draw(N, H, W, C)
     patches = np.full((N, window.OH, window.OW, KH, KW, C), np.nan, dtype)
     dpatches = draw(*patches.shape)
-    wanted_patches, wanted_dx = np.zeros_like(patches), dx.copy()
+    expected_patches, expected_dx = np.zeros_like(patches), dx.copy()
     for oh, ow, kh, kw in product(range(window.OH), range(window.OW), range(KH), range(KW)):
         h, w = oh * window.SH - window.top + kh, ow * window.SW - window.left + kw
         if 0 <= h < H and 0 <= w < W:
-            wanted_patches[:, oh, ow, kh, kw] = x[:, h, w]
-            wanted_dx[:, h, w] += dpatches[:, oh, ow, kh, kw]
+            expected_patches[:, oh, ow, kh, kw] = x[:, h, w]
+            expected_dx[:, h, w] += dpatches[:, oh, ow, kh, kw]
     im2col.im2col(x, window, patches)  # must overwrite every NaN
-    equal(patches, wanted_patches)
+    equal(patches, expected_patches)
     im2col.col2im(dpatches, window, dx)  # adds to what is there
-    equal(dx, wanted_dx)
+    equal(dx, expected_dx)
 
 
 # ------------------------------------------------------------ batches and threads
-# Here the numbers are any, and sums are rounded: equal bytes mean one order of adding.
+# Here the values are normal, so sums are rounded: equal bytes mean one order of additions.
 
 
-def test_an_image_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype):
+def test_an_image_has_the_same_output_alone_and_in_a_batch(normals, dtype):
     draw = normals(10, dtype)
     x, weight, bias = draw(5, 5, 3, 8), draw(3, 3, 8, 7), draw(7)  # K = 72, above one block
     y, cache = ops.conv2d(x, weight, bias, padding=(1, 0))
@@ -506,7 +506,7 @@ def test_an_image_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype):
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize(("inputs", "outputs"), [(3, 10), (64, 10), (131, 75)])
-def test_a_row_gets_the_same_numbers_alone_as_in_a_batch(normals, dtype, inputs, outputs, relu):
+def test_a_row_has_the_same_output_alone_and_in_a_batch(normals, dtype, inputs, outputs, relu):
     draw = normals(11, dtype)
     x, weight, bias = draw(7, inputs), draw(inputs, outputs), draw(outputs)
     dy = draw(7, outputs)
@@ -579,7 +579,7 @@ def run_batch_norm(draw):
         run_batch_norm,
     ],
 )
-def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeypatch):
+def test_concurrent_threads_compute_the_bytes_of_one_thread(normals, dtype, run, monkeypatch):
     monkeypatch.setattr("minicnn.kernels.im2col.COLUMNS_BYTES", 2**14)  # several chunks
 
     def alone(seed):
@@ -592,12 +592,12 @@ def test_threads_at_once_get_the_bytes_of_one_alone(normals, dtype, run, monkeyp
         return [alone(seed) for _ in range(3)]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(together, range(THREADS)))  # other numbers in each thread
+        found = list(pool.map(together, range(THREADS)))  # different values in each thread
     assert found == [[alone(seed)] * 3 for seed in range(THREADS)]
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 9), (8, 8), (16, 24), (21, 13), (33, 5)])
-def test_axes_are_exchanged(integers, dtype, rows, columns):
+def test_transpose(integers, dtype, rows, columns):
     matrix = integers(3, dtype)(rows, columns)
     transposed = np.full((columns, rows), 7, dtype)
     transpose.transpose(matrix, transposed)

@@ -23,7 +23,7 @@ def array(request):
 
 
 def run(function, *args):
-    """Compile and call a function; return its last argument, which it writes to."""
+    """Compile and call a function that writes to its last argument."""
     numba.njit(function)(*args)
     return args[-1]
 
