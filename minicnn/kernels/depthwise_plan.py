@@ -11,7 +11,7 @@ from minicnn.kernels.pack import outer_sum
 from minicnn.shapes import Shape
 from minicnn.shapes.window import Window
 
-Indices = NDArray[np.int64]
+Offsets = NDArray[np.int64]
 
 # Along an axis: (output pixel, input pixel, offset in the window).
 AxisTaps = list[tuple[int, int, int]]
@@ -22,31 +22,26 @@ MIN_GROUP_PIXELS = 8
 
 
 class Taps(NamedTuple):
-    """Which pixels of one image see which of another, as `minicnn.kernels.depthwise` wants it.
+    """The pixels of an image that each pixel of another one reads."""
 
-    Pixels that see through the same places of the window are a group: `groups` holds of each where
-    its pixels and its taps begin and end; the others are the lists that these are parts of.
-    `around` is the window of one pixel that goes over an image and the zeros it needs around it.
+    around: Window  # 1×1, over the image and the padding that the reads need
+    tap_groups: Offsets  # (groups, 4): first and last pixel, first and last tap of each group
+    origins: Offsets  # (pixels,) in the image that is read
+    output_offsets: Offsets  # (pixels,)
+    taps: Offsets  # (taps,) offset from the origin
+    weight_rows: Offsets  # (taps,) row of the weights (KH * KW, C)
+
+
+class AxisGroup(NamedTuple):
+    """Pixels along an axis that read through the same offsets in the window.
+
+    Pixel ``outputs[i]`` reads pixel ``origins[i] + taps[j]`` through ``window_offsets[j]``.
     """
 
-    around: Window
-    groups: Indices
-    corners: Indices
-    targets: Indices
-    taps: Indices
-    places: Indices
-
-
-class TapGroup(NamedTuple):
-    """Pixels along an axis that see through the same places.
-
-    Pixel ``targets[i]`` sees pixel ``corners[i] + taps[j]`` through ``places[j]``.
-    """
-
-    targets: Indices
-    corners: Indices
-    taps: Indices
-    places: Indices
+    outputs: Offsets
+    origins: Offsets
+    taps: Offsets
+    window_offsets: Offsets
 
 
 @lru_cache(maxsize=256)
@@ -75,55 +70,60 @@ def backward_taps(window: Window, H: int, W: int, C: int) -> Taps:
     return _taps((OH, OW, C), (H, W), (rows, columns), KW)
 
 
-def _taps(source: Shape, target: Shape, seen: tuple[AxisTaps, AxisTaps], KW: int) -> Taps:
-    """List how pixels (H, W) see images (H, W, C): what is outside, not at all or as zeros."""
+def _taps(source: Shape, target: Shape, reads: tuple[AxisTaps, AxisTaps], KW: int) -> Taps:
+    """List the reads of pixels (H, W) from images (H, W, C).
+
+    Reads outside the image are dropped, or read padding if that would split the pixels into too
+    small groups.
+    """
     rows, columns = (
-        [one for one in along if 0 <= one[1] < size]
-        for along, size in zip(seen, source[:2], strict=True)
+        [read for read in along if 0 <= read[1] < size]
+        for along, size in zip(reads, source[:2], strict=True)
     )
-    inside = _lists(source, target, (rows, columns), KW)
-    if len(inside.corners) >= MIN_GROUP_PIXELS * len(inside.groups):
+    inside = _combine_axes(source, target, (rows, columns), KW)
+    if len(inside.origins) >= MIN_GROUP_PIXELS * len(inside.tap_groups):
         return inside
-    return _lists(source, target, seen, KW)
+    return _combine_axes(source, target, reads, KW)
 
 
-def _lists(source: Shape, target: Shape, seen: tuple[AxisTaps, AxisTaps], KW: int) -> Taps:
+def _combine_axes(source: Shape, target: Shape, reads: tuple[AxisTaps, AxisTaps], KW: int) -> Taps:
+    """Combine each group of rows with each group of columns."""
     C, OW = source[2], target[1]
-    (top, height, rows), (left, width, columns) = map(_along_axis, source[:2], target, seen)
-    row = width * C
-    parts = [
+    (top, height, rows), (left, width, columns) = map(_group_axis, source[:2], target, reads)
+    row_stride = width * C
+    lists = [
         (
-            outer_sum(down.corners * row, right.corners * C),
-            outer_sum(down.targets * OW * C, right.targets * C),
-            outer_sum(down.taps * row, right.taps * C),
-            outer_sum(down.places * KW, right.places),
+            outer_sum(row.origins * row_stride, column.origins * C),
+            outer_sum(row.outputs * OW * C, column.outputs * C),
+            outer_sum(row.taps * row_stride, column.taps * C),
+            outer_sum(row.window_offsets * KW, column.window_offsets),
         )
-        for down, right in product(rows, columns)
+        for row, column in product(rows, columns)
     ]
-    ends = np.cumsum([(0, 0), *((len(part[0]), len(part[2])) for part in parts)], axis=0)
-    groups = np.column_stack([ends[:-1, 0], ends[1:, 0], ends[:-1, 1], ends[1:, 1]])
+    ends = np.cumsum([(0, 0), *((len(group[0]), len(group[2])) for group in lists)], axis=0)
+    tap_groups = np.column_stack([ends[:-1, 0], ends[1:, 0], ends[:-1, 1], ends[1:, 1]])
     return Taps(
         Window(1, 1, 1, 1, top, left, height, width),
-        np.ascontiguousarray(groups),
-        *(np.concatenate(part) for part in zip(*parts, strict=True)),
+        np.ascontiguousarray(tap_groups),
+        *(np.concatenate(group) for group in zip(*lists, strict=True)),
     )
 
 
-def _along_axis(size: int, targets: int, seen: AxisTaps) -> tuple[int, int, list[TapGroup]]:
-    """Return how many zeros stand in front, the length with all zeros, and the groups."""
-    sources = [source for _, source, _ in seen]
+def _group_axis(size: int, outputs: int, reads: AxisTaps) -> tuple[int, int, list[AxisGroup]]:
+    """Return the padding before an axis, its padded length, and the groups."""
+    sources = [source for _, source, _ in reads]
     before = max(0, -min(sources, default=0))
     length = before + max(size, max(sources, default=0) + 1)
-    pairs: list[list[tuple[int, int]]] = [[] for _ in range(targets)]
-    for target, source, place in seen:
-        pairs[target].append((source + before, place))
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for target, one in enumerate(pairs):
-        alike.setdefault(tuple(place for _, place in one), []).append(target)
+    by_output: list[list[tuple[int, int]]] = [[] for _ in range(outputs)]
+    for output, source, offset in reads:
+        by_output[output].append((source + before, offset))
+    by_offsets: dict[tuple[int, ...], list[int]] = {}
+    for output, pairs in enumerate(by_output):
+        by_offsets.setdefault(tuple(offset for _, offset in pairs), []).append(output)
     groups = []
-    for places, pixels in alike.items():
-        corners = [pairs[target][0][0] if places else 0 for target in pixels]
-        taps = [source - corners[0] for source, _ in pairs[pixels[0]]]
-        lists = pixels, corners, taps, places
-        groups.append(TapGroup(*(np.array(numbers, np.int64) for numbers in lists)))
+    for window_offsets, pixels in by_offsets.items():
+        origins = [by_output[output][0][0] if window_offsets else 0 for output in pixels]
+        taps = [source - origins[0] for source, _ in by_output[pixels[0]]]
+        lists = pixels, origins, taps, window_offsets
+        groups.append(AxisGroup(*(np.array(indices, np.int64) for indices in lists)))
     return before, length, groups
