@@ -134,7 +134,7 @@ def forward_kernel(NR: int) -> Kernel:
     windows = 2 if in_pairs else 1
     MR = 4 * windows
 
-    def forward(
+    def conv_pool_forward(
         x: Array,  # (N, image_stride), padded
         image_stride: int,
         origins: Offsets,  # (4 * P,): the four windows of an output follow each other
@@ -154,7 +154,7 @@ def forward_kernel(NR: int) -> Kernel:
         pack_weights(weight, bias, panels, NR)
         N, PH, PW, F = y.shape
         P, panel_rows = PH * PW, panels.shape[1]
-        K = (panel_rows - 1) // KH
+        K_row = (panel_rows - 1) // KH
         for n in range(N):
             # The last panel first: its vectors end past the channels of a pixel.
             for f in range((F - 1) // NR * NR, -1, -NR):
@@ -166,10 +166,10 @@ def forward_kernel(NR: int) -> Kernel:
                     acc = bias_tile
                     for kh in range(KH):
                         rows = row_offsets(origin, 1, kh * row_stride)
-                        w = panel + (1 + kh * K) * NR
-                        acc = accumulate(acc, x, rows, K, 1, panels, w, NR, NR)
+                        w = panel + (1 + kh * K_row) * NR
+                        acc = accumulate(acc, x, rows, K_row, 1, panels, w, NR, NR)
                     store_max(acc[:4], relu, y, argmax, out + p * F, NR)
-                    if in_pairs and p + 1 < P:
+                    if in_pairs and p + 1 < P:  # P may be odd
                         store_max(acc[-4:], relu, y, argmax, out + (p + 1) * F, NR)
 
-    return forward
+    return conv_pool_forward

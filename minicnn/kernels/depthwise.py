@@ -84,7 +84,7 @@ def _convolve(
 def forward_kernel(NR: int) -> Kernel:
     """Loop order: image, panel, group, microtile, tap."""
 
-    def depthwise(
+    def depthwise_forward(
         x: Array,  # (N, H' * W' * C), padded as far as the windows reach
         tap_groups: Offsets,  # (groups, 4): first and last pixel, first and last tap
         origins: Offsets,  # (pixels,) of the window in x
@@ -119,7 +119,7 @@ def forward_kernel(NR: int) -> Kernel:
                         rows = gather_offsets(output_offsets, pixels, out + c)
                         store_tile(y, rows, acc, C - c)
 
-    return depthwise
+    return depthwise_forward
 
 
 @kernel
