@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import load_mnist_sample, synthetic_digits
+from minicnn.recognizer.synthetic import render_strokes
 
 
 def test_synthetic_digits_have_mnist_format_and_cycling_labels():
@@ -44,3 +45,11 @@ def test_a_count_of_0_gives_empty_arrays():
 def test_a_negative_count_is_an_error():
     with pytest.raises(ValueError, match="synthetic_digits: count must be 0 or more, not -1"):
         synthetic_digits(-1)
+
+
+def test_a_disc_smaller_than_a_pixel_becomes_one_pixel():
+    dot = [np.array([[0.25, 0.75]])]  # at x = 2.5, y = 6.5: the center of a pixel
+    ink = render_strokes(dot, (9, 9), height=8, pen=1, origin=(0.5, 0.5), antialias=False)
+    expected = np.zeros((9, 9), np.uint8)
+    expected[6, 2] = 255
+    np.testing.assert_array_equal(ink, expected)
