@@ -49,7 +49,6 @@ FLOORS: list[tuple[set[str], set[str]]] = [
 NEIGHBOR_IMPORTS = {
     "plots": {"explanation", "metrics"},
     "ensemble": {"augment"},
-    "recognizer": {"augment", "data"},
 }
 # `Sequential.save` imports `serialization` when it is called.
 LAZY = {("model", "serialization")}
