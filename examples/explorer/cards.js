@@ -1,62 +1,58 @@
-/* One card for each step: its name, what it does in a sentence, and its maps. */
+/* One card for each step: its name, a sentence on its computation, and its feature maps. */
 
-const MOST_BARS = 16; // a row of so few numbers is shown as bars
+const MAX_BARS = 16; // a longer vector is shown as a map sheet
 
-/** What a step does, in a sentence. */
-function noteOf(step, network) {
+/** Describe the computation of a step in a sentence. */
+function descriptionOf(step, network) {
   const { H, W, C } = step.y;
   const inputs = network.inputsOf(step);
   const x = inputs[0];
   const size = step.window && `${step.window.KH}×${step.window.KW}`;
-  const before = x.C === 1 ? "the map before" : `the ${x.C} maps before`;
-  const where = step.isRow ? "number" : "map";
+  const inputMaps = x.C === 1 ? "the input map" : `the ${x.C} input maps`;
+  const plusBias = step.bias ? ", plus a bias" : "";
+  const unit = step.isVector ? "value" : "feature map";
   return {
-    Conv2D: () => `Each of ${C} filters slides over ${before} and answers ` +
-      `each ${size} window with one number: the sum of its products with the filter's weights.`,
-    DepthwiseConv2D: () => `Each of the ${C} maps has a ${size} filter of its own, which sees no ` +
-      `other map.`,
-    MaxPool2D: () => `Of each ${size} window only the largest number goes on.`,
-    AvgPool2D: () => `Each ${size} window becomes its mean.`,
-    GlobalAvgPool2D: () => `Each of the ${C} maps becomes one number, its mean.`,
-    Dense: () => `Each of ${C} outputs is a weighted sum of all ${x.C} numbers before.`,
-    BatchNorm: () => `Each ${where} is moved and stretched as training has found it useful, by the ` +
-      `mean and variance that it had in training.`,
-    ReLU: () => `What is below 0 becomes 0; the rest stays.`,
-    Dropout: () => `In training ${percent(step.rate)} of the numbers are dropped at random. In ` +
-      `use, as here, all pass unchanged.`,
-    Flatten: () => `${capital(before)}, ${x.H}×${x.W} each, as one row of ${C} numbers: row by ` +
-      `row, column by column, map by map.`,
-    Residual: () => `The branch and its shortcut are added, number by number.`,
-    Concat: () => `The ${inputs.length} branches side by side: ` +
-      `${inputs.map((part) => part.C).join(" + ")} = ${C} ${where}s` +
-      `${step.isRow ? "" : ` of ${H}×${W}`}.`,
+    Conv2D: () => `${C} filters of ${size} slide over ${inputMaps}. At each position a filter ` +
+      `gives one value: the sum of the products of its weights and the inputs${plusBias}.`,
+    DepthwiseConv2D: () => `Each of the ${C} feature maps has its own ${size} filter${plusBias}.`,
+    MaxPool2D: () => `The maximum of each ${size} window.`,
+    AvgPool2D: () => `The mean of each ${size} window.`,
+    GlobalAvgPool2D: () => `The mean of each of the ${C} feature maps.`,
+    Dense: () => `Each of the ${C} outputs is a weighted sum of all ${x.C} inputs${plusBias}.`,
+    BatchNorm: () => `Each ${unit} is normalized with the mean and variance from training, then ` +
+      `scaled and shifted with learned values.`,
+    ReLU: () => `Values below 0 become 0.`,
+    Dropout: () => `In training, ${percent(step.rate)} of the values become 0 at random. At ` +
+      `inference, as here, the layer changes nothing.`,
+    Flatten: () => `${capital(inputMaps)} of ${x.H}×${x.W} become one vector of ${C} values, in ` +
+      `the order rows, columns, channels.`,
+    Residual: () => `The sum of the branch and its shortcut.`,
+    Concat: () => `The channels of the ${inputs.length} branches: ` +
+      `${inputs.map((input) => input.C).join(" + ")} = ${C} ${unit}s` +
+      `${step.isVector ? "" : ` of ${H}×${W}`}.`,
     Recorded: () => `A layer outside minicnn. Its outputs for the test images were computed in ` +
       `Python; the page shows input and output.`,
-    Softmax: () => `The last numbers become shares of 1: exp of each, divided by the sum of all.`,
+    Softmax: () => `The logits become probabilities: exp of each, divided by the sum of all.`,
   }[step.layer]();
 }
 
-/** A text with a capital at its beginning. */
-function capital(text) {
-  return text[0].toUpperCase() + text.slice(1);
+/** Name a cell in words. */
+function nameOfCell(step, { h, w, c }, network) {
+  if (!step.isVector) return `map ${c}, row ${h}, column ${w}`;
+  return step.y.C === network.classNames.length ? `class ${network.classNames[c]}` : `value ${c}`;
 }
 
-/** Where a cell is, in words. */
-function placeOf(step, { h, w, c }, network) {
-  if (!step.isRow) return `map ${c}, row ${h}, column ${w}`;
-  return step.y.C === network.classNames.length ? `class ${network.classNames[c]}` : `number ${c}`;
-}
-
-/** A row of a few numbers, each a button with a bar. */
+/** A short vector; each value is a button with a bar. */
 class Bars {
   /**
-   * @param {object} step whose y is a row
+   * @param {object} step whose output is a vector
    * @param {string[]} names
-   * @param {(number) => string} text
+   * @param {(number) => string} format
+   * @param {(h, w, c) => void} onPick
    */
-  constructor(step, names, text, onPick) {
+  constructor(step, names, format, onPick) {
     this.step = step;
-    this.text = text;
+    this.format = format;
     this.root = element("div", { className: "bars" });
     this.rows = names.map((name, c) => {
       const bar = element("span", { className: "bar" });
@@ -72,23 +68,21 @@ class Bars {
 
   layOut() {}
 
-  depthOf({ c }) {
+  /** Return the distance of a row from the top of the bars in CSS pixels. */
+  offsetOf({ c }) {
     return this.rows[c].row.offsetTop - this.root.offsetTop;
   }
 
+  /** Draw the bars, or none if there is no image. */
   draw(isBlank) {
     const { data } = this.step.y;
-    const scale = isBlank ? 0 : largestSize(data), best = data.indexOf(Math.max(...data));
-    const signs = data.some((x) => x < 0);
-    const span = this.step.layer === "Softmax" ? 1 : scale;
+    const argmax = data.indexOf(Math.max(...data));
+    const isSigned = data.some((x) => x < 0);
+    const scale = this.step.layer === "Softmax" ? 1 : maxAbs(data);
     this.rows.forEach(({ row, bar, value }, c) => {
-      const share = isBlank || span === 0 ? 0 : data[c] / span;
-      const width = (signs ? 50 : 100) * Math.abs(share);
-      bar.style.width = `${width}%`;
-      bar.style.left = `${signs ? (share < 0 ? 50 - width : 50) : 0}%`;
-      bar.style.background = cssColors(Math.sign(share) * 0.68, 1).background;
-      value.textContent = isBlank ? "" : this.text(data[c]);
-      row.classList.toggle("best", !isBlank && c === best);
+      setBar(bar, isBlank || scale === 0 ? 0 : data[c] / scale, isSigned);
+      value.textContent = isBlank ? "" : this.format(data[c]);
+      row.classList.toggle("max", !isBlank && c === argmax);
     });
     return scale;
   }
@@ -108,36 +102,36 @@ class Card {
   /**
    * @param {object} step
    * @param {Network} network
-   * @param {(cell) => void} onPick with { step, h, w, c }
+   * @param {(cell, addToHistory) => void} onPick with { step, h, w, c }
    */
   constructor(step, network, onPick) {
     this.step = step;
     this.network = network;
     const { H, W, C } = step.y;
-    const pick = (h, w, c, keeps) => onPick({ step: step.number, h, w, c }, keeps);
-    const shape = step.isRow ? `${C}` : `${H}×${W}×${C}`;
+    const pick = (h, w, c, addToHistory) => onPick({ step: step.index, h, w, c }, addToHistory);
+    const shape = step.isVector ? `${C}` : `${H}×${W}×${C}`;
     const title = step.layer === "Residual" ? "Residual: sum"
-      : step.layer === "Concat" ? "Concat: side by side" : step.text;
-    if (step.isRow && C <= MOST_BARS) {
+      : step.layer === "Concat" ? "Concat: channels" : step.text;
+    if (step.isVector && C <= MAX_BARS) {
       const names = C === network.classNames.length ? network.classNames : [...Array(C).keys()];
       this.view = new Bars(step, names, step.layer === "Softmax" ? percent : long, pick);
     } else {
-      const maps = step.isRow ? `${C} numbers` : `${C} maps of ${H}×${W}`;
-      this.view = new MapSheet(step, `${step.layer}, ${maps}`, pick, (cell) => this.point(cell));
+      const content = step.isVector ? `${C} values` : `${C} feature maps of ${H}×${W}`;
+      this.view = new MapSheet(step, `${step.layer}, ${content}`, pick, (cell) => this.point(cell));
     }
     this.readout = element("output", { className: "readout" });
-    this.least = element("span", { className: "range" });
-    this.most = element("span", { className: "range" });
-    const legend = element("span", { className: "legend-part" },
-      this.least, element("span", { className: "legend" }), this.most);
-    this.root = element("article", { className: "card", id: `step-${step.number}` },
+    this.min = element("span", { className: "range" });
+    this.max = element("span", { className: "range" });
+    const legend = element("span", { className: "legend" },
+      this.min, element("span", { className: "color-map" }), this.max);
+    this.root = element("article", { className: "card", id: `step-${step.index}` },
       element("div", { className: "card-head" },
         element("h3", {},
-          step.place ? element("span", { className: "place" }, step.place) : null,
+          step.path ? element("span", { className: "path" }, step.path) : null,
           element("code", {}, title),
           step.branch ? element("span", { className: "branch" }, step.branch) : null),
         element("span", { className: "shape", title: "shape of the output" }, shape)),
-      element("p", { className: "note" }, noteOf(step, network)),
+      element("p", { className: "note" }, descriptionOf(step, network)),
       this.view.root,
       element("div", { className: "card-foot" },
         this.view instanceof MapSheet ? legend : null, this.readout));
@@ -146,24 +140,24 @@ class Card {
 
   layOut() {
     const style = getComputedStyle(this.root);
-    const sides = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
-    this.view.layOut(this.root.clientWidth - sides);
+    const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+    this.view.layOut(this.root.clientWidth - padding);
   }
 
   draw(isBlank) {
     this.isBlank = isBlank;
     const scale = this.view.draw(isBlank);
-    this.least.textContent = isBlank ? "" : short(-scale);
-    this.most.textContent = isBlank ? "" : short(scale);
+    this.min.textContent = isBlank ? "" : short(-scale);
+    this.max.textContent = isBlank ? "" : short(scale);
     if (this.pointed) this.point(this.pointed);
   }
 
-  /** Say what the number below the pointer or cursor is. */
+  /** Show the value of the cell under the pointer or cursor. */
   point(cell) {
     this.pointed = cell;
     const { step } = this;
     this.readout.textContent = !cell || this.isBlank ? ""
-      : `${placeOf(step, cell, this.network)}: ${long(at(step.y, cell.h, cell.w, cell.c))}`;
+      : `${nameOfCell(step, cell, this.network)}: ${long(at(step.y, cell.h, cell.w, cell.c))}`;
     this.showMarks();
   }
 

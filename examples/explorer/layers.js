@@ -1,17 +1,16 @@
 "use strict";
 
-/* The arithmetic of every layer, for one image, in plain loops.
+/* The forward pass of every layer, for one image, in plain loops.
 
    A tensor is { H, W, C, data }: data is a Float32Array in the order rows, columns, channels, so
-   that x[h, w, c] is data[(h * W + w) * C + c]. A row of n numbers has H = W = 1 and C = n.
+   that x[h, w, c] is data[(h * W + w) * C + c]. A vector of n values has H = W = 1 and C = n.
 
-   A step is one layer of the network; see network.js. Its y is the tensor it gives; its weight,
-   bias, mean and variance are Float32Arrays; its window says how a KH × KW window slides:
+   A step is one layer of the network; see network.js. Its output is the tensor y; its weight, bias,
+   mean and variance are Float32Arrays. Its window is KH × KW with strides SH and SW:
 
-       output pixel (oh, ow) sees input rows oh * SH - top + kh and columns ow * SW - left + kw
+       output pixel (oh, ow) reads input rows oh * SH - top + kh and columns ow * SW - left + kw
 
-   Where that lies outside the image there is padding. Sums are made with JavaScript's numbers,
-   which have 64 bits, and kept in 32. */
+   A position outside the input is padding. Sums are float64, outputs float32. */
 
 /**
  * @typedef {{ H: number, W: number, C: number, data: Float32Array }} Tensor
@@ -34,7 +33,7 @@ function conv2d(x, weight, bias, window, y) {
           if (w < 0 || w >= W) continue;
           for (let c = 0; c < C; c++) {
             const value = x.data[(h * W + w) * C + c];
-            if (value === 0) continue; // adds nothing: behind a ReLU that is every other one
+            if (value === 0) continue; // about half of the values after a ReLU
             const row = ((kh * KW + kw) * C + c) * F;
             for (let f = 0; f < F; f++) sum[f] += value * weight[row + f];
           }
@@ -68,7 +67,7 @@ function depthwiseConv2d(x, weight, bias, window, y) {
   }
 }
 
-/** y[oh, ow, c] = the largest x[h, w, c] of the window; padding is never the largest. */
+/** y[oh, ow, c] = max over kh, kw of x[h, w, c], without padding */
 function maxPool2d(x, window, y) {
   const { KH, KW, SH, SW, top, left, OH, OW } = window;
   const { H, W, C } = x;
@@ -91,7 +90,7 @@ function maxPool2d(x, window, y) {
   }
 }
 
-/** y[oh, ow, c] = Σ over kh, kw of x[h, w, c] / (KH · KW); padding counts as zeros. */
+/** y[oh, ow, c] = Σ over kh, kw of x[h, w, c] / (KH · KW), with padding as zeros */
 function avgPool2d(x, window, y) {
   const { KH, KW, SH, SW, top, left, OH, OW } = window;
   const { H, W, C } = x;
@@ -114,7 +113,7 @@ function avgPool2d(x, window, y) {
   }
 }
 
-/** y[c] = the mean of x[h, w, c] over all h and w */
+/** y[c] = Σ over h, w of x[h, w, c] / (H · W) */
 function globalAvgPool2d(x, y) {
   const { H, W, C } = x;
   for (let c = 0; c < C; c++) {
@@ -153,10 +152,10 @@ function relu(x, y) {
 
 /** y[c] = exp(x[c] - max x) / Σ over k of exp(x[k] - max x) */
 function softmax(x, y) {
-  const largest = Math.max(...x.data);
-  const powers = Array.from(x.data, (z) => Math.exp(z - largest));
-  const sum = powers.reduce((a, b) => a + b);
-  y.data.set(powers.map((power) => power / sum));
+  const max = Math.max(...x.data);
+  const exps = Array.from(x.data, (logit) => Math.exp(logit - max));
+  const sum = sumOf(exps);
+  y.data.set(exps.map((exp) => exp / sum));
 }
 
 /** y = a + b */
@@ -164,29 +163,29 @@ function add(a, b, y) {
   for (let i = 0; i < y.data.length; i++) y.data[i] = a.data[i] + b.data[i];
 }
 
-/** The channels of all parts, side by side: y[h, w] = parts[0][h, w], then parts[1][h, w], … */
-function concat(parts, y) {
-  let begin = 0;
-  for (const part of parts) {
+/** y[h, w] = the channels of all inputs at (h, w), in order */
+function concat(inputs, y) {
+  let offset = 0;
+  for (const x of inputs) {
     for (let pixel = 0; pixel < y.H * y.W; pixel++) {
-      const row = part.data.subarray(pixel * part.C, (pixel + 1) * part.C);
-      y.data.set(row, pixel * y.C + begin);
+      const channels = x.data.subarray(pixel * x.C, (pixel + 1) * x.C);
+      y.data.set(channels, pixel * y.C + offset);
     }
-    begin += part.C;
+    offset += x.C;
   }
 }
 
-/** y = x: what dropout does in use, and flattening, which changes no number and no order. */
-function same(x, y) {
+/** y = x: Flatten, which keeps the order, and Dropout at inference. */
+function identity(x, y) {
   y.data.set(x.data);
 }
 
-/** The output that minicnn computed for a test image: a layer that this page cannot compute. */
+/** y = the output of a layer outside minicnn for a test image, computed in Python */
 function recorded(outputs, test, y) {
   y.data.set(outputs.subarray(test * y.data.length, (test + 1) * y.data.length));
 }
 
-/** How each kind of step fills its y from the tensors of its inputs, for an image or a test image. */
+/** Forward pass by kind of step: (step, inputs, index of the test image or -1). */
 const FORWARD = {
   Conv2D: (s, [x]) => conv2d(x, s.weight, s.bias, s.window, s.y),
   DepthwiseConv2D: (s, [x]) => depthwiseConv2d(x, s.weight, s.bias, s.window, s.y),
@@ -196,10 +195,10 @@ const FORWARD = {
   Dense: (s, [x]) => dense(x, s.weight, s.bias, s.y),
   BatchNorm: (s, [x]) => batchNorm(x, s.mean, s.variance, s.epsilon, s.weight, s.bias, s.y),
   ReLU: (s, [x]) => relu(x, s.y),
-  Dropout: (s, [x]) => same(x, s.y),
-  Flatten: (s, [x]) => same(x, s.y),
+  Dropout: (s, [x]) => identity(x, s.y),
+  Flatten: (s, [x]) => identity(x, s.y),
   Residual: (s, [a, b]) => add(a, b, s.y),
-  Concat: (s, parts) => concat(parts, s.y),
+  Concat: (s, inputs) => concat(inputs, s.y),
   Softmax: (s, [x]) => softmax(x, s.y),
   Recorded: (s, _, test) => recorded(s.recorded, test, s.y),
 };

@@ -1,71 +1,75 @@
-/* All together: the page computes at most once a frame, and only where something has changed. */
+/* Connect the parts of the page. Changes are computed and drawn at most once per frame. */
 
 const content = JSON.parse(document.getElementById("data").textContent);
 const network = new Network(content.network);
 const byId = (id) => document.getElementById(id);
 
 const state = { image: null, cell: null, timing: {} };
-const pixels = bytesOf(content.pictures.images);
-const tests = content.pictures.labels.map((label, i) => ({
-  label, image: pixels.slice(i * FIELD * FIELD, (i + 1) * FIELD * FIELD),
+const pixels = decodeBase64(content.testImages.images);
+const tests = content.testImages.labels.map((label, i) => ({
+  label, image: pixels.slice(i * IMAGE_SIZE ** 2, (i + 1) * IMAGE_SIZE ** 2),
 }));
 
-// ---------------------------------------------------------------- parts of the page
+// ---------------------------------------------------------------- views
 
 const pad = new Pad(byId("pad"), changed);
-const seen = new SeenSheet(network.steps[0], "What the network sees, 28×28",
+const input = new InputSheet(network.steps[0], "Input of the network, 28×28",
   (h, w, c) => choose({ step: 0, h, w, c }), () => {});
-byId("seen").append(seen.root);
-const answers = new Bars(network.steps.at(-1), network.classNames, percent,
+byId("input").append(input.root);
+const output = new Bars(network.steps.at(-1), network.classNames, percent,
   (h, w, c) => choose({ step: network.steps.length - 1, h, w, c }));
-byId("answers").append(answers.root);
+byId("output").append(output.root);
 const cards = network.steps.slice(1).map((step) => new Card(step, network, choose));
 byId("cards").append(...cards.map((card) => card.root));
 const panel = new Panel(network, choose, () => choose(null));
 
-byId("facts").textContent = `${network.steps.length - 2} layers, ` +
-  `${network.parameters.toLocaleString("en")} weights; all numbers are computed in this page`;
+byId("summary").textContent = `${network.steps.length - 2} layers, ` +
+  `${network.parameters.toLocaleString("en")} weights, computed in this page`;
+
+// ---------------------------------------------------------------- test images and files
 
 function showTests() {
-  byId("tests-part").hidden = tests.length === 0;
-  const rank = (number) => // the first of each class, then the second of each
-    tests.slice(0, number).filter(({ label }) => label === tests[number].label).length;
-  const order = [...tests.keys()].sort((a, b) => rank(a) - rank(b));
-  order.forEach((number) => {
-    const { label, image } = tests[number];
+  byId("tests-section").hidden = tests.length === 0;
+  const rankInClass = (index) =>
+    tests.slice(0, index).filter(({ label }) => label === tests[index].label).length;
+  // The first of each class, then the second of each.
+  const order = [...tests.keys()].sort((a, b) => rankInClass(a) - rankInClass(b));
+  for (const index of order) {
+    const { label, image } = tests[index];
     const name = network.classNames[label];
     const button = element("button", { type: "button", title: `Test image: ${name}` });
-    const canvas = element("canvas", { width: FIELD, height: FIELD });
-    button.setAttribute("aria-label", `Test image ${number}: ${name}`);
+    const canvas = element("canvas", { width: IMAGE_SIZE, height: IMAGE_SIZE });
+    button.setAttribute("aria-label", `Test image ${index}: ${name}`);
     button.append(canvas);
-    drawGray(canvas.getContext("2d"), { H: FIELD, W: FIELD, data: image }, false);
-    button.addEventListener("click", () => pickTest(number));
+    drawGray(canvas.getContext("2d"), { H: IMAGE_SIZE, W: IMAGE_SIZE, data: image }, false);
+    button.addEventListener("click", () => pickTest(index));
     byId("tests").append(button);
-  });
-}
-
-function pickTest(number) {
-  state.lastTest = number;
-  pad.put({ strokes: [], test: tests[number].image, name: network.classNames[tests[number].label] });
-}
-
-/** The next test image of a class. */
-function pickTestOf(label) {
-  const numbers = tests.flatMap((test, number) => (test.label === label ? [number] : []));
-  if (numbers.length) pickTest(numbers[(numbers.indexOf(state.lastTest) + 1) % numbers.length]);
-}
-
-async function openPicture(file) {
-  try {
-    pad.put({ strokes: [], picture: await readPicture(file), name: file.name });
-  } catch {
-    byId("status").textContent = `${file.name} is not a picture that this browser can read.`;
   }
 }
 
-// ---------------------------------------------------------------- from change to picture
+function pickTest(index) {
+  const { image, label } = tests[index];
+  state.lastTest = index;
+  pad.put({ strokes: [], test: image, name: network.classNames[label] });
+}
 
-/** Compute and draw before the next frame is shown, however often this is called until then. */
+/** Pick the next test image of a class. */
+function pickTestOf(label) {
+  const indices = [...tests.keys()].filter((index) => tests[index].label === label);
+  if (indices.length) pickTest(indices[(indices.indexOf(state.lastTest) + 1) % indices.length]);
+}
+
+async function openFile(file) {
+  try {
+    pad.put({ strokes: [], fileImage: await readImage(file), name: file.name });
+  } catch {
+    byId("status").textContent = `${file.name} is not an image that this browser can read.`;
+  }
+}
+
+// ---------------------------------------------------------------- frames
+
+/** Request a frame, if none is requested yet. */
 function changed() {
   state.frame ??= requestAnimationFrame(() => {
     state.frame = null;
@@ -73,23 +77,25 @@ function changed() {
   });
 }
 
+/** Compute the network and draw all views. */
 function showFrame() {
   const start = performance.now();
   const image = pad.image();
-  const test = tests.findIndex((one) => one.image === pad.drawing.test);
+  const test = tests.findIndex((candidate) => candidate.image === pad.drawing.test);
   state.isUnknown = image !== null && test < 0 && network.recordedLayers.length > 0;
   state.image = state.isUnknown ? null : image;
-  const centerd = performance.now();
+  const centered = performance.now();
   if (state.image) network.run(state.image, test);
   const computed = performance.now();
   const isBlank = state.image === null;
-  seen.draw(state.image);
-  for (const view of [answers, ...cards]) view.draw(isBlank);
+  input.draw(state.image);
+  for (const view of [output, ...cards]) view.draw(isBlank);
   panel.update(state.image);
-  showAnswer();
+  showStatus();
+  showPrediction();
   const drawn = performance.now();
   state.timing = {
-    centering: centerd - start, network: computed - centerd, drawing: drawn - computed,
+    centering: centered - start, network: computed - centered, drawing: drawn - computed,
     all: drawn - start,
   };
   const ms = (time) => `${time.toFixed(1)} ms`;
@@ -98,63 +104,68 @@ function showFrame() {
     `${ms(state.timing.drawing)})`;
 }
 
-function showAnswer() {
-  const { test, picture, name } = pad.drawing;
+function showStatus() {
+  const { test, fileImage, name } = pad.drawing;
   byId("undo").disabled = pad.history.length === 1;
   byId("clear").disabled = pad.isEmpty;
+  byId("status").textContent = state.isUnknown
+    ? `The page cannot compute ${network.recordedLayers[0]} for this image: choose a test image.`
+    : !state.image ? (fileImage ? `${name} has no ink.` : "Draw a digit.")
+    : test ? `Test image: ${name}.`
+    : !fileImage ? "Your drawing, centered as in MNIST."
+    : hasUniformBackground(fileImage) ? `${name}, centered as in MNIST.`
+    : `${name}, centered as in MNIST. The background is uneven, so the digit may be wrong.`;
+}
+
+/** Show the class with the highest probability. */
+function showPrediction() {
+  const prediction = byId("prediction");
   if (!state.image) {
-    byId("status").textContent = state.isUnknown
-      ? `The page cannot compute ${network.recordedLayers[0]} for this image: choose a test image.`
-      : picture ? `Nothing is seen on ${name}.` : "Nothing is drawn yet.";
-    byId("answer").classList.add("is-long");
-    byId("answer").replaceChildren(element("strong", {}, "none"));
+    prediction.classList.add("is-long");
+    prediction.replaceChildren(element("strong", {}, "none"));
     return;
   }
-  byId("status").textContent = test ? `A test image, as it is: ${name}.`
-    : !picture ? "Your drawing, cut out and centerd."
-    : isEven(picture) ? `${name}, cut out and centerd.`
-    : `${name}, cut out and centerd; its paper is uneven, so this may have gone wrong.`;
-  const order = Array.from(network.probabilities, (share, c) => ({ share, c }))
-    .sort((a, b) => b.share - a.share);
-  const [first] = order;
-  byId("answer").classList.toggle("is-long", network.classNames[first.c].length > 3);
-  byId("answer").replaceChildren(
-    element("strong", {}, network.classNames[first.c]), `with ${percent(first.share)}`);
+  const probability = Math.max(...network.probabilities);
+  const name = network.classNames[network.probabilities.indexOf(probability)];
+  prediction.classList.toggle("is-long", name.length > 3);
+  prediction.replaceChildren(element("strong", {}, name), percent(probability));
 }
 
-/** Work a cell out; null closes the panel. */
-function choose(cell, keepsHistory = true) {
+// ---------------------------------------------------------------- the chosen cell
+
+/** Explain a cell in the panel and mark its receptive fields; null closes the panel. */
+function choose(cell, addToHistory = true) {
   state.cell = cell;
-  const fields = cell ? receptiveFields(network, cell) : new Map();
-  const near = cell ? network.steps[cell.step].inputs : [];
-  const marksOf = (number) => {
-    const region = fields.get(number);
+  const regions = cell ? receptiveFields(network, cell) : new Map();
+  const inputs = cell ? network.steps[cell.step].inputs : [];
+  const marksOf = (index) => {
+    const region = regions.get(index);
     if (!region) return [];
-    const kind = number === cell.step ? "own" : near.includes(number) ? "near" : "far";
+    const kind = index === cell.step ? "own" : inputs.includes(index) ? "near" : "far";
     return [{ region, kind }];
   };
-  for (const card of cards) card.mark(marksOf(card.step.number));
-  answers.mark(marksOf(network.steps.length - 1));
-  seen.mark(marksOf(0).map(({ region }) => ({ region, kind: "near" })));
-  panel.show(cell, state.image, keepsHistory);
-  if (cell?.step && !panel.sliding) reveal(cell);
+  for (const card of cards) card.mark(marksOf(card.step.index));
+  output.mark(marksOf(network.steps.length - 1));
+  input.mark(marksOf(0).map(({ region }) => ({ region, kind: "near" })));
+  panel.show(cell, state.image, addToHistory);
+  if (cell?.step && !panel.sliding) scrollToCell(cell);
 }
 
-/** Scroll to a cell that is out of sight, or below the panel where that lies at the bottom. */
-function reveal(cell) {
+/** Scroll to a cell outside the window, or below a panel at the bottom of the window. */
+function scrollToCell(cell) {
   const { view } = cards[cell.step - 1];
-  const place = view.root.getBoundingClientRect().top + view.depthOf(cell);
-  const isOver = getComputedStyle(panel.root).position === "fixed";
-  const bottom = isOver ? panel.root.getBoundingClientRect().top : window.innerHeight;
-  if (place > 40 && place < bottom - 40) return;
-  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  window.scrollBy({ top: place - bottom / 2, behavior: isStill ? "auto" : "smooth" });
+  const y = view.root.getBoundingClientRect().top + view.offsetOf(cell);
+  const isPanelBelow = getComputedStyle(panel.root).position === "fixed";
+  const bottom = isPanelBelow ? panel.root.getBoundingClientRect().top : window.innerHeight;
+  if (y > 40 && y < bottom - 40) return;
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  window.scrollBy({ top: y - bottom / 2, behavior: reducedMotion ? "auto" : "smooth" });
 }
 
 // ---------------------------------------------------------------- layout, theme, keys
 
 function layOut() {
-  seen.layOut(byId("seen").clientWidth);
+  input.layOut(byId("input").clientWidth);
   for (const card of cards) card.layOut();
   if (panel.cell) panel.layOut();
   changed();
@@ -164,7 +175,7 @@ function setTheme(name) {
   theme = name;
   document.documentElement.dataset.theme = name;
   byId("theme").textContent = name === "dark" ? "Light" : "Dark";
-  for (const view of [seen, ...cards]) view.mark(view.marks ?? []);
+  for (const view of [input, ...cards]) view.mark(view.marks ?? []);
   changed();
 }
 
@@ -191,16 +202,16 @@ function listen() {
   const buttons = { undo: "u", clear: "c", open: "o", slow: "s", theme: "d", help: "?" };
   for (const [id, key] of Object.entries(buttons)) byId(id).addEventListener("click", ACTIONS[key]);
   byId("file").addEventListener("change", ({ target }) => {
-    if (target.files.length) openPicture(target.files[0]);
-    target.value = ""; // so that the same file can be opened again
+    if (target.files.length) openFile(target.files[0]);
+    target.value = ""; // else opening the same file again is no change
   });
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    if (event.dataTransfer.files.length) openPicture(event.dataTransfer.files[0]);
+    if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
   });
   document.addEventListener("paste", ({ clipboardData }) => {
-    if (clipboardData.files.length) openPicture(clipboardData.files[0]);
+    if (clipboardData.files.length) openFile(clipboardData.files[0]);
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help-box").open) return;
@@ -212,7 +223,8 @@ function listen() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
   let width = window.innerWidth;
-  window.addEventListener("resize", () => { // not where only the bars of a phone come and go
+  window.addEventListener("resize", () => {
+    // A phone's address bar changes the height only, which needs no new layout.
     if (window.innerWidth !== width) layOut();
     width = window.innerWidth;
   });
@@ -225,4 +237,4 @@ layOut();
 if (tests.length) pickTestOf(7);
 
 /** For the console, and for tests. */
-globalThis.explorer = { network, pad, panel, state, choose, toMnist, pickTest, showFrame };
+globalThis.explorer = { network, pad, panel, state, choose, pickTest, showFrame };

@@ -1,36 +1,41 @@
-/* The network: read from the page, run on an image. */
+/* Read the network from the page and run it on an image. */
 
-/** Bytes of base64. @returns {Uint8Array} */
-function bytesOf(base64) {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+/** Decode base64. @returns {Uint8Array} */
+function decodeBase64(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
-/** An empty tensor of a shape: [H, W, C], or [n] for a row. @returns {Tensor} */
+/** Allocate a tensor of a shape [H, W, C], or [n] for a vector. @returns {Tensor} */
 function tensor(shape) {
   const [H, W, C] = shape.length === 3 ? shape : [1, 1, shape[0]];
   return { H, W, C, data: new Float32Array(H * W * C) };
 }
 
-/** The number at (h, w, c) of a tensor; 0 outside. */
+/** Return the value at (h, w, c) of a tensor; 0 in the padding. */
 function at(x, h, w, c) {
-  return h < 0 || w < 0 || h >= x.H || w >= x.W ? 0 : x.data[(h * x.W + w) * x.C + c];
+  return isPadding(x, h, w) ? 0 : x.data[(h * x.W + w) * x.C + c];
+}
+
+/** Return whether a position is outside a tensor. */
+function isPadding(x, h, w) {
+  return h < 0 || w < 0 || h >= x.H || w >= x.W;
 }
 
 class Network {
   /**
-   * @param {object} description what make_explorer.py has written: steps in order, each with the
-   *     numbers of the steps that it takes its inputs from, and all weights in base64
+   * @param {object} description from make_explorer.py: steps in order, each with the indices of
+   *     the steps that give its inputs, and all weights in base64
    */
   constructor(description) {
     this.mean = Math.fround(description.inputMean);
     this.std = Math.fround(description.inputStd);
     this.classNames = description.classNames;
     this.parameters = description.parameters;
-    const weights = new Float32Array(bytesOf(description.weights).buffer);
-    this.steps = description.steps.map((entry, number) => {
-      const step = { ...entry, number, y: tensor(entry.shape), isRow: entry.shape.length === 1 };
-      for (const [name, { begin, shape }] of Object.entries(entry.arrays ?? {})) {
-        step[name] = weights.subarray(begin, begin + shape.reduce((a, b) => a * b, 1));
+    const weights = new Float32Array(decodeBase64(description.weights).buffer);
+    this.steps = description.steps.map((entry, index) => {
+      const step = { ...entry, index, y: tensor(entry.shape), isVector: entry.shape.length === 1 };
+      for (const [name, { offset, shape }] of Object.entries(entry.arrays ?? {})) {
+        step[name] = weights.subarray(offset, offset + shape.reduce((a, b) => a * b, 1));
       }
       return step;
     });
@@ -49,13 +54,13 @@ class Network {
     return this.steps.filter(({ layer }) => layer === "Recorded").map(({ text }) => text);
   }
 
-  /** The tensors that a step takes. @returns {Tensor[]} */
+  /** Return the input tensors of a step. @returns {Tensor[]} */
   inputsOf(step) {
-    return step.inputs.map((number) => this.steps[number].y);
+    return step.inputs.map((index) => this.steps[index].y);
   }
 
-  /** What a gray level of 0 to 255 is to the first layer, in float32 as in Sequential.prepare. */
-  scaled(level) {
+  /** Normalize a gray level of 0 to 255, in float32 as `Sequential.preprocess` does. */
+  normalize(level) {
     return Math.fround(Math.fround(Math.fround(level / 255) - this.mean) / this.std);
   }
 
@@ -66,7 +71,7 @@ class Network {
    * @returns {Float32Array} the probability of each class
    */
   run(image, test) {
-    for (let i = 0; i < image.length; i++) this.input.data[i] = this.scaled(image[i]);
+    for (let i = 0; i < image.length; i++) this.input.data[i] = this.normalize(image[i]);
     for (const step of this.steps.slice(1)) {
       FORWARD[step.layer](step, this.inputsOf(step), test);
     }

@@ -1,33 +1,35 @@
-/* The drawing pad, and pictures from files. What is drawn is kept as strokes; each change is a new
-   entry of a history, so that all can be undone: strokes, clearing, test images and pictures. */
+/* The drawing pad, and images from files.
 
-const PAD = 280; // pixels of the gray picture that the pad gives, in each direction
-const PEN = 26; // width of the pen in the same pixels
-const LARGEST_PICTURE = 800; // longer side to which a picture is reduced
+   The pad stores strokes. Each change is a new entry of a history, so that undo works for strokes,
+   clearing, test images and files. */
+
+const PAD_SIZE = 280; // side of the gray image of the strokes, in pixels
+const PEN_WIDTH = 26; // in the same pixels
+const MAX_IMAGE_SIZE = 800; // longer side to which an image from a file is reduced
 
 /**
- * What is on the pad: strokes, each a list of points [x, y] in pixels of the gray picture; or a
- * test image (28·28); or a gray picture from a file.
- * @typedef {{ strokes: number[][][], test?: Uint8Array, picture?: object, name?: string }} Drawing
+ * The content of the pad: strokes, each a list of points [x, y] in pixels of the gray image; or a
+ * test image (28·28); or a gray image from a file.
+ * @typedef {{ strokes: number[][][], test?: Uint8Array, fileImage?: object, name?: string }} Drawing
  */
 
 class Pad {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {() => void} onChange called whenever there is something else on the pad
+   * @param {() => void} onChange called after each change of the content
    */
   constructor(canvas, onChange) {
     this.canvas = canvas;
     this.onChange = onChange;
     this.history = [{ strokes: [] }];
-    this.pointer = null; // the one that draws
-    this.hidden = document.createElement("canvas");
-    this.hidden.width = this.hidden.height = PAD;
-    this.pen = this.hidden.getContext("2d", { willReadFrequently: true });
-    canvas.addEventListener("pointerdown", (event) => this.begin(event));
-    canvas.addEventListener("pointermove", (event) => this.go(event));
+    this.pointer = null; // id of the pointer that draws
+    this.grayCanvas = document.createElement("canvas");
+    this.grayCanvas.width = this.grayCanvas.height = PAD_SIZE;
+    this.context = this.grayCanvas.getContext("2d", { willReadFrequently: true });
+    canvas.addEventListener("pointerdown", (event) => this.beginStroke(event));
+    canvas.addEventListener("pointermove", (event) => this.extendStroke(event));
     for (const name of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(name, (event) => this.end(event));
+      canvas.addEventListener(name, (event) => this.endStroke(event));
     }
     this.show();
   }
@@ -38,11 +40,11 @@ class Pad {
   }
 
   get isEmpty() {
-    const { strokes, test, picture } = this.drawing;
-    return strokes.length === 0 && !test && !picture;
+    const { strokes, test, fileImage } = this.drawing;
+    return strokes.length === 0 && !test && !fileImage;
   }
 
-  /** Put something else on the pad. @param {Drawing} drawing */
+  /** Replace the content of the pad. @param {Drawing} drawing */
   put(drawing) {
     this.history.push(drawing);
     this.changed();
@@ -57,25 +59,25 @@ class Pad {
     if (!this.isEmpty) this.put({ strokes: [] });
   }
 
-  /** What the network is to see. @returns {?Uint8Array} 28·28; null where nothing is drawn */
+  /** Return the network's input. @returns {?Uint8Array} 28·28; null for a blank pad */
   image() {
-    const { strokes, test, picture } = this.drawing;
+    const { strokes, test, fileImage } = this.drawing;
     if (test) return test;
-    if (picture) return toMnist(picture);
-    return strokes.length ? toMnist(this.gray()) : null;
+    if (fileImage) return toMnistFormat(fileImage);
+    return strokes.length ? toMnistFormat(this.gray()) : null;
   }
 
-  /** The strokes as a gray picture, white on black. */
+  /** Return the strokes as a gray image, white on black. */
   gray() {
-    const pixels = this.pen.getImageData(0, 0, PAD, PAD).data;
-    const data = new Uint8Array(PAD * PAD);
+    const pixels = this.context.getImageData(0, 0, PAD_SIZE, PAD_SIZE).data;
+    const data = new Uint8Array(PAD_SIZE * PAD_SIZE);
     for (let i = 0; i < data.length; i++) data[i] = pixels[4 * i];
-    return { H: PAD, W: PAD, data };
+    return { H: PAD_SIZE, W: PAD_SIZE, data };
   }
 
-  // -------------------------------------------------------------- the pen
+  // -------------------------------------------------------------- strokes
 
-  begin(event) {
+  beginStroke(event) {
     if (this.pointer !== null || event.button !== 0) return;
     event.preventDefault();
     this.pointer = event.pointerId;
@@ -83,27 +85,27 @@ class Pad {
     this.put({ strokes: [...this.drawing.strokes, [this.pointOf(event)]] });
   }
 
-  go(event) {
+  extendStroke(event) {
     if (event.pointerId !== this.pointer) return;
-    const between = event.getCoalescedEvents?.() ?? [];
-    const points = (between.length ? between : [event]).map((each) => this.pointOf(each));
+    const events = event.getCoalescedEvents?.() ?? []; // all moves since the last frame
+    const points = (events.length ? events : [event]).map((each) => this.pointOf(each));
     this.drawing.strokes.at(-1).push(...points);
     this.changed();
   }
 
-  end(event) {
+  endStroke(event) {
     if (event.pointerId === this.pointer) this.pointer = null;
   }
 
   pointOf(event) {
     const box = this.canvas.getBoundingClientRect();
     return [
-      ((event.clientX - box.left) / box.width) * PAD,
-      ((event.clientY - box.top) / box.height) * PAD,
+      ((event.clientX - box.left) / box.width) * PAD_SIZE,
+      ((event.clientY - box.top) / box.height) * PAD_SIZE,
     ];
   }
 
-  // -------------------------------------------------------------- showing
+  // -------------------------------------------------------------- drawing
 
   changed() {
     this.show();
@@ -111,73 +113,76 @@ class Pad {
   }
 
   show() {
-    const screen = this.canvas.getContext("2d");
-    const { strokes, test, picture } = this.drawing;
-    drawStrokes(this.pen, strokes, PAD);
-    drawStrokes(screen, strokes, this.canvas.width);
-    if (test) drawGray(screen, { H: FIELD, W: FIELD, data: test }, false);
-    if (picture) drawGray(screen, picture, true);
+    const context = this.canvas.getContext("2d");
+    const { strokes, test, fileImage } = this.drawing;
+    drawStrokes(this.context, strokes, PAD_SIZE);
+    drawStrokes(context, strokes, this.canvas.width);
+    if (test) drawGray(context, { H: IMAGE_SIZE, W: IMAGE_SIZE, data: test }, false);
+    if (fileImage) drawGray(context, fileImage, true);
   }
 }
 
 /** Draw strokes, white on black, on a square of `size` pixels. */
-function drawStrokes(pen, strokes, size) {
-  const scale = size / PAD;
-  pen.fillStyle = "black";
-  pen.fillRect(0, 0, size, size);
-  pen.strokeStyle = "white";
-  pen.lineWidth = PEN * scale;
-  pen.lineCap = pen.lineJoin = "round";
+function drawStrokes(context, strokes, size) {
+  const scale = size / PAD_SIZE;
+  context.fillStyle = "black";
+  context.fillRect(0, 0, size, size);
+  context.strokeStyle = "white";
+  context.lineWidth = PEN_WIDTH * scale;
+  context.lineCap = context.lineJoin = "round";
   for (const stroke of strokes) {
     const points = stroke.map(([x, y]) => [x * scale, y * scale]);
-    pen.beginPath();
-    pen.moveTo(...points[0]);
-    pen.lineTo(points[0][0] + 0.01, points[0][1]); // so a dot is a stroke: it needs a length
-    for (let i = 1; i < points.length - 1; i++) { // smooth: curves through the middles
+    context.beginPath();
+    context.moveTo(...points[0]);
+    // A canvas draws no line of length 0, so a dot gets a length.
+    context.lineTo(points[0][0] + 0.01, points[0][1]);
+    // Quadratic curves through the midpoints make the line smooth.
+    for (let i = 1; i < points.length - 1; i++) {
       const [[x, y], [nextX, nextY]] = [points[i], points[i + 1]];
-      pen.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
+      context.quadraticCurveTo(x, y, (x + nextX) / 2, (y + nextY) / 2);
     }
-    if (points.length > 1) pen.lineTo(...points.at(-1));
-    pen.stroke();
+    if (points.length > 1) context.lineTo(...points.at(-1));
+    context.stroke();
   }
 }
 
-/** Draw a gray picture as large as fits. */
-function drawGray(pen, picture, isSmooth) {
+/** Draw a gray image centered on the canvas, as large as fits. */
+function drawGray(context, image, isSmooth) {
   const canvas = document.createElement("canvas");
-  canvas.width = picture.W;
-  canvas.height = picture.H;
-  const own = canvas.getContext("2d");
-  const pixels = own.createImageData(picture.W, picture.H);
-  picture.data.forEach((level, i) => pixels.data.set([level, level, level, 255], 4 * i));
-  own.putImageData(pixels, 0, 0);
-  const size = pen.canvas.width, scale = size / Math.max(picture.H, picture.W);
-  const W = picture.W * scale, H = picture.H * scale;
-  pen.imageSmoothingEnabled = isSmooth;
-  pen.drawImage(canvas, (size - W) / 2, (size - H) / 2, W, H);
+  canvas.width = image.W;
+  canvas.height = image.H;
+  const source = canvas.getContext("2d");
+  const pixels = source.createImageData(image.W, image.H);
+  image.data.forEach((level, i) => pixels.data.set([level, level, level, 255], 4 * i));
+  source.putImageData(pixels, 0, 0);
+  const size = context.canvas.width, scale = size / Math.max(image.H, image.W);
+  const W = image.W * scale, H = image.H * scale;
+  context.imageSmoothingEnabled = isSmooth;
+  context.drawImage(canvas, (size - W) / 2, (size - H) / 2, W, H);
 }
 
 /**
- * Read a picture file: turned upright, reduced, and gray as Pillow makes it. Transparency is laid
- * on white, or on black if more is seen then.
+ * Read an image file: rotated by its EXIF tag, reduced, and converted to gray as in Pillow.
+ * Transparent pixels become white, or black if that more than doubles the contrast.
  * @param {Blob} file
  * @returns {Promise<{ H: number, W: number, data: Uint8Array }>}
  */
-async function readPicture(file) {
+async function readImage(file) {
   const bitmap = await createImageBitmap(file);
-  const scale = Math.min(1, LARGEST_PICTURE / Math.max(bitmap.width, bitmap.height));
+  const scale = Math.min(1, MAX_IMAGE_SIZE / Math.max(bitmap.width, bitmap.height));
   const W = Math.max(1, Math.round(bitmap.width * scale));
   const H = Math.max(1, Math.round(bitmap.height * scale));
-  const [onWhite, onBlack] = ["white", "black"].map((ground) => {
+  const [onWhite, onBlack] = ["white", "black"].map((background) => {
     const canvas = document.createElement("canvas");
     canvas.width = W;
     canvas.height = H;
-    const pen = canvas.getContext("2d", { willReadFrequently: true });
-    pen.fillStyle = ground;
-    pen.fillRect(0, 0, W, H);
-    pen.imageSmoothingQuality = "high";
-    pen.drawImage(bitmap, 0, 0, W, H);
-    const pixels = pen.getImageData(0, 0, W, H).data;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = background;
+    context.fillRect(0, 0, W, H);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, W, H);
+    const pixels = context.getImageData(0, 0, W, H).data;
+    // Pillow's fixed-point weights of red, green and blue (ITU-R 601-2).
     const gray = (_, i) =>
       (pixels[4 * i] * 19595 + pixels[4 * i + 1] * 38470 + pixels[4 * i + 2] * 7471 + 32768) >> 16;
     return { H, W, data: Uint8Array.from({ length: H * W }, gray) };

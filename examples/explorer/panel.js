@@ -1,29 +1,29 @@
-/* The panel in which one number is worked out, and its animation.
+/* The panel that explains one value, and its animation.
 
-   What explain.js builds is shown beat by beat: an element with data-beat = n waits until beat n
-   has come, one with data-with = n stands out in that beat. A running sum is text that differs from beat to beat. */
+   The animation counts ticks. An element with data-tick = n is hidden before tick n; an element
+   with data-highlight-tick = n is highlighted during tick n. */
 
-const SLOW_BEAT = 700; // milliseconds
-const WHOLE = 1500; // milliseconds in which all beats come where motion is not slow
+const SLOW_TICK = 700; // milliseconds
+const DURATION = 1500; // of the whole animation in milliseconds, without slow motion
 
 class Panel {
   /**
    * @param {Network} network
-   * @param {(cell) => void} onPick another cell was asked for
+   * @param {(cell, addToHistory) => void} onPick
    * @param {() => void} onClose
    */
   constructor(network, onPick, onClose) {
     this.network = network;
     this.onPick = onPick;
     this.cell = null;
-    this.before = []; // cells to go back to
-    this.choice = null; // the input channel whose window is shown; null for the one that adds most
+    this.history = []; // cells shown before
+    this.channel = null; // input channel whose window is shown; null: the one with the largest sum
     this.isSlow = false;
     this.root = document.getElementById("panel");
     this.body = document.getElementById("panel-body");
-    this.seen = new SeenSheet(network.steps[0], "The image, 28×28",
+    this.input = new InputSheet(network.steps[0], "The image, 28×28",
       (h, w, c) => onPick({ step: 0, h, w, c }), () => {});
-    document.getElementById("panel-seen").append(this.seen.root);
+    document.getElementById("panel-input").append(this.input.root);
     document.getElementById("panel-close").addEventListener("click", onClose);
     document.getElementById("panel-back").addEventListener("click", () => this.back());
     document.getElementById("panel-replay").addEventListener("click", () => this.play());
@@ -31,11 +31,11 @@ class Panel {
     this.body.addEventListener("click", (event) => this.follow(event));
   }
 
-  /** Show a cell, worked out beat by beat; or, without one, nothing. */
-  show(cell, image, keepsHistory = true) {
-    if (cell && this.cell && keepsHistory) this.before.push(this.cell);
-    if (!cell) this.before = [];
-    if (cell?.step !== this.cell?.step) this.choice = null;
+  /** Explain a cell, animated; null clears the panel. */
+  show(cell, image, addToHistory = true) {
+    if (cell && this.cell && addToHistory) this.history.push(this.cell);
+    if (!cell) this.history = [];
+    if (cell?.step !== this.cell?.step) this.channel = null;
     this.cell = cell;
     document.getElementById("panel-hint").hidden = Boolean(cell);
     document.getElementById("panel-cell").hidden = !cell;
@@ -46,13 +46,13 @@ class Panel {
     return this.play();
   }
 
-  /** Measure what there is room for, where the panel or the window has changed. */
+  /** Measure the width after a change of the panel or the window. */
   layOut() {
     this.width = this.body.clientWidth;
-    this.seen.layOut(document.getElementById("panel-seen").clientWidth);
+    this.input.layOut(document.getElementById("panel-input").clientWidth);
   }
 
-  /** Work the same cell out for another image, without animation. */
+  /** Explain the same cell for another image, without animation. */
   update(image) {
     if (!this.cell) return;
     clearTimeout(this.timer);
@@ -60,28 +60,28 @@ class Panel {
     const { network, cell } = this;
     const step = network.steps[cell.step];
     document.getElementById("panel-layer").textContent =
-      [step.place, step.branch, step.text].filter(Boolean).join(" · ");
-    document.getElementById("panel-title").textContent = capital(placeOf(step, cell, network));
-    document.getElementById("panel-back").disabled = this.before.length === 0;
+      [step.path, step.branch, step.text].filter(Boolean).join(" · ");
+    document.getElementById("panel-title").textContent = capital(nameOfCell(step, cell, network));
+    document.getElementById("panel-back").disabled = this.history.length === 0;
     document.getElementById("panel-slide").hidden = step.y.data.length === 1;
     const region = receptiveFields(network, cell).get(0);
     document.getElementById("panel-field").textContent = `Receptive field: ` +
       `${region.h1 - region.h0}×${region.w1 - region.w0} pixels of the input`;
-    this.seen.draw(image);
-    this.seen.mark([{ region, kind: "near" }]);
+    this.input.draw(image);
+    this.input.mark([{ region, kind: "near" }]);
     document.querySelector("#panel-value b").textContent =
       image ? long(at(step.y, cell.h, cell.w, cell.c)) : "none";
-    const explanation = image ? explain(network, cell, image, this.choice) : nothingYet();
+    const explanation = image ? explain(network, cell, image, this.channel) : emptyExplanation();
     document.getElementById("panel-formula").textContent = explanation.formula;
     this.running = explanation.running ?? [];
     this.body.replaceChildren(...explanation.content);
     this.fitGrids();
-    this.beats = Math.max(0, ...[...this.body.querySelectorAll("[data-beat]")]
-      .map(({ dataset }) => Number(dataset.beat)));
-    this.showBeat(this.beats);
+    this.ticks = Math.max(0, ...[...this.body.querySelectorAll("[data-tick]")]
+      .map(({ dataset }) => Number(dataset.tick)));
+    this.showTick(this.ticks);
   }
 
-  /** Let cells be as large as three grids in a row allow; where that is too small, wrap. */
+  /** Make the cells as large as three grids in a row allow; below 30 pixels the grids wrap. */
   fitGrids() {
     const cells = this.body.querySelector(".cells");
     if (!cells) return;
@@ -90,17 +90,19 @@ class Panel {
     this.body.style.setProperty("--cell", `${size < 30 ? 40 : Math.min(size, 48)}px`);
   }
 
-  // -------------------------------------------------------------- beats
+  // -------------------------------------------------------------- animation
 
-  /** Let all beats come, one after the other. */
+  /** Play the animation from the start. */
   play() {
     clearTimeout(this.timer);
-    const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (!this.image || (isStill && !this.isSlow) || this.sliding) return this.showBeat(this.beats);
-    const pause = this.isSlow ? SLOW_BEAT : Math.min(180, WHOLE / (this.beats + 1));
-    const next = (beat) => {
-      this.showBeat(beat);
-      if (beat < this.beats) this.timer = setTimeout(() => next(beat + 1), pause);
+    const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (!this.image || (reducedMotion && !this.isSlow) || this.sliding) {
+      return this.showTick(this.ticks);
+    }
+    const pause = this.isSlow ? SLOW_TICK : Math.min(180, DURATION / (this.ticks + 1));
+    const next = (tick) => {
+      this.showTick(tick);
+      if (tick < this.ticks) this.timer = setTimeout(() => next(tick + 1), pause);
     };
     return next(0);
   }
@@ -110,60 +112,61 @@ class Panel {
     this.slide(false);
   }
 
-  showBeat(beat) {
-    const isLast = beat === this.beats;
-    for (const part of this.body.querySelectorAll("[data-beat]")) {
-      const own = Number(part.dataset.beat);
-      part.classList.toggle("waits", own > beat);
-      part.classList.toggle("now", own === beat && !isLast);
+  showTick(tick) {
+    const isLast = tick === this.ticks;
+    for (const node of this.body.querySelectorAll("[data-tick]")) {
+      const own = Number(node.dataset.tick);
+      node.classList.toggle("pending", own > tick);
+      node.classList.toggle("highlight", own === tick && !isLast);
     }
-    for (const part of this.body.querySelectorAll("[data-with]")) {
-      part.classList.toggle("now", Number(part.dataset.with) === beat && !isLast);
+    for (const node of this.body.querySelectorAll("[data-highlight-tick]")) {
+      const isHighlighted = Number(node.dataset.highlightTick) === tick && !isLast;
+      node.classList.toggle("highlight", isHighlighted);
     }
-    document.getElementById("panel-value").classList.toggle("waits", !isLast);
-    const sum = this.body.querySelector(".running");
-    if (sum && this.running.length) {
-      sum.textContent = this.running[Math.min(beat, this.running.length - 1)];
+    document.getElementById("panel-value").classList.toggle("pending", !isLast);
+    const running = this.body.querySelector(".running");
+    if (running && this.running.length) {
+      running.textContent = this.running[Math.min(tick, this.running.length - 1)];
     }
   }
 
   // -------------------------------------------------------------- from cell to cell
 
   back() {
-    const cell = this.before.pop();
+    const cell = this.history.pop();
     if (cell) this.onPick(cell, false);
   }
 
-  /** Go where a click on a number of a window, or on a channel, leads. */
+  /** Follow a click on a value of a window to its cell, or on a channel to its window. */
   follow(event) {
-    const target = event.target.closest("[data-goto], [data-choice]");
+    const target = event.target.closest("[data-goto], [data-channel]");
     if (!target) return;
     if (target.dataset.goto) {
       const [step, h, w, c] = target.dataset.goto.split(" ").map(Number);
       this.onPick({ step, h, w, c });
-      this.root.focus({ preventScroll: true }); // the button is gone
+      this.root.focus({ preventScroll: true }); // the clicked button no longer exists
     } else {
-      this.choice = Number(target.dataset.choice);
+      this.channel = Number(target.dataset.channel);
       this.update(this.image);
       this.play();
-      this.body.querySelector(`[data-choice="${this.choice}"]`).focus({ preventScroll: true });
+      this.body.querySelector(`[data-channel="${this.channel}"]`).focus({ preventScroll: true });
     }
   }
 
-  /** Move on over the map, cell by cell, or stop. */
+  /** Start or stop moving over the map, cell by cell. */
   slide(isOn = !this.sliding) {
     clearTimeout(this.sliding);
     this.sliding = null;
     document.getElementById("panel-slide").setAttribute("aria-pressed", String(isOn));
     if (!isOn || !this.cell) return;
-    const go = () => {
-      this.sliding = setTimeout(go, this.isSlow ? SLOW_BEAT : 120);
+    const move = () => {
+      this.sliding = setTimeout(move, this.isSlow ? SLOW_TICK : 120);
       this.onPick(this.nextCell(), false);
     };
-    go();
+    move();
   }
 
-  /** The next cell of the same map in reading order; of a row the next number. */
+  /** Return the next cell of the same map in reading order; in a vector, the next value. */
   nextCell() {
     const { step, h, w, c } = this.cell;
     const { H, W, C } = this.network.steps[step].y;
@@ -173,10 +176,10 @@ class Panel {
   }
 }
 
-/** What the panel says where there is no image. */
-function nothingYet() {
+/** Return the explanation without an image. */
+function emptyExplanation() {
   return {
     formula: "",
-    content: [element("p", {}, "Nothing is drawn yet, so there are no numbers.")],
+    content: [element("p", {}, "Draw a digit to see the values.")],
   };
 }

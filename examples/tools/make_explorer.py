@@ -3,11 +3,11 @@
     python examples/train_mnist.py --save model.npz
     python examples/tools/make_explorer.py --model model.npz --out explorer.html
 
-The page is one file with the weights, test images and scripts. It opens from disk in a browser, on
-a computer or a phone, and sends no request. Its sources are in ``examples/explorer/``.
+The page is one file with the network's weights, test images and scripts. It opens from disk in a
+browser and loads nothing. Its sources are in ``examples/explorer/``.
 
-The test images are the first three of each class of the sample in the package, or of the data in
-``--data-dir``.
+The page has the first three test images of each class: of the digits that come with minicnn, or of
+the data in ``--data-dir``.
 """
 
 import argparse
@@ -46,155 +46,147 @@ from files import writable, write_file
 
 Shape = tuple[int, ...]
 
-PARTS = Path(__file__).parents[1] / "explorer"
-# In the order of the page; each script uses those before it.
+SOURCES = Path(__file__).parents[1] / "explorer"
+# In the order of the page: each script uses those before it.
 SCRIPTS = (
-    "layers.js", "network.js", "fields.js", "resize.js", "ink.js", "digit.js", "pad.js",
-    "numbers.js", "maps.js", "cards.js", "panel.js", "parts.js", "explain.js", "main.js",
+    "layers.js", "network.js", "receptive_fields.js", "resize.js", "segmentation.js",
+    "mnist_format.js", "pad.js", "format.js", "elements.js", "maps.js", "cards.js", "panel.js",
+    "explain.js", "main.js",
 )  # fmt: skip
-KNOWN = (
+# The layers that layers.js computes.
+LAYERS = (
     AvgPool2D, BatchNorm, Concat, Conv2D, Dense, DepthwiseConv2D, Dropout, Flatten,
     GlobalAvgPool2D, MaxPool2D, ReLU, Residual,
 )  # fmt: skip
 IMAGES_PER_CLASS = 3
 NO_IMAGES = np.empty((0, 28, 28), np.uint8)
 
-Step = dict[str, Any]  # a JSON object
+Step = dict[str, Any]  # JSON
 
 
 class ExplorerError(ValueError):
-    """Raised for a model or data that the page cannot show."""
+    """A model or data that the page cannot show."""
 
 
-# ---------------------------------------------------------------- the network
+# ---------------------------------------------------------------- network
 
 
 class Steps:
-    """A network as a list of steps, each computed from earlier steps.
+    """A network as a list of steps, in the order of their computation.
 
-    A layer is one step. A container has the steps of its branches and one that merges them. A step
-    has ``layer``, ``text``, ``place`` (3, or 5.2 inside layer 5), ``inputs`` (indices of earlier
-    steps), ``shape`` (of the output), ``arrays`` (offset and shape by name) and the options of its
-    layer. The page cannot compute a layer outside minicnn: its step is ``Recorded`` and holds the
+    A layer is one step. A container gives the steps of its branches, then one step that merges
+    them. The page cannot compute a layer outside minicnn: its step is ``Recorded`` and holds the
     outputs for the test images.
+
+    Attributes
+    ----------
+    steps : list of dict
+        ``layer`` (its class), ``text`` (its ``repr``), ``path`` (3, or 5.2 for the second layer
+        inside the fifth), ``inputs`` (indices of steps), ``shape`` of the output, ``arrays`` (name
+        to offset among the weights and shape), and options of the layer.
     """
 
     def __init__(self, model: Sequential, images: NDArray[np.uint8]) -> None:
         self.steps: list[Step] = []
         self._outputs: list[NDArray[Any]] = []  # of each step for the test images
         self._arrays: list[NDArray[np.float32]] = []
-        self._length = 0
+        self._size = 0  # of all arrays
         shape = model.input_shape
         x = model.preprocess(images) if len(images) else np.empty((0, *shape), model.dtype)
         self._add("Input", "Input", "", [], shape, x)
-        source = self._add_chain(model.layers, 0, shape, "", "")
+        source = self._add_layers(model.layers, 0, shape, "", "")
         self._add("Softmax", "Softmax", "", [source], model.output_shape, self._outputs[source])
 
     def weights(self) -> bytes:
-        """Return all weights and statistics as little-endian float32."""
+        """Return all parameters and statistics as little-endian float32."""
         return b"".join(array.astype("<f4").tobytes() for array in self._arrays)
 
-    def _add_chain(
-        self, layers: Sequence[Layer], source: int, shape: Shape, place: str, branch: str
+    def _add_layers(
+        self, layers: Sequence[Layer], source: int, shape: Shape, prefix: str, branch: str
     ) -> int:
         """Add a sequence of layers; return the index of the last step."""
-        for position, layer in enumerate(layers, 1):
-            source = self._add_layer(layer, source, shape, f"{place}{position}", branch)
+        for number, layer in enumerate(layers, 1):
+            source = self._add_layer(layer, source, shape, f"{prefix}{number}", branch)
             shape = layer.output_shape(shape)
         return source
 
-    def _add_layer(self, layer: Layer, source: int, shape: Shape, place: str, branch: str) -> int:
+    def _add_layer(self, layer: Layer, source: int, shape: Shape, path: str, branch: str) -> int:
+        """Add a layer; return the index of its step."""
         kind, out = type(layer), layer.output_shape(shape)
-        if type(layer) in (Residual, Concat):
-            return self._add_container(layer, source, shape, place)
+        if kind in (Residual, Concat):
+            return self._add_container(layer, source, shape, path)
         x = self._outputs[source]
         y = layer.forward(x)[0] if len(x) else np.empty((0, *out), x.dtype)
-        more: Step = {"branch": branch} if branch else {}
-        if kind not in KNOWN:
+        options: Step = {"branch": branch} if branch else {}
+        if kind not in LAYERS:
             if not len(x):
                 raise ExplorerError(
-                    f"layer {place} is {layer}: the page shows layers outside minicnn for test "
+                    f"layer {path} is {layer}: the page shows layers outside minicnn for test "
                     f"images only; give --data-dir"
                 )
-            more["arrays"] = {"recorded": self._keep(y, place)}
-            return self._add("Recorded", repr(layer), place, [source], out, y, **more)
+            options["arrays"] = {"recorded": self._add_array(y, path)}
+            return self._add("Recorded", repr(layer), path, [source], out, y, **options)
         if isinstance(layer, (Conv2D, DepthwiseConv2D, MaxPool2D, AvgPool2D)):
-            more["window"] = window_of(layer, shape)._asdict()
+            options["window"] = window_of(layer, shape)._asdict()
         if isinstance(layer, BatchNorm):
-            more["epsilon"] = layer.epsilon
+            options["epsilon"] = layer.epsilon
         if isinstance(layer, Dropout):
-            more["rate"] = layer.rate
+            options["rate"] = layer.rate
         arrays = {**layer.parameters, **layer.statistics}
-        more["arrays"] = {name: self._keep(array, place) for name, array in arrays.items()}
-        return self._add(kind.__name__, repr(layer), place, [source], out, y, **more)
+        options["arrays"] = {name: self._add_array(array, path) for name, array in arrays.items()}
+        return self._add(kind.__name__, repr(layer), path, [source], out, y, **options)
 
-    def _add_container(self, layer: Any, source: int, shape: Shape, place: str) -> int:
-        """Add the branches, then the step that merges them."""
+    def _add_container(self, layer: Any, source: int, shape: Shape, path: str) -> int:
+        """Add the branches and the step that merges them; return its index."""
         if isinstance(layer, Residual):
             branches = {"branch": layer.layers, "shortcut": layer.shortcut or []}
         else:
             branches = {f"branch {n}": layers for n, layers in enumerate(layer.branches, 1)}
         ends = [
-            self._add_chain(layers, source, shape, f"{place}.{number}.", name)
+            self._add_layers(layers, source, shape, f"{path}.{number}.", name)
             for number, (name, layers) in enumerate(branches.items(), 1)
         ]
         kind = type(layer).__name__
         out = layer.output_shape(shape)
         y, _ = layer.merge([self._outputs[end] for end in ends])
-        return self._add(kind, kind, place, ends, out, y, names=list(branches))
+        return self._add(kind, kind, path, ends, out, y, branches=list(branches))
 
     def _add(
         self,
         kind: str,
         text: str,
-        place: str,
+        path: str,
         inputs: list[int],
         shape: Shape,
         outputs: NDArray[Any],
-        **more: Any,
+        **options: Any,
     ) -> int:
+        """Append a step; return its index."""
         self._outputs.append(outputs)
         self.steps.append(
-            {"layer": kind, "text": text, "place": place, "inputs": inputs, "shape": list(shape)}
-            | more
+            {"layer": kind, "text": text, "path": path, "inputs": inputs, "shape": list(shape)}
+            | options
         )
         return len(self.steps) - 1
 
-    def _keep(self, array: NDArray[Any], place: str) -> dict[str, Any]:
+    def _add_array(self, array: NDArray[Any], path: str) -> dict[str, Any]:
+        """Append an array to the weights; return its offset and shape."""
         with np.errstate(over="ignore"):
             single = array.astype(np.float32)
         if not np.isfinite(single).all():
-            raise ExplorerError(f"layer {place} has a weight that is too large for float32")
+            raise ExplorerError(f"layer {path} has a value that is too large for float32")
         self._arrays.append(single)
-        begin, self._length = self._length, self._length + array.size
-        return {"begin": begin, "shape": list(array.shape)}
+        offset, self._size = self._size, self._size + array.size
+        return {"offset": offset, "shape": list(array.shape)}
 
 
 def class_names(model: Sequential) -> list[str]:
-    """Return the names of the classes, or their indices."""
+    """Return the names of the classes, or 0, 1, 2, … if the model has none."""
     return list(model.class_names or map(str, range(model.output_shape[0])))
 
 
 def describe(model: Sequential, images: NDArray[np.uint8] = NO_IMAGES) -> dict[str, Any]:
-    """Return the network as the page reads it.
-
-    Parameters
-    ----------
-    model : Sequential
-    images : ndarray of uint8 (n, 28, 28)
-        The test images of the page.
-
-    Returns
-    -------
-    dict
-        What JSON can hold.
-
-    Raises
-    ------
-    ExplorerError
-        If it does not take images of 28×28 with one channel, does not end in one number for each
-        class, has a weight beyond float32, or a layer outside minicnn and there are no images.
-    """
+    """Return the network as JSON; `images` are the test images of the page."""
     if model.input_shape != (28, 28, 1):
         raise ExplorerError(
             f"the model takes images of {'×'.join(map(str, model.input_shape))}; the explorer "
@@ -202,8 +194,8 @@ def describe(model: Sequential, images: NDArray[np.uint8] = NO_IMAGES) -> dict[s
         )
     if len(model.output_shape) != 1:
         raise ExplorerError(
-            f"the model ends in {'×'.join(map(str, model.output_shape))} numbers; the explorer "
-            f"shows classifiers, which end in one for each class: put Flatten and Dense behind"
+            f"the model returns {'×'.join(map(str, model.output_shape))} values; the explorer "
+            f"shows classifiers, which return one value per class: append Flatten and Dense"
         )
     network = Steps(model, images)
     return {
@@ -216,91 +208,58 @@ def describe(model: Sequential, images: NDArray[np.uint8] = NO_IMAGES) -> dict[s
     }
 
 
-# ---------------------------------------------------------------- the test images
+# ---------------------------------------------------------------- test images
 
 
-def some_images(folder: Path | None, model: Sequential) -> dict[str, Any]:
-    """Choose the first three test images of each class.
+def test_images(folder: Path | None, model: Sequential) -> tuple[NDArray[np.uint8], list[int]]:
+    """Return the first three test images of each class, and their labels.
 
-    Parameters
-    ----------
-    folder : Path, or None
-        Of the files of MNIST or others like them; the library's own digits where it is None, or
-        no image where the model's classes are not the ten digits.
-    model : Sequential
-
-    Returns
-    -------
-    dict
-        ``images`` in base64, 28·28 bytes each; ``labels``.
-
-    Raises
-    ------
-    ExplorerError
-        If the images or labels are not such as the model knows.
-    OSError, ValueError
-        As `minicnn.load_mnist`.
+    Without a folder these are minicnn's own digits, or none if the classes are not digits. The
+    shape of the images is (n, 28, 28).
     """
-    if folder is None:
-        if class_names(model) != list("0123456789"):
-            return {"images": "", "labels": []}
-        data = minicnn.load_mnist_sample()
-    else:
-        data = minicnn.load_mnist(folder, download=False)
+    if folder is None and class_names(model) != list("0123456789"):
+        return NO_IMAGES, []
+    data = (
+        minicnn.load_mnist_sample()
+        if folder is None
+        else minicnn.load_mnist(folder, download=False)
+    )
     classes = model.output_shape[0]
     if data.test_images.shape[1:] != (28, 28) or data.test_labels.max() >= classes:
         raise ExplorerError(
             f"the test images of {data.name} are {data.test_images.shape[1:]} with labels up to "
             f"{data.test_labels.max()}; the model takes (28, 28) and labels below {classes}"
         )
-    chosen = [np.flatnonzero(data.test_labels == label)[:IMAGES_PER_CLASS]
-              for label in range(classes)]  # fmt: skip
-    index = np.concatenate(chosen)
-    return {
-        "images": base64.b64encode(data.test_images[index].tobytes()).decode(),
-        "labels": data.test_labels[index].tolist(),
-    }
+    index = np.concatenate(
+        [np.flatnonzero(data.test_labels == label)[:IMAGES_PER_CLASS] for label in range(classes)]
+    )
+    return data.test_images[index], data.test_labels[index].tolist()
 
 
-# ---------------------------------------------------------------- the page
+# ---------------------------------------------------------------- page
 
 
 def page(model: Sequential, folder: Path | None = None) -> str:
-    """Put the page together.
-
-    Parameters
-    ----------
-    model : Sequential
-    folder : Path, optional
-        As in `some_images`.
-
-    Returns
-    -------
-    str
-        HTML; the same for the same model and images.
-
-    Raises
-    ------
-    ExplorerError, OSError, ValueError
-        As `describe` and `some_images`.
-    """
-    pictures = some_images(folder, model)
-    images = np.frombuffer(base64.b64decode(pictures["images"]), np.uint8).reshape(-1, 28, 28)
-    content = {"network": describe(model, images), "pictures": pictures}
+    """Return the page as HTML; the same for the same model and test images."""
+    images, labels = test_images(folder, model)
+    content = {
+        "network": describe(model, images),
+        "testImages": {"images": base64.b64encode(images.tobytes()).decode(), "labels": labels},
+    }
     style, *scripts = [
-        (PARTS / name).read_text(encoding="utf-8") for name in ("style.css", *SCRIPTS)
+        (SOURCES / name).read_text(encoding="utf-8") for name in ("style.css", *SCRIPTS)
     ]
-    # Inside a script only these would end it, or change how it is read.
+    # Only these sequences end a script, or change how HTML parses it.
     data = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
     program = "\n".join(scripts).replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    html = (PARTS / "page.html").read_text(encoding="utf-8")
+    html = (SOURCES / "page.html").read_text(encoding="utf-8")
     for mark, text in (("STYLE", style), ("DATA", data), ("PROGRAM", program)):
         before, after = html.split(f"@@{mark}@@")
         html = before + text + after
     return html
 
 
-# ---------------------------------------------------------------- the program
+# ---------------------------------------------------------------- command line
 
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
@@ -325,14 +284,14 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
         "--data-dir",
         type=Path,
         metavar="FOLDER",
-        help="folder with the four MNIST files, or others in their format, whose test images are "
-        "in the page (default: the digits that come with the library)",
+        help="folder with four files in MNIST's format; the page gets their test images "
+        "(default: the digits that come with minicnn)",
     )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the page; return the exit status."""
+    """Write the page; return the exit status: 0, or 2 after an error."""
     flags = parse_flags(argv)
     try:
         content = page(minicnn.load_model(flags.model), flags.data_dir)

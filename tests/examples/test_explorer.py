@@ -1,6 +1,6 @@
-"""The explorer's page in headless Chromium, driven by Playwright.
+"""Test the explorer page in headless Chromium, driven by Playwright.
 
-Where either is missing these tests are skipped; with MINICNN_BROWSER_TESTS=required they fail.
+Without either of them the tests are skipped; with MINICNN_BROWSER_TESTS=required they fail.
 """
 
 import os
@@ -50,10 +50,10 @@ def own_layer():
     return Sequential(layers, (28, 28, 1), seed=2)
 
 
-def missing(what):
+def missing(reason):
     if REQUIRED:
-        pytest.fail(f"MINICNN_BROWSER_TESTS=required, but {what}")
-    pytest.skip(what)
+        pytest.fail(f"MINICNN_BROWSER_TESTS=required, but {reason}")
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def reader():
-    """Return the reference network, trained on the sample for 3 epochs."""
+    """Train the reference network on minicnn's own digits for three epochs."""
     data = minicnn.load_mnist_sample()
     model = recipes.reference_cnn(0)
     minicnn.fit(
@@ -86,45 +86,45 @@ def reader():
 
 @pytest.fixture(scope="module")
 def pages(reader, every_layer, tmp_path_factory):
-    """Write the explorers of the networks to a folder."""
+    """Return a folder with the pages of all networks."""
     folder = tmp_path_factory.mktemp("explorer")
-    found = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
-    found["own layer"] = own_layer()
-    for name, model in found.items():
+    models = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
+    models["own layer"] = own_layer()
+    for name, model in models.items():
         (folder / f"{name}.html").write_text(make_explorer.page(model), encoding="utf-8")
     return folder
 
 
 @pytest.fixture
 def open_page(browser, pages):
-    """Open a page; check later that it had no error, message or request."""
-    contexts, told = [], []
+    """Return a function that opens a page; check for errors and requests."""
+    contexts, messages = [], []
 
-    def opened(name="reader", **options):
+    def open_(name="reader", **options):
         options = {"viewport": {"width": 1400, "height": 900}, **options}
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: told.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: told.append(f"error: {error}"))
+        page.on("console", lambda message: messages.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: messages.append(f"error: {error}"))
 
-        def asked(request):
+        def log_request(request):
             if not request.url.startswith(("file:", "data:", "blob:")):
-                told.append(f"request: {request.url}")
+                messages.append(f"request: {request.url}")
 
-        context.on("request", asked)
+        context.on("request", log_request)
         page.goto((pages / f"{name}.html").as_uri())
         settle(page)
         return page
 
-    yield opened
+    yield open_
     for context in contexts:
         context.close()
-    assert told == []
+    assert messages == []
 
 
 def settle(page):
-    """Wait for two frames, after which every change is shown."""
+    """Wait for two frames, so that all changes are drawn."""
     page.evaluate("() => new Promise(done => requestAnimationFrame("
                   "() => requestAnimationFrame(done)))")  # fmt: skip
 
@@ -143,23 +143,23 @@ def draw(page, strokes):
 
 
 def probabilities(page, images):
-    """Return the page's probabilities for images (N, 28, 28)."""
+    """Run the page's network on images (N, 28, 28)."""
     return np.array(page.evaluate(
         "images => images.map(image => [...explorer.network.run(Uint8Array.from(image))])",
         images.reshape(len(images), -1).tolist(),
     ))  # fmt: skip
 
 
-def seen(page):
-    """Return the network's input image, or None."""
+def input_image(page):
+    """Return the input of the page's network, or None."""
     image = page.evaluate("explorer.state.image && [...explorer.state.image]")
     return None if image is None else np.array(image, np.uint8).reshape(28, 28)
 
 
-def assert_as_to_mnist(image, picture):
-    """Compare with `to_mnist_format`, within one gray level."""
-    # NumPy adds in another order, so a sum at one half may round differently.
-    assert np.abs(image.astype(int) - minicnn.to_mnist_format(picture)).max() <= 1
+def assert_in_mnist_format(image, source):
+    """Compare with `to_mnist_format`, up to 1 level of 255."""
+    # NumPy adds in another order, so a level may round to the other side.
+    assert np.abs(image.astype(int) - minicnn.to_mnist_format(source)).max() <= 1
 
 
 def test_a_missing_browser_skips_or_fails(monkeypatch):
@@ -176,30 +176,30 @@ def test_a_missing_browser_skips_or_fails(monkeypatch):
 
 @pytest.mark.parametrize("name", ["reader", "every layer", "float64"])
 def test_probabilities_equal_those_of_python(open_page, pages, reader, every_layer, name):
-    model = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
+    models = {"reader": reader, "every layer": every_layer(), "float64": every_layer(np.float64)}
     images = minicnn.load_mnist_sample().test_images[:100]
-    expected = model[name].predict_proba(images)
+    expected = models[name].predict_proba(images)
     assert np.ptp(expected, axis=0).max() > 0.05  # they differ from image to image
-    found = probabilities(open_page(name), images)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    actual = probabilities(open_page(name), images)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
-def test_every_panel_ends_in_the_value_of_its_unit(open_page):
-    """Compare two units of every step, at the corner and inside."""
+def test_every_explanation_ends_in_the_value_of_the_cell(open_page):
+    """Check two cells of every step, in the corner and inside."""
     for name in ("reader", "every layer", "own layer"):
         page = open_page(name)
         rows = page.evaluate("""() => explorer.network.steps.flatMap(({ y, layer }, step) =>
             [[0, 0, 0], [y.H - 1, y.W >> 1, y.C - 1]].map(([h, w, c]) => {
                 explorer.choose({ step, h, w, c });
-                const { sum } = document.querySelector("#panel [data-sum]").dataset;
-                return [layer, Number(sum), y.data[(h * y.W + w) * y.C + c]];
+                const { result } = document.querySelector("#panel [data-result]").dataset;
+                return [layer, Number(result), y.data[(h * y.W + w) * y.C + c]];
             }))""")
         assert {layer for layer, _, _ in rows} >= {"Input", "Conv2D", "Dense", "Softmax"}
-        for layer, found, expected in rows:
-            assert found == pytest.approx(expected, rel=1e-5, abs=1e-6), layer
+        for layer, actual, expected in rows:
+            assert actual == pytest.approx(expected, rel=1e-5, abs=1e-6), layer
 
 
-def test_a_window_shows_the_values_of_the_step_before(open_page):
+def test_a_window_has_the_values_of_the_step_before(open_page):
     page = open_page()
     page.evaluate("explorer.choose({ step: 5, h: 4, w: 5, c: 9 })")
     for grid, count in (("window", 9), ("weights", 9), ("products", 9)):
@@ -216,8 +216,8 @@ def test_a_window_shows_the_values_of_the_step_before(open_page):
     assert page.evaluate("explorer.state.cell.step") == 5
 
 
-def test_receptive_fields_have_the_size_of_their_windows(open_page):
-    """Compare 3×3, 4×4 after a pool, 8×8 after a convolution, 10×10."""
+def test_receptive_fields(open_page):
+    """Check 3×3, then 4×4 after a pool, and 8×8 and 10×10 after convolutions."""
     page = open_page()
     for step, box in ((1, (2, 5, 3, 6)), (2, (4, 8, 6, 10)), (5, (4, 12, 6, 14)),
                       (6, (8, 18, 12, 22)), (14, (0, 26, 0, 26))):  # fmt: skip
@@ -232,9 +232,9 @@ def test_a_layer_outside_minicnn_is_shown_for_test_images_only(open_page):
     data = minicnn.load_mnist_sample()
     page.evaluate("explorer.pickTest(0)")
     settle(page)
-    found = page.evaluate("[...explorer.network.probabilities]")
+    actual = page.evaluate("[...explorer.network.probabilities]")
     expected = own_layer().predict_proba(data.test_images[data.test_labels == 0][:1])[0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     page.evaluate("explorer.choose({ step: 2, h: 3, w: 4, c: 1 })")
     assert "y = Halved()(x)" in page.locator("#panel-formula").inner_text()
     page.keyboard.press("c")
@@ -246,11 +246,11 @@ def test_a_layer_outside_minicnn_is_shown_for_test_images_only(open_page):
 
 
 @pytest.mark.parametrize("digit", DIGITS)
-def test_a_drawn_digit_is_recognized(open_page, digit):
+def test_drawn_digits_are_recognized(open_page, digit):
     page = open_page()
     page.keyboard.press("c")
     draw(page, DIGITS[digit])
-    assert page.locator("#answer strong").inner_text() == str(digit)
+    assert page.locator("#prediction strong").inner_text() == str(digit)
     times = page.evaluate("explorer.state.timing")
     sys.stdout.write(f"milliseconds of the last frame (pytest -s shows them): {times}\n")
 
@@ -259,37 +259,37 @@ SMALL, DOT, ACROSS = [[(10, 10), (30, 12), (15, 60)]], [[(140, 140)]], [[(30, 1)
 
 
 @pytest.mark.parametrize("strokes", [*DIGITS.values(), SMALL, DOT, ACROSS])
-def test_drawings_are_centered_as_by_to_mnist_format(open_page, strokes):
+def test_drawings_are_converted_as_by_to_mnist_format(open_page, strokes):
     page = open_page()
     draw(page, strokes)
     gray = np.array(page.evaluate("[...explorer.pad.gray().data]"), np.uint8).reshape(280, 280)
-    assert_as_to_mnist(seen(page), gray)
+    assert_in_mnist_format(input_image(page), gray)
 
 
-def test_an_empty_drawing_has_no_prediction(open_page):
+def test_a_blank_pad_has_no_prediction(open_page):
     page = open_page()
     page.keyboard.press("c")
     settle(page)
-    assert page.locator("#status").inner_text() == "Nothing is drawn yet."
-    assert page.locator("#answer strong").inner_text() == "none"
-    assert set(page.locator("#answers .value").all_inner_texts()) == {""}
+    assert page.locator("#status").inner_text() == "Draw a digit."
+    assert page.locator("#prediction strong").inner_text() == "none"
+    assert set(page.locator("#output .value").all_inner_texts()) == {""}
     page.evaluate("explorer.choose({ step: 3, h: 0, w: 0, c: 0 })")
-    assert "Nothing is drawn yet" in page.locator("#panel-body").inner_text()
+    assert "Draw a digit to see the values." in page.locator("#panel-body").inner_text()
 
 
-def test_undo_removes_the_last_stroke(open_page):
+def test_undo_removes_the_last_change(open_page):
     page = open_page()
-    before = seen(page)
+    before = input_image(page)
     draw(page, DIGITS[4])
     page.keyboard.press("c")
     page.keyboard.press("u")
     settle(page)
-    assert page.locator("#answer strong").inner_text() == "4"
+    assert page.locator("#prediction strong").inner_text() == "4"
     page.keyboard.press("u")
     page.locator("#undo").click()
     settle(page)
-    np.testing.assert_array_equal(seen(page), before)
-    assert page.locator("#undo").is_enabled()  # the test image with which the page began
+    np.testing.assert_array_equal(input_image(page), before)
+    assert page.locator("#undo").is_enabled()  # the first test image remains
 
 
 def test_a_finger_draws_and_does_not_scroll(open_page):
@@ -299,34 +299,34 @@ def test_a_finger_draws_and_does_not_scroll(open_page):
     send = page.context.new_cdp_session(page).send
     points = [(0.5, 0.15 + 0.07 * step) for step in range(11)]
     for kind, (x, y) in zip(["touchStart", *["touchMove"] * 10], points, strict=True):
-        place = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}
-        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [place]})
+        point = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}
+        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
     send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     settle(page)
-    assert page.locator("#answer strong").inner_text() == "1"
+    assert page.locator("#prediction strong").inner_text() == "1"
     assert page.evaluate("window.scrollY") == 0
     assert page.evaluate("explorer.pad.drawing.strokes.length") == 1
 
 
-# ---------------------------------------------------------------- test images and pictures
+# ---------------------------------------------------------------- test images and files
 
 
-def test_a_test_image_is_not_changed(open_page, reader):
+def test_test_images_are_used_unchanged(open_page, reader):
     page = open_page()
     sample = minicnn.load_mnist_sample()
     for _ in range(2):  # the second of its class
         page.keyboard.press("3")
     settle(page)
-    np.testing.assert_array_equal(seen(page), sample.test_images[13])
-    found = page.evaluate("[...explorer.network.probabilities]")
-    np.testing.assert_allclose(found, reader.predict_proba(sample.test_images[13]), atol=1e-4)
+    np.testing.assert_array_equal(input_image(page), sample.test_images[13])
+    actual = page.evaluate("[...explorer.network.probabilities]")
+    np.testing.assert_allclose(actual, reader.predict_proba(sample.test_images[13]), atol=1e-4)
     page.locator("#tests button").nth(29).click()
     settle(page)
-    np.testing.assert_array_equal(seen(page), sample.test_images[29])
+    np.testing.assert_array_equal(input_image(page), sample.test_images[29])
 
 
-def pictures():
-    """Return a 7, dark on gray paper, and light on transparent paper."""
+def images_of_seven():
+    """Return a dark 7 on gray, and a white 7 on a transparent background."""
     ink = np.zeros((120, 100), np.uint8)
     ink[20:32, 20:80] = 255
     for row in range(32, 105):
@@ -352,62 +352,63 @@ def drop(page, path):
     )
 
 
-@pytest.mark.parametrize(("name", "give"), [("dark.png", choose_file), ("clear.png", drop)])
-def test_an_image_file_is_centered_as_by_to_mnist_format(open_page, tmp_path, name, give):
-    pictures()[name].save(tmp_path / name)
+@pytest.mark.parametrize(("name", "load"), [("dark.png", choose_file), ("clear.png", drop)])
+def test_image_files_are_converted_as_by_to_mnist_format(open_page, tmp_path, name, load):
+    images_of_seven()[name].save(tmp_path / name)
     page = open_page()
-    give(page, tmp_path / name)
-    page.get_by_text(f"{name}, cut out and centerd.").wait_for()
-    assert_as_to_mnist(seen(page), tmp_path / name)
-    assert page.locator("#answer strong").inner_text() == "7"
+    load(page, tmp_path / name)
+    page.get_by_text(f"{name}, centered as in MNIST.").wait_for()
+    assert_in_mnist_format(input_image(page), tmp_path / name)
+    assert page.locator("#prediction strong").inner_text() == "7"
 
 
-def test_a_blank_or_invalid_image_shows_a_message(open_page, tmp_path):
-    (tmp_path / "words.png").write_text("not a picture")
+def test_unreadable_and_blank_files_are_reported(open_page, tmp_path):
+    (tmp_path / "words.png").write_text("not an image")
     Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
     page = open_page()
     page.locator("#file").set_input_files(tmp_path / "words.png")
-    page.get_by_text("words.png is not a picture that this browser can read.").wait_for()
-    assert seen(page) is not None  # what was there stays
+    page.get_by_text("words.png is not an image that this browser can read.").wait_for()
+    assert input_image(page) is not None  # the image before stays
     page.locator("#file").set_input_files(tmp_path / "blank.png")
-    page.get_by_text("Nothing is seen on blank.png.").wait_for()
-    assert seen(page) is None
+    page.get_by_text("blank.png has no ink.").wait_for()
+    assert input_image(page) is None
 
 
-def test_uneven_paper_shows_a_message(open_page, tmp_path):
-    """Unlike `to_mnist_format`, the page has no local contrast."""
-    picture = np.array(pictures()["dark.png"].resize((300, 360)))
-    picture[picture > 200] -= (
-        np.random.default_rng(0).integers(0, 20, (picture > 200).sum()).astype(np.uint8)
+def test_an_uneven_background_is_reported(open_page, tmp_path):
+    # The page does not compute the local contrast that `to_mnist_format` uses for photos.
+    photo = np.array(images_of_seven()["dark.png"].resize((300, 360)))
+    photo[photo > 200] -= (
+        np.random.default_rng(0).integers(0, 20, (photo > 200).sum()).astype(np.uint8)
     )
-    Image.fromarray(picture).save(tmp_path / "photo.png")
+    Image.fromarray(photo).save(tmp_path / "photo.png")
     page = open_page()
     page.locator("#file").set_input_files(tmp_path / "photo.png")
-    page.get_by_text("photo.png, cut out and centerd; its paper is uneven").wait_for()
-    assert page.locator("#answer strong").inner_text() == "7"
+    page.get_by_text("photo.png, centered as in MNIST. The background is uneven").wait_for()
+    assert page.locator("#prediction strong").inner_text() == "7"
 
 
-# ---------------------------------------------------------------- the page
+# ---------------------------------------------------------------- page
 
 
-def test_a_click_on_a_map_explains_the_unit(open_page):
+def test_a_click_on_a_map_explains_the_cell(open_page):
     page = open_page()
     sheet = page.locator("#step-2 .sheet")
     sheet.click(position={"x": 2.5 * 4, "y": 1.5 * 4})  # cells are 4 pixels wide
     assert page.evaluate("explorer.state.cell") == {"step": 2, "h": 1, "w": 2, "c": 0}
+    assert page.locator("#panel-layer").inner_text() == "2 · MaxPool2D(2)"
     assert page.locator("#panel-title").inner_text() == "Map 0, row 1, column 2"
     page.locator("#panel-close").click()
     assert page.evaluate("explorer.state.cell") is None
 
 
-def test_the_keyboard_reaches_everything(open_page):
+def test_keys_control_the_page(open_page):
     page = open_page()
     page.locator("#step-2 .sheet").focus()
     for key in ("ArrowRight", "ArrowDown", "PageDown", "Enter"):
         page.keyboard.press(key)
     assert page.evaluate("explorer.state.cell") == {"step": 2, "h": 1, "w": 1, "c": 1}
     page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")  # over the edge, into the map before
+    page.keyboard.press("ArrowLeft")  # across the edge into the map before
     assert page.evaluate("explorer.state.cell") == {"step": 2, "h": 1, "w": 12, "c": 0}
     assert "map 0, row 1, column 12" in page.locator("#step-2 .readout").inner_text()
     page.keyboard.press("Escape")
@@ -420,7 +421,7 @@ def test_the_keyboard_reaches_everything(open_page):
     assert {before, page.evaluate("document.documentElement.dataset.theme")} == {"dark", "light"}
 
 
-def test_a_unit_covered_by_the_panel_scrolls_into_view(open_page):
+def test_a_cell_below_the_panel_scrolls_into_view(open_page):
     page = open_page(viewport={"width": 360, "height": 740}, reduced_motion="reduce")
     page.evaluate("explorer.choose({ step: 7, h: 4, w: 4, c: 63 })")
     settle(page)
@@ -432,18 +433,18 @@ def test_slow_motion_and_reduced_motion(open_page):
     page = open_page()
     page.keyboard.press("s")
     page.evaluate("explorer.choose({ step: 1, h: 9, w: 9, c: 0 })")
-    assert page.locator("#panel .waits").count() > 5  # the products come one by one
-    assert page.locator("#panel .running").inner_text() == "sum so far: 0"
+    assert page.locator("#panel .pending").count() > 5  # the products appear one by one
+    assert page.locator("#panel .running").inner_text() == "running sum: 0"
     still = open_page(reduced_motion="reduce")
     still.evaluate("explorer.choose({ step: 1, h: 9, w: 9, c: 0 })")
-    assert still.locator("#panel .waits").count() == 0
+    assert still.locator("#panel .pending").count() == 0
 
 
 def test_slide_moves_over_the_map(open_page):
     page = open_page()
     page.evaluate("explorer.choose({ step: 2, h: 0, w: 12, c: 3 })")
     page.keyboard.press("p")
-    page.wait_for_function("explorer.state.cell.h === 1")  # behind the end of a row
+    page.wait_for_function("explorer.state.cell.h === 1")  # after the end of a row
     page.keyboard.press("p")
     stopped = page.evaluate("explorer.state.cell")
     assert (stopped["step"], stopped["c"]) == (2, 3)
@@ -460,10 +461,10 @@ def test_the_page_is_never_wider_than_the_window(open_page, name, width):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast(open_page, scheme):
-    """Check a contrast of at least 4.5 (WCAG 2.2, 1.4.3)."""
+    """Text has a contrast of at least 4.5 to its background (WCAG 2.2, 1.4.3)."""
     page = open_page(color_scheme=scheme)
     page.evaluate("explorer.choose({ step: 5, h: 4, w: 5, c: 9 })")
-    found = page.evaluate("""() => {
+    texts = page.evaluate("""() => {
         const solid = (node) => {
             for (; node; node = node.parentElement) {
                 const color = getComputedStyle(node).backgroundColor;
@@ -473,17 +474,17 @@ def test_text_has_enough_contrast(open_page, scheme):
         const isText = (node) => node.nodeType === 3 && node.data.trim();
         return [...document.querySelectorAll("body *")]
             .filter(({ childNodes }) => [...childNodes].some(isText))
-            .filter((n) => n.offsetParent && !n.disabled && !n.closest(".waits"))
+            .filter((n) => n.offsetParent && !n.disabled && !n.closest(".pending"))
             .map((n) => [n.className || n.tagName, getComputedStyle(n).color, solid(n)]);
     }""")
-    assert len(found) > 100
-    for name, *colors in found:
+    assert len(texts) > 100
+    for name, *colors in texts:
         assert contrast(*map(luminance, colors)) >= 4.5, (name, colors)
 
 
 def luminance(color):
-    parts = np.array([float(part) for part in re.findall(r"[\d.]+", color)[:3]]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    levels = np.array([float(level) for level in re.findall(r"[\d.]+", color)[:3]]) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
@@ -491,12 +492,12 @@ def contrast(a, b):
     return (max(a, b) + 0.05) / (min(a, b) + 0.05)
 
 
-def test_frames_are_timed(browser):
-    found = explorer.measure(browser, "reference", rounds=1)
-    assert found["frames"] == 72
-    assert 0 < found["page_bytes"] < 2_000_000
-    parts = [found[f"{part}_ms"] for part in ("centering", "network", "drawing")]
+def test_measure_times_the_frames(browser):
+    case = explorer.measure(browser, "reference", rounds=1)
+    assert case["frames"] == 72
+    assert 0 < case["page_bytes"] < 2_000_000
+    parts = [case[f"{part}_ms"] for part in ("centering", "network", "drawing")]
     assert all(part >= 0 for part in parts)
-    assert found["all_ms"] <= found["all_ms_90"]
-    assert 0 <= found["in_time"] <= 1
-    assert explorer.line(found).startswith("reference: 1.")
+    assert case["all_ms"] <= case["all_ms_90"]
+    assert 0 <= case["in_time"] <= 1
+    assert explorer.line(case).startswith("reference: 1.")

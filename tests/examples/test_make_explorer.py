@@ -1,4 +1,4 @@
-"""examples/tools/make_explorer.py: the content of the page."""
+"""Test the content of the explorer page, without a browser."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ LAYERS = {cls.__name__ for cls in layer_classes() if cls.__module__.startswith("
 
 
 class Reader(HTMLParser):
-    """Collect the tags and texts of a page."""
+    """Collects the start tags of a page, and the text inside each."""
 
     def __init__(self):
         super().__init__()
@@ -46,10 +46,10 @@ def classifier(*layers, shape=(28, 28, 1), **options):
     return Sequential([*layers, Flatten(), Dense(3)], shape, **options)
 
 
-def test_the_page_knows_every_layer_of_the_library(every_layer):
+def test_the_page_computes_every_layer_of_minicnn(every_layer):
     steps = content(make_explorer.page(every_layer()))["network"]["steps"]
     assert {step["layer"] for step in steps} == {*LAYERS, "Input", "Softmax"}
-    program = (make_explorer.PARTS / "layers.js").read_text(encoding="utf-8")
+    program = (make_explorer.SOURCES / "layers.js").read_text(encoding="utf-8")
     table = program[program.index("const FORWARD") :]
     assert set(re.findall(r"^  (\w+):", table, re.M)) == {*LAYERS, "Softmax", "Recorded"}
 
@@ -57,29 +57,29 @@ def test_the_page_knows_every_layer_of_the_library(every_layer):
 def test_every_step_has_earlier_inputs_and_its_output_shape(every_layer):
     model = every_layer()
     steps = make_explorer.describe(model)["steps"]
-    assert all(source < number for number, step in enumerate(steps) for source in step["inputs"])
-    by_place = {step["place"]: step for step in steps}
+    assert all(source < index for index, step in enumerate(steps) for source in step["inputs"])
+    by_path = {step["path"]: step for step in steps}
     shape = model.input_shape
-    for position, layer in enumerate(model.layers, 1):
+    for number, layer in enumerate(model.layers, 1):
         shape = layer.output_shape(shape)
-        assert by_place[str(position)]["shape"] == list(shape)
-    assert by_place["4.2.1"]["branch"] == "shortcut"
-    assert by_place["4.1.2.2.1"]["text"] == "Conv2D(2, 1)"
-    meeting = by_place["4"]
-    assert [steps[source]["place"] for source in meeting["inputs"]] == ["4.1.2", "4.2.1"]
+        assert by_path[str(number)]["shape"] == list(shape)
+    assert by_path["4.2.1"]["branch"] == "shortcut"
+    assert by_path["4.1.2.2.1"]["text"] == "Conv2D(2, 1)"
+    merge = by_path["4"]
+    assert [steps[source]["path"] for source in merge["inputs"]] == ["4.1.2", "4.2.1"]
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_weights_are_those_of_the_model(every_layer, kind):
-    model = every_layer(kind)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_weights_equal_those_of_the_model(every_layer, dtype):
+    model = every_layer(dtype)
     network = make_explorer.describe(model)
     weights = np.frombuffer(base64.b64decode(network["weights"]), "<f4")
-    (step,) = [step for step in network["steps"] if step["place"] == "10"]
+    (step,) = [step for step in network["steps"] if step["path"] == "10"]
     for name, array in model.layers[-1].parameters.items():
-        begin = step["arrays"][name]["begin"]
+        offset = step["arrays"][name]["offset"]
         assert step["arrays"][name]["shape"] == list(array.shape)
         np.testing.assert_array_equal(
-            weights[begin : begin + array.size], array.ravel().astype(np.float32)
+            weights[offset : offset + array.size], array.ravel().astype(np.float32)
         )
     assert len(weights) == model.parameters.size + model.statistics.size
 
@@ -93,7 +93,7 @@ def test_the_same_model_makes_the_same_page(every_layer, tmp_path):
     assert first != make_explorer.page(model)
 
 
-def test_the_page_fetches_nothing(every_layer):
+def test_the_page_loads_nothing(every_layer):
     page = make_explorer.page(every_layer())
     links = [
         value
@@ -101,7 +101,7 @@ def test_the_page_fetches_nothing(every_layer):
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "action", "data")
     ]
-    assert links == ["data:,"]  # the icon, so that no other is asked for
+    assert links == ["data:,"]  # an empty icon; without one, browsers request /favicon.ico
     assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttpRequest|import\(|WebSocket", page)
 
 
@@ -122,47 +122,47 @@ def test_class_names_are_escaped():
 # Test images
 
 
-def test_images_are_the_first_three_of_each_class():
-    pictures = content(make_explorer.page(recipes.reference_cnn(0)))["pictures"]
-    assert pictures["labels"] == [label for label in range(10) for _ in range(3)]
-    images = np.frombuffer(base64.b64decode(pictures["images"]), np.uint8).reshape(-1, 28, 28)
+def test_the_test_images_are_the_first_three_of_each_class():
+    tests = content(make_explorer.page(recipes.reference_cnn(0)))["testImages"]
+    assert tests["labels"] == [label for label in range(10) for _ in range(3)]
+    images = np.frombuffer(base64.b64decode(tests["images"]), np.uint8).reshape(-1, 28, 28)
     sample = minicnn.load_mnist_sample()
     np.testing.assert_array_equal(images[[3, 4, 5]], sample.test_images[[1, 11, 21]])
 
 
-def test_a_model_with_other_classes_has_no_images():
-    assert content(make_explorer.page(classifier()))["pictures"] == {"images": "", "labels": []}
+def test_a_model_with_other_classes_gets_no_digits():
+    assert content(make_explorer.page(classifier()))["testImages"] == {"images": "", "labels": []}
 
 
 def write_data(folder, images, labels):
-    """Write the four files; training and test images are the same."""
+    """Write four files in MNIST's format, the same for training and test."""
     for part in ("train", "t10k"):
         for array, name in ((images, "images-idx3"), (labels, "labels-idx1")):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (folder / f"{part}-{name}-ubyte").write_bytes(header + array.tobytes())
 
 
-def test_test_images_from_a_folder(tmp_path):
+def test_test_images_come_from_a_folder(tmp_path):
     images = np.arange(5, dtype=np.uint8)[:, None, None] + np.zeros((5, 28, 28), np.uint8)
     write_data(tmp_path, images, np.array([2, 0, 0, 0, 0], np.uint8))
-    pictures = make_explorer.some_images(tmp_path, classifier(class_names=["a", "b", "c"]))
-    assert pictures["labels"] == [0, 0, 0, 2]
-    assert list(base64.b64decode(pictures["images"])[:: 28 * 28]) == [1, 2, 3, 0]
+    chosen, labels = make_explorer.test_images(tmp_path, classifier(class_names=["a", "b", "c"]))
+    assert labels == [0, 0, 0, 2]
+    np.testing.assert_array_equal(chosen, images[[1, 2, 3, 0]])
 
 
 @pytest.mark.parametrize(("size", "label"), [(28, 3), (20, 2)])
-def test_images_of_other_shapes_or_classes_are_an_error(tmp_path, size, label):
+def test_test_images_must_fit_the_model(tmp_path, size, label):
     images = np.zeros((2, size, size), np.uint8)
     write_data(tmp_path, images, np.array([0, label], np.uint8))
     with pytest.raises(make_explorer.ExplorerError, match=rf"labels up to {label}.*below 3"):
-        make_explorer.some_images(tmp_path, classifier())
+        make_explorer.test_images(tmp_path, classifier())
 
 
-# Models that it does not show
+# Errors
 
 
 class Own(ReLU):
-    """A layer that is not the library's."""
+    """A layer outside minicnn."""
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,10 @@ class Own(ReLU):
     [
         (lambda: classifier(shape=(28, 28, 3)), "takes images of 28×28×3.*shows.*28×28×1"),
         (lambda: classifier(shape=(20, 28, 1)), "takes images of 20×28×1"),
-        (lambda: Sequential([Conv2D(2, 3)], (28, 28, 1)), "ends in 26×26×2 numbers"),
+        (
+            lambda: Sequential([Conv2D(2, 3)], (28, 28, 1)),
+            "returns 26×26×2 values; .*append Flatten and Dense",
+        ),
         (
             lambda: classifier(Conv2D(2, 3), Own()),
             r"layer 2 is Own\(\): .* for test images only; give --data-dir",
@@ -181,22 +184,22 @@ class Own(ReLU):
         ),
     ],
 )
-def test_a_model_of_unsupported_shapes_is_an_error(model, message):
+def test_unsupported_models_raise(model, message):
     with pytest.raises(make_explorer.ExplorerError, match=message):
         make_explorer.describe(model())
 
 
-def test_weights_beyond_float32_are_an_error():
+def test_weights_beyond_float32_raise():
     model = classifier(dtype=np.float64)
     model.layers[-1].parameters["bias"][1] = 1e300
-    with pytest.raises(make_explorer.ExplorerError, match="layer 2 has a weight that is too large"):
+    with pytest.raises(make_explorer.ExplorerError, match=r"layer 2 has a value .* too large"):
         make_explorer.describe(model)
 
 
-# The program
+# Command line
 
 
-def test_the_script_writes_the_page(every_layer, tmp_path, capsys):
+def test_the_command_writes_the_page(every_layer, tmp_path, capsys):
     every_layer().save(tmp_path / "model.npz")
     out = tmp_path / "page.html"
     flags = ["--model", str(tmp_path / "model.npz"), "--out", str(out)]
