@@ -1,10 +1,11 @@
-"""Gradient checks: is what backward gives the slope of what forward computes?
+"""Gradient checks: compare backward with central differences of forward.
 
-For a function y(x) and an upstream gradient dy, backward claims that ``L = Σ dy · y`` changes by
-``Σ dx · δ`` when x changes by a small δ. That can be tried: move one element of x up and down by
-ε and see. The central difference ``(L(x + ε) - L(x - ε)) / 2ε`` is exact up to ε² and rounding,
-which in float64 leaves eight digits and more to compare. dy is random, never all ones: many
-mistakes, such as a transposed matrix, do not show in a plain sum.
+For a function y(x) and an upstream gradient dy, backward returns dx, the slope of ``L = Σ dy · y``.
+The central difference ``(L(x + ε) - L(x - ε)) / 2ε``, taken for one element of x, is exact up to ε²
+and rounding, which in float64 leaves at least eight digits to compare. dy is random, never all
+ones: a plain sum hides mistakes such as a transposed matrix.
+
+This module knows no layers: it takes callables and arrays.
 
 References
 ----------
@@ -41,11 +42,10 @@ DIRECTIONS = 20
 class GradientCheck(NamedTuple):
     """The worst element of one gradient.
 
-    `element` is its place in the argument, or the number of the random direction for an argument
-    that is too large to try element by element. `relative_error` is
+    `element` is its index in the argument, or the number of the random direction for a large
+    argument. `relative_error` is
     ``|analytic - numeric| / max(|analytic|, |numeric|, M / 1000)`` with M the largest magnitude in
-    the gradient: central differences carry a rounding noise that says nothing of an element a
-    thousand times smaller than its neighbors.
+    the gradient: the rounding noise of central differences hides elements a thousand times smaller.
     """
 
     name: str
@@ -58,7 +58,7 @@ class GradientCheck(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the relative error is within the tolerance."""
+        """True if the relative error is within the tolerance."""
         return self.relative_error <= self.tolerance
 
 
@@ -73,18 +73,18 @@ def check_gradients(
     tolerance: float = 1e-6,
     max_elements: int = MAX_ELEMENTS,
 ) -> list[GradientCheck]:
-    """Compare the gradients of a forward/backward pair with central differences.
+    """Compare the gradients of a pair with central differences.
 
     Parameters
     ----------
     name : str
-        What is checked, for the report.
+        Name for the report.
     forward : callable
         ``forward(**arguments) -> (y, cache)``; y is an array or a number.
     backward : callable
         ``backward(dy, cache) -> {argument: gradient}``, one for each of `arguments`.
     arguments : dict of str to ndarray of float64
-        Where to check. Keep them away from kinks: `away_from_kinks` makes such values.
+        Where to check. Keep them away from kinks: see `away_from_kinks`.
     rng : numpy.random.Generator
         Draws the upstream gradient and the directions.
     epsilon : float
@@ -92,8 +92,8 @@ def check_gradients(
     tolerance : float
         The largest relative error that passes.
     max_elements : int
-        An argument with more elements is tried along random directions, not one by one. With 0 all
-        are: in a deep network the gradient of one weight may be lost in the rounding of the rest.
+        An argument with more elements is checked along random directions. With 0 all arguments
+        are: in a deep network, rounding may hide the gradient of a single weight.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def check_gradients(
     Raises
     ------
     TypeError
-        If an argument is not float64: float32 has too few digits to tell.
+        If an argument is not float64: float32 has too few digits.
     ValueError
-        If a gradient is missing, unasked for, or has not the shape of its argument.
+        If a gradient is missing or superfluous, or does not have the shape of its argument.
     """
     for argument, array in arguments.items():
         if array.dtype != np.float64:
@@ -113,12 +113,12 @@ def check_gradients(
                 f"{name}: gradient checks need float64, but {argument} is {array.dtype}"
             )
     y, cache = forward(**arguments)
-    dy = rng.standard_normal(np.shape(y))[()]  # [()]: a number where y is one
+    dy = rng.standard_normal(np.shape(y))[()]  # [()]: a scalar if y is a scalar
     gradients = backward(dy, cache)
     if set(gradients) != set(arguments):
         raise ValueError(
-            f"{name}: backward gives gradients of {sorted(gradients)}, wanted are those of "
-            f"{sorted(arguments)}"
+            f"{name}: backward must return the gradients of {sorted(arguments)}, not of "
+            f"{sorted(gradients)}"
         )
 
     def slope(argument: str, direction: Array) -> float:
@@ -127,7 +127,7 @@ def check_gradients(
         above, _ = forward(**moved)
         moved[argument] = arguments[argument] - epsilon * direction
         below, _ = forward(**moved)
-        # Outputs are subtracted before they are summed: what did not change is 0, not rounding.
+        # Subtract before summing: outputs that did not change add 0, not rounding.
         return float(np.sum(dy * ((above - below) / (2 * epsilon))))
 
     checks = []
@@ -199,7 +199,7 @@ def _both(
     rng: Generator,
     max_elements: int,
 ) -> tuple[Array, Array]:
-    """Return (analytic, numeric) for every element, or along random directions."""
+    """Return (analytic, numeric) per element, or along random directions."""
     if gradient.size > max_elements:
         directions = rng.standard_normal((DIRECTIONS, *gradient.shape))
         analytic = np.array([np.sum(gradient * direction) for direction in directions])
@@ -213,7 +213,7 @@ def _both(
 
 
 def relative_errors(analytic: Array, numeric: Array) -> Array:
-    """Return the relative error of each element, as `GradientCheck` defines it.
+    """Return the relative errors as `GradientCheck` defines them.
 
     Parameters
     ----------
@@ -236,9 +236,9 @@ def relative_errors(analytic: Array, numeric: Array) -> Array:
 
 
 def away_from_kinks(rng: Generator, shape: tuple[int, ...], gap: float = 0.05) -> Array:
-    """Return random values that are at least `gap` apart, and at least half of it from 0.
+    """Return random values that keep a ReLU and a maximum off their kinks.
 
-    So a ReLU is never checked at its kink, and no maximum at a tie.
+    They are at least `gap` apart and at least half of it from 0.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def away_from_kinks(rng: Generator, shape: tuple[int, ...], gap: float = 0.05) -
 
 
 def format_report(checks: list[GradientCheck]) -> str:
-    """Lay checks out as a table.
+    """Format checks as a table.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def format_report(checks: list[GradientCheck]) -> str:
     Returns
     -------
     str
-        A line each: name, argument, worst element, both values, relative error, verdict.
+        One line per check: name, argument, worst element, both values, relative error, verdict.
     """
     rows = [
         ("Layer", "Argument", "Worst element", "Analytic", "Numeric", "Relative error", ""),

@@ -169,12 +169,17 @@ def test_torch_is_imported_in_benchmarks_and_tests_only(path):
         assert module.split(".")[0] != "torch", f"{name_of(path)}:{line}: move it to benchmarks/"
 
 
+def is_defined_in(module, thing):
+    return getattr(thing, "__module__", None) == module.__name__
+
+
 def public_callables():
     """Yield the name and object of each public function, class and method."""
     modules = [minicnn, *(m for m in vars(minicnn).values() if inspect.ismodule(m))]
     named = [m for m in modules if m is minicnn or m.__name__.split(".")[-1] in minicnn.__all__]
     for module in [*named, importlib.import_module("minicnn.plots")]:
-        names = getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])
+        defined = [n for n, v in vars(module).items() if is_defined_in(module, v)]
+        names = getattr(module, "__all__", [n for n in defined if not n.startswith("_")])
         for name in names:
             thing = getattr(module, name)
             if not getattr(thing, "__module__", "").startswith("minicnn"):

@@ -1,10 +1,11 @@
-"""The operations: ``name(x, ...) -> (y, cache)`` and ``name_backward(dy, cache) -> gradients``.
+"""Operations as pairs: ``name(x, ...)`` and ``name_backward(dy, cache)``.
 
-Data flow down through the first, gradients come back through the second. What backward needs is in
-the cache that forward returned, a named tuple that says what it keeps; nothing is remembered
-anywhere else. An op checks its arguments, makes the arrays and calls the kernel; it never writes
-to what it was given, and its results have the dtype of its arguments. The gradient of the loss with
+Forward returns ``(y, cache)``, backward the gradients. The cache is a named tuple with everything
+that backward reads. An op checks its arguments, allocates the outputs and calls the kernels. It
+never writes to its inputs, and results have the dtype of the inputs. The gradient of the loss with
 respect to ``name`` is called ``dname`` and has its shape.
+
+Inside `minicnn.runtime.arena.scope` the returned arrays are overwritten by the next scope.
 """
 
 from minicnn.ops.activations import (

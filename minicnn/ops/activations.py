@@ -1,7 +1,4 @@
-"""ReLU and softmax: the op pairs.
-
-Dropout: the op pair.
-"""
+"""ReLU, softmax and dropout: the forward/backward pairs."""
 
 from typing import NamedTuple
 
@@ -16,11 +13,10 @@ from minicnn.shapes.checks import check_array, check_dropout, check_float, check
 
 
 class ReLUCache(NamedTuple):
-    """What `relu_backward` needs: one bit for each element, set where x was above 0.
+    """One bit per element, set where x was above 0.
 
-    Bit ``i % 8`` of ``positive[i // 8]`` belongs to element i in C order; as many bytes as the
-    kernel's vectors take. PyTorch keeps y, which is 32 times as much unless the next layer keeps it
-    anyway.
+    Bit ``i % 8`` of ``positive[i // 8]`` belongs to element i in C order; the size is a multiple of
+    the kernel's vectors. PyTorch keeps y: 32 times as much, unless the next layer keeps it too.
     """
 
     shape: Shape
@@ -28,13 +24,13 @@ class ReLUCache(NamedTuple):
 
 
 class SoftmaxCache(NamedTuple):
-    """What `softmax_backward` needs: a reference to the output."""
+    """The output, by reference."""
 
     y: FloatArray
 
 
 def relu(x: FloatArray) -> tuple[FloatArray, ReLUCache]:
-    """Cut negative values off: ``y = max(x, 0)``; NaN stays NaN.
+    """Set negative values to 0: ``y = max(x, 0)``; NaN stays NaN.
 
     Parameters
     ----------
@@ -61,19 +57,7 @@ def relu(x: FloatArray) -> tuple[FloatArray, ReLUCache]:
 
 
 def relu_inplace(x: FloatArray, y: FloatArray) -> ReLUCache:
-    """Write ``max(x, 0)`` to an array that is there; it may be x itself.
-
-    Parameters
-    ----------
-    x : ndarray, any shape
-        In C order.
-    y : ndarray, as `x`
-        In C order; overwritten.
-
-    Returns
-    -------
-    ReLUCache
-    """
+    """Write ``max(x, 0)`` to y, which may be x itself; both are in C order."""
     positive = arena.empty(
         (-(-x.size // elementwise.RELU_LANES) * elementwise.RELU_LANES // 8,), np.uint8
     )
@@ -82,9 +66,9 @@ def relu_inplace(x: FloatArray, y: FloatArray) -> ReLUCache:
 
 
 def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
-    """Give the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
+    """Compute the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
 
-    At 0 itself the slope is anything from 0 to 1; 0 is taken, as everywhere in the field.
+    At 0 the subgradient is 0, as in PyTorch.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "ReLU".
 
@@ -100,7 +84,7 @@ def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     check_float("relu_backward", "dy", dy)
     check_gradient("relu_backward", dy, cache.shape, dy.dtype)
@@ -110,9 +94,10 @@ def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
 
 
 def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
-    """Turn each row into probabilities: ``y[n, k] = e^logits[n, k] / Σ_j e^logits[n, j]``.
+    """Compute the softmax of each row.
 
-    The row's own maximum is taken off first: it cancels, and nothing overflows.
+    ``y[n, k] = e^logits[n, k] / Σ_j e^logits[n, j]``. The row's maximum is subtracted first: it
+    cancels, and nothing overflows.
 
     Parameters
     ----------
@@ -130,21 +115,23 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
     TypeError
         If logits is not float32 or float64.
     ValueError
-        If it has not two axes.
+        If it does not have two axes.
 
     References
     ----------
     Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
     """
     check_array("softmax", "logits", logits, "N classes")
-    with np.errstate(invalid="ignore", over="ignore"):  # ∞ - ∞ is NaN, and so is then the row
+    with np.errstate(invalid="ignore", over="ignore"):  # ∞ - ∞ is NaN, and with it the row
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     y = exponentials / exponentials.sum(axis=1, keepdims=True)
     return y, SoftmaxCache(y)
 
 
 def softmax_backward(dy: FloatArray, cache: SoftmaxCache) -> FloatArray:
-    """Give the gradient of `softmax`: ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``.
+    """Compute the gradient of `softmax`.
+
+    ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Softmax".
 
@@ -160,7 +147,7 @@ def softmax_backward(dy: FloatArray, cache: SoftmaxCache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     y = cache.y
     check_gradient("softmax_backward", dy, y.shape, y.dtype)
@@ -169,10 +156,10 @@ def softmax_backward(dy: FloatArray, cache: SoftmaxCache) -> FloatArray:
 
 
 class DropoutCache(NamedTuple):
-    """What `dropout_backward` needs: one bit for each number, set where it was kept, and a factor.
+    """One bit per element, set where it was kept, and the scale.
 
-    Bit ``i % 8`` of ``kept[n, i // 8]`` belongs to number i of image n; as many bytes as the
-    kernel's vectors take. PyTorch keeps a byte for each number.
+    Bit ``i % 8`` of ``kept[n, i // 8]`` belongs to element i of image n; the size is a multiple of
+    the kernel's vectors. PyTorch keeps one byte per element.
     """
 
     shape: Shape
@@ -180,20 +167,20 @@ class DropoutCache(NamedTuple):
     scale: FloatArray
 
 
-def dropout(x: FloatArray, rate: float, draws: RandomKey) -> tuple[FloatArray, DropoutCache]:
-    """Drop numbers at random, and scale the others up: ``y = x / (1 - rate)`` where kept, else 0.
+def dropout(x: FloatArray, rate: float, key: RandomKey) -> tuple[FloatArray, DropoutCache]:
+    """Set random values to 0 and scale the remaining ones.
 
-    So y is x on average, and in use nothing is to be done. Which numbers are kept depends on seed,
-    epoch, layer and image alone.
+    ``y = x / (1 - rate)`` where kept, else 0. So the mean of y is x, and inference needs no
+    dropout. The mask depends only on seed, epoch, layer and image.
 
     Parameters
     ----------
     x : ndarray (N, ...)
         float32 or float64.
     rate : float
-        How likely a number is dropped, 0 to 0.9999; taken to a 2¹⁶th.
-    draws : Draws
-        For as many images as `x` has.
+        Probability of dropping a value, 0 to 0.9999, rounded to a multiple of 2⁻¹⁶.
+    key : RandomKey
+        With one image id for each image of `x`.
 
     Returns
     -------
@@ -205,22 +192,24 @@ def dropout(x: FloatArray, rate: float, draws: RandomKey) -> tuple[FloatArray, D
     TypeError
         If x is not float32 or float64.
     ValueError
-        If `rate` is out of range, or `draws` are for another number of images.
+        If `rate` is out of range, or `key` is for another number of images.
 
     References
     ----------
     Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to prevent
     neural networks from overfitting" (JMLR 2014), section 10 for the scale in training.
     """
-    rate = check_dropout(x, rate, len(draws.image_ids))
-    kept = dropout_mask(draws, rate, x[0].size)
+    rate = check_dropout(x, rate, len(key.image_ids))
+    kept = dropout_mask(key, rate, x[0].size)
     scale = np.array([1 / (1 - drop_threshold(rate) / elementwise.PROBABILITY_STEPS)], x.dtype)
     cache = DropoutCache(x.shape, kept, scale)
     return _keep(x, cache), cache
 
 
 def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
-    """Give the gradient of `dropout`: ``dx = dy / (1 - rate)`` where x was kept, else 0.
+    """Compute the gradient of `dropout`.
+
+    ``dx = dy / (1 - rate)`` where x was kept, else 0.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Dropout".
 
@@ -236,7 +225,7 @@ def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     check_gradient("dropout_backward", dy, cache.shape, cache.scale.dtype)
     return _keep(dy, cache)

@@ -60,7 +60,7 @@ CAPTURABLE = ("direct", "winograd", "im2col")
 
 
 class Conv2DCache(NamedTuple):
-    """Inputs of `conv2d`, by reference, and with a fused ReLU one bit per output."""
+    """Inputs of `conv2d`, by reference; with a ReLU one bit per output."""
 
     x: FloatArray
     weight: FloatArray
@@ -79,8 +79,9 @@ def conv2d(
     relu: bool = False,
     backend: str = "auto",
 ) -> tuple[FloatArray, Conv2DCache]:
-    """Convolve images with F filters (cross-correlation: the kernel is not flipped).
+    """Convolve images with F filters.
 
+    Cross-correlation: the kernel is not flipped.
     ``y[n, oh, ow, f] = bias[f] + Σ_{kh,kw,c} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
     · weight[kh, kw, c, f]``, with zeros outside the image, then ``max(y, 0)`` if `relu`.
 
@@ -112,7 +113,7 @@ def conv2d(
     TypeError
         If an array is not float32 or float64, or their dtypes differ.
     ValueError
-        If shapes do not fit, or `backend` is unknown or does not support the window.
+        If shapes do not match, or `backend` is unknown or does not support the window.
 
     References
     ----------
@@ -185,7 +186,10 @@ def select_backend(
     F: int,
     backends: Mapping[str, Any] = BACKENDS,
 ) -> str:
-    """Return `backend`, with "auto" resolved; raise ValueError if it cannot compute the window."""
+    """Return `backend`, with "auto" resolved.
+
+    Raises ValueError if it is unknown or does not support the window.
+    """
     if backend == "auto":
         return "winograd" if conv_winograd.is_faster(window, C, F) else "direct"
     if backend not in backends:
@@ -202,10 +206,10 @@ def select_backend(
 
 
 def register_backend(name: str, backend: Backend) -> None:
-    """Make your own convolution available as ``backend=name`` of `conv2d` and `Conv2D`.
+    """Register your own convolution as ``backend=name``.
 
-    It is gradient-checked by `minicnn.check_gradients` like the library's own. The exact tests and
-    the benchmark import your module by name, and so register it::
+    `conv2d` and `Conv2D` take the name, and `minicnn.check_gradients` checks the gradients. The
+    exact tests and the benchmark import your module, which registers itself::
 
         PYTHONPATH=examples python -m pytest -p own_backend tests/engine/test_exact.py -k own
         python benchmarks/kernels.py --module examples/own_backend.py --backend own

@@ -1,4 +1,4 @@
-"""Convolution and 2×2 max-pooling as one op, with or without a ReLU between them."""
+"""Convolution, optional ReLU and 2×2 max-pooling as one op."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from minicnn.kernels import (
 )
 from minicnn.ops.conv import select_backend
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes import FloatArray, IntPair, Padding, memoize_by_shape
 from minicnn.shapes.checks import check_gradient
 from minicnn.shapes.window import Window, conv2d_window, pool_window
 
@@ -75,15 +75,28 @@ def conv2d_max_pool2d(
     TypeError, ValueError
         As `conv2d`; and if the output of the convolution is smaller than 2×2.
     """
-    window = conv2d_window(x, weight, bias, stride, padding)
-    pool = pool_window("conv2d_max_pool2d", (window.OH, window.OW), 2)
-    F = weight.shape[3]
-    backend = select_backend("conv2d_max_pool2d", backend, window, x.shape[3], F, FORWARD)
-    window = window._replace(OH=2 * pool.OH, OW=2 * pool.OW)
-    shape = len(x), pool.OH, pool.OW, F
+    backend, window = _check(x, weight, bias, stride, padding, backend)
+    shape = len(x), window.OH // 2, window.OW // 2, weight.shape[3]
     y, argmax = arena.allocate(((shape, x.dtype), (shape, np.dtype(np.uint8))))
     FORWARD[backend](x, weight, bias, window, relu, y, argmax)
     return y, Conv2DMaxPool2DCache(x, weight, window, argmax)
+
+
+@memoize_by_shape
+def _check(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    stride: IntPair,
+    padding: Padding,
+    backend: str,
+) -> tuple[str, Window]:
+    """Return backend and window, less the outputs that the pool drops."""
+    window = conv2d_window(x, weight, bias, stride, padding)
+    pool = pool_window("conv2d_max_pool2d", (window.OH, window.OW), 2)
+    C, F = weight.shape[2:]
+    backend = select_backend("conv2d_max_pool2d", backend, window, C, F, FORWARD)
+    return backend, window._replace(OH=2 * pool.OH, OW=2 * pool.OW)
 
 
 def conv2d_max_pool2d_backward(

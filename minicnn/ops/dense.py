@@ -20,7 +20,7 @@ class DenseCache(NamedTuple):
 
 
 class FlattenCache(NamedTuple):
-    """What `flatten_backward` needs: the shape that was flattened."""
+    """The shape of x."""
 
     shape: Shape
 
@@ -28,9 +28,9 @@ class FlattenCache(NamedTuple):
 def dense(
     x: FloatArray, weight: FloatArray, bias: FloatArray, *, relu: bool = False
 ) -> tuple[FloatArray, DenseCache]:
-    """Connect every input with every output: ``y = x · weight + bias``.
+    """Compute a fully connected layer: ``y = x · weight + bias``.
 
-    ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``, and then ``max(y, 0)`` if there is a ReLU.
+    ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``, then ``max(y, 0)`` if `relu`.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def dense(
     weight : ndarray (in, out)
     bias : ndarray (out,)
     relu : bool
-        Whether a ReLU follows, which then costs nothing: the same numbers as `ops.relu` gives.
+        Apply a ReLU in registers: the values of `ops.relu`.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def dense(
     TypeError
         If an array is not float32 or float64, or their dtypes differ.
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
 
     References
     ----------
@@ -73,10 +73,10 @@ def dense_backward(
     need_dx: bool = True,
     out: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray | None, FloatArray, FloatArray]:
-    """Give the gradients of `dense`.
+    """Compute the gradients of `dense`.
 
     ``dx = dy · weightᵀ``, ``dweight = xᵀ · dy``, ``dbias = Σ_n dy[n]``; dy counts as 0 where a ReLU
-    made the output 0.
+    set the output to 0.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Dense".
 
@@ -85,9 +85,9 @@ def dense_backward(
     dy : ndarray (N, out)
     cache : DenseCache
     need_dx : bool
-        False leaves dx out: the first layer of a network has no use for it.
+        False skips dx, which the first layer of a network does not use.
     out : tuple of ndarray, optional
-        ``(dweight, dbias)`` to be overwritten; new arrays where left out.
+        ``(dweight, dbias)`` to overwrite instead of new arrays.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def dense_backward(
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     x, weight, y = cache
     (N, inputs), outputs = x.shape, weight.shape[1]
@@ -116,7 +116,9 @@ def dense_backward(
 
 
 def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:
-    """Lay each image out as one row: ``y[n, (h·W + w)·C + c] = x[n, h, w, c]``.
+    """Reshape each image to a row.
+
+    ``y[n, (h·W + w)·C + c] = x[n, h, w, c]``
 
     Parameters
     ----------
@@ -134,14 +136,14 @@ def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:
     TypeError
         If x is not float32 or float64.
     ValueError
-        If x has not four axes.
+        If x does not have four axes.
     """
     check_array("flatten", "x", x, "N H W C")
     return x.reshape(x.shape[0], -1), FlattenCache(x.shape)
 
 
 def flatten_backward(dy: FloatArray, cache: FlattenCache) -> FloatArray:
-    """Give the gradient of `flatten`: the same numbers in the shape that they had.
+    """Compute the gradient of `flatten`: dy in the shape of x.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Flatten".
 
@@ -157,7 +159,7 @@ def flatten_backward(dy: FloatArray, cache: FlattenCache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     N, H, W, C = cache.shape
     check_array("flatten_backward", "dy", dy, "N H*W*C")

@@ -26,7 +26,7 @@ def depthwise_conv2d(
     stride: IntPair = 1,
     padding: Padding = 0,
 ) -> tuple[FloatArray, DepthwiseConv2DCache]:
-    """Convolve each channel with its own filter (cross-correlation, as in `conv2d`).
+    """Convolve each channel with its own filter, as `conv2d` without flip.
 
     ``y[n, oh, ow, c] = bias[c] + Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
     · weight[kh, kw, c]``, with zeros outside the image. PyTorch: ``Conv2d(C, C, groups=C)``.
@@ -52,7 +52,7 @@ def depthwise_conv2d(
     TypeError
         If an array is not float32 or float64, or their dtypes differ.
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
 
     References
     ----------

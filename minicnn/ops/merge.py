@@ -1,4 +1,4 @@
-"""Where branches of a network meet: addition and concatenation, the op pairs."""
+"""Addition and concatenation: the forward/backward pairs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from minicnn.shapes.checks import check_concat, check_gradient, check_parts, che
 
 
 class AddCache(NamedTuple):
-    """What `add_backward` needs: the shape and dtype of the sum."""
+    """Shape and dtype of the sum."""
 
     shape: Shape
     dtype: DTypeLike
 
 
 class ConcatCache(NamedTuple):
-    """What `concat_backward` needs: the shape and dtype of the whole, and channels of each part."""
+    """Shape and dtype of the result, and the channels of each part."""
 
     shape: Shape
     dtype: DTypeLike
@@ -55,7 +55,7 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, AddCache]:
 
 
 def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArray]:
-    """Give the gradients of `add`: ``da = db = dy``.
+    """Compute the gradients of `add`: ``da = db = dy``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
 
@@ -72,14 +72,14 @@ def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArra
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     check_gradient("add_backward", dy, cache.shape, cache.dtype)
     return dy, dy
 
 
 def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
-    """Put the channels of several arrays side by side.
+    """Concatenate arrays along the last axis, the channels.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
     Raises
     ------
     TypeError, ValueError
-        If there are none, or they do not fit.
+        If `parts` is empty, or the arrays do not match.
     """
     whole = check_concat("concat", [np.shape(part) for part in parts])
     check_parts("concat", **{f"part {n}": part for n, part in enumerate(parts, start=1)})
@@ -108,7 +108,7 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
 
 
 def concat_backward(dy: FloatArray, cache: ConcatCache) -> tuple[FloatArray, ...]:
-    """Give the gradients of `concat`: to each part that of its channels.
+    """Compute the gradients of `concat`: slices of dy along the channels.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
 
@@ -124,7 +124,7 @@ def concat_backward(dy: FloatArray, cache: ConcatCache) -> tuple[FloatArray, ...
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     check_gradient("concat_backward", dy, cache.shape, cache.dtype)
     rows = np.ascontiguousarray(dy).reshape(-1, cache.shape[-1])

@@ -1,7 +1,4 @@
-"""Batch normalization: the op pair, and the same with statistics that are given.
-
-Batch normalization folded into the layer before it.
-"""
+"""Batch normalization: the forward/backward pair, inference and folding."""
 
 from typing import NamedTuple
 
@@ -14,27 +11,26 @@ from minicnn.shapes.checks import check_batch_norm, check_fold, check_gradient
 
 
 class BatchNormCache(NamedTuple):
-    """What `batch_norm_backward` needs: a reference to x, and some numbers of each channel.
+    """x, by reference, and the constants of each channel.
 
-    `channels` is what `minicnn.kernels.norm` keeps of each; `mean` and `variance` are two
-    rows of it, as `batch_norm` has found them, the variance by ``M - 1``. `given` says that they
-    were not found but given. What a ReLU has cut off is worked out again from x.
+    The rows of `channels` are listed in `minicnn.kernels.norm`. `frozen` is True if mean and
+    variance were arguments. Backward computes the mask of the ReLU from x again.
     """
 
     x: FloatArray
     channels: FloatArray
     relu: bool
-    given: bool
+    frozen: bool
 
     @property
     def mean(self) -> FloatArray:
-        """The mean of each channel, (C,)."""
+        """Mean of each channel, (C,)."""
         mean: FloatArray = self.channels[norm.MEAN]
         return mean
 
     @property
     def variance(self) -> FloatArray:
-        """The variance of each channel, (C,): the sum of squares by ``M - 1``."""
+        """Variance of each channel, (C,), divided by ``M - 1``."""
         variance: FloatArray = self.channels[norm.VARIANCE]
         return variance
 
@@ -47,35 +43,35 @@ def batch_norm(
     epsilon: float = 1e-5,
     relu: bool = False,
 ) -> tuple[FloatArray, BatchNormCache]:
-    """Give every channel mean 0 and variance 1 over the batch, then a scale and a shift to learn.
+    """Normalize each channel over the batch, then scale and shift it.
 
-    With m and v the mean and variance of all numbers of channel c, of which there are M = N·H·W:
+    With m and v the mean and variance of the M = N·H·W values of channel c:
     ``y[..., c] = (x[..., c] - m) / √(v + ε) · weight[c] + bias[c]``, where ``v = Σ (x - m)² / M``;
-    then ``max(y, 0)`` if there is a ReLU.
+    then ``max(y, 0)`` if `relu`.
 
     Parameters
     ----------
     x : ndarray (N, H, W, C) or (N, C)
-        float32 or float64; at least two numbers of each channel.
+        float32 or float64; at least two values per channel.
     weight, bias : ndarray (C,)
     epsilon : float
-        0 or more; above 0 it keeps the quotient finite where a channel is constant.
+        0 or more; above 0 it keeps the quotient finite for a constant channel.
     relu : bool
-        Whether a ReLU follows: the same numbers as `ops.relu` gives, at no cost.
+        Apply a ReLU in the same pass: the values of `ops.relu`.
 
     Returns
     -------
     y : ndarray, as `x`
     cache : BatchNormCache
-        Its `mean` and `variance` are those that running statistics follow; the variance is, as in
-        PyTorch, the one by ``M - 1``.
+        Its `mean` and `variance` update the running statistics; the variance divides by ``M - 1``,
+        as in PyTorch.
 
     Raises
     ------
     TypeError
-        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+        If an array is not float32 or float64, their dtypes differ, or ε is not a number.
     ValueError
-        If shapes do not fit, there is one number of each channel only, or ε is out of range.
+        If shapes do not match, there is only one value per channel, or ε is out of range.
 
     References
     ----------
@@ -105,7 +101,7 @@ def batch_norm_inference(
     epsilon: float = 1e-5,
     relu: bool = False,
 ) -> tuple[FloatArray, BatchNormCache]:
-    """Do what `batch_norm` does with a mean and a variance that are given.
+    """Compute `batch_norm` with the given mean and variance.
 
     Parameters
     ----------
@@ -113,11 +109,11 @@ def batch_norm_inference(
         float32 or float64.
     weight, bias : ndarray (C,)
     mean, variance : ndarray (C,)
-        What training has followed.
+        The running statistics.
     epsilon : float
         0 or more.
     relu : bool
-        Whether a ReLU follows.
+        Apply a ReLU in the same pass.
 
     Returns
     -------
@@ -127,9 +123,9 @@ def batch_norm_inference(
     Raises
     ------
     TypeError
-        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+        If an array is not float32 or float64, their dtypes differ, or ε is not a number.
     ValueError
-        If shapes do not fit, or ε is out of range.
+        If shapes do not match, or ε is out of range.
 
     References
     ----------
@@ -158,12 +154,12 @@ def batch_norm_backward(
     need_dx: bool = True,
     out: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray | None, FloatArray, FloatArray]:
-    """Give the gradients of `batch_norm` and of `batch_norm_inference`.
+    """Compute the gradients of `batch_norm` and of `batch_norm_inference`.
 
-    With n the normalized number, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and
-    ``dweight = Σ dy · n``. An x moves its own y, and by way of mean and variance all others:
+    With n the normalized value, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and
+    ``dweight = Σ dy · n``. An x changes its own y, and through mean and variance all others:
     ``dx = weight / √(v + ε) · (dy - dbias / M - n · dweight / M)``. With a given mean and variance
-    only the first of the three terms is there. dy counts as 0 where a ReLU made the output 0.
+    only the first of the three terms remains. dy counts as 0 where a ReLU set the output to 0.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Batch normalization".
 
@@ -172,9 +168,9 @@ def batch_norm_backward(
     dy : ndarray, as the output
     cache : BatchNormCache
     need_dx : bool
-        False leaves dx out: the first layer of a network has no use for it.
+        False skips dx, which the first layer of a network does not use.
     out : tuple of ndarray, optional
-        ``(dweight, dbias)`` to be overwritten; new arrays where left out.
+        ``(dweight, dbias)`` to overwrite instead of new arrays.
 
     Returns
     -------
@@ -184,9 +180,9 @@ def batch_norm_backward(
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
-    x, channels, relu, given = cache
+    x, channels, relu, frozen = cache
     check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
     C = x.shape[-1]
     rows, matrix = (np.ascontiguousarray(array).reshape(-1, C) for array in (dy, x))
@@ -195,7 +191,9 @@ def batch_norm_backward(
     if not need_dx:
         return None, dweight, dbias
     dx, factors = arena.allocate(((rows.shape, dy.dtype), ((2, C), dy.dtype)))
-    norm.batch_norm_input_gradient(rows, matrix, channels, relu, given, dweight, dbias, factors, dx)
+    norm.batch_norm_input_gradient(
+        rows, matrix, channels, relu, frozen, dweight, dbias, factors, dx
+    )
     return dx.reshape(x.shape), dweight, dbias
 
 
@@ -209,11 +207,10 @@ def fold_batch_norm(
     *,
     epsilon: float = 1e-5,
 ) -> tuple[FloatArray, FloatArray]:
-    """Give a convolution or dense layer weights with which it normalizes as well.
+    """Fold a batch norm into the weight and bias of the layer before it.
 
-    With ``s = norm_weight / √(variance + ε)``, what the layer gives with ``weight · s`` and
-    ``(bias - mean) · s + norm_bias`` is what `batch_norm_inference` makes of what it gives with
-    `weight` and `bias`, but for rounding.
+    With ``s = norm_weight / √(variance + ε)``, the layer computes with ``weight · s`` and
+    ``(bias - mean) · s + norm_bias`` the output of `batch_norm_inference`, up to rounding.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Folding a batch normalization".
 
@@ -223,7 +220,7 @@ def fold_batch_norm(
         float32 or float64.
     bias : ndarray (F,)
     norm_weight, norm_bias, mean, variance : ndarray (F,)
-        Of the normalization.
+        Of the batch norm.
     epsilon : float
         0 or more.
 
@@ -235,9 +232,9 @@ def fold_batch_norm(
     Raises
     ------
     TypeError
-        If an array is not float32 or float64, their dtypes differ, or ε is no number.
+        If an array is not float32 or float64, their dtypes differ, or ε is not a number.
     ValueError
-        If shapes do not fit, or ε is out of range.
+        If shapes do not match, or ε is out of range.
 
     References
     ----------

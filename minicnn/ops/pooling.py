@@ -1,7 +1,4 @@
-"""Max-pooling: the op pair.
-
-Average pooling, over windows and over whole images: the op pairs.
-"""
+"""Max, average and global average pooling: the forward/backward pairs."""
 
 from typing import Any, NamedTuple
 
@@ -17,10 +14,10 @@ from minicnn.shapes.window import Window, pool_window
 
 
 class MaxPool2DCache(NamedTuple):
-    """What `max_pool2d_backward` needs: one byte for each output.
+    """One integer per output, and the shapes; the images are not kept.
 
-    `argmax` holds ``kh·KW + kw`` of the maximum, in the smallest unsigned type that can count the
-    window: one byte up to 16 × 16. The images themselves are not kept.
+    `argmax` is ``kh·KW + kw`` of the maximum, in the smallest unsigned type that holds it: one byte
+    for windows up to 16 × 16.
     """
 
     shape: Shape
@@ -37,8 +34,8 @@ def max_pool2d(
     """Take the maximum of each window, for each channel.
 
     ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``, where x is
-    -∞ outside the image. Of equal values the first in row order wins, as in PyTorch. A NaN in a
-    window is its maximum, so that it is not lost on the way to the loss.
+    -∞ outside the image. Among equal values the first in row order is the argmax, as in
+    PyTorch. A NaN in a window is its maximum, so that it reaches the loss.
 
     Parameters
     ----------
@@ -47,7 +44,7 @@ def max_pool2d(
     pool_size : int or pair of int
         ``(KH, KW)``.
     stride : int or pair of int, optional
-        The pool size where left out.
+        Default: the pool size.
     padding : int, pair of int, "same" or "valid"
         Must be smaller than the window.
 
@@ -62,7 +59,7 @@ def max_pool2d(
     TypeError
         If x is not float32 or float64, or a size is not a whole number.
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
 
     References
     ----------
@@ -78,10 +75,10 @@ def max_pool2d(
 
 
 def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
-    """Give the gradient of `max_pool2d`.
+    """Compute the gradient of `max_pool2d`.
 
-    A small change of the winner changes the output by as much, a small change of any other pixel
-    not at all: ``dx[h, w] = Σ dy`` over the windows that ``(h, w)`` has won.
+    Only the argmax of a window receives its gradient: ``dx[h, w] = Σ dy`` over the windows whose
+    argmax is ``(h, w)``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Max-pooling".
 
@@ -97,7 +94,7 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     check_array("max_pool2d_backward", "dy", dy, "N OH OW C")
     check_gradient("max_pool2d_backward", dy, cache.argmax.shape, dy.dtype)
@@ -116,14 +113,14 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
 
 
 class AvgPool2DCache(NamedTuple):
-    """What `avg_pool2d_backward` needs: shapes alone, no numbers."""
+    """Shapes only."""
 
     shape: Shape
     window: Window
 
 
 class GlobalAvgPool2DCache(NamedTuple):
-    """What `global_avg_pool2d_backward` needs: a shape, no numbers."""
+    """The shape of x."""
 
     shape: Shape
 
@@ -136,10 +133,9 @@ def avg_pool2d(
 ) -> tuple[FloatArray, AvgPool2DCache]:
     """Take the mean of each window, for each channel.
 
-    ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``, where x
-    is 0 outside the image. So padding counts, as in PyTorch (its ``count_include_pad=True``, the
-    default): the same divisor everywhere keeps the op a convolution with constant weights. Keras
-    leaves padding out of its means.
+    ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``, with
+    zeros outside the image. Padding counts, as in PyTorch (``count_include_pad=True``, the
+    default), so that the op is a convolution with constant weights. Keras excludes padding.
 
     Parameters
     ----------
@@ -148,7 +144,7 @@ def avg_pool2d(
     pool_size : int or pair of int
         ``(KH, KW)``.
     stride : int or pair of int, optional
-        The pool size where left out.
+        Default: the pool size.
     padding : int, pair of int, "same" or "valid"
         Must be smaller than the window.
 
@@ -163,12 +159,12 @@ def avg_pool2d(
     TypeError
         If x is not float32 or float64, or a size is not a whole number.
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
 
     References
     ----------
     LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
-    Proc. IEEE 86 (1998), section II.A, whose sub-sampling layers take such means.
+    Proc. IEEE 86 (1998), section II.A (sub-sampling layers).
     """
     check_array("avg_pool2d", "x", x, "N H W C")
     window = pool_window("avg_pool2d", x.shape[1:3], pool_size, stride, padding)
@@ -179,10 +175,9 @@ def avg_pool2d(
 
 
 def avg_pool2d_backward(dy: FloatArray, cache: AvgPool2DCache) -> FloatArray:
-    """Give the gradient of `avg_pool2d`.
+    """Compute the gradient of `avg_pool2d`.
 
-    Each of the KH·KW pixels of a window moves its mean by 1/(KH·KW) of its own change:
-    ``dx[h, w] = Σ dy / (KH·KW)`` over the windows that hold ``(h, w)``.
+    ``dx[h, w] = Σ dy / (KH·KW)`` over the windows that contain ``(h, w)``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
 
@@ -198,7 +193,7 @@ def avg_pool2d_backward(dy: FloatArray, cache: AvgPool2DCache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     check_array("avg_pool2d_backward", "dy", dy, "N OH OW C")
     (N, _, W, C), window = cache
@@ -212,8 +207,8 @@ def avg_pool2d_backward(dy: FloatArray, cache: AvgPool2DCache) -> FloatArray:
 def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, GlobalAvgPool2DCache]:
     """Take the mean of each channel over the whole image.
 
-    ``y[n, c] = Σ_{h,w} x[n, h, w, c] / (H·W)``: in place of `flatten` before the last dense layer
-    it makes its weights as many as there are channels, whatever the size of the images.
+    ``y[n, c] = Σ_{h,w} x[n, h, w, c] / (H·W)``. In place of `flatten` before the last dense layer,
+    the number of its weights does not depend on the size of the images.
 
     Parameters
     ----------
@@ -231,7 +226,7 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, GlobalAvgPool2DCache]:
     TypeError
         If x is not float32 or float64.
     ValueError
-        If it has not four axes, or one of length 0.
+        If it does not have four axes, or one has length 0.
 
     References
     ----------
@@ -245,7 +240,9 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, GlobalAvgPool2DCache]:
 
 
 def global_avg_pool2d_backward(dy: FloatArray, cache: GlobalAvgPool2DCache) -> FloatArray:
-    """Give the gradient of `global_avg_pool2d`: ``dx[n, h, w, c] = dy[n, c] / (H·W)``.
+    """Compute the gradient of `global_avg_pool2d`.
+
+    ``dx[n, h, w, c] = dy[n, c] / (H·W)``
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
 
@@ -261,7 +258,7 @@ def global_avg_pool2d_backward(dy: FloatArray, cache: GlobalAvgPool2DCache) -> F
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     check_array("global_avg_pool2d_backward", "dy", dy, "N C")
     N, H, W, C = cache.shape

@@ -1,12 +1,11 @@
 """Every operation as slow, obvious loops: the textbook.
 
-These functions are never optimized. They are what the formulas say, one element at a time, with
-sums in double precision, and every faster version in the library must give their numbers. The
-letters are those of `minicnn.shapes`. Each ``name(x, ...)`` returns ``(y, cache)`` and each
-``name_backward(dy, cache)`` returns the gradients, as in the working versions in `minicnn.ops`. How
-their formulas follow from the definitions is in DERIVATIONS.md, beside this file.
+These functions are never optimized. They compute the formulas element by element, with sums in
+double precision, and every faster version must give their values. The symbols are those of
+`minicnn.shapes`. ``name(x, ...)`` returns ``(y, cache)`` and ``name_backward(dy, cache)`` the
+gradients, as in `minicnn.ops`. DERIVATIONS.md, beside this file, derives the formulas.
 
-What the field calls convolution is cross-correlation: the kernel is not flipped.
+Convolution is cross-correlation, as everywhere in the field: the kernel is not flipped.
 """
 
 from minicnn.reference.activations import (

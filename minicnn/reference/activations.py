@@ -1,7 +1,4 @@
-"""ReLU and softmax in loops.
-
-Dropout in loops.
-"""
+"""ReLU, softmax and dropout in loops."""
 
 from math import exp
 from typing import Any
@@ -15,7 +12,7 @@ Cache = tuple[Any, ...]
 
 
 def relu(x: FloatArray) -> tuple[FloatArray, Cache]:
-    """Cut negative values off: ``y = max(x, 0)``; NaN stays NaN.
+    """Set negative values to 0: ``y = max(x, 0)``; NaN stays NaN.
 
     Parameters
     ----------
@@ -34,7 +31,7 @@ def relu(x: FloatArray) -> tuple[FloatArray, Cache]:
 
 
 def relu_backward(dy: FloatArray, cache: Cache) -> FloatArray:
-    """Give the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
+    """Compute the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "ReLU".
 
@@ -57,9 +54,10 @@ def relu_backward(dy: FloatArray, cache: Cache) -> FloatArray:
 
 
 def softmax(logits: FloatArray) -> tuple[FloatArray, Cache]:
-    """Turn each row into probabilities: ``y[n, k] = e^logits[n, k] / Σ_j e^logits[n, j]``.
+    """Compute the softmax of each row.
 
-    The row's maximum is taken off first: it cancels, and without it e^800 would overflow.
+    ``y[n, k] = e^logits[n, k] / Σ_j e^logits[n, j]``. The row's maximum is subtracted first: it
+    cancels, and without it e^800 would overflow.
 
     Parameters
     ----------
@@ -85,7 +83,9 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, Cache]:
 
 
 def softmax_backward(dy: FloatArray, cache: Cache) -> FloatArray:
-    """Give the gradient of `softmax`: ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``.
+    """Compute the gradient of `softmax`.
+
+    ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Softmax".
 
@@ -112,15 +112,16 @@ def softmax_backward(dy: FloatArray, cache: Cache) -> FloatArray:
 
 
 def dropout(x: FloatArray, keep: NDArray[np.bool_], rate: float) -> tuple[FloatArray, Cache]:
-    """Set some numbers to 0 and scale the others up: ``y = x / (1 - rate)`` where kept, else 0.
+    """Set values to 0 and scale the remaining ones.
 
-    If each number is dropped with a probability of `rate`, y is x on average.
+    ``y = x / (1 - rate)`` where kept, else 0. If each value is dropped with probability `rate`,
+    the mean of y is x.
 
     Parameters
     ----------
     x : ndarray, any shape
     keep : ndarray of bool, as `x`
-        Which numbers are kept.
+        True where a value is kept.
     rate : float
         0 to below 1.
 
@@ -138,7 +139,9 @@ def dropout(x: FloatArray, keep: NDArray[np.bool_], rate: float) -> tuple[FloatA
 
 
 def dropout_backward(dy: FloatArray, cache: Cache) -> FloatArray:
-    """Give the gradient of `dropout`: ``dx = dy / (1 - rate)`` where x was kept, else 0.
+    """Compute the gradient of `dropout`.
+
+    ``dx = dy / (1 - rate)`` where x was kept, else 0.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Dropout".
 

@@ -1,4 +1,4 @@
-"""Convolution in seven loops: the three functions of a backend, and the op pair made of them."""
+"""Convolution in seven loops: a backend, and the pair of functions on it."""
 
 from itertools import product
 from typing import Any
@@ -35,7 +35,7 @@ def forward(
 
 
 def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
-    """Compute dweight (KH, KW, C, F): each product of `forward` adds ``dy · x`` to its weight."""
+    """Add ``dy · x`` of each product of `forward` to its weight."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     total = np.zeros(dweight.shape)
@@ -50,7 +50,7 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
 
 
 def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
-    """Compute dx (N, H, W, C): each product of `forward` adds ``dy · weight`` to its pixel."""
+    """Add ``dy · weight`` of each product of `forward` to its pixel."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
     total = np.zeros(dx.shape)

@@ -12,7 +12,9 @@ Cache = tuple[Any, ...]
 
 
 def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, Cache]:
-    """Connect every input with every output: ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``.
+    """Compute a fully connected layer.
+
+    ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``
 
     Parameters
     ----------
@@ -29,7 +31,7 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
     Raises
     ------
     TypeError, ValueError
-        As `minicnn.shapes.check_dense`.
+        As `minicnn.ops.dense`.
     """
     check_dense(x, weight, bias)
     N, inputs = x.shape
@@ -45,7 +47,9 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
 
 
 def dense_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give the gradients of `dense`: ``dx += dy · weight``, ``dweight += dy · x``, ``dbias += dy``.
+    """Compute the gradients of `dense`.
+
+    ``dx += dy · weight``, ``dweight += dy · x``, ``dbias += dy``
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Dense".
 
@@ -64,7 +68,7 @@ def dense_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     x, weight = cache
     N, inputs = x.shape
@@ -81,7 +85,9 @@ def dense_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray
 
 
 def flatten(x: FloatArray) -> tuple[FloatArray, Cache]:
-    """Lay each image out as one row: ``y[n, (h·W + w)·C + c] = x[n, h, w, c]``.
+    """Reshape each image to a row.
+
+    ``y[n, (h·W + w)·C + c] = x[n, h, w, c]``
 
     Parameters
     ----------
@@ -101,7 +107,7 @@ def flatten(x: FloatArray) -> tuple[FloatArray, Cache]:
 
 
 def flatten_backward(dy: FloatArray, cache: Cache) -> FloatArray:
-    """Give the gradient of `flatten`: the same numbers in the places they came from.
+    """Compute the gradient of `flatten`: dy in the shape of x.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Flatten".
 

@@ -19,7 +19,7 @@ def depthwise_conv2d(
     stride: IntPair = 1,
     padding: Padding = 0,
 ) -> tuple[FloatArray, Cache]:
-    """Convolve each channel with a filter of its own, in six loops.
+    """Convolve each channel with its own filter, in six loops.
 
     ``y[n, oh, ow, c] = bias[c] + Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
     · weight[kh, kw, c]``, where x is 0 outside the image.
@@ -41,7 +41,7 @@ def depthwise_conv2d(
     Raises
     ------
     TypeError, ValueError
-        As `minicnn.shapes.depthwise_conv2d_window`.
+        As `minicnn.ops.depthwise_conv2d`.
 
     References
     ----------
@@ -70,7 +70,7 @@ def depthwise_conv2d(
 def depthwise_conv2d_backward(
     dy: FloatArray, cache: Cache
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give the gradients of `depthwise_conv2d`: each product sent back to its two factors.
+    """Compute the gradients of `depthwise_conv2d`.
 
     From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and
     ``dweight += dy · x``; and ``dbias[c] = Σ_{n,oh,ow} dy[n, oh, ow, c]``.
@@ -92,7 +92,7 @@ def depthwise_conv2d_backward(
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     x, weight, window = cache
     KH, KW, SH, SW, top, left, OH, OW = window

@@ -12,7 +12,7 @@ Cache = tuple[Any, ...]
 
 
 def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
-    """Write each label as a row of zeros with a one: ``y[n, labels[n]] = 1``.
+    """Encode labels as rows with a single 1: ``y[n, labels[n]] = 1``.
 
     Parameters
     ----------
@@ -30,9 +30,10 @@ def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
 
 
 def softmax_cross_entropy(logits: FloatArray, targets: FloatArray) -> tuple[float, Cache]:
-    """Measure how surprised the network is: the mean over the images of ``-Σ_k t_k · log p_k``.
+    """Compute the mean cross-entropy of the softmax of the logits.
 
-    ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)`` with m the row's maximum.
+    The mean over the images of ``-Σ_k t_k · log p_k``, with m the row's maximum and
+    ``log p_k = logits[k] - m - log Σ_j e^(logits[j] - m)``.
 
     Parameters
     ----------
@@ -62,14 +63,16 @@ def softmax_cross_entropy(logits: FloatArray, targets: FloatArray) -> tuple[floa
 
 
 def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> FloatArray:
-    """Give the gradient of the loss: ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``.
+    """Compute the gradient of the loss with respect to the logits.
+
+    ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Softmax cross-entropy".
 
     Parameters
     ----------
     dloss : float
-        Upstream gradient; 1 where the loss is the end of the chain.
+        Upstream gradient; 1 if the loss is the last operation.
     cache : tuple
         From `softmax_cross_entropy`.
 

@@ -21,7 +21,7 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, Cache]:
     -------
     y : ndarray, as `a`
     cache : tuple
-        Empty: `add_backward` needs nothing.
+        Empty.
     """
     y = np.empty_like(a)
     for place in np.ndindex(a.shape):
@@ -30,7 +30,7 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, Cache]:
 
 
 def add_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray]:
-    """Give the gradients of `add`: ``da = db = dy``.
+    """Compute the gradients of `add`: ``da = db = dy``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
 
@@ -48,7 +48,7 @@ def add_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray]:
 
 
 def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, Cache]:
-    """Put the channels of several arrays side by side.
+    """Concatenate arrays along the last axis, the channels.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, Cache]:
 
 
 def concat_backward(dy: FloatArray, cache: Cache) -> list[FloatArray]:
-    """Give the gradients of `concat`: to each part that of its channels.
+    """Compute the gradients of `concat`: slices of dy along the channels.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
 

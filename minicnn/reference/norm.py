@@ -14,9 +14,9 @@ Cache = tuple[Any, ...]
 def batch_norm(
     x: FloatArray, weight: FloatArray, bias: FloatArray, *, epsilon: float = 1e-5
 ) -> tuple[FloatArray, Cache]:
-    """Give every channel mean 0 and variance 1 over the batch, then a scale and a shift to learn.
+    """Normalize each channel over the batch, then scale and shift it.
 
-    With m and v the mean and variance of all numbers of channel c, of which there are M = N·H·W:
+    With m and v the mean and variance of the M = N·H·W values of channel c:
     ``y[..., c] = (x[..., c] - m) / √(v + ε) · weight[c] + bias[c]``, where ``v = Σ (x - m)² / M``.
 
     Parameters
@@ -29,12 +29,12 @@ def batch_norm(
     -------
     y : ndarray, as `x`
     cache : tuple
-        ``(x, weight, epsilon, mean, variance, whether both are those of x)``.
+        ``(x, weight, epsilon, mean, variance, True)``; False if mean and variance were given.
 
     Raises
     ------
     TypeError, ValueError
-        As `minicnn.shapes.check_batch_norm`.
+        As the op of this name in `minicnn.ops`.
     """
     check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
     C = x.shape[-1]
@@ -62,7 +62,7 @@ def batch_norm_inference(
     *,
     epsilon: float = 1e-5,
 ) -> tuple[FloatArray, Cache]:
-    """Do what `batch_norm` does with a mean and a variance that are given.
+    """Compute `batch_norm` with the given mean and variance.
 
     Parameters
     ----------
@@ -74,12 +74,12 @@ def batch_norm_inference(
     -------
     y : ndarray, as `x`
     cache : tuple
-        As that of `batch_norm`.
+        As in `batch_norm`.
 
     Raises
     ------
     TypeError, ValueError
-        As `minicnn.shapes.check_batch_norm`.
+        As the op of this name in `minicnn.ops`.
     """
     channels = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
     check_batch_norm("batch_norm_inference", x, epsilon, **channels)
@@ -104,12 +104,12 @@ def _normalized(
 
 
 def batch_norm_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give the gradients of `batch_norm` and of `batch_norm_inference`.
+    """Compute the gradients of `batch_norm` and of `batch_norm_inference`.
 
-    With n the normalized number, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and
-    ``dweight = Σ dy · n``. An x moves its own y, and by way of mean and variance all others:
+    With n the normalized value, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and
+    ``dweight = Σ dy · n``. An x changes its own y, and through mean and variance all others:
     ``dx = weight / √(v + ε) · (dy - dbias / M - n · dweight / M)``. With a given mean and variance
-    only the first of the three terms is there.
+    only the first of the three terms remains.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Batch normalization".
 
@@ -117,7 +117,7 @@ def batch_norm_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, Float
     ----------
     dy : ndarray, as the output
     cache : tuple
-        From either of the two.
+        From either one.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def batch_norm_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, Float
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     x, weight, epsilon, mean, variance, of_x = cache
     check_gradient("batch_norm_backward", dy, x.shape, x.dtype)

@@ -22,33 +22,34 @@ def max_pool2d(
     """Take the maximum of each window.
 
     ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``, where x is
-    -∞ outside the image. Equal values: the first in row order wins. NaN beats everything.
+    -∞ outside the image. Among equal values the
+    first in row order is the argmax. NaN is greater than any number.
 
     Parameters
     ----------
     x : ndarray (N, H, W, C)
     pool_size : int or pair of int
     stride : int or pair of int, optional
-        The pool size where left out.
+        Default: the pool size.
     padding : int, pair of int, "same" or "valid"
 
     Returns
     -------
     y : ndarray (N, OH, OW, C)
     cache : tuple
-        ``(x.shape, winners, window)``; ``winners[n, oh, ow, c]`` is the winner's ``(h, w)``.
+        ``(x.shape, argmax, window)``; ``argmax[n, oh, ow, c]`` is the ``(h, w)`` of the maximum.
 
     Raises
     ------
     TypeError, ValueError
-        As `minicnn.shapes.check_array` and `minicnn.shapes.pool_window`.
+        As the op of this name in `minicnn.ops`.
     """
     check_array("max_pool2d", "x", x, "N H W C")
     window = pool_window("max_pool2d", x.shape[1:3], pool_size, stride, padding)
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     y = np.empty((N, OH, OW, C), x.dtype)
-    winners = np.empty((N, OH, OW, C, 2), np.int64)
+    argmax = np.empty((N, OH, OW, C, 2), np.int64)
     for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
         best = None
         for kh, kw in product(range(KH), range(KW)):
@@ -58,13 +59,13 @@ def max_pool2d(
                 value = x[n, h, w, c]
                 if best is None or value > best or isnan(value):
                     best = value
-                    winners[n, oh, ow, c] = h, w
+                    argmax[n, oh, ow, c] = h, w
         y[n, oh, ow, c] = best
-    return y, (x.shape, winners, window)
+    return y, (x.shape, argmax, window)
 
 
 def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
-    """Give the gradient of `max_pool2d`: each ``dy`` goes to the pixel that won, and adds up there.
+    """Compute the gradient of `max_pool2d`: add each dy to its argmax.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Max-pooling".
 
@@ -81,13 +82,13 @@ def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
-    shape, winners, _ = cache
-    check_gradient("max_pool2d_backward", dy, winners.shape[:-1], dy.dtype)
+    shape, argmax, _ = cache
+    check_gradient("max_pool2d_backward", dy, argmax.shape[:-1], dy.dtype)
     dx = np.zeros(shape)
     for n, oh, ow, c in product(*map(range, dy.shape)):
-        h, w = winners[n, oh, ow, c]
+        h, w = argmax[n, oh, ow, c]
         dx[n, h, w, c] += float(dy[n, oh, ow, c])
     return dx.astype(dy.dtype)
 
@@ -108,7 +109,7 @@ def avg_pool2d(
     x : ndarray (N, H, W, C)
     pool_size : int or pair of int
     stride : int or pair of int, optional
-        The pool size where left out.
+        Default: the pool size.
     padding : int, pair of int, "same" or "valid"
 
     Returns
@@ -120,7 +121,7 @@ def avg_pool2d(
     Raises
     ------
     TypeError, ValueError
-        As `minicnn.shapes.check_array` and `minicnn.shapes.pool_window`.
+        As the op of this name in `minicnn.ops`.
     """
     check_array("avg_pool2d", "x", x, "N H W C")
     window = pool_window("avg_pool2d", x.shape[1:3], pool_size, stride, padding)
@@ -139,7 +140,7 @@ def avg_pool2d(
 
 
 def avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
-    """Give the gradient of `avg_pool2d`: each pixel of a window gets ``dy / (KH·KW)``.
+    """Compute the gradient of `avg_pool2d`: add dy / (KH·KW) to each pixel.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
 
@@ -156,7 +157,7 @@ def avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     shape, window = cache
     KH, KW, SH, SW, top, left, OH, OW = window
@@ -204,7 +205,9 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, Cache]:
 
 
 def global_avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
-    """Give the gradient of `global_avg_pool2d`: ``dx[n, h, w, c] = dy[n, c] / (H·W)``.
+    """Compute the gradient of `global_avg_pool2d`.
+
+    ``dx[n, h, w, c] = dy[n, c] / (H·W)``
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
 
@@ -221,7 +224,7 @@ def global_avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not fit the output.
+        If `dy` does not have the shape and dtype of the output.
     """
     ((N, H, W, C),) = cache
     check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)

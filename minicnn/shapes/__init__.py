@@ -1,6 +1,6 @@
-"""Shape arithmetic and argument checks: the only room that raises about a shape.
+"""Shape arithmetic and argument checks.
 
-The letters used everywhere in the library, one per axis or size:
+The symbols used everywhere in the library, one per axis or size:
 
 ======  ================================================================
 ``N``   images in the batch
@@ -13,13 +13,15 @@ The letters used everywhere in the library, one per axis or size:
 ``P``   padding (``top``, ``bottom``, ``left``, ``right``)
 ``OH``  height of the output
 ``OW``  width of the output
-``F``   filters, that is channels of the output
+``F``   filters, the channels of the output
 ======  ================================================================
 
 Images are ``(N, H, W, C)``, convolution weights ``(KH, KW, C, F)``, dense weights ``(in, out)``.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,3 +33,38 @@ FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 Shape = tuple[int, ...]
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, int] | str
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+MAX_ENTRIES = 256  # of each memoized function; more than a program has shapes
+
+
+def memoize_by_shape(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Memoize a function by the shapes and dtypes of its array arguments.
+
+    It must not read array values. A training step calls it with the same few shapes; checking them
+    again would take a tenth of a small op. Errors are raised again each time.
+    """
+    known: dict[Any, tuple[Result]] = {}
+
+    @wraps(function)
+    def memoized(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        key = tuple(
+            [
+                (type(a), a.shape, a.dtype) if isinstance(a, np.ndarray) else (type(a), a)
+                for a in (*args, *kwargs.values())
+            ]
+        )
+        try:
+            entry = known.get(key)  # one lookup: another thread may clear the dict after it
+        except TypeError:  # an unhashable argument, such as a list
+            return function(*args, **kwargs)
+        if entry is None:
+            entry = (function(*args, **kwargs),)
+            if len(known) >= MAX_ENTRIES:
+                known.clear()
+            known[key] = entry
+        return entry[0]
+
+    return memoized

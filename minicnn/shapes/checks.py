@@ -1,14 +1,6 @@
-"""Numbers, checked: whole ones, pairs of them, and those of a range; and flags.
+"""Argument checks; each error states name, value, expectation and fix.
 
-What an operation demands of its arrays, and the messages where they do not fit.
-
-What a model demands of images and labels, and the messages where they do not fit.
-
-What batch normalization demands of its arrays and numbers.
-
-What branches of a network demand of each other where they meet.
-
-What dropout demands.
+`op` is the name of the function or class in the message.
 """
 
 from collections.abc import Sequence
@@ -19,32 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn.shapes import FLOAT_DTYPES, FloatArray, Shape
+from minicnn.shapes import FLOAT_DTYPES, FloatArray, Shape, memoize_by_shape
 
 
 def positive_int(op: str, name: str, value: object) -> int:
-    """Return `value` as an int of at least 1.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the message.
-    name : str
-        Name of the argument.
-    value : object
-        What was given.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError
-        If `value` is not a whole number.
-    ValueError
-        If it is below 1.
-    """
+    """Return `value` as an int of at least 1."""
     number = _whole_number(op, name, value)
     if number < 1:
         raise ValueError(f"{op}: {name} must be at least 1, not {number}")
@@ -61,31 +32,7 @@ def _whole_number(op: str, name: str, value: Any) -> int:
 
 
 def as_pair(op: str, name: str, value: object, minimum: int) -> tuple[int, int]:
-    """Return one whole number as a pair of equals, and a pair as it is.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the message.
-    name : str
-        Name of the argument.
-    value : object
-        What was given.
-    minimum : int
-        The smallest number allowed.
-
-    Returns
-    -------
-    tuple of int
-        ``(vertical, horizontal)``.
-
-    Raises
-    ------
-    TypeError
-        If an element is not a whole number.
-    ValueError
-        If there are not two, or one is below `minimum`.
-    """
+    """Return an int as a pair (vertical, horizontal), and a pair as it is."""
     items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(items) != 2:
         raise ValueError(
@@ -98,29 +45,7 @@ def as_pair(op: str, name: str, value: object, minimum: int) -> tuple[int, int]:
 
 
 def check_range(op: str, name: str, value: Any, low: float = 0.0, high: float = np.inf) -> float:
-    """Return `value` as a float of at least `low` and below `high`.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the message.
-    name : str
-        Name of the argument.
-    value : object
-        What was given.
-    low, high : float
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If `value` is no number.
-    ValueError
-        If it is out of the range, or NaN.
-    """
+    """Return `value` as a float with ``low <= value < high``."""
     try:
         if isinstance(value, (bool, np.bool_, str)):
             raise TypeError
@@ -135,43 +60,13 @@ def check_range(op: str, name: str, value: Any, low: float = 0.0, high: float = 
 
 
 def check_bool(op: str, name: str, value: object) -> None:
-    """Check that `value` is True or False.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the message.
-    name : str
-        Name of the argument.
-    value : object
-        What was given.
-
-    Raises
-    ------
-    TypeError
-        If it is neither.
-    """
+    """Raise TypeError unless `value` is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{op}: {name} must be True or False, not {value!r}")
 
 
 def check_float(op: str, name: str, array: object) -> None:
-    """Check that `array` is a NumPy array of float32 or float64.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    name : str
-        Name of the argument.
-    array : object
-        What was given.
-
-    Raises
-    ------
-    TypeError
-        If it is no NumPy array, or of another dtype.
-    """
+    """Raise TypeError unless `array` is an ndarray of float32 or float64."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{op}: {name} must be a NumPy array, not {type(array).__name__}")
     if array.dtype not in FLOAT_DTYPES:
@@ -182,26 +77,7 @@ def check_float(op: str, name: str, array: object) -> None:
 
 
 def check_array(op: str, name: str, array: FloatArray, axes: str) -> None:
-    """Check that `array` is a non-empty float array with the axes named.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    name : str
-        Name of the argument.
-    array : ndarray
-        What was given.
-    axes : str
-        The axes wanted, such as ``"N H W C"``.
-
-    Raises
-    ------
-    TypeError
-        As `check_float`.
-    ValueError
-        If it has another number of axes, or an axis of length 0.
-    """
+    """Check for a non-empty float array with axes such as ``"N H W C"``."""
     check_float(op, name, array)
     wanted = axes.split()
     if array.ndim != len(wanted):
@@ -214,20 +90,7 @@ def check_array(op: str, name: str, array: FloatArray, axes: str) -> None:
 
 
 def check_same_dtype(op: str, **arrays: FloatArray) -> None:
-    """Check that all arrays given by name have one dtype, that of the first.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the message.
-    **arrays : ndarray
-        The arrays, each under the name of its argument.
-
-    Raises
-    ------
-    TypeError
-        If two dtypes differ.
-    """
+    """Raise TypeError unless all arrays have the dtype of the first."""
     (first, reference), *others = arrays.items()
     for name, array in others:
         if array.dtype != reference.dtype:
@@ -238,26 +101,7 @@ def check_same_dtype(op: str, **arrays: FloatArray) -> None:
 
 
 def check_gradient(op: str, dy: object, shape: Shape, dtype: DTypeLike) -> None:
-    """Check that an upstream gradient fits the output that it belongs to.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    dy : object
-        The upstream gradient that was given.
-    shape : tuple of int
-        Shape of the output.
-    dtype : dtype
-        Dtype of the output.
-
-    Raises
-    ------
-    TypeError
-        If `dy` is no array, or of another dtype.
-    ValueError
-        If its shape differs.
-    """
+    """Check that `dy` has the shape and dtype of the output."""
     if not isinstance(dy, np.ndarray):
         raise TypeError(f"{op}: dy must be a NumPy array, not {type(dy).__name__}")
     if dy.shape != shape:
@@ -267,26 +111,7 @@ def check_gradient(op: str, dy: object, shape: Shape, dtype: DTypeLike) -> None:
 
 
 def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) -> None:
-    """Check that arrays to be overwritten are what a kernel writes into.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    out : object
-        What was given: wanted is a tuple of arrays in C order.
-    sizes : tuple of tuple of int
-        The shape of each.
-    dtype : dtype
-        Of all.
-
-    Raises
-    ------
-    TypeError
-        If it is no tuple of so many arrays, or one is of another dtype.
-    ValueError
-        If a shape differs, or one is not in C order: a kernel would write into a copy.
-    """
+    """Check that `out` is a tuple of C-ordered arrays of these shapes."""
     if not isinstance(out, tuple) or [type(array) for array in out] != [np.ndarray] * len(sizes):
         raise TypeError(f"{op}: out must be a tuple of {len(sizes)} NumPy arrays")
     for array, size in zip(out, sizes, strict=True):
@@ -299,20 +124,7 @@ def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) 
 
 
 def check_bias(op: str, bias: FloatArray, weight: FloatArray) -> None:
-    """Check that `bias` has one element for each output of `weight`.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the message.
-    bias : ndarray (F,)
-    weight : ndarray (..., F)
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ.
-    """
+    """Raise ValueError unless `bias` has one element per output of `weight`."""
     if bias.shape[0] != weight.shape[-1]:
         raise ValueError(
             f"{op}: bias has {bias.shape[0]} elements but weight gives {weight.shape[-1]} "
@@ -321,24 +133,7 @@ def check_bias(op: str, bias: FloatArray, weight: FloatArray) -> None:
 
 
 def check_image_shape(op: str, shape: Shape) -> tuple[int, int, int]:
-    """Return ``(H, W, C)`` if that is what a layer gets.
-
-    Parameters
-    ----------
-    op : str
-        Name of the layer that asks, for the message.
-    shape : tuple of int
-        Shape of one image.
-
-    Returns
-    -------
-    tuple of int
-
-    Raises
-    ------
-    ValueError
-        If the shape has not three axes.
-    """
+    """Return (H, W, C) if a layer's input is an image."""
     if len(shape) != 3:
         raise ValueError(
             f"{op}: needs images (H, W, C), but its input has shape {shape}; "
@@ -349,24 +144,7 @@ def check_image_shape(op: str, shape: Shape) -> tuple[int, int, int]:
 
 
 def check_flat_shape(op: str, shape: Shape) -> int:
-    """Return the number of features if each image is one row.
-
-    Parameters
-    ----------
-    op : str
-        Name of the layer that asks, for the message.
-    shape : tuple of int
-        Shape of one image.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If the shape has more than one axis.
-    """
+    """Return the number of features if a layer's input is a row."""
     if len(shape) != 1:
         raise ValueError(
             f"{op}: needs one row for each image, but its input has shape {shape}; "
@@ -375,20 +153,9 @@ def check_flat_shape(op: str, shape: Shape) -> int:
     return shape[0]
 
 
+@memoize_by_shape
 def check_dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> None:
-    """Check the arguments of a dense layer.
-
-    Parameters
-    ----------
-    x : ndarray (N, in)
-    weight : ndarray (in, out)
-    bias : ndarray (out,)
-
-    Raises
-    ------
-    TypeError, ValueError
-        With the argument's name, what was given and what is wanted.
-    """
+    """Check x (N, in), weight (in, out) and bias (out,)."""
     check_array("dense", "x", x, "N in")
     check_array("dense", "weight", weight, "in out")
     check_array("dense", "bias", bias, "out")
@@ -402,24 +169,7 @@ def check_dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> None:
 
 
 def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[np.floating[Any]]:
-    """Return `dtype` if the library computes in it.
-
-    Parameters
-    ----------
-    op : str
-        Name of the class that asks, for the message.
-    dtype : dtype
-        What was given.
-
-    Returns
-    -------
-    dtype
-
-    Raises
-    ------
-    TypeError
-        If it is neither float32 nor float64.
-    """
+    """Return `dtype` if it is float32 or float64."""
     found: np.dtype[Any] = np.dtype(dtype)
     if found not in FLOAT_DTYPES:
         raise TypeError(f"{op}: dtype must be float32 or float64, not {found}")
@@ -427,22 +177,7 @@ def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[np.floating[Any]]:
 
 
 def check_pixels(op: str, images: object) -> None:
-    """Check that `images` is an array of pixels, and not empty.
-
-    Parameters
-    ----------
-    op : str
-        Name of the class that asks, for the messages.
-    images : object
-        What was given.
-
-    Raises
-    ------
-    TypeError
-        If it is no array, or neither uint8 nor float.
-    ValueError
-        If it has no elements.
-    """
+    """Raise unless `images` is a non-empty array of uint8 or float."""
     if not isinstance(images, np.ndarray):
         raise TypeError(
             f"{op}: images must be a NumPy array, not {type(images).__name__}; "
@@ -458,19 +193,7 @@ def check_pixels(op: str, images: object) -> None:
 
 
 def check_pixel_range(op: str, images: FloatArray) -> None:
-    """Check that every pixel of float images lies in 0..1, up to rounding.
-
-    Parameters
-    ----------
-    op : str
-        Name of the class that asks, for the message.
-    images : ndarray of float (N, H, W, C)
-
-    Raises
-    ------
-    ValueError
-        If one does not, or is NaN.
-    """
+    """Raise ValueError unless all pixels of float images lie in 0..1."""
     low, high = -1e-6, 1 + 1e-6
     if not (images.min() >= low and images.max() <= high):  # NaN is neither
         first = np.argwhere(~((images >= low) & (images <= high)))[0]
@@ -481,21 +204,7 @@ def check_pixel_range(op: str, images: FloatArray) -> None:
 
 
 def check_scaling(mean: float, std: float) -> tuple[float, float]:
-    """Check what a model subtracts from pixels, and what it divides them by.
-
-    Parameters
-    ----------
-    mean, std : float
-
-    Returns
-    -------
-    mean, std : float
-
-    Raises
-    ------
-    ValueError
-        If one is not finite, or `std` not above 0.
-    """
+    """Return mean and std if both are finite and std is above 0."""
     if not (np.isfinite(mean) and 0 < std < np.inf):
         raise ValueError(
             f"Sequential: input_mean must be finite and input_std above 0, not {mean!r} and {std!r}"
@@ -504,27 +213,7 @@ def check_scaling(mean: float, std: float) -> tuple[float, float]:
 
 
 def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray[Any], bool]:
-    """Return images with all four axes.
-
-    Parameters
-    ----------
-    op : str
-        Name of the class that asks, for the messages.
-    images : ndarray (N, H, W, C) or (H, W, C); without C where the model has one channel
-    input_shape : tuple of int
-        ``(H, W, C)`` of the model.
-
-    Returns
-    -------
-    images : ndarray (N, H, W, C)
-    single : bool
-        Whether it was a single one.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `check_pixels`, and if the shape does not fit.
-    """
+    """Return images as (N, H, W, C), and whether `images` was a single one."""
     check_pixels(op, images)
     H, W, C = input_shape
     single = images.shape == (H, W, C) or (C == 1 and images.shape == (H, W))
@@ -543,29 +232,7 @@ def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray
 def check_labels(
     op: str, labels: object, count: int, num_classes: int, name: str = "labels"
 ) -> None:
-    """Check integer class labels.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    labels : object
-        What was given; wanted is an integer array ``(count,)`` of values in
-        ``0 .. num_classes - 1``.
-    count : int
-        How many labels there must be.
-    num_classes : int
-        How many classes there are.
-    name : str
-        Name of the argument.
-
-    Raises
-    ------
-    TypeError
-        If `labels` is no integer array.
-    ValueError
-        If there are more or fewer than `count`, or one is out of range.
-    """
+    """Check for an integer array (count,) in ``0 .. num_classes - 1``."""
     if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
         given = labels.dtype if isinstance(labels, np.ndarray) else type(labels).__name__
         raise TypeError(f"{op}: {name} must be an integer array, not {given}")
@@ -584,24 +251,9 @@ def check_labels(
 def check_probability_rows(
     op: str, rows: NDArray[Any], shape: Sequence[int], name: str = "label row"
 ) -> None:
-    """Check that each row is a probability distribution over the classes.
+    """Check that each row is a probability distribution.
 
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    rows : ndarray (N, classes)
-        What was given.
-    shape : sequence of int
-        The shape wanted.
-    name : str
-        What a row is called in the message.
-
-    Raises
-    ------
-    ValueError
-        If the shape differs, an element is negative or not finite, or a row does not sum to 1
-        within 1e-4 (float32 rounding is far below, a forgotten class far above).
+    Rows may miss a sum of 1 by 1e-4: float32 rounding is far below, a forgotten class far above.
     """
     if rows.shape != tuple(shape):
         raise ValueError(
@@ -619,28 +271,7 @@ def check_probability_rows(
 
 
 def check_class_names(op: str, names: Sequence[str] | None, classes: int) -> list[str]:
-    """Return one name for each class: those given, or their numbers.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    names : sequence of str, or None
-        What was given.
-    classes : int
-        How many classes there are.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    TypeError
-        If a name is no text.
-    ValueError
-        If there are more or fewer names than classes.
-    """
+    """Return one name per class: those given, or the class numbers."""
     if names is None:
         return [str(number) for number in range(classes)]
     for name in names:
@@ -653,27 +284,9 @@ def check_class_names(op: str, names: Sequence[str] | None, classes: int) -> lis
     return list(names)
 
 
+@memoize_by_shape
 def check_batch_norm(op: str, x: FloatArray, epsilon: float, **channels: FloatArray) -> int:
-    """Return how many numbers of x each channel has, if x and the arrays by channel fit.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    x : ndarray (N, H, W, C) or (N, C)
-    epsilon : float
-    **channels : ndarray (C,)
-        The arrays with one number for each channel, under the names of their arguments.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    TypeError, ValueError
-        With the argument's name, what was given and what is wanted.
-    """
+    """Return M, the number of values per channel, if all arrays fit."""
     check_float(op, "x", x)
     if x.ndim not in (2, 4):
         raise ValueError(
@@ -684,23 +297,9 @@ def check_batch_norm(op: str, x: FloatArray, epsilon: float, **channels: FloatAr
     return prod(x.shape[:-1])
 
 
+@memoize_by_shape
 def check_fold(op: str, weight: FloatArray, epsilon: float, **channels: FloatArray) -> None:
-    """Check what is to be folded into a layer's weight.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    weight : ndarray (..., F)
-    epsilon : float
-    **channels : ndarray (F,)
-        The arrays with one number for each output, under the names of their arguments.
-
-    Raises
-    ------
-    TypeError, ValueError
-        With the argument's name, what was given and what is wanted.
-    """
+    """Check a weight (..., F) and the arrays (F,) to fold into it."""
     check_float(op, "weight", weight)
     if weight.ndim < 2:
         raise ValueError(
@@ -713,7 +312,7 @@ def check_fold(op: str, weight: FloatArray, epsilon: float, **channels: FloatArr
 def _check_channels(
     op: str, name: str, array: FloatArray, epsilon: float, channels: dict[str, FloatArray]
 ) -> None:
-    """Check that there is one number for each channel of an array, which its last axis counts."""
+    """Check arrays (C,) against the last axis of `array`, and epsilon."""
     C = array.shape[-1]
     for other, numbers in channels.items():
         check_array(op, other, numbers, "C")
@@ -727,24 +326,7 @@ def _check_channels(
 
 
 def check_norm_shape(op: str, shape: Shape) -> int:
-    """Return the number of channels if batch normalization can take such an input.
-
-    Parameters
-    ----------
-    op : str
-        Name of the layer that asks, for the message.
-    shape : tuple of int
-        Shape of one image.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If it is neither an image nor a row.
-    """
+    """Return the channels of a layer's input, an image or a row."""
     if len(shape) not in (1, 3):
         raise ValueError(
             f"{op}: needs images (H, W, C) or one row for each, but its input has shape {shape}"
@@ -753,48 +335,14 @@ def check_norm_shape(op: str, shape: Shape) -> int:
 
 
 def check_sum(op: str, a: Shape, b: Shape) -> Shape:
-    """Check that two branches can be added.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the message.
-    a, b : tuple of int
-        What they give.
-
-    Returns
-    -------
-    tuple of int
-        The shape of the sum.
-
-    Raises
-    ------
-    ValueError
-        If they differ.
-    """
+    """Return the shape of a sum of two branches, which must be equal."""
     if a != b:
         raise ValueError(f"{op}: what is added must be of one shape, not {a} and {b}")
     return a
 
 
 def check_residual(layers: Shape, shortcut: Shape) -> Shape:
-    """Check that a residual and what goes past it can be added.
-
-    Parameters
-    ----------
-    layers, shortcut : tuple of int
-        What they give.
-
-    Returns
-    -------
-    tuple of int
-        The shape of the sum.
-
-    Raises
-    ------
-    ValueError
-        If they differ.
-    """
+    """Return the shape of layers plus shortcut, which must be equal."""
     if layers != shortcut:
         raise ValueError(
             f"Residual: the layers give {layers} but the shortcut {shortcut}, which cannot be "
@@ -804,25 +352,7 @@ def check_residual(layers: Shape, shortcut: Shape) -> Shape:
 
 
 def check_concat(op: str, found: Sequence[Shape]) -> Shape:
-    """Check that the channels of branches can be put side by side.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the message.
-    found : sequence of tuple of int
-        What they give; the channels are the last axis.
-
-    Returns
-    -------
-    tuple of int
-        What they give together.
-
-    Raises
-    ------
-    ValueError
-        If there are none, or they differ in more than their channels.
-    """
+    """Return the shape of concatenated branches; only channels may differ."""
     if not found:
         raise ValueError(f"{op}: give at least one branch")
     if len({shape[:-1] for shape in found}) > 1:
@@ -832,46 +362,14 @@ def check_concat(op: str, found: Sequence[Shape]) -> Shape:
 
 
 def check_parts(op: str, **parts: FloatArray) -> None:
-    """Check that arrays that meet are float32 or float64, and of one dtype.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function that asks, for the messages.
-    **parts : ndarray
-        Each under the name of its argument.
-
-    Raises
-    ------
-    TypeError
-        If they are not.
-    """
+    """Check that arrays are float32 or float64 and of one dtype."""
     for name, part in parts.items():
         check_float(op, name, part)
     check_same_dtype(op, **parts)
 
 
 def check_rate(op: str, rate: object) -> float:
-    """Return how likely a number is dropped, as a float.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the message.
-    rate : object
-        What was given.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    TypeError
-        If it is no number.
-    ValueError
-        If it is not in 0 .. 0.9999: nearer to 1 nothing would be left.
-    """
+    """Return a dropout rate in 0..0.9999 as a float."""
     if isinstance(rate, bool) or not isinstance(rate, (int, float)):
         raise TypeError(f"{op}: rate must be a number, not {rate!r}")
     if not 0 <= rate <= 0.9999:
@@ -880,26 +378,8 @@ def check_rate(op: str, rate: object) -> float:
 
 
 def check_dropout(x: FloatArray, rate: object, images: int) -> float:
-    """Check the arguments of `dropout`.
-
-    Parameters
-    ----------
-    x : ndarray (N, ...)
-    rate : object
-    images : int
-        For how many there are draws.
-
-    Returns
-    -------
-    float
-        The rate.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they do not fit.
-    """
+    """Return the rate if x has one row per image of the key."""
     check_float("dropout", "x", x)
     if x.shape[:1] != (images,) or x.size == 0:
-        raise ValueError(f"dropout: the draws are for {images} images, but x has shape {x.shape}")
+        raise ValueError(f"dropout: the key is for {images} images, but x has shape {x.shape}")
     return check_rate("dropout", rate)

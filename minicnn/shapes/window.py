@@ -1,21 +1,23 @@
-"""How a window slides over an image: output sizes, strides and padding.
-
-What convolutions demand of their arguments, and the window that follows.
-"""
+"""Windows of convolution and pooling: output size, stride, padding."""
 
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
-from minicnn.shapes import FloatArray, Shape
-from minicnn.shapes.checks import as_pair, check_array, check_bias, check_same_dtype
+from minicnn.shapes import FloatArray, Shape, memoize_by_shape
+from minicnn.shapes.checks import (
+    as_pair,
+    check_array,
+    check_bias,
+    check_same_dtype,
+)
 
 
 class Window(NamedTuple):
-    """How a ``KH × KW`` window slides over an image; what every kernel needs to know of it.
+    """The geometry of a sliding ``KH × KW`` window.
 
-    Output pixel ``(oh, ow)`` sees the input rows ``oh * SH - top + kh`` and the columns
-    ``ow * SW - left + kw``. Where that falls outside the image it sees padding.
+    Output pixel ``(oh, ow)`` reads the input rows ``oh · SH - top + kh`` and the columns
+    ``ow · SW - left + kw``. Outside the image it reads padding.
     """
 
     KH: int
@@ -29,35 +31,17 @@ class Window(NamedTuple):
 
 
 def output_size(size: int, kernel: int, stride: int, before: int, after: int) -> int:
-    """Return how many windows fit: ``(size + before + after - kernel) // stride + 1``.
-
-    Parameters
-    ----------
-    size : int
-        Pixels of the input along one axis.
-    kernel : int
-        Pixels of the window along that axis.
-    stride : int
-        Pixels from one window to the next.
-    before, after : int
-        Padding in front of the first and behind the last pixel.
-
-    Returns
-    -------
-    int
-        Zero or less where the window is larger than the padded input.
-    """
+    """Return the number of windows along an axis; 0 or less if none fits."""
     return (size + before + after - kernel) // stride + 1
 
 
 def _axis_padding(
     op: str, padding: object, sizes: Shape, kernels: Shape, strides: Shape
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return ((top, bottom), (left, right)) for a number, a pair, "valid" or "same".
+    """Return ((top, bottom), (left, right)).
 
-    "same" gives ``ceil(size / stride)`` outputs. Where the padding that this takes is odd, the
-    extra pixel goes to the bottom or the right (as in TensorFlow and Keras; PyTorch agrees where
-    it accepts "same", at stride 1).
+    "same" gives ``ceil(size / stride)`` outputs. If its padding is odd, the extra pixel is added
+    at the bottom or right, as in TensorFlow, Keras, and PyTorch at stride 1.
     """
     if isinstance(padding, str):
         if padding == "valid":
@@ -79,35 +63,12 @@ def _axis_padding(
 def make_window(
     op: str, size: Shape, kernel: object, stride: object = 1, padding: object = 0
 ) -> Window:
-    """Work out how a window slides over an image of a given size.
+    """Return the window of an image of `size` (H, W).
 
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the messages.
-    size : tuple of int
-        ``(H, W)`` of the input.
-    kernel : int or pair of int
-        ``(KH, KW)``.
-    stride : int or pair of int
-        ``(SH, SW)``.
-    padding : int, pair of int, "same" or "valid"
-        Pixels added above and below, and left and right; "valid" is 0, "same" gives
-        ``ceil(H / SH) × ceil(W / SW)`` outputs.
-
-    Returns
-    -------
-    Window
-
-    Raises
-    ------
-    TypeError
-        If an argument is not a whole number where one is wanted.
-    ValueError
-        If a kernel or stride is below 1, a padding is negative, or the kernel is larger than the
-        padded input.
+    `kernel`, `stride` and `padding` are as in `minicnn.ops.conv2d`. Raises TypeError if one is not
+    a whole number, and ValueError if the kernel is larger than the padded input.
     """
-    with suppress(TypeError):  # what cannot be looked up, or is wrong, is worked out below
+    with suppress(TypeError):  # an unhashable argument
         return _window_cached(op, size, kernel, stride, padding)
     return _window(op, size, kernel, stride, padding)
 
@@ -128,41 +89,16 @@ def _window(op: str, size: Shape, kernel: object, stride: object, padding: objec
     return Window(KH, KW, SH, SW, top, left, OH, OW)
 
 
-# A training step asks for the same few windows over and over.
+# A training step requests the same few windows.
 _window_cached = lru_cache(maxsize=256, typed=True)(_window)
 
 
 def pool_window(
     op: str, size: Shape, pool_size: object, stride: object = None, padding: object = 0
 ) -> Window:
-    """Work out how a pooling window slides; its stride is its own size unless given.
+    """Return a pooling window; its stride is its size by default.
 
-    Every window must hold at least one pixel of the image, since the maximum of nothing but
-    padding is no number.
-
-    Parameters
-    ----------
-    op : str
-        Name of the function or class that asks, for the messages.
-    size : tuple of int
-        ``(H, W)`` of the input.
-    pool_size : int or pair of int
-        ``(KH, KW)``.
-    stride : int or pair of int, optional
-        ``(SH, SW)``; the pool size where left out.
-    padding : int, pair of int, "same" or "valid"
-        As in `window`.
-
-    Returns
-    -------
-    Window
-
-    Raises
-    ------
-    TypeError
-        If an argument is not a whole number where one is wanted.
-    ValueError
-        As in `window`, and if the padding is not smaller than the pooling window.
+    The padding must be smaller than the window: the maximum of padding only is undefined.
     """
     win = make_window(op, size, pool_size, pool_size if stride is None else stride, padding)
     if win.top >= win.KH or win.left >= win.KW:
@@ -173,53 +109,19 @@ def pool_window(
     return win
 
 
+@memoize_by_shape
 def conv2d_window(
     x: FloatArray, weight: FloatArray, bias: FloatArray, stride: object, padding: object
 ) -> Window:
-    """Check the arguments of a convolution and work out its window.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    weight : ndarray (KH, KW, C, F)
-    bias : ndarray (F,)
-    stride : int or pair of int
-    padding : int, pair of int, "same" or "valid"
-
-    Returns
-    -------
-    Window
-
-    Raises
-    ------
-    TypeError, ValueError
-        With the argument's name, what was given and what is wanted.
-    """
+    """Check the arrays of `conv2d` and return its window."""
     return _weight_window("conv2d", x, weight, bias, "KH KW C F", stride, padding)
 
 
+@memoize_by_shape
 def depthwise_conv2d_window(
     x: FloatArray, weight: FloatArray, bias: FloatArray, stride: object, padding: object
 ) -> Window:
-    """Check the arguments of a depthwise convolution and work out its window.
-
-    Parameters
-    ----------
-    x : ndarray (N, H, W, C)
-    weight : ndarray (KH, KW, C)
-    bias : ndarray (C,)
-    stride : int or pair of int
-    padding : int, pair of int, "same" or "valid"
-
-    Returns
-    -------
-    Window
-
-    Raises
-    ------
-    TypeError, ValueError
-        With the argument's name, what was given and what is wanted.
-    """
+    """Check the arrays of `depthwise_conv2d` and return its window."""
     return _weight_window("depthwise_conv2d", x, weight, bias, "KH KW C", stride, padding)
 
 
@@ -232,7 +134,7 @@ def _weight_window(
     stride: object,
     padding: object,
 ) -> Window:
-    """Check arguments whose weights have the axes named, and work out their window."""
+    """Check arrays whose weight has the named axes; return their window."""
     check_array(op, "x", x, "N H W C")
     check_array(op, "weight", weight, axes)
     check_array(op, "bias", bias, axes.split()[-1])

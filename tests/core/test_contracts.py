@@ -76,7 +76,7 @@ OPS = {
         ops.dropout,
         ops.dropout_backward,
         {"x": (4, 3, 2)},
-        {"rate": 0.5, "draws": RandomKey(0, 0, np.arange(4))},
+        {"rate": 0.5, "key": RandomKey(0, 0, np.arange(4))},
     ),
     "flatten": (ops.flatten, ops.flatten_backward, {"x": (2, 3, 4, 5)}, {}),
     "relu": (ops.relu, ops.relu_backward, {"x": (4, 3, 2)}, {}),

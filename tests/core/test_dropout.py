@@ -21,15 +21,13 @@ from minicnn.random import RandomKey, dropout_mask, random_bits
 from minicnn.runtime.arena import scope
 from minicnn.train.nonfinite import find_non_finite
 
-DRAWS = RandomKey(7, 2, np.array([5, 1, 2**32 - 1]), (3, 1))
+KEY = RandomKey(7, 2, np.array([5, 1, 2**32 - 1]), (3, 1))
 
 
-def kept(draws, rate, shape):
+def kept(key, rate, shape):
     """Return what is kept, from the words of the slow way round."""
     count = int(np.prod(shape))
-    words = random_bits(
-        draws.philox_key, "dropout", draws.epoch, draws.image_ids, -(-count // 8) * 4
-    )
+    words = random_bits(key.philox_key, "dropout", key.epoch, key.image_ids, -(-count // 8) * 4)
     blocks = words.view(np.uint32).reshape(len(words), 4, -1)
     halves = np.concatenate([blocks & 0xFFFF, blocks >> 16], axis=1)  # (N, 8, blocks)
     chosen = halves.transpose(0, 2, 1).reshape(len(words), -1) >= round(rate * 2**16)
@@ -40,8 +38,8 @@ def kept(draws, rate, shape):
 @pytest.mark.parametrize("rate", [0, 0.3, 0.5, 0.9999])
 def test_it_is_the_reference_with_numbers_kept_by_chance(normals, dtype, shape, rate):
     x, dy = (normals(seed, dtype)(3, *shape) for seed in (1, 2))
-    y, cache = ops.dropout(x, rate, DRAWS)
-    wanted, slow = reference.dropout(x, kept(DRAWS, rate, shape), round(rate * 2**16) / 2**16)
+    y, cache = ops.dropout(x, rate, KEY)
+    wanted, slow = reference.dropout(x, kept(KEY, rate, shape), round(rate * 2**16) / 2**16)
     np.testing.assert_array_equal(y, wanted, strict=True)
     np.testing.assert_array_equal(
         ops.dropout_backward(dy, cache), reference.dropout_backward(dy, slow), strict=True
@@ -57,8 +55,8 @@ def test_the_reference_by_hand():
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
 def test_as_many_are_dropped_as_the_rate_says_and_the_mean_stays(rate):
-    draws = RandomKey(0, 0, np.arange(16))
-    y, _ = ops.dropout(np.ones((16, 2000)), rate, draws)
+    key = RandomKey(0, 0, np.arange(16))
+    y, _ = ops.dropout(np.ones((16, 2000)), rate, key)
     deviation = (rate * (1 - rate) / y.size) ** 0.5
     assert np.mean(y == 0) == pytest.approx(rate, abs=4 * deviation)
     assert y[y > 0] == pytest.approx(1 / (1 - rate), rel=1e-4)
@@ -69,26 +67,26 @@ def test_as_many_are_dropped_as_the_rate_says_and_the_mean_stays(rate):
 
 
 def test_what_is_kept_depends_on_seed_epoch_layer_and_image_alone():
-    alone = dropout_mask(DRAWS._replace(image_ids=DRAWS.image_ids[1:2]), 0.5, 70)
-    bits = dropout_mask(DRAWS, 0.5, 70)
+    alone = dropout_mask(KEY._replace(image_ids=KEY.image_ids[1:2]), 0.5, 70)
+    bits = dropout_mask(KEY, 0.5, 70)
     assert np.array_equal(bits[1:2], alone)
     others = [
-        DRAWS._replace(seed=8), DRAWS._replace(epoch=3), DRAWS._replace(path=(3, 2)),
-        DRAWS._replace(image_ids=DRAWS.image_ids - 1),
+        KEY._replace(seed=8), KEY._replace(epoch=3), KEY._replace(path=(3, 2)),
+        KEY._replace(image_ids=KEY.image_ids - 1),
     ]  # fmt: skip
     for other in others:
         assert (dropout_mask(other, 0.5, 70) != bits).any(axis=1).all()
 
 
 def test_a_bit_is_kept_for_each_number(dtype):
-    _, cache = ops.dropout(np.ones((3, 6, 6), dtype), 0.5, DRAWS)
+    _, cache = ops.dropout(np.ones((3, 6, 6), dtype), 0.5, KEY)
     assert cache.kept.shape == (3, 8)  # 36 bits, in whole vectors of 32
 
 
 def test_what_is_dropped_is_0_whatever_it_was(dtype):
     x = np.full((3, 40), np.nan, dtype)
-    y, cache = ops.dropout(x, 0.5, DRAWS)
-    dropped = ~kept(DRAWS, 0.5, (40,))
+    y, cache = ops.dropout(x, 0.5, KEY)
+    dropped = ~kept(KEY, 0.5, (40,))
     assert not y[dropped].any()
     assert np.isnan(y[~dropped]).all()
     assert not ops.dropout_backward(x, cache)[dropped].any()
@@ -108,19 +106,19 @@ def test_a_rate_that_is_none_is_refused(rate, error, message):
     with pytest.raises(error, match=f"Dropout: {message}"):
         Dropout(rate)
     with pytest.raises(error, match=f"dropout: {message}"):
-        ops.dropout(np.ones((3, 2)), rate, DRAWS)
+        ops.dropout(np.ones((3, 2)), rate, KEY)
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (), (3, 0)])
 def test_draws_of_other_images_are_refused(shape):
-    with pytest.raises(ValueError, match=r"dropout: the draws are for 3 images, but x has shape"):
-        ops.dropout(np.ones(shape), 0.5, DRAWS)
+    with pytest.raises(ValueError, match=r"dropout: the key is for 3 images, but x has shape"):
+        ops.dropout(np.ones(shape), 0.5, KEY)
 
 
 def test_arrays_of_other_dtypes_and_gradients_that_do_not_fit_are_refused():
     with pytest.raises(TypeError, match="dropout: x must be float32 or float64, not int64"):
-        ops.dropout(np.ones((3, 2), int), 0.5, DRAWS)
-    _, cache = ops.dropout(np.ones((3, 2)), 0.5, DRAWS)
+        ops.dropout(np.ones((3, 2), int), 0.5, KEY)
+    _, cache = ops.dropout(np.ones((3, 2)), 0.5, KEY)
     with pytest.raises(ValueError, match=r"dropout_backward: dy .*\(2, 3\)"):
         ops.dropout_backward(np.ones((2, 3)), cache)
 
@@ -139,7 +137,7 @@ def test_the_layer_passes_everything_in_use():
 def test_a_key_means_training():
     model = Sequential([Flatten(), Dropout(0.5), Dense(2)], input_shape=(2, 2, 1))
     x = np.ones((3, 2, 2, 1), np.float32)
-    y, _ = model.forward(x, key=DRAWS)
+    y, _ = model.forward(x, key=KEY)
     assert not np.array_equal(y, model.forward(x)[0])
 
 
@@ -197,17 +195,17 @@ def test_the_place_of_an_infinity_is_looked_for_with_the_same_numbers_dropped(di
     with pytest.raises(NonFiniteError, match=r"the output of layer 3 \(Dense\(6\)\)"):
         fit(model, *digits, epochs=1, batch_size=30, progress=False)
     white = np.full((3, 3, 3), 255, np.uint8)
-    assert "the output of layer 3" in find_non_finite(model, [(white, digits[1][:3], DRAWS)])
+    assert "the output of layer 3" in find_non_finite(model, [(white, digits[1][:3], KEY)])
 
 
 def test_the_workspace_is_used_again(normals):
     x = normals(1, np.float32)(3, 40)
     with scope():
-        ops.dropout(x, 0.5, DRAWS)
+        ops.dropout(x, 0.5, KEY)
     for _ in range(2):
         with scope():
-            y, cache = ops.dropout(x, 0.5, DRAWS)
+            y, cache = ops.dropout(x, 0.5, KEY)
             found = y.copy(), ops.dropout_backward(x, cache).copy()
-    wanted, _ = ops.dropout(x, 0.5, DRAWS)
+    wanted, _ = ops.dropout(x, 0.5, KEY)
     assert np.array_equal(found[0], wanted)
     assert np.array_equal(found[1], wanted)
