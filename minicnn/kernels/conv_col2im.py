@@ -14,7 +14,7 @@ from minicnn.kernels.copy import copy_range, fill_zero_range
 from minicnn.kernels.gemm import gemm_panel
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import add, load, store
-from minicnn.kernels.target import NR_SMALL, Kernel, choose_nr, specialize_nr
+from minicnn.kernels.target import NR_CHOICES, NR_SMALL, Kernel, choose_nr, specialize
 from minicnn.kernels.transpose import rotate180_swap_channels, transpose_block
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
@@ -98,7 +98,7 @@ def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: Float
     )
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def backward_input_kernel(NR: int) -> Kernel:
     """Loop order: image, block of pixels, panel, pixel, f; then pixel, kh, q."""
 

@@ -46,7 +46,7 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tile,
 )
-from minicnn.kernels.target import NR_SMALL, SIMD_WIDTH, Kernel, choose_nr, specialize_nr
+from minicnn.kernels.target import NR_CHOICES, NR_SMALL, SIMD_WIDTH, Kernel, choose_nr, specialize
 from minicnn.kernels.transpose import rotate180_swap_channels
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
@@ -191,7 +191,7 @@ def _backward_weight_few_filters(
 # ---------------------------------------------------------------- kernels
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def forward_kernel(NR: int) -> Kernel:
     """Loop order: image, panel, microtile, window row, k."""
     rows = MR_NARROW if NR <= SIMD_WIDTH else MR
@@ -235,7 +235,7 @@ def forward_kernel(NR: int) -> Kernel:
     return conv_direct_forward
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def backward_weight_kernel(NR: int) -> Kernel:
     """Loop order: image, block of pixels, k, f, pixel."""
 

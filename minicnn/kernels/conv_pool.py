@@ -35,7 +35,7 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tail,
 )
-from minicnn.kernels.target import SIMD_WIDTH, Kernel, choose_nr, specialize_nr
+from minicnn.kernels.target import NR_CHOICES, SIMD_WIDTH, Kernel, choose_nr, specialize
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray, Shape
 from minicnn.shapes.window import Window
@@ -125,7 +125,7 @@ def store_max(four: Tile, relu: bool, y: Array, argmax: Bytes, offset: int, NR: 
     store_tail(argmax, offset, index, y.size - offset)
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def forward_kernel(NR: int) -> Kernel:
     """Loop order: image, panel, microtile, window row, k."""
     # Two FMAs start per cycle and each takes four cycles, so eight must be in flight. Where four

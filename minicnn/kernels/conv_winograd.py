@@ -25,7 +25,7 @@ from minicnn.kernels.copy import fill_zero_range
 from minicnn.kernels.gemm import MR
 from minicnn.kernels.pack import pad_images, padded_shape, round_up
 from minicnn.kernels.simd import load_tail, store_tail
-from minicnn.kernels.target import FULL_VECTOR, NR_SMALL, Kernel, specialize_nr
+from minicnn.kernels.target import FULL_VECTOR, NR_CHOICES, NR_SMALL, Kernel, specialize
 from minicnn.kernels.transpose import swap_channel_axes
 from minicnn.kernels.winograd_transforms import (
     add_input_gradient,
@@ -155,7 +155,7 @@ def _whole_tiles(window: Window) -> Window:
 # ---------------------------------------------------------------- kernels
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def forward_kernel(NR: int) -> Kernel:
     """Loop order: block of tiles; transform, 16 products, transform."""
 
@@ -196,7 +196,7 @@ def forward_kernel(NR: int) -> Kernel:
     return conv_winograd_forward
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def forward_pool_kernel(NR: int) -> Kernel:
     """Loop order: block of tiles; transform, 16 products, maximum."""
 
@@ -227,7 +227,7 @@ def forward_pool_kernel(NR: int) -> Kernel:
     return conv_winograd_forward_pool
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def backward_weight_kernel(NR: int) -> Kernel:
     """Loop order: block of tiles; two transforms, 16 products."""
 
@@ -252,7 +252,7 @@ def backward_weight_kernel(NR: int) -> Kernel:
     return conv_winograd_backward_weight
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def backward_input_kernel(NR: int) -> Kernel:
     """Loop order: block of tiles; transform, 16 products, transform and add."""
 

@@ -31,7 +31,7 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tile,
 )
-from minicnn.kernels.target import FULL_VECTOR, NR_SMALL, Kernel, choose_nr, specialize_nr
+from minicnn.kernels.target import FULL_VECTOR, NR_CHOICES, NR_SMALL, Kernel, choose_nr, specialize
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
 from minicnn.shapes.window import Window
@@ -80,7 +80,7 @@ def _convolve(
     )
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def forward_kernel(NR: int) -> Kernel:
     """Loop order: image, panel, group, microtile, tap."""
 

@@ -24,7 +24,7 @@ from minicnn.kernels.simd import (
     splat_tile,
     store_tile,
 )
-from minicnn.kernels.target import NR_SMALL, Kernel, choose_nr, specialize_nr
+from minicnn.kernels.target import NR_CHOICES, NR_SMALL, Kernel, choose_nr, specialize
 from minicnn.runtime import arena
 from minicnn.shapes import FloatArray
 
@@ -148,7 +148,7 @@ def mask_and_transpose(
     return rows, columns
 
 
-@specialize_nr
+@specialize(NR_CHOICES)
 def gemm_kernel(NR: int) -> Kernel:
     """Loop order: block of k, i, j, k."""
 

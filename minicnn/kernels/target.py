@@ -91,11 +91,6 @@ def specialize(values: Iterable[int]) -> Callable[[Callable[[int], Kernel]], dic
     return lambda make: {value: _named_kernel(make, value) for value in sorted(set(values))}
 
 
-def specialize_nr(make: Callable[[int], Kernel]) -> dict[int, Kernel]:
-    """Compile one kernel for each NR: ``name[NR]``."""
-    return specialize(NR_CHOICES)(make)
-
-
 def _named_kernel(make: Callable[[int], Kernel], value: int) -> Kernel:
     """Return a kernel under a name of its own, which Numba's cache requires."""
     function = make(value)
