@@ -63,7 +63,8 @@ class Layer:
         Arguments and an input shape for checks that run over every defined layer.
     replayable : bool
         True promises that `forward`, `infer` and `backward` touch arrays through kernels only, so
-        that their kernel calls can be captured and replayed. Subclasses do not inherit it.
+        that their kernel calls can be captured and replayed. Subclasses do not inherit it. A replay
+        keeps the options of the capture. ``MINICNN_VERIFY_REPLAY=1`` checks every replay.
     """
 
     ops: ClassVar[OpPair | None] = None
