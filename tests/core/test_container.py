@@ -1,5 +1,6 @@
 """Containers: ops, shapes and names, a small ResNet and DenseNet."""
 
+import inspect
 import json
 import os
 
@@ -27,6 +28,7 @@ from minicnn import (
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
 )
+from minicnn.layers.base import layer_classes
 from minicnn.layers.container import is_replayable, iter_layers
 from minicnn.random import RandomKey
 from minicnn.train.nonfinite import find_non_finite
@@ -514,6 +516,13 @@ def test_networks_equal_pytorch(digits, network):
 
 
 # ---------------------------------------------------------------- replay
+
+
+def test_every_layer_of_the_library_is_replayable():
+    for cls in layer_classes():
+        if cls.__module__.startswith("minicnn."):
+            where = inspect.getsourcefile(cls)
+            assert cls.replayable, f"{where}: add `replayable = True` to class {cls.__name__}"
 
 
 def test_replayable_is_declared_and_not_inherited():
