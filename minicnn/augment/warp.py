@@ -100,24 +100,24 @@ def _add_elastic(
     """Add ``rows · u · columns`` to the coordinates, first to y, then to x."""
     _, H, Wp = coordinates.shape
     K, J = rows.shape[1], columns.shape[0]
-    product, zeros = K * J, splat_tile(splat(displacements, 0, NR_MEDIUM), MR)
+    product, zeros = K * J, splat_tile(splat(displacements, 0, WARP_LANES), MR)
     for a in range(2 if K else 0):
         for i in range(K * J):
             displacements[i] = elastic_bits[n, a * K * J + i] * UNIT
-        for w in range(0, Wp, NR_MEDIUM):
+        for w in range(0, Wp, WARP_LANES):
             for k in range(0, K, MR):
                 tile = clamp_rows(k, K, MR)
                 u = row_offsets(tile, J, 0)
-                acc = accumulate(zeros, displacements, u, J, 1, columns, w, Wp, NR_MEDIUM)
-                store_tile(displacements, row_offsets(tile, NR_MEDIUM, product), acc, NR_MEDIUM)
+                acc = accumulate(zeros, displacements, u, J, 1, columns, w, Wp, WARP_LANES)
+                store_tile(displacements, row_offsets(tile, WARP_LANES, product), acc, WARP_LANES)
             for h in range(0, H, MR):
                 tile = clamp_rows(h, H, MR)
                 weights, out = row_offsets(tile, K, 0), row_offsets(tile, Wp, a * H * Wp + w)
-                acc = load_tile(coordinates, out, NR_MEDIUM, NR_MEDIUM)
+                acc = load_tile(coordinates, out, WARP_LANES, WARP_LANES)
                 acc = accumulate(
-                    acc, rows, weights, K, 1, displacements, product, NR_MEDIUM, NR_MEDIUM
+                    acc, rows, weights, K, 1, displacements, product, WARP_LANES, WARP_LANES
                 )
-                store_tile(coordinates, out, acc, NR_MEDIUM)
+                store_tile(coordinates, out, acc, WARP_LANES)
 
 
 @device_function

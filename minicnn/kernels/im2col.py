@@ -1,4 +1,4 @@
-"""Convolution as a matrix product: im2col copies each window into a row of a matrix.
+"""Convolution as a matrix product: im2col copies windows to rows.
 
 With P the matrix of windows ``(N·OH·OW, KH·KW·C)``, W the weights as ``(KH·KW·C, F)`` and dY as
 ``(N·OH·OW, F)``: ``Y = P W + bias``, ``dW = Pᵀ dY`` and ``dP = dY Wᵀ``. col2im, the adjoint of
@@ -65,14 +65,14 @@ def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: Float
 
 
 def _images_per_chunk(x: FloatArray, window: Window) -> int:
-    """Return how many images have windows that fit in `COLUMNS_BYTES`, at least 1."""
+    """Return the number of images whose windows fit in `COLUMNS_BYTES`."""
     KH, KW, _, _, _, _, OH, OW = window
     image_bytes: int = OH * OW * KH * KW * x.shape[3] * x.itemsize
     return min(len(x), max(1, COLUMNS_BYTES // image_bytes))
 
 
 def _columns(x: FloatArray, window: Window) -> Iterator[tuple[slice, FloatArray]]:
-    """Yield (images, their windows as a matrix); the next chunk overwrites the matrix."""
+    """Yield images and the matrix of their windows, which is reused."""
     KH, KW, _, _, _, _, OH, OW = window
     C, chunk = x.shape[3], _images_per_chunk(x, window)
     x = np.ascontiguousarray(x)
