@@ -1,4 +1,4 @@
-"""A convolution backend of your own: three Numba functions, registered, checked and timed.
+"""Register a convolution backend of your own, and check it.
 
     python examples/own_backend.py
     python benchmarks/kernels.py --module examples/own_backend.py --backend own \\
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 @numba.njit(nogil=True)
 def taps(x: Array, window: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield (n, oh, ow, kh, kw, h, w) of every tap that reads a pixel (h, w) of the image."""
+    """Yield (n, oh, ow, kh, kw, h, w) of every tap inside the image."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, _ = x.shape
     for n, oh, ow, kh, kw in np.ndindex(N, OH, OW, KH, KW):

@@ -1,4 +1,4 @@
-"""The example of a backend of one's own, and its benchmark beside minicnn and PyTorch."""
+"""examples/own_backend.py, and its benchmark beside PyTorch."""
 
 import importlib
 import re
