@@ -14,7 +14,7 @@ import minicnn
 from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential
 
 # The layers that the page computes; it shows others by their recorded outputs.
-LAYERS = {cls.__name__ for cls in make_explorer.KNOWN}
+LAYERS = {cls.__name__ for cls in make_explorer.LAYERS}
 
 
 class Reader(HTMLParser):
