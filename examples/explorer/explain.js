@@ -99,9 +99,8 @@ function explainConv(context) {
     grid("products", KH, KW, (kh, kw) => ({
       value: products[kh * KW + kw], scale: scales[2], tick: tickOf(kh, kw),
     })));
-  const isLargest = chosen === largest ? ", the one with the largest sum" : "";
   const caption = element("p", { className: "small" },
-    `Channel ${chosen} of ${C} input channels${isLargest}:`);
+    `Channel ${chosen} of ${C}${chosen === largest ? ", with the largest sum" : ""}:`);
   const hasTable = channels.length > 1;
   const { table, lastTick } = hasTable
     ? channelSums(channels, sums, chosen, KH * KW + 1) : { table: null, lastTick: KH * KW };
