@@ -1,4 +1,4 @@
-"""The cases of `kernels.py`, the numbers that both sides work on, and how memory is counted."""
+"""The cases of `kernels.py`, their arrays, and how memory is counted."""
 
 import time
 import tracemalloc
@@ -17,7 +17,7 @@ Arrays = dict[str, NDArray[Any]]  # by name; "dy" is no input
 
 
 class Case(NamedTuple):
-    """An operation on `IMAGES` images (H, W, C), with F filters (KH, KW) where it has any.
+    """An operation on images (H, W, C), and its F filters (KH, KW) if any.
 
     A dense layer has C inputs and F outputs.
     """
@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
     @property
     def macs(self) -> int:
-        """Of one direction of a convolution or dense layer, for one image."""
+        """Multiply-adds of one direction, for one image."""
         OH, OW = self.output
         return OH * OW * self.F * self.KH * self.KW * self.C
 
@@ -115,11 +115,11 @@ OTHERS = (
 
 
 def arrays(case: Case, images: int) -> Arrays:
-    """Return the inputs and the upstream gradient: the same numbers whenever it is called.
+    """Return the inputs and the upstream gradient, equal in each call.
 
-    They are small whole numbers where sums are taken: float32 then adds them without rounding, in
-    any order, and both sides must agree to the last digit. Each array begins at a line of the
-    cache, as in both sides' own memory, where those of a network lie.
+    They are small integers where sums are taken: float32 adds them without rounding in any order,
+    so both sides must agree to the last digit. Each array begins at a cache line, as the arrays of
+    a network do on both sides.
     """
     rng = np.random.default_rng(1)
     if case.operation == "Adam":
@@ -140,7 +140,7 @@ def _at_a_line(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def shapes(case: Case, images: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the inputs, in their order, and of the upstream gradient."""
+    """Return the shapes of the inputs and of the upstream gradient."""
     _, _, H, W, C, F, KH, KW, _, _ = case
     OH, OW = case.output
     if case.operation == "dense":
@@ -162,7 +162,7 @@ def shapes(case: Case, images: int) -> dict[str, tuple[int, ...]]:
 
 
 def peak_bytes(step: Callable[[], Any]) -> int:
-    """Return the most memory that a call holds beyond its inputs and its result.
+    """Return the peak memory of a call beyond its inputs and its result.
 
     NumPy tells tracemalloc of every array; kernels allocate nothing of their own.
     """
@@ -185,7 +185,7 @@ def as_list(result: Any) -> list[Any]:
 
 
 def copy_bandwidth(megabytes: int = 64, runs: int = 15) -> float:
-    """Return the GB/s at which one core copies memory: read and written, at best."""
+    """Return the best GB/s of a copy on one core, read and written."""
     source = np.ones(megabytes * 1_000_000, np.uint8)
     target, best = np.zeros_like(source), np.inf
     for _ in range(runs):

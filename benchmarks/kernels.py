@@ -1,4 +1,4 @@
-"""Time every kernel beside PyTorch's: convolutions of many shapes, and the other operations.
+"""Time every kernel beside PyTorch's.
 
     python benchmarks/kernels.py --json benchmarks/results/kernels.json
     python benchmarks/kernels.py --quick
@@ -85,7 +85,7 @@ def compare(
     backend: str | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Time one direction of a case: check that all sides agree, then let them take turns."""
+    """Check that all sides of a case agree, then time them in turns."""
     title = f"{case.operation}, {case.name}, {direction}"
     auto = kernels_minicnn.auto_backend(case)
     others = [name for name in kernels_minicnn.backends(case) if name != auto]
@@ -96,11 +96,11 @@ def compare(
     wanted: Any = None
     for name, chosen in (("minicnn", "auto"), *((other, other) for other in others)):
         single = kernels_minicnn.minicnn_side(case, direction, chosen, images)
-        memory[name] = peak_bytes(single.call)
         side: Timed = single
         if threads > 1:
             side = kernels_minicnn.threaded_side(case, direction, chosen, images, threads)
-        answer = side.answer()
+        answer = side.answer()  # before any other call: Adam changes its parameters
+        memory[name] = peak_bytes(single.call)
         wanted = answer if wanted is None else wanted
         check_all(title, name, wanted, answer)
         runners[name] = side.run
@@ -166,7 +166,7 @@ def reference_ms(case: Case, direction: str) -> dict[str, Any]:
 
 
 def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the geometric mean of the ratios in each direction, and where we are slower."""
+    """Return the geometric means per direction, and the slower cases."""
     found = defaultdict(list)
     for case in cases:
         if case["operation"] == "conv":

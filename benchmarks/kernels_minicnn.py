@@ -17,7 +17,7 @@ Backward = Callable[..., Any]
 
 
 class MinicnnTimed(Timed):
-    """One thread's work: `step` reuses the arena of the last step, `call` allocates anew."""
+    """The work of one thread: `step` reuses its arena, `call` allocates."""
 
     def __init__(self, call: Callable[[], Any], results: int | None = None) -> None:
         self.call, self.results = call, results
@@ -33,7 +33,7 @@ class MinicnnTimed(Timed):
 
 
 def input_gradient(case: Case, data: Arrays, cache: Any) -> Callable[[], Any] | None:
-    """Return a call that computes dx alone, by the backend of forward; None for other ops."""
+    """Return a call that computes dx only; None if not a convolution."""
     if case.operation != "conv":
         return None
     backend, x = BACKENDS[cache.backend], data["x"]
@@ -47,7 +47,7 @@ def input_gradient(case: Case, data: Arrays, cache: Any) -> Callable[[], Any] | 
 
 
 def auto_backend(case: Case) -> str | None:
-    """Return the backend that "auto" selects for a case; None for ops without backends."""
+    """Return the backend that "auto" selects; None for other ops."""
     if not case.operation.startswith("conv"):
         return None
     data = arrays(case, 1)
@@ -99,7 +99,7 @@ def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
 
 
 def threaded_side(case: Case, direction: str, backend: str, images: int, threads: int) -> Timed:
-    """Return a convolution on several threads: each computes a slice of the images.
+    """Return a convolution on several threads, each with its own images.
 
     Gradients of the weights are summed over the slices, as in training.
     """
@@ -127,7 +127,7 @@ def minicnn_side(
     images: int = IMAGES,
     data: Arrays | None = None,
 ) -> MinicnnTimed:
-    """Return minicnn's side of a case on one thread, for `data` or the first `images`."""
+    """Return minicnn's side of a case on one thread."""
     data = arrays(case, images) if data is None else data
     if case.operation == "Adam":
         return _adam(data)
@@ -163,10 +163,10 @@ def _loss(data: Arrays) -> Any:
 
 
 def gflop(case: Case, direction: str, images: int = IMAGES) -> float | None:
-    """Return the GFLOP that a case needs, a multiply-add counted as two; None if it has none.
+    """Return the GFLOP of a case, two per multiply-add; None if it has none.
 
-    Of a convolution under a pool: forward what the pool reads, backward the winners that the ReLU
-    let through.
+    A convolution with a pool counts forward the outputs that the pool reads, backward the active
+    ones.
     """
     if not case.F:
         return None

@@ -9,7 +9,7 @@ from compare import Timed
 from kernel_cases import IMAGES, REFERENCE_CNN_SIZES, Arrays, Case, arrays, as_list, size
 from numpy.typing import NDArray
 
-# What backward is asked for: the gradients of (x, weight, bias).
+# The gradients that backward computes: of (x, weight, bias).
 GRADIENTS = {
     "dx": (True, False, False),
     "dweight": (False, True, True),
@@ -124,8 +124,8 @@ def _forward(case: Case) -> Operator:
 
     def pool(x: Any, window: tuple[int, int], by: int) -> Any:
         options = (list(window), [by, by], [0, 0], [1, 1], False)
-        y, winner = aten.max_pool2d_with_indices(x, *options)
-        return y, lambda dy, mask: aten.max_pool2d_with_indices_backward(dy, x, *options, winner)
+        y, argmax = aten.max_pool2d_with_indices(x, *options)
+        return y, lambda dy, mask: aten.max_pool2d_with_indices_backward(dy, x, *options, argmax)
 
     def average(x: Any) -> Any:
         options = ([case.KH, case.KW], stride, [0, 0], False, True, None)

@@ -1,4 +1,4 @@
-"""Linear maps and their way back: ``<A x, c> == <x, Aᵀ c>`` for every x and c.
+"""Linear ops are adjoint to their backward: ``<A x, c> == <x, Aᵀ c>``.
 
 The pairs are linear in x, so this one equation says all of "backward belongs to forward", and on
 small whole numbers it is exact. A mistake that both halves share is left to the reference.
@@ -120,18 +120,18 @@ def test_matmul_and_its_transposes(integers, dtype, M, K):
     ("pool_size", "stride", "padding"),
     [(2, None, 0), (3, 1, 1), ((2, 3), (1, 2), (1, 2)), (2, 3, 0), ((3, 2), 2, "same")],
 )
-def test_max_pool2d_backward_is_the_adjoint_of_picking_the_winners(
+def test_max_pool2d_backward_is_the_adjoint_of_reading_the_argmax(
     integers, dtype, pool_size, stride, padding
 ):
     draw = integers(5, dtype)
     _, cache = ops.max_pool2d(draw(2, 5, 6, 3), pool_size, stride, padding)
     _, KW, SH, SW, top, left, *_ = cache.window
-    winner = cache.argmax.astype(int)
-    n, oh, ow, c = np.indices(winner.shape)
+    argmax = cache.argmax.astype(int)
+    n, oh, ow, c = np.indices(argmax.shape)
     # Picking from another image what won in the first is linear, ties and all.
     other = draw(2, 5, 6, 3)
-    picked = other[n, oh * SH - top + winner // KW, ow * SW - left + winner % KW, c]
-    dy = draw(*winner.shape)
+    picked = other[n, oh * SH - top + argmax // KW, ow * SW - left + argmax % KW, c]
+    dy = draw(*argmax.shape)
     assert inner(picked, dy) == inner(other, ops.max_pool2d_backward(dy, cache))
 
 

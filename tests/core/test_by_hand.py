@@ -17,7 +17,7 @@ def image(*rows):
 
 
 def rows(array):
-    """The first image and channel, as a list of rows."""
+    """Return the first image and channel as a list of rows."""
     return array[0, :, :, 0].tolist()
 
 

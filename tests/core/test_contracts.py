@@ -1,4 +1,4 @@
-"""What holds for every op, and for the loss: dtypes, shapes, inputs left alone, any layout, NaN."""
+"""Contracts of every op: dtypes, shapes, inputs left unchanged, NaN."""
 
 import numpy as np
 import pytest
@@ -142,14 +142,14 @@ def test_dtypes_and_shapes_of_the_loss(normals, dtype, labels):
 
 
 @pytest.mark.parametrize(
-    ("pool_size", "winner_dtype"),
+    ("pool_size", "argmax_dtype"),
     [((1, 1), np.uint8), ((16, 16), np.uint8), ((17, 16), np.uint16), ((1, 300), np.uint16)],
 )
-def test_a_winner_is_kept_in_one_byte_up_to_16x16(pool_size, winner_dtype):
+def test_argmax_takes_one_byte_up_to_16x16(pool_size, argmax_dtype):
     # The last pixel of the window wins: the largest number that there is to keep.
     x = np.arange(np.prod(pool_size), dtype=np.float32).reshape(1, *pool_size, 1)
     y, cache = ops.max_pool2d(x, pool_size)
-    assert cache.argmax.dtype == winner_dtype
+    assert cache.argmax.dtype == argmax_dtype
     assert cache.argmax.item() == x.size - 1
     assert np.flatnonzero(ops.max_pool2d_backward(y + 1, cache)).tolist() == [x.size - 1]
 

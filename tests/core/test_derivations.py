@@ -1,4 +1,4 @@
-"""The page of derivations tells what is true, and its formulas are those that are computed.
+"""DERIVATIONS.md: its links, quotes, examples and formulas hold.
 
 The page: every backward links to it, what it quotes stands in the code, what it runs comes to what
 it says, and so does what it works by hand. Its formulas: each derivative ∂y/∂x is written down here
@@ -300,11 +300,11 @@ def test_max_pooling(integers, version, size, kernel, stride, padding):
     window = make_window("test", size, kernel, stride, padding)
     jacobian = np.zeros((2, window.OH, window.OW, 3, *x.shape))
     for n, oh, ow, c in np.ndindex(jacobian.shape[:4]):
-        places = [
+        pixels = [
             (oh * window.SH - window.top + kh, ow * window.SW - window.left + kw)
             for kh, kw in product(range(kernel[0]), range(kernel[1]))
         ]
-        inside = [(h, w) for h, w in places if 0 <= h < size[0] and 0 <= w < size[1]]
+        inside = [(h, w) for h, w in pixels if 0 <= h < size[0] and 0 <= w < size[1]]
         first = np.argmax([x[n, h, w, c] for h, w in inside])  # of equals the first
         jacobian[n, oh, ow, c, n, *inside[first], c] = 1
     y, cache = version.max_pool2d(x, kernel, stride, padding)

@@ -1,4 +1,4 @@
-"""Dropout: which numbers are kept, what that depends on, and what the layer does when."""
+"""Dropout: the mask, its key, and the layer in training and inference."""
 
 import numpy as np
 import pytest
@@ -110,7 +110,7 @@ def test_a_rate_that_is_none_is_refused(rate, error, message):
 
 
 @pytest.mark.parametrize("shape", [(2, 4), (), (3, 0)])
-def test_draws_of_other_images_are_refused(shape):
+def test_dropout_rejects_a_key_of_other_images(shape):
     with pytest.raises(ValueError, match=r"dropout: the key is for 3 images, but x has shape"):
         ops.dropout(np.ones(shape), 0.5, KEY)
 

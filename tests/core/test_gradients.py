@@ -1,4 +1,4 @@
-"""Every hand-written gradient against central differences, and the tester itself against errors.
+"""Every gradient against central differences; planted errors are found.
 
 The tolerance is the checker's own, 1e-6: in float64 central differences leave an error near 1e-8,
 and the smallest error worth planting, 0.1 %, is a thousand times larger than what is let through.
@@ -310,7 +310,7 @@ def one_element_dropped(dx, dweight, dbias, dy):
     return with_value(dx, (1, 2, 1, 0), 0.0), dweight, dbias
 
 
-# What is wrong, where the checker must find it, and at which element where only one is wrong.
+# Each error, the argument where the checker must find it, and the element if only one is wrong.
 ERRORS = {
     "dx 0.1 % too large": (lambda dx, dw, db, dy: (dx * 1.001, dw, db), "x", None),
     "dweight 0.1 % too large": (lambda dx, dw, db, dy: (dx, dw * 1.001, db), "weight", None),
@@ -418,7 +418,7 @@ def test_relative_errors():
     found = relative_errors(np.array([8.0, 1.0, 0.001, 0.0]), np.array([8.0, 2.0, 0.005, 0.0]))
     np.testing.assert_allclose(found, [0, 0.5, 0.004 / 0.008, 0], rtol=1e-12)
     np.testing.assert_array_equal(relative_errors(np.zeros(3), np.zeros(3)), 0)
-    # What is not finite is infinitely wrong, in its own place alone, whatever it is compared with.
+    # An element that is not finite on either side has an infinite error; others are unchanged.
     spoilt = np.array([8.0, np.nan, np.inf, 4.0, 1.0, 2.0])
     found = relative_errors(spoilt, np.array([8.0, 1.0, np.inf, 2.0, np.nan, 2.0]))
     assert found.tolist() == [0, np.inf, np.inf, 0.5, np.inf, 0]

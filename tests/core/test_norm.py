@@ -1,4 +1,4 @@
-"""Batch normalization: exact on dyadic numbers, precise on the rest, and as PyTorch has it."""
+"""Batch normalization: exact, precise, equal to PyTorch, and folded."""
 
 import re
 from copy import deepcopy
@@ -42,7 +42,7 @@ def equal(found, wanted):
 
 
 def with_exact_roots(rng, shape, dtype):
-    """Return x of which every channel has another mean and variance 3, so that √(v + 1) is 2.
+    """Return x with variance 3 in each channel, so that √(v + 1) is 2.
 
     A quarter of its numbers is 3 above the mean, the others are 1 below it. While M is a power of
     two all means are sums of powers of two, and nothing is rounded anywhere.
@@ -486,10 +486,10 @@ def test_a_layer_that_is_not_built_says_so():
         BatchNorm().forward(X)
 
 
-# ------------------------------------------------------------ in use: folded
+# ------------------------------------------------------------ inference: folded
 
 
-# What stands where: each is followed by Flatten and Dense(3).
+# The first layers of a network; Flatten and Dense(3) follow.
 FOLDED = {
     "conv, norm": [Conv2D(9, 3), BatchNorm()],
     "conv, norm, ReLU, pool": [Conv2D(8, 3), BatchNorm(), ReLU(), MaxPool2D(2)],

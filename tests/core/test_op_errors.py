@@ -1,4 +1,4 @@
-"""What the ops refuse, and in which words: the name, what was given, and what is wanted."""
+"""Error messages of the ops: argument, value, expectation and fix."""
 
 import re
 
@@ -58,7 +58,7 @@ def backward(backward_op, forward_call, dy):
 
 
 def refuses(error, message, call):
-    """The message is this one: the words are part of the library."""
+    """Check the whole message."""
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         call()
 
@@ -504,8 +504,8 @@ pad = st.integers(0, 5)
 
 def starts(size, kernel, stride, before, after):
     """Where windows start, by trying every place."""
-    places = range(-before, size + after)
-    return [p for p in places if (p + before) % stride == 0 and p + kernel <= size + after]
+    offsets = range(-before, size + after)
+    return [p for p in offsets if (p + before) % stride == 0 and p + kernel <= size + after]
 
 
 @given(size, size, size, pad, pad)

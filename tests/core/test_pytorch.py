@@ -1,4 +1,4 @@
-"""The same numbers as PyTorch: recorded ones, and live ones where PyTorch is installed."""
+"""Equality with PyTorch: recorded values, and live if it is installed."""
 
 import importlib.util
 from itertools import product
@@ -57,7 +57,7 @@ def torch():
 
 
 def arrays_of(record, case, names, dtype):
-    """What was recorded for a case, in a dtype: all recorded multiples of 1/8 are exact in both."""
+    """Return recorded arrays in a dtype; multiples of 1/8 are exact in both."""
     return [record[f"{case}/{name}"].astype(dtype) for name in names.split()]
 
 
@@ -216,14 +216,14 @@ def test_the_record_is_what_the_script_makes(torch, record):
     found = {name: recording.pack(array) for name, array in recording.record().items()}
     assert found.keys() == record.keys()
     for name in found.keys() - {"version"}:
-        # Exact where all is a multiple of 1/8; another version of PyTorch may round the rest anew.
+        # Exact where all is a multiple of 1/8; another version of PyTorch may round others.
         exact = name.startswith(("conv", "depthwise", "pool", "average", "dense", "relu"))
         close = {"rtol": 0, "atol": 0} if exact else CLOSE
         np.testing.assert_allclose(found[name], record[name], err_msg=name, **close)
 
 
 def close_to_torch(torch, found, wanted):
-    """At assert_close's own tolerances in float32 (1.3e-6 relative, 1e-5 absolute)."""
+    """Compare with the float32 tolerances of assert_close."""
     for one, other in zip(found, wanted, strict=True):
         close = CLOSE if one.dtype == np.float64 else {}
         torch.testing.assert_close(torch.from_numpy(one), torch.from_numpy(other), **close)
@@ -374,7 +374,7 @@ def test_live_softmax_and_loss(torch, normals, dtype, size, smoothing):
 
 
 def test_live_network(torch, normals, dtype):
-    """The loss and every gradient of one network in both libraries, from the same weights."""
+    """Compare loss and gradients of one network in both libraries."""
     draw = normals(7, dtype)
     model = Sequential(
         [Conv2D(4, 3), ReLU(), MaxPool2D(2), Conv2D(5, 2, padding=1), ReLU(), Flatten(), Dense(10)],
@@ -417,7 +417,7 @@ def test_live_trajectories_of_other_numbers(torch, normals, dtype, case):
 
 
 def test_live_cosine_schedule(torch):
-    """The factor of every step of a hundred."""
+    """Compare the factors of a hundred steps."""
     total = 100
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler, expected = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total - 1), []

@@ -1,4 +1,4 @@
-"""Convolution helpers: column sums, padding, and the choice of algorithm and panel."""
+"""Convolution helpers: column sums, padding, choice of algorithm."""
 
 import numpy as np
 import pytest

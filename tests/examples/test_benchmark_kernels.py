@@ -1,4 +1,4 @@
-"""What the benchmarks of the kernels compare is the same on both sides, and so is what they say."""
+"""The kernel benchmarks: both sides compute the same, and its report."""
 
 import json
 
