@@ -281,7 +281,7 @@ def test_the_explorer_page_holds_input_and_output():
     model = network(28)
     images = load_mnist_sample().test_images[:3]
     page = make_explorer.describe(model, images)
-    steps = {step["place"]: step for step in page["steps"]}
+    steps = {step["path"]: step for step in page["steps"]}
     assert [steps[place]["layer"] for place in ("2", "3.1.1")] == ["Recorded", "Recorded"]
     assert steps["2"]["text"] == "LeakyReLU()"
     x = model.preprocess(images)
@@ -291,6 +291,6 @@ def test_the_explorer_page_holds_input_and_output():
             y = y if isinstance(layer, Scale) else layer.forward(y)[0]  # its weights are 1
         entry = steps[place]["arrays"]["recorded"]
         weights = np.frombuffer(make_explorer.base64.b64decode(page["weights"]), "<f4")
-        found = weights[entry["begin"] :][: y.size].reshape(entry["shape"])
+        found = weights[entry["offset"] :][: y.size].reshape(entry["shape"])
         np.testing.assert_array_equal(found, y)
     assert "explainRecorded" in make_explorer.page(model)
