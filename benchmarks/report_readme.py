@@ -78,7 +78,7 @@ def speed(*results: Results | None) -> str:
             row.task,
             duration(row.own),
             f"{duration(row.other)} ({row.library})",
-            f"**{row.ratio:.1f}**",
+            f"{row.ratio:.1f}",
         ]
         for row in headlines(*results)
     ]
