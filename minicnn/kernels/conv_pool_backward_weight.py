@@ -1,9 +1,10 @@
 """The weight gradient through convolution, ReLU and 2×2 max-pooling.
 
 At most one of the four pixels of an output passes a gradient on, and none where the ReLU made the
-output 0. `backward_weight_sparse` lists these active pixels; a dense kernel would multiply seven
-zeros in eight. For windows of few values, as on gray images, the list takes longer than the
-multiply-adds it saves; `backward_weight_dense` masks all pixels instead.
+output 0. A dense kernel multiplies by 0 at least three times in four, and seven times in eight if a
+ReLU makes half of the outputs 0. `backward_weight_sparse` lists the active pixels. For windows of
+few values, as on gray images, the list takes longer than the multiply-adds it saves;
+`backward_weight_dense` masks all pixels instead.
 
 A window is KH rows of K_row = KW·C values. The sparse kernel cuts each row into chunks of one
 vector, V in all; their offsets from the window origin are `chunk_offsets`.

@@ -1,4 +1,4 @@
-"""Matrix product, and the microkernel of all products.
+"""Matrix product, and the microkernel of most products.
 
 NumPy's ``@`` would share one BLAS among the worker threads. Its own threads compete with them, and
 its rounding may depend on their number. Here each output is summed in one fixed order.

@@ -1,9 +1,9 @@
 """Vector widths, tile sizes and L1 size of the CPU that Numba targets.
 
-The accumulators of a register tile must stay in registers. On AVX2, four pixels × 16 channels take
-8 of the 16 registers (of 8 float32); 32 channels would leave none for the factors and halve the
-speed. On AVX-512, four pixels × 64 channels take half of the 32 registers (of 16 float32). Three
-widths are enough; each further width adds a compilation.
+The accumulators of a microtile must stay in registers. On AVX2, 6 pixels × 16 channels take 12 of
+the 16 registers (of 8 float32). Even 4 pixels × 32 channels leave none for the factors, and halve
+the speed. On AVX-512, 6 pixels × 64 channels take 24 of the 32 registers (of 16 float32). Three
+widths are enough; each further width adds a compilation. The 6 is MR in `minicnn.kernels.gemm`.
 """
 
 from collections.abc import Callable, Iterable

@@ -64,7 +64,9 @@ class Layer:
     replayable : bool
         True promises that `forward`, `infer` and `backward` touch arrays through kernels only, so
         that their kernel calls can be captured and replayed. Subclasses do not inherit it. A replay
-        keeps the options of the capture. ``MINICNN_VERIFY_REPLAY=1`` checks every replay.
+        keeps the options of the capture. ``MINICNN_VERIFY_REPLAY=1`` checks every replay. One layer
+        without it, such as one whose op uses NumPy, turns replay off for the whole network: write
+        a kernel and set ``replayable = True``.
     """
 
     ops: ClassVar[OpPair | None] = None

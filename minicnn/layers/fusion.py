@@ -1,7 +1,8 @@
 """Operator fusion: consecutive layers computed by one op pair.
 
-Only the library's own layers are fused: a subclass may compute something else. At inference a batch
-norm is folded into the layer before it, and dropout is removed.
+Only the library's own layers are fused: a subclass may compute something else. A convolution with
+the backend im2col, reference or a registered one is never fused with a ReLU or pool. At inference a
+batch norm is folded into the layer before it, and dropout is removed.
 """
 
 from collections.abc import Mapping, Sequence

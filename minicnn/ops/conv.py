@@ -139,8 +139,8 @@ def conv2d_backward(
 ) -> tuple[FloatArray | None, FloatArray, FloatArray]:
     """Compute the gradients of `conv2d`.
 
-    ``dbias[f] = Σ_{n,oh,ow} dy[n, oh, ow, f]``; dweight correlates x with dy; dx correlates dy with
-    the kernel rotated by 180°.
+    ``dbias[f] = Σ_{n,oh,ow} dy[n, oh, ow, f]``; dweight correlates x with dy. At stride 1, dx
+    correlates dy with the kernel rotated by 180°.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Convolution".
 

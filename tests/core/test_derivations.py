@@ -430,7 +430,7 @@ def test_softmax_cross_entropy(normals, smoothing):
     close(losses.softmax_cross_entropy_backward(1.0, cache), wanted)
     _, cache = reference.softmax_cross_entropy(logits, t)
     close(reference.softmax_cross_entropy_backward(1.0, cache), wanted)
-    # a shard of two of the three images
+    # a microbatch of two of the three images
     _, cache = losses.softmax_cross_entropy(logits[:2], labels[:2], label_smoothing=smoothing)
     close(losses.softmax_cross_entropy_backward(2 / N, cache), wanted[:2])
 

@@ -21,8 +21,8 @@ BACKENDS = {
     "im2col",
     "direct",
     "winograd",
-    "conv + ReLU + pool, sparse",
-    "conv + ReLU + pool, dense",
+    "conv (+ ReLU) + pool, sparse",
+    "conv (+ ReLU) + pool, dense",
 }
 
 
