@@ -398,7 +398,7 @@ def square(x):
     ("backward", "message"),
     [
         (lambda dy, x: {}, r"square: backward must return the gradients of .* not of \[\]"),
-        (lambda dy, x: {"x": dy, "z": dy}, r"gradients of \['x', 'z'\], wanted .* \['x'\]"),
+        (lambda dy, x: {"x": dy, "z": dy}, r"gradients of \['x'\], not of \['x', 'z'\]"),
         (lambda dy, x: {"x": dy[:1]}, r"square: dx has shape \(1, 3\) but x has \(2, 3\)"),
     ],
     ids=["missing", "extra", "wrong shape"],

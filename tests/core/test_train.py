@@ -327,11 +327,15 @@ print(ops.dense(np.ones((4, 2)), np.ones((2, 8)), np.zeros(8))[0][0, 0])
 
     assert run() == "2.0"
     source = tmp_path / "minicnn" / "kernels" / "simd" / "llvm.py"  # not where the kernel stands
-    changed = source.read_text(encoding="utf-8").replace('"llvm.fmuladd.', '"llvm.minnum.', 1)
-    changed = changed.replace("[a.llvm] * 3", "[a.llvm] * 2").replace(
-        "call(function, values)", "call(function, values[1:])"
-    )
-    source.write_text(changed, encoding="utf-8")
+    text = source.read_text(encoding="utf-8")
+    for old, new in (
+        ('"llvm.fmuladd.', '"llvm.minnum.'),
+        ("[vector.llvm] * 3", "[vector.llvm] * 2"),
+        ("call(function, [a, b, c])", "call(function, [b, c])"),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    source.write_text(text, encoding="utf-8")
     assert run() == "0.0"
 
 

@@ -166,7 +166,7 @@ def test_test_images_must_fit_the_model(tmp_path, size, label):
 # Errors
 
 
-class Own(ReLU):
+class ReLUOutsideMinicnn(ReLU):
     """A layer outside minicnn."""
 
 
@@ -180,12 +180,12 @@ class Own(ReLU):
             "returns 26×26×2 values; .*append Flatten and Dense",
         ),
         (
-            lambda: classifier(Conv2D(2, 3), Own()),
-            r"layer 2 is Own\(\): .* for test images only; give --data-dir",
+            lambda: classifier(Conv2D(2, 3), ReLUOutsideMinicnn()),
+            r"layer 2 is ReLUOutsideMinicnn\(\): .* for test images only; give --data-dir",
         ),
         (
-            lambda: classifier(minicnn.Residual([minicnn.Residual([Own()])])),
-            r"layer 1.1.1.1.1 is Own",
+            lambda: classifier(minicnn.Residual([minicnn.Residual([ReLUOutsideMinicnn()])])),
+            r"layer 1.1.1.1.1 is ReLUOutsideMinicnn",
         ),
     ],
 )

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import sanity_checks
-from test_train import write_idx
+from test_train_tool import write_idx
 
 from minicnn import (
     BatchNorm,
