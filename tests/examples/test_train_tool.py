@@ -304,9 +304,7 @@ def test_resume_rejects_and_names_changed_flags(folder, tmp_path):
     process.communicate()
     done = run("--data-dir", folder, "--epochs", 1001, "--lr", "0.1", "--save", save, "--resume")
     assert done.returncode == 2
-    assert (
-        "can only go on with the same: epochs (1000 there, 1001 here), optimizer (" in done.stderr
-    )
+    assert "resume it with the same: epochs (1000 there, 1001 here), optimizer (" in done.stderr
     done = run("--data-dir", folder, "--epochs", 1, "--save", save)  # starts from the beginning
     assert done.returncode == 0, done.stderr
     old = tmp_path / "model.checkpoint.old.npz"
@@ -341,7 +339,7 @@ def test_resume_rejects_and_names_changed_flags(folder, tmp_path):
             "--save: no/such/folder/m.npz cannot be written: there is no",
         ),
         (["--save", "."], "--save: . cannot be written: it is a folder; name a file"),
-        (["--plots", __file__], "test_train.py is not a folder"),
+        (["--plots", __file__], "test_train_tool.py is not a folder"),
         (["--resume"], "--resume needs --save, which names the checkpoint"),
         (["--resume", "--save", "m.npz"], "there is no checkpoint m.checkpoint.npz"),
         (
