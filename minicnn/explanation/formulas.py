@@ -33,7 +33,8 @@ class UnitTrace(NamedTuple):
         The formula of `result`.
     inputs : ndarray
         The inputs of the formula: the window (KH, KW, C) of a convolution, (KH, KW) of a pool, the
-        row (in,) of a dense layer. Padding is 0, or -∞ for a max-pool.
+        row (in,) of a dense layer. Padding is 0, or -∞ for a max-pool. For a layer without a
+        formula x at the position of the output, or all of x if its shape is another.
     result : float
         The output of the network. It equals the formula up to rounding in the network's dtype.
     weights : ndarray, or None
@@ -81,7 +82,7 @@ def _lines(unit: UnitTrace) -> Iterator[str]:
     elif unit.inputs.ndim == 2 and unit.inputs.shape[1] <= MAX_WINDOW_COLUMNS:
         yield from _side_by_side(parts)
     else:
-        yield from _terms(parts)
+        yield from _terms(parts, summed=unit.total is not None)
     if unit.total is not None:
         bias = "" if unit.bias is None else f", and the bias is {format_value(unit.bias)}"
         yield f"the sum is {format_value(unit.total)}{bias}"
@@ -109,7 +110,7 @@ def _side_by_side(parts: dict[str, FloatArray]) -> Iterator[str]:
         yield "   ".join("".join(format_value(value) for value in row) for row in rows)
 
 
-def _terms(parts: dict[str, FloatArray]) -> Iterator[str]:
+def _terms(parts: dict[str, FloatArray], *, summed: bool) -> Iterator[str]:
     """Yield lines with terms and their indices, largest first."""
     last = list(parts.values())[-1]
     order = np.argsort(-abs(last), axis=None, kind="stable")
@@ -120,8 +121,11 @@ def _terms(parts: dict[str, FloatArray]) -> Iterator[str]:
     for name, k in zip(names[:shown], order[:shown], strict=True):
         yield f"{name:>{width}}" + "".join(format_value(array.flat[k]) for array in parts.values())
     if len(order) > shown:
-        remaining = format_value(float(last.flat[order[shown:]].sum()))
-        yield f"the other {len(order) - shown} add up to {remaining}"
+        others = f"the other {len(order) - shown}"
+        remaining = float(last.flat[order[shown:]].sum())
+        yield (
+            f"{others} add up to {format_value(remaining)}" if summed else f"{others} are not shown"
+        )
 
 
 def format_value(value: float) -> str:
@@ -139,12 +143,17 @@ def unit_trace(
     if type(layer) in (Residual, Concat):
         return _merged(layer, parts, float(y[at]), at)
     # By the class itself: a subclass may compute something else.
-    return FORMULAS.get(type(layer), _input_and_output)(layer, x, float(y[at]), at)
+    if type(layer) in FORMULAS:
+        return FORMULAS[type(layer)](layer, x, float(y[at]), at)
+    return _input_and_output(layer, x, y, at)
 
 
-def _input_and_output(layer: Layer, x: FloatArray, result: float, at: Index) -> UnitTrace:
-    """Return the trace of a layer without a formula: its whole input."""
-    return UnitTrace(f"{layer}(x), of which only input and output are known", x, result)
+def _input_and_output(layer: Layer, x: FloatArray, y: FloatArray, at: Index) -> UnitTrace:
+    """Return the trace of a layer without a formula: x at `at`, or all of x."""
+    formula = f"{layer}(x), of which only input and output are known"
+    if x.shape != y.shape:
+        return UnitTrace(formula, x, float(y[at]))
+    return UnitTrace(f"{formula}; x at this position:", np.array([x[at]]), float(y[at]))
 
 
 def _sum(

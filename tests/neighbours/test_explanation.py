@@ -339,20 +339,33 @@ class Doubled(Layer):
         return (2 * dy if need_dx else None), {}
 
 
+class Flattened(Flatten):
+    """A subclass: it may compute something else, so it has no formula."""
+
+
 class Constant(Doubled):
     def backward(self, dy, cache, *, need_dx=True, gradients=None):
         return None, {}
 
 
 def test_a_layer_without_a_formula_is_shown_as_input_and_output(image):
-    model = random_model([Doubled(), Constant(), Scaled(), Flatten(), Dense(3)])
+    model = random_model([Doubled(), Constant(), Scaled(), Flattened(), Dense(3)])
     trace = explain(model, image, 0)
     np.testing.assert_array_equal(trace.step(1).y, 2 * trace.step(1).x)
     assert not trace.step(2).dx.any()
     unit = trace.step(1)[0, 0, 0]
     assert unit.result == trace.step(1).y[0, 0, 0]
-    assert unit.inputs is trace.step(1).x
-    assert "Doubled()(x), of which only input and output are known" in str(unit)
+    assert unit.inputs.tolist() == [trace.step(1).x[0, 0, 0]]
+    assert "Doubled()(x), of which only input and output are known; x at this" in str(unit)
+    assert len(str(unit).splitlines()) == 3
+    flat = trace.step(4)[7]  # of another shape than x: all of x, and no sum of it
+    assert flat.inputs is trace.step(4).x
+    assert (
+        str(flat)
+        .splitlines()[0]
+        .endswith("Flattened()(x), of which only input and output are known")
+    )
+    assert str(flat).endswith("the other 64 are not shown")
     gradient = trace.step(3).gradient("scale", 0)
     assert gradient.result == trace.step(3).gradients["scale"][0]
     assert "the backward of Scaled(), of which only the input x is known" in str(gradient)
