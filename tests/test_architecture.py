@@ -53,8 +53,9 @@ NEIGHBOR_IMPORTS = {
 # `Sequential.save` imports `serialization` when it is called.
 LAZY = {("model", "serialization")}
 MAX_CODE_LINES = 300  # of a file
-# Upper bounds of the sums that `benchmarks/code_lines.py` prints.
-MAX_CORE_LINES, MAX_PACKAGE_LINES, MAX_FILES = 3_500, 11_650, 116
+# The sums that `benchmarks/code_lines.py` prints today, plus a margin for one new layer: 60 lines
+# and three files. An activation in NumPy takes 31 to 38 lines.
+MAX_CORE_LINES, MAX_PACKAGE_LINES, MAX_FILES = 3_473 + 60, 11_425 + 60, 112 + 3
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted([*(ROOT / "examples").rglob("*.py"), *FILES])
@@ -142,10 +143,15 @@ def test_the_package_has_no_print_assert_fastmath_or_oversized_file(path):
 def test_core_and_package_stay_small():
     files = code_lines.counts()
     core = {path: n for path, n in files.items() if code_lines.module_of(path) in code_lines.CORE}
-    hint = f"see python benchmarks/code_lines.py, or raise the bound in {THIS} with a reason"
-    assert code_lines.total(core)[0] <= MAX_CORE_LINES, f"the core has grown: {hint}"
-    assert code_lines.total(files)[0] <= MAX_PACKAGE_LINES, f"the package has grown: {hint}"
-    assert len(files) <= MAX_FILES, f"{len(files)} files are more than {MAX_FILES}: {hint}"
+    for thing, found, bound in (
+        ("lines of code of the core", code_lines.total(core)[0], "MAX_CORE_LINES"),
+        ("lines of code of the package", code_lines.total(files)[0], "MAX_PACKAGE_LINES"),
+        ("files", len(files), "MAX_FILES"),
+    ):
+        assert found <= globals()[bound], (
+            f"{found:,} {thing} are more than {globals()[bound]:,}: remove code (python "
+            f"benchmarks/code_lines.py counts it), or raise {bound} in {THIS} with a reason"
+        )
 
 
 def test_code_lines_leave_out_docstrings_comments_and_blanks():

@@ -1,11 +1,20 @@
-"""Contracts of every op: dtypes, shapes, inputs left unchanged, NaN."""
+"""Contracts of every op: reference, dtypes, shapes, unchanged inputs, NaN."""
+
+import pkgutil
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from minicnn import losses, ops
+import minicnn
+from minicnn import layers, losses, ops, reference
+from minicnn.layers.base import layer_classes, make_example
 from minicnn.ops import conv
 from minicnn.random import RandomKey
+
+for info in pkgutil.iter_modules(layers.__path__):  # a module that nobody imports is tested too
+    import_module(f"minicnn.layers.{info.name}")
+LAYERS = [cls for cls in layer_classes() if cls.__module__.startswith("minicnn.")]
 
 # All that compute every convolution, registered ones included.
 BACKENDS = [name for name in conv.BACKENDS if name != "winograd"]
@@ -47,23 +56,11 @@ OPS = {
         {"x": (2, 5, 6, 3)},
         {"pool_size": (3, 2), "padding": (1, 0)},
     ),
-    "global_avg_pool2d": (
-        ops.global_avg_pool2d,
-        ops.global_avg_pool2d_backward,
-        {"x": (2, 5, 6, 3)},
-        {},
-    ),
     "depthwise_conv2d": (
         ops.depthwise_conv2d,
         ops.depthwise_conv2d_backward,
         {"x": (3, 5, 4, 3), "weight": (3, 2, 3), "bias": (3,)},
         {"stride": (1, 2), "padding": 1},
-    ),
-    "dense": (
-        ops.dense,
-        ops.dense_backward,
-        {"x": (5, 4), "weight": (4, 3), "bias": (3,)},
-        {},
     ),
     "add": (ops.add, ops.add_backward, {"a": (2, 3, 4), "b": (2, 3, 4)}, {}),
     "concat": (
@@ -78,13 +75,29 @@ OPS = {
         {"x": (4, 3, 2)},
         {"rate": 0.5, "key": RandomKey(0, 0, np.arange(4))},
     ),
-    "flatten": (ops.flatten, ops.flatten_backward, {"x": (2, 3, 4, 5)}, {}),
-    "relu": (ops.relu, ops.relu_backward, {"x": (4, 3, 2)}, {}),
     "softmax": (ops.softmax, ops.softmax_backward, {"logits": (3, 4)}, {}),
     "batch_norm": (ops.batch_norm, ops.batch_norm_backward, NORM, {}),
     "batch_norm, ReLU": (ops.batch_norm, ops.batch_norm_backward, NORM, {"relu": True}),
     "batch_norm of given statistics": (norm_of_given, ops.batch_norm_backward, NORM, {}),
 }
+
+
+def op_name(cls):
+    """Return the name of a layer's op; `_name` adapts op `name` to a layer."""
+    return cls.ops[0].__name__.lstrip("_")
+
+
+def op_of_example(cls):
+    """Return the entry of OPS that follows from the example of a layer."""
+    layer, input_shape = make_example(cls)
+    layer.build(input_shape, np.random.default_rng(0))
+    shapes = {name: array.shape for name, array in layer.parameters.items()}
+    options = {name: getattr(layer, name) for name in cls.options}
+    return *cls.ops, {"x": (3, *input_shape), **shapes}, options
+
+
+OPS_OF_LAYERS = [cls for cls in LAYERS if cls.ops]  # a container has no op pair of its own
+OPS |= {op_name(cls): op_of_example(cls) for cls in OPS_OF_LAYERS if op_name(cls) not in OPS}
 every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 
 
@@ -102,6 +115,51 @@ def run(op, arrays, dy=None):
 
 def draw_arrays(op, draw):
     return {name: draw(*shape) for name, shape in op[2].items()}
+
+
+# ------------------------------------------------------------ exports and reference
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_every_layer_is_exported(cls):
+    exported = {name: getattr(minicnn, name) for name in minicnn.__all__ if hasattr(minicnn, name)}
+    assert exported.get(cls.__name__) is cls, (
+        f"minicnn/__init__.py: add `from {cls.__module__} import {cls.__name__}`, "
+        f"and {cls.__name__!r} to __all__"
+    )
+
+
+@pytest.mark.parametrize("module", [ops, reference], ids=["ops", "reference"])
+@pytest.mark.parametrize("cls", OPS_OF_LAYERS)
+def test_the_op_pair_of_every_layer_is_exported(module, cls):
+    name = op_name(cls)
+    for exported in (name, f"{name}_backward"):
+        assert exported in module.__all__, (
+            f"{module.__name__.replace('.', '/')}/__init__.py: import {exported}, "
+            f"the op of {cls.__name__}, and add {exported!r} to __all__"
+        )
+
+
+@pytest.mark.parametrize("cls", OPS_OF_LAYERS)
+def test_the_op_of_every_layer_equals_its_reference(normals, dtype, cls):
+    name = op_name(cls)
+    slow = [getattr(reference, f"{name}{suffix}", None) for suffix in ("", "_backward")]
+    assert all(slow), f"minicnn/reference/__init__.py: write and import {name} and {name}_backward"
+    op = OPS[name]
+    arrays = draw_arrays(op, normals(1, dtype))
+    y, _, dy, gradients = run(op, arrays)
+    # The reference of dropout takes the mask that the op draws.
+    options = {"keep": y != 0, "rate": op[3]["rate"]} if name == "dropout" else op[3]
+    wanted, _, _, wanted_gradients = run((*slow, op[2], options), arrays, dy)
+    tolerance = 100 * np.finfo(dtype).eps  # of sums of at most 30 products
+    for found, expected in zip((y, *gradients), (wanted, *wanted_gradients), strict=True):
+        np.testing.assert_allclose(
+            found,
+            expected,
+            rtol=tolerance,
+            atol=tolerance,
+            err_msg=f"{name} in minicnn/ops differs from {name} in minicnn/reference",
+        )
 
 
 # ------------------------------------------------------------ dtypes and shapes

@@ -1,8 +1,8 @@
-"""DERIVATIONS.md: its links, quotes, examples and formulas hold.
+"""Test the links, quotes, examples and formulas of DERIVATIONS.md.
 
-The page: every backward links to it, what it quotes stands in the code, what it runs comes to what
-it says, and so does what it works by hand. Its formulas: each derivative ∂y/∂x is written down here
-once more as a whole Jacobian, shown to be one, and multiplied out.
+The page: every backward links to it, its quotes stand in the code, and its examples and workings
+return the stated values. The formulas: each derivative ∂y/∂x is written here as a whole Jacobian,
+compared with the op, and multiplied out.
 """
 
 import doctest
@@ -29,8 +29,8 @@ OPERATIONS = [title for title in TITLES if title not in ("Conventions", "A first
 LINK = rf'{PAGE}, "([^"]+)"'
 VERSIONS = {"reference": reference, "ops": ops, "losses": losses}
 DERIVED = {
-    f"{room}.{name}": thing
-    for room, module in VERSIONS.items()
+    f"{version}.{name}": thing
+    for version, module in VERSIONS.items()
     for name, thing in vars(module).items()
     if name.endswith("_backward")
 } | {"ops.fold_batch_norm": ops.fold_batch_norm, "SGD": SGD, "Adam": Adam}
@@ -41,55 +41,80 @@ versions = pytest.mark.parametrize("version", [ops, reference], ids=["ops", "ref
 # ------------------------------------------------------------ the page
 
 
+def docstring_of(name):
+    return inspect.getdoc(DERIVED[name]) or ""
+
+
+def section_of(name):
+    """Return the title of the section that a docstring links to."""
+    file = Path(inspect.getsourcefile(DERIVED[name])).relative_to(ROOT)
+    titles = re.findall(rf"^Derivation: {LINK}\.$", docstring_of(name), re.M)
+    assert len(set(titles) & set(OPERATIONS)) == len(titles) == 1, (
+        f"{file}: {name}: add 'Derivation: {PAGE}, \"Title\".' to the docstring, and that section "
+        f"with its contents entry, a quote from the code and a Check to {PAGE}"
+    )
+    return titles[0]
+
+
 @pytest.mark.parametrize("name", DERIVED)
 def test_every_backward_links_to_its_derivation(name):
-    (title,) = re.findall(rf"^Derivation: {LINK}\.$", inspect.getdoc(DERIVED[name]), re.M)
-    assert title in OPERATIONS
+    assert section_of(name)
 
 
 @pytest.mark.parametrize("name", DERIVED)
-def test_a_section_comes_to_the_formulas_of_the_docstring(name):
-    docstring = inspect.getdoc(DERIVED[name])
-    summary = docstring.partition("\nParameters\n")[0]
+def test_a_section_derives_the_formulas_of_the_docstring(name):
+    title = section_of(name)
+    summary = docstring_of(name).partition("\nParameters\n")[0]
     formulas = re.findall(r"``(.*?)``", " ".join(summary.split()))
-    section = " ".join(SECTIONS[re.search(LINK, docstring)[1]].split())
+    section = " ".join(SECTIONS[title].split())
     for formula in formulas:
         if re.search(" [+]?= | ← ", formula):
-            assert formula in section, formula
+            assert formula in section, (
+                f"{PAGE}: derive `{formula}` of the docstring of {name} in section {title!r}"
+            )
 
 
 def test_every_section_is_linked_to_and_no_other():
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "minicnn").rglob("*.py"))
-    assert set(re.findall(LINK, "".join(sources))) == set(OPERATIONS)
+    linked = set(re.findall(LINK, "".join(sources)))
+    assert linked <= set(OPERATIONS), f"{PAGE}: add sections {sorted(linked - set(OPERATIONS))}"
+    unlinked = sorted(set(OPERATIONS) - linked)
+    assert not unlinked, f"add 'Derivation: {PAGE}, \"{unlinked[0]}\".' to the op's docstring"
 
 
 def test_the_contents_are_those_of_the_page():
     found = re.findall(r"^- \[(.*)\]\(#(.*)\)$", TEXT, re.M)
-    assert found == [(title, title.lower().replace(" ", "-")) for title in TITLES]
-    assert set(re.findall(r"\]\(#(.*?)\)", TEXT)) == {anchor for _, anchor in found}
+    lines = [(title, title.lower().replace(" ", "-")) for title in TITLES]
+    assert found == lines, f"{PAGE}: list every section in the contents as `- [Title](#title)`"
+    anchors = set(re.findall(r"\]\(#(.*?)\)", TEXT)) - {anchor for _, anchor in found}
+    assert not anchors, f"{PAGE}: links to sections that do not exist: {sorted(anchors)}"
     for path in re.findall(r"\]\((\.\./.*?)\)", TEXT):
-        assert ((ROOT / PAGE).parent / path).is_file(), path
+        assert ((ROOT / PAGE).parent / path).is_file(), f"{PAGE}: link to a missing file: {path}"
 
 
-def test_the_table_of_letters_is_where_the_page_says():
+def test_the_table_of_letters_is_in_the_linked_module():
     assert "one per axis or size" in inspect.getdoc(minicnn.shapes)
 
 
 def bare(line):
-    """Return a line of code without what depends on where it stands."""
+    """Return a line of code without indentation and final comma."""
     return line.strip().rstrip(",")
 
 
 @pytest.mark.parametrize("title", OPERATIONS)
-def test_what_a_section_quotes_stands_in_the_file_it_names(title):
+def test_the_quotes_of_a_section_stand_in_the_named_file(title):
     parts = re.findall(r"In\s+`([^`]+)`|```python\n(.*?)```", SECTIONS[title], re.S)
-    assert any(quote for _, quote in parts)
+    assert any(quote for _, quote in parts), (
+        f"{PAGE}: add to section {title!r} 'In `minicnn/file.py`:' and a python block of it"
+    )
     for path, quote in parts:
         if path:
             lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
             left = map(bare, lines)  # an iterator: quotes follow the order of the file
         for line in quote.splitlines():
-            assert bare(line) in left, line
+            assert bare(line) in left, (
+                f"{PAGE}: section {title!r} quotes {line.strip()!r}: quote lines of {path} in order"
+            )
 
 
 def worked(formula):
@@ -107,7 +132,7 @@ def workings(section):
 
 
 def run(section, names):
-    """Run what stands behind ``>>>``; return the names that it leaves."""
+    """Run the lines behind ``>>>``; return the names that they define."""
     example = doctest.DocTestParser().get_doctest(section, names, PAGE, PAGE, 0)
     report = []
     doctest.DocTestRunner().run(example, out=report.append, clear_globs=False)
@@ -117,12 +142,12 @@ def run(section, names):
 
 @pytest.fixture(scope="module")
 def pasted():
-    """The names that are there once the first section has been pasted."""
+    """Return the names that the first section defines."""
     return run(SECTIONS["Conventions"], {})
 
 
 @pytest.mark.parametrize("title", TITLES[1:])
-def test_a_section_runs_and_works_out_by_hand_what_it_computes(pasted, title):
+def test_the_workings_of_a_section_equal_its_computed_values(pasted, title):
     names = run(SECTIONS[title], {**pasted})
     for name, *sides in workings(SECTIONS[title]):
         assert sides
@@ -132,23 +157,25 @@ def test_a_section_runs_and_works_out_by_hand_what_it_computes(pasted, title):
 
 def test_every_section_has_something_to_run_at_its_end():
     for title in OPERATIONS:
-        assert re.search(r"\nCheck[^`]*\n\n```pycon\n[^`]*\n\n```\s*\Z", SECTIONS[title]), title
+        assert re.search(r"\nCheck[^`]*\n\n```pycon\n[^`]*\n\n```\s*\Z", SECTIONS[title]), (
+            f"{PAGE}: end section {title!r} with 'Check:' and a pycon block"
+        )
 
 
 # ------------------------------------------------------------ the formulas
 
-# Of a window: size, kernel, stride, padding. The second sees some pixels never and some padding.
+# Size, kernel, stride and padding of a window. The second skips pixels and reads padding.
 WINDOWS = [((4, 3), (3, 2), 1, 0), ((6, 5), (2, 3), (3, 2), (1, 2)), ((4, 5), (3, 3), 1, 1)]
 windows = pytest.mark.parametrize(("size", "kernel", "stride", "padding"), WINDOWS, ids=str)
 
 
 def delta(size):
-    """``[i = j]``"""
+    """Return ``[i = j]``."""
     return np.eye(size)
 
 
 def sees(window, H, W):
-    """Return ``[oh·SH - top + kh = h]`` as (oh, h, kh), and the same of columns."""
+    """Return ``[oh·SH - top + kh = h]`` as (oh, h, kh), and as (ow, w, kw)."""
     KH, KW, SH, SW, top, left, OH, OW = window
     rows, columns = np.zeros((OH, H, KH)), np.zeros((OW, W, KW))
     for oh, h, kh in np.ndindex(rows.shape):
@@ -159,25 +186,25 @@ def sees(window, H, W):
 
 
 def down(jacobian, x):
-    """``y = J x``"""
+    """Return ``y = J x``."""
     return np.tensordot(jacobian, x, x.ndim)
 
 
 def back(dy, jacobian):
-    """``dx = Jᵀ dy``"""
+    """Return ``dx = Jᵀ dy``."""
     return np.tensordot(dy, jacobian, dy.ndim)
 
 
 def slopes(function, x):
-    """Return the Jacobian of a function that can take complex numbers.
+    """Return the Jacobian of a function of complex numbers.
 
-    By its imaginary part after a tiny step along the imaginary axis: nothing is subtracted, so
-    nothing is lost.
+    It is the imaginary part after a tiny step along the imaginary axis. No difference is taken, so
+    no digits cancel.
     """
     columns = []
-    for place in np.ndindex(x.shape):
+    for at in np.ndindex(x.shape):
         moved = x.astype(complex)
-        moved[place] += 1e-30j
+        moved[at] += 1e-30j
         columns.append(np.imag(function(moved)) / 1e-30)
     return np.stack(columns, axis=-1).reshape(*columns[0].shape, *x.shape)
 
@@ -213,7 +240,10 @@ def test_convolution(integers, version, size, kernel, stride, padding):
 
 
 def gathered(dy, weight, window, shape):
-    """``Σ dy[n, (h + top - kh) / SH, (w + left - kw) / SW, f] · weight[kh, kw, c, f]``"""
+    """Return dx as a sum over the outputs that read each pixel.
+
+    ``Σ dy[n, (h + top - kh) / SH, (w + left - kw) / SW, f] · weight[kh, kw, c, f]``
+    """
     KH, KW, SH, SW, top, left, OH, OW = window
     dx = np.zeros(shape)
     for h, w, kh, kw in product(range(shape[1]), range(shape[2]), range(KH), range(KW)):
@@ -295,7 +325,7 @@ def test_minimal_filtering(integers):
 @windows
 def test_max_pooling(integers, version, size, kernel, stride, padding):
     draw = integers(5, np.float64)
-    x = draw(2, *size, 3)  # few numbers, so many ties
+    x = draw(2, *size, 3)  # nine different values, hence ties
     padding = tuple(min(p, k - 1) for p, k in zip(np.broadcast_to(padding, 2), kernel, strict=True))
     window = make_window("test", size, kernel, stride, padding)
     jacobian = np.zeros((2, window.OH, window.OW, 3, *x.shape))
@@ -305,7 +335,7 @@ def test_max_pooling(integers, version, size, kernel, stride, padding):
             for kh, kw in product(range(kernel[0]), range(kernel[1]))
         ]
         inside = [(h, w) for h, w in pixels if 0 <= h < size[0] and 0 <= w < size[1]]
-        first = np.argmax([x[n, h, w, c] for h, w in inside])  # of equals the first
+        first = np.argmax([x[n, h, w, c] for h, w in inside])  # the first of equal maxima
         jacobian[n, oh, ow, c, n, *inside[first], c] = 1
     y, cache = version.max_pool2d(x, kernel, stride, padding)
     np.testing.assert_array_equal(y, down(jacobian, x))
@@ -516,7 +546,7 @@ def test_momentum_as_the_sum_of_all_gradients():
         close(optimizer.state_dict(p)["v"], [3 * (1 - 0.5**t) / (1 - 0.5)])
 
 
-def test_nesterov_keeps_the_place_that_is_looked_at(normals):
+def test_nesterov_stores_the_point_of_the_gradient(normals):
     target, rate, momentum = normals(17, np.float64)(4), 0.1, 0.9
     q, v, p = np.zeros(4), np.zeros(4), np.zeros(4)
     optimizer = SGD(rate, momentum=momentum, nesterov=True)

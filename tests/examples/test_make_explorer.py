@@ -12,6 +12,7 @@ import recipes
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential
+from minicnn.layers.base import layer_classes
 
 # The layers that the page computes; it shows others by their recorded outputs.
 LAYERS = {cls.__name__ for cls in make_explorer.LAYERS}
@@ -46,17 +47,24 @@ def classifier(*layers, shape=(28, 28, 1), **options):
     return Sequential([*layers, Flatten(), Dense(3)], shape, **options)
 
 
-def test_the_page_computes_every_known_layer(every_layer):
+def test_the_page_computes_every_layer_of_minicnn(every_layer):
+    for cls in layer_classes():
+        assert cls.__name__ in LAYERS or not cls.__module__.startswith("minicnn."), (
+            f"examples/tools/make_explorer.py: add {cls.__name__} to LAYERS, and a line "
+            f"`{cls.__name__}: (s, [x]) => ...` to FORWARD in examples/explorer/layers.js"
+        )
     steps = content(make_explorer.page(every_layer()))["network"]["steps"]
     missing = LAYERS - {step["layer"] for step in steps}
-    assert not missing, f"tests/conftest.py: add {missing} to every_layer"
+    assert not missing, f"tests/conftest.py: add {sorted(missing)} to the layers of every_layer"
     assert {step["layer"] for step in steps} == {*LAYERS, "Input", "Softmax"}
     program = (make_explorer.SOURCES / "layers.js").read_text(encoding="utf-8")
     table = program[program.index("const FORWARD") :]
     known = set(re.findall(r"^  (\w+):", table, re.M))
-    assert known == {*LAYERS, "Softmax", "Recorded"}, (
-        "examples/explorer/layers.js: add a line to FORWARD for each layer"
-    )
+    for name in sorted({*LAYERS, "Softmax", "Recorded"} ^ known):
+        assert name in known, (
+            f"examples/explorer/layers.js: add a line `{name}: (s, [x]) => ...` to FORWARD"
+        )
+        pytest.fail(f"examples/explorer/layers.js: remove {name} from FORWARD, or add it to LAYERS")
 
 
 def test_every_step_has_earlier_inputs_and_its_output_shape(every_layer):
