@@ -308,7 +308,7 @@ class Layer:
             return backward(dy, cache), {}
         out = None if gradients is None else self._op_out(gradients)
         dx, *found = backward(dy, cache, need_dx=need_dx, out=out)
-        # Not strict: the ops of a layer without a bias return a gradient of zeros' bias too.
+        # Not strict: without a bias the op returns the gradient of the zeros that stand for it too.
         return dx, dict(zip(self.parameters, found, strict=False))
 
     # ------------------------------------------------------------ running statistics

@@ -35,7 +35,7 @@ def forward(
 
 
 def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
-    """Add ``dy · x`` of each product of `forward` to its weight."""
+    """Set each weight's gradient to its sum of ``dy · x``."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     total = np.zeros(dweight.shape)
@@ -50,7 +50,7 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
 
 
 def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
-    """Add ``dy · weight`` of each product of `forward` to its pixel."""
+    """Set each pixel's gradient to its sum of ``dy · weight``."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
     total = np.zeros(dx.shape)
