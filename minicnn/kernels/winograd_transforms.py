@@ -103,7 +103,7 @@ def _transform_tile(
 
 @device_function
 def input_transform_t(v: Tile, zero: Vector) -> Tile:
-    """Return ``B v``."""
+    """Return ``B v``, the transpose of `input_transform_1d`."""
     v0, v1, v2, v3 = v
     return v0, add(subtract(v1, v2), v3), subtract(add(v1, v2), v0), subtract(zero, v3)
 
@@ -166,7 +166,7 @@ def output_transform(products: Array, i: int, plane: int, bias: Vector) -> Tile:
 
 @device_function
 def output_transform_t(a: Vector, b: Vector, zero: Vector) -> Tile:
-    """Return ``A y`` of two vectors."""
+    """Return ``A y`` of two vectors, the transpose of `output_transform_1d`."""
     return a, add(a, b), subtract(a, b), subtract(zero, b)
 
 
@@ -288,7 +288,7 @@ def _weight_column_t(dtransformed: Array, i: int, plane: int) -> Tile:
 
 @device_function
 def weight_transform_t(like: Array, u: Tile) -> Tile:
-    """Return ``Gᵀ u``."""
+    """Return ``Gᵀ u``, the transpose of `weight_transform_1d`."""
     u0, u1, u2, u3 = u
     half, zero = splat(like, 0.5, NR_SMALL), splat(like, 0, NR_SMALL)
     both = fma(half, add(u1, u2), zero)
