@@ -1,6 +1,7 @@
 """examples/own_backend.py, and its benchmark beside PyTorch."""
 
 import importlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -53,6 +54,9 @@ def test_a_backend_is_timed_beside_auto_and_pytorch(own_backend, monkeypatch, di
     assert ", own " in kernels.line(found)
 
 
+@pytest.mark.skipif(
+    os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="measures the peak of a core"
+)
 def test_the_benchmark_imports_the_module_and_selects_cases(monkeypatch, capsys):
     pytest.importorskip("torch")
     monkeypatch.setattr(kernels, "SECONDS", 0.0)
