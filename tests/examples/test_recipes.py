@@ -164,6 +164,7 @@ def test_member_recipe_names_the_recipe_of_the_networks(name, fitted):
     assert repr(recipes.networks_of(model)[0]) == repr(network)
 
 
+@needs_jit
 def test_ten_epochs_tta_averages_views_of_ten_epochs(fitted):
     data = load_mnist_sample()
     images, labels = data.train_images[:4], data.train_labels[:4]
