@@ -166,8 +166,7 @@ def fit(
             say(" - ".join([title, speed, *values]))
             if on_epoch_end:
                 on_epoch_end(state)
-    if state.best is not None:
-        state.restore_best()
+    if state.restore_best():
         model.metadata["best_epoch"] = state.best_epoch + 1
         say(f"Epoch {state.best_epoch + 1} had the lowest val_loss; its weights are restored")
     return state.history

@@ -161,10 +161,12 @@ class TrainingState:
         if self.best is not None and self.best_epoch == self.epochs - 1:
             _copy_into(self.best, self._arrays)
 
-    def restore_best(self) -> None:
-        """Set the model to the best weights, if they are kept."""
-        if self.best is not None:
-            _copy_into(self._arrays, self.best)
+    def restore_best(self) -> bool:
+        """Set the model to the best weights; return False if none are kept."""
+        if self.best is None:
+            return False
+        _copy_into(self._arrays, self.best)
+        return True
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays of the state, without copies, to save or to restore.
