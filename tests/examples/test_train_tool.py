@@ -260,7 +260,7 @@ def test_repeated_kills_at_random_moments_give_the_same_weights(uninterrupted, f
     rng, kills = np.random.default_rng(0), 0
     while not results.exists():
         resume = ["--resume"] if checkpoint.exists() else []
-        process = start(folder, *flags, *resume, until="Going on" if resume else "Epoch 1/6")
+        process = start(folder, *flags, *resume, until="Resuming" if resume else "Epoch 1/6")
         time.sleep(rng.uniform(0, 0.05 * 1.2**kills))  # growing delays, so that it finishes
         process.kill()
         process.communicate()
