@@ -101,11 +101,10 @@ def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
     shape, argmax, window = cache
     dy = np.ascontiguousarray(dy)
     N, _, W, C = shape
+    dx = arena.empty(shape, dy.dtype)
     if C % target.LANES == 0:
-        dx = arena.empty(shape, dy.dtype)
         pooling.max_pool_backward(dy, argmax, window, dx)
     else:
-        dx = arena.empty(shape, dy.dtype)
         copy.fill_zero(dx.reshape(-1))
         steps = window_origins(window.KH, window.KW, W * C, C)
         pooling.max_pool_backward_any_c(dy, argmax, window, steps, W, dx.reshape(N, -1))
