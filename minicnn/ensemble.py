@@ -1,5 +1,6 @@
 """Ensembles and test-time augmentation: averages of probabilities."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,40 @@ from minicnn.shapes import FloatArray, Shape
 from minicnn.shapes.checks import as_batch, check_pixel_range, check_range
 
 
-class Ensemble(Classifier):
+class _Average(Classifier):
+    """A classifier whose probabilities are the mean of several."""
+
+    def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
+        op = type(self).__name__
+        batch, _ = as_batch(op, images, self.input_shape)
+        if batch.dtype != np.uint8:
+            check_pixel_range(op, batch)
+        return batch
+
+    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+        """Compute the logarithm of the mean probabilities.
+
+        These are logits: softmax turns them into the mean probabilities.
+
+        Parameters
+        ----------
+        x : ndarray (N, H, W, C)
+            From `preprocess`.
+        threads : int, optional
+            One for each usable core by default. The result does not depend on it.
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+        """
+        return _mean(self._logits(x, threads))
+
+    @abstractmethod
+    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[FloatArray]:
+        """Yield the logits to average."""
+
+
+class Ensemble(_Average):
     """Average the probabilities of several models.
 
     Networks with different initial weights make different errors, which the average reduces. Each
@@ -51,29 +85,11 @@ class Ensemble(Classifier):
         """Return the call that makes it."""
         return f"Ensemble({self.models!r})"
 
-    def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
-        return _checked("Ensemble", images, self)
-
-    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
-        """Compute the logarithm of the models' mean probabilities.
-
-        These are logits: softmax turns them into the mean probabilities.
-
-        Parameters
-        ----------
-        x : ndarray (N, H, W, C)
-            From `preprocess`.
-        threads : int, optional
-            One for each usable core by default. The result does not depend on it.
-
-        Returns
-        -------
-        ndarray (N, *output_shape)
-        """
-        return _mean(model.infer(model.preprocess(x), threads=threads) for model in self.models)
+    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[FloatArray]:
+        return (model.infer(model.preprocess(x), threads=threads) for model in self.models)
 
 
-class TestTimeAugmentation(Classifier):
+class TestTimeAugmentation(_Average):
     """Average the probabilities of a model over several views of each image.
 
     Views are the image itself, shifted in four directions, rotated in both directions, smaller and
@@ -130,42 +146,14 @@ class TestTimeAugmentation(Classifier):
         arguments = f"shift={self.shift}, rotation={self.rotation}, zoom={self.zoom}"
         return f"TestTimeAugmentation({self.model!r}, {arguments})"
 
-    def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
-        return _checked("TestTimeAugmentation", images, self)
-
-    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
-        """Compute the logarithm of the views' mean probabilities.
-
-        These are logits: softmax turns them into the mean probabilities.
-
-        Parameters
-        ----------
-        x : ndarray (N, H, W, C)
-            From `preprocess`.
-        threads : int, optional
-            One for each usable core by default. The result does not depend on it.
-
-        Returns
-        -------
-        ndarray (N, *output_shape)
-        """
+    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[FloatArray]:
         views = (_warp_images(x, matrix) for matrix in self._maps)
-        return _mean(
-            self.model.infer(self.model.preprocess(view), threads=threads) for view in views
-        )
+        return (self.model.infer(self.model.preprocess(view), threads=threads) for view in views)
 
 
 def _interface(model: Classifier) -> tuple[Shape, Shape, tuple[str, ...] | None]:
     """Return input shape, output shape and class names."""
     return model.input_shape, model.output_shape, model.class_names
-
-
-def _checked(op: str, images: NDArray[Any], model: Classifier) -> NDArray[Any]:
-    """Return a batch of images of valid shape and range."""
-    batch, _ = as_batch(op, images, model.input_shape)
-    if batch.dtype != np.uint8:
-        check_pixel_range(op, batch)
-    return batch
 
 
 def _mean(outputs: Iterable[FloatArray]) -> FloatArray:
