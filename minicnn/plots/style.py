@@ -52,7 +52,7 @@ own_style = style.context(["default", STYLE])
 class Sheet(Figure):
     """A figure on opaque white, whatever style the user has set.
 
-    A notebook shows it by itself, without a backend and without pyplot. With `arranged` matplotlib
+    A notebook displays it without a backend and without pyplot. With `arranged` matplotlib
     lays out axes and labels; without it the caller does.
     """
 

@@ -29,7 +29,7 @@ class TrainConfig:
     seed: int
 
     def __post_init__(self) -> None:
-        """Check each argument by itself."""
+        """Check each argument."""
         self.label_smoothing = check_range("fit", "label_smoothing", self.label_smoothing, high=1)
         self.epochs = positive_int("fit", "epochs", self.epochs)
         self.batch_size = positive_int("fit", "batch_size", self.batch_size)
