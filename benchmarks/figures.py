@@ -25,11 +25,7 @@ KINDS = {
     "2 threads": ("#D55E00", "D"),
 }
 BACKENDS = {"direct": ("#0072B2", "o"), "winograd": ("#D55E00", "D"), "other": ("#009E73", "s")}
-LABELS = {
-    "direct": "minicnn, direct",
-    "winograd": "minicnn, Winograd",
-    "other": "minicnn, other",
-}
+LABELS = {"direct": "minicnn, direct", "winograd": "minicnn, Winograd", "other": "minicnn, other"}
 GRAY, LIGHT = "#555555", "#CCCCCC"
 STYLE = {
     "font.family": "DejaVu Sans",

@@ -86,10 +86,7 @@ def minicnn_op(case: Case, backend: str) -> tuple[Forward, Backward]:
             ops.avg_pool2d_backward,
         ),
         "global average": (ops.global_avg_pool2d, ops.global_avg_pool2d_backward),
-        "depthwise": (
-            lambda *a: ops.depthwise_conv2d(*a, **where),
-            ops.depthwise_conv2d_backward,
-        ),
+        "depthwise": (lambda *a: ops.depthwise_conv2d(*a, **where), ops.depthwise_conv2d_backward),
         "ReLU": (ops.relu, ops.relu_backward),
         "norm": (ops.batch_norm, ops.batch_norm_backward),
         "norm + ReLU": (lambda *a: ops.batch_norm(*a, relu=True), ops.batch_norm_backward),

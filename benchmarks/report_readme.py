@@ -74,12 +74,7 @@ def headlines(
 def speed(*results: Results | None) -> str:
     """Return a row for each of four tasks, or nothing if none is measured."""
     rows = [
-        [
-            row.task,
-            duration(row.own),
-            f"{duration(row.other)} ({row.library})",
-            f"{row.ratio:.1f}",
-        ]
+        [row.task, duration(row.own), f"{duration(row.other)} ({row.library})", f"{row.ratio:.1f}"]
         for row in headlines(*results)
     ]
     header = ["reference CNN, 2 threads", "minicnn", "fastest other library", "times as fast"]

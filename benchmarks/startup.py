@@ -227,11 +227,7 @@ def main(argv: list[str] | None = None) -> int:
             figures, reached = measure(cache, flags.rounds)
             for name, value in reached.items():
                 holds = value < GOALS[name]
-                results.all["goals"][name] = {
-                    "figure": value,
-                    "below": GOALS[name],
-                    "holds": holds,
-                }
+                results.all["goals"][name] = {"figure": value, "below": GOALS[name], "holds": holds}
                 print(f"  {name}: {value:.2f}, {'' if holds else 'NOT '}below {GOALS[name]:g}")
             results.add(figures)
     return 0

@@ -28,14 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from compare import (
-    OtherSide,
-    Results,
-    check_equal,
-    flag_parser,
-    need,
-    set_torch_threads,
-)
+from compare import OtherSide, Results, check_equal, flag_parser, need, set_torch_threads
 from networks import MODELS, Weights, minicnn_model, torch_images, torch_network, weights_of
 from numpy.typing import NDArray
 

@@ -78,9 +78,7 @@ def load_model(path: str | PathLike[str]) -> Sequential:
     return model
 
 
-def _read_description(
-    description: dict[str, Any],
-) -> tuple[dict[str, Any], dict[str, Entry]]:
+def _read_description(description: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Entry]]:
     """Return the arguments of `Sequential`, and an `Entry` for each array."""
     _check_keys(description, {"format", "version", "model", "metadata"})
     arguments, metadata = description["model"], description["metadata"]

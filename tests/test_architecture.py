@@ -23,10 +23,7 @@ FLOORS: list[tuple[set[str], set[str]]] = [
     ({"shapes", "_table"}, {"numpy"}),
     ({"runtime"}, {"numpy"}),
     ({"kernels"}, {"numpy", "numba", "llvmlite"}),
-    (
-        {"random", "reference", "ops", "losses", "optim", "initializers"},
-        {"numpy"},
-    ),
+    ({"random", "reference", "ops", "losses", "optim", "initializers"}, {"numpy"}),
     ({"layers"}, {"numpy"}),
     ({"model"}, {"numpy"}),
     ({"train", "gradcheck"}, {"numpy", "tqdm"}),
@@ -46,10 +43,7 @@ FLOORS: list[tuple[set[str], set[str]]] = [
     ),
 ]
 # The imports between neighbors.
-NEIGHBOR_IMPORTS = {
-    "plots": {"explanation", "metrics"},
-    "ensemble": {"augment"},
-}
+NEIGHBOR_IMPORTS = {"plots": {"explanation", "metrics"}, "ensemble": {"augment"}}
 # `Sequential.save` imports `serialization` when it is called.
 LAZY = {("model", "serialization")}
 MAX_CODE_LINES = 300  # of a file

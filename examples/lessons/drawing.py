@@ -119,11 +119,7 @@ def maps(panels: Mapping[str, Array]) -> Figure:
 
 @own_style
 def curves(
-    lines: Mapping[str, Sequence[float] | tuple[Any, Any]],
-    x: str,
-    y: str,
-    *,
-    log: str = "",
+    lines: Mapping[str, Sequence[float] | tuple[Any, Any]], x: str, y: str, *, log: str = ""
 ) -> Figure:
     """Draw lines, each a sequence indexed from 1 or a pair (xs, ys).
 

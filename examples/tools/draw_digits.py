@@ -59,13 +59,7 @@ def pen(
     """Write one digit; `at` is its top left corner, by default centered."""
     strokes = digit_strokes(digit, rng, glyph=glyph, hand=hand)
     return render_strokes(
-        strokes,
-        size,
-        height=height,
-        pen=width,
-        origin=at,
-        antialias=antialias,
-        pressure=pressure,
+        strokes, size, height=height, pen=width, origin=at, antialias=antialias, pressure=pressure
     )
 
 

@@ -38,13 +38,7 @@ from numpy.typing import DTypeLike
 import minicnn
 from minicnn import Adam, Dropout, Sequential
 from minicnn._table import lay_out
-from minicnn.gradcheck import (
-    Array,
-    GradientCheck,
-    check_gradients,
-    check_layer,
-    format_report,
-)
+from minicnn.gradcheck import Array, GradientCheck, check_gradients, check_layer, format_report
 from minicnn.kernels import jit
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container, iter_layers

@@ -59,10 +59,7 @@ def backward_input(
     image_stride, origins, row_stride, _ = window_layout(shape, window)
     width, offsets, use_nine_rows = _padded_chunks(KH, KW * C, row_stride, F * dy.itemsize)
     dpadded, panels = arena.allocate(
-        (
-            ((shape[0] * image_stride + width,), dy.dtype),
-            ((offsets.size, F, width), dy.dtype),
-        )
+        (((shape[0] * image_stride + width,), dy.dtype), ((offsets.size, F, width), dy.dtype))
     )
     weight = np.ascontiguousarray(weight)
     backward_input_sparse[width](

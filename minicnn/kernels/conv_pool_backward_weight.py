@@ -307,11 +307,7 @@ def backward_weight_dense(
 
 @device_function
 def _fma_square(
-    tiles: tuple[Tile, Tile, Tile],
-    x: Array,
-    windows: tuple[Rows, Rows, Rows],
-    k: int,
-    v: Vector,
+    tiles: tuple[Tile, Tile, Tile], x: Array, windows: tuple[Rows, Rows, Rows], k: int, v: Vector
 ) -> tuple[Tile, Tile, Tile]:
     """Return `fma_tile` of three rows of a window."""
     return (

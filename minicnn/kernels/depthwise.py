@@ -14,11 +14,7 @@ from numpy.typing import NDArray
 from minicnn.kernels.depthwise_plan import Taps, backward_taps, forward_taps
 from minicnn.kernels.gemm import MR
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.pack import (
-    pack_weights,
-    pad_images,
-    panels_spec,
-)
+from minicnn.kernels.pack import pack_weights, pad_images, panels_spec
 from minicnn.kernels.simd import (
     axpy_tile,
     clamp_rows,

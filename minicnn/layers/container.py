@@ -137,10 +137,7 @@ class Container(Layer, ABC):
         caches, merge_cache = cache
         dx: FloatArray | None = None
         for (prefix, branch), dbranch, own in zip(
-            self.sequences.items(),
-            self.split_gradient(dy, merge_cache),
-            caches,
-            strict=True,
+            self.sequences.items(), self.split_gradient(dy, merge_cache), caches, strict=True
         ):
             views = [
                 _select(layer.parameters, f"{prefix}{position}.", gradients)

@@ -179,12 +179,7 @@ def conv2d_backward(
 
 
 def select_backend(
-    op: str,
-    backend: str,
-    window: Window,
-    C: int,
-    F: int,
-    backends: Mapping[str, Any] = BACKENDS,
+    op: str, backend: str, window: Window, C: int, F: int, backends: Mapping[str, Any] = BACKENDS
 ) -> str:
     """Return `backend`, with "auto" resolved.
 

@@ -20,11 +20,7 @@ class DepthwiseConv2DCache(NamedTuple):
 
 
 def depthwise_conv2d(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    stride: IntPair = 1,
-    padding: Padding = 0,
+    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: IntPair = 1, padding: Padding = 0
 ) -> tuple[FloatArray, DepthwiseConv2DCache]:
     """Convolve each channel with its own filter, as `conv2d` without flip.
 

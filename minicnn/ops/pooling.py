@@ -26,10 +26,7 @@ class MaxPool2DCache(NamedTuple):
 
 
 def max_pool2d(
-    x: FloatArray,
-    pool_size: IntPair,
-    stride: IntPair | None = None,
-    padding: Padding = 0,
+    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
 ) -> tuple[FloatArray, MaxPool2DCache]:
     """Take the maximum of each window, for each channel.
 
@@ -125,10 +122,7 @@ class GlobalAvgPool2DCache(NamedTuple):
 
 
 def avg_pool2d(
-    x: FloatArray,
-    pool_size: IntPair,
-    stride: IntPair | None = None,
-    padding: Padding = 0,
+    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
 ) -> tuple[FloatArray, AvgPool2DCache]:
     """Take the mean of each window, for each channel.
 

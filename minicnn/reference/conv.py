@@ -65,11 +65,7 @@ def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: Float
 
 
 def conv2d(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    stride: IntPair = 1,
-    padding: Padding = 0,
+    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: IntPair = 1, padding: Padding = 0
 ) -> tuple[FloatArray, Cache]:
     """Convolve images with F filters, in seven loops.
 

@@ -13,11 +13,7 @@ Cache = tuple[Any, ...]
 
 
 def depthwise_conv2d(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    stride: IntPair = 1,
-    padding: Padding = 0,
+    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: IntPair = 1, padding: Padding = 0
 ) -> tuple[FloatArray, Cache]:
     """Convolve each channel with its own filter, in six loops.
 

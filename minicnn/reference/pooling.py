@@ -14,10 +14,7 @@ Cache = tuple[Any, ...]
 
 
 def max_pool2d(
-    x: FloatArray,
-    pool_size: IntPair,
-    stride: IntPair | None = None,
-    padding: Padding = 0,
+    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
 ) -> tuple[FloatArray, Cache]:
     """Take the maximum of each window.
 
@@ -94,10 +91,7 @@ def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
 
 
 def avg_pool2d(
-    x: FloatArray,
-    pool_size: IntPair,
-    stride: IntPair | None = None,
-    padding: Padding = 0,
+    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
 ) -> tuple[FloatArray, Cache]:
     """Take the mean of each window.
 

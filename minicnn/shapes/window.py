@@ -5,12 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from minicnn.shapes import FloatArray, Shape, memoize_by_shape
-from minicnn.shapes.checks import (
-    as_pair,
-    check_array,
-    check_bias,
-    check_same_dtype,
-)
+from minicnn.shapes.checks import as_pair, check_array, check_bias, check_same_dtype
 
 
 class Window(NamedTuple):

@@ -53,11 +53,7 @@ def find_non_finite(
 
 
 def _first_in_step(
-    model: Sequential,
-    x: FloatArray,
-    labels: IntArray,
-    key: RandomKey,
-    label_smoothing: float,
+    model: Sequential, x: FloatArray, labels: IntArray, key: RandomKey, label_smoothing: float
 ) -> str | None:
     """Name the first non-finite array of a step, or return None."""
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]

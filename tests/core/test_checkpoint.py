@@ -365,10 +365,7 @@ def changed_history(**rows):
             changed_history(loss=[], accuracy=[], val_loss=[], val_accuracy=[]),
             "its history is not one",
         ),
-        (
-            changed_history(**{name: [0.5] * 5 for name in NAMES}),
-            "its history is not one",
-        ),
+        (changed_history(**{name: [0.5] * 5 for name in NAMES}), "its history is not one"),
         (lambda about, members: about.pop("history"), "its history is not one"),
         (lambda about, members: about.pop("settings"), "other settings; .* augment .None there"),
         (lambda about, members: members.pop("best.parameters"), "it lacks best.parameters"),

@@ -192,7 +192,7 @@ def test_dtypes_and_shapes_of_the_loss(normals, dtype, labels):
     loss, cache = losses.softmax_cross_entropy(logits, labels)
     assert (np.ndim(loss), loss.dtype) == (0, dtype)
     assert {field: (a.shape, a.dtype) for field, a in cache._asdict().items()} == {
-        "differences": ((3, 3), dtype),
+        "differences": ((3, 3), dtype)
     }
     for dloss in (1.0, np.float64(0.5), loss):
         dlogits = losses.softmax_cross_entropy_backward(dloss, cache)

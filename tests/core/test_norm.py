@@ -496,11 +496,7 @@ FOLDED = {
     "conv, pool, norm, ReLU": [Conv2D(8, 3), MaxPool2D(2), BatchNorm(), ReLU()],
     "conv, ReLU, norm": [Conv2D(5, 3), ReLU(), BatchNorm()],
     "conv without a bias, two norms": [Conv2D(5, 3, bias=False), BatchNorm(), BatchNorm()],
-    "depthwise without a bias, norm, ReLU": [
-        DepthwiseConv2D(3, bias=False),
-        BatchNorm(),
-        ReLU(),
-    ],
+    "depthwise without a bias, norm, ReLU": [DepthwiseConv2D(3, bias=False), BatchNorm(), ReLU()],
     "norm, conv by the reference, norm": [
         BatchNorm(),
         Conv2D(2, 2, backend="reference"),
@@ -577,10 +573,7 @@ def test_folding_exact_numbers_is_exact(integers, dtype, shape):
 
 FIVE = np.ones(5, f32)
 FOLDS = {
-    "fold_batch_norm: weight must have at least 2 axes (..., F), not 1 (shape (5,))": (
-        FIVE,
-        FIVE,
-    ),
+    "fold_batch_norm: weight must have at least 2 axes (..., F), not 1 (shape (5,))": (FIVE, FIVE),
     "fold_batch_norm: bias has 4 elements but weight has 5 channels (bias (4,), weight (2, 5))": (
         np.ones((2, 5), f32),
         FIVE[:4],
@@ -635,11 +628,7 @@ def test_a_model_without_biases_is_saved_and_shown(tmp_path):
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        lambda **o: Conv2D(2, 3, **o),
-        lambda **o: DepthwiseConv2D(3, **o),
-        lambda **o: Dense(2, **o),
-    ],
+    [lambda **o: Conv2D(2, 3, **o), lambda **o: DepthwiseConv2D(3, **o), lambda **o: Dense(2, **o)],
 )
 def test_a_bias_is_there_or_not(kind):
     with pytest.raises(TypeError, match="bias must be True or False, not 0"):

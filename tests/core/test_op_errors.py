@@ -315,12 +315,7 @@ BACKWARDS = [
         lambda: ops.global_avg_pool2d(X),
         (2, 3),
     ),
-    (
-        "depthwise_conv2d_backward",
-        ops.depthwise_conv2d_backward,
-        depthwise(),
-        (2, 3, 3, 3),
-    ),
+    ("depthwise_conv2d_backward", ops.depthwise_conv2d_backward, depthwise(), (2, 3, 3, 3)),
 ]
 
 

@@ -56,11 +56,7 @@ OPTIMIZERS = {
     "adam without memory": (Adam, slow_adam, {"learning_rate": 0.02, "beta1": 0.0, "beta2": 0.0}),
 }
 DECAYING = {
-    "sgd, decaying": (
-        SGD,
-        slow_sgd,
-        {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.4},
-    ),
+    "sgd, decaying": (SGD, slow_sgd, {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.4}),
     "adam, decaying": (Adam, slow_adam, {"learning_rate": 0.05, "weight_decay": 0.4}),
 }
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -290,11 +286,7 @@ def test_vectors_that_do_not_fit_are_rejected(cls, parameters, gradients, error,
     [
         ([True, False], TypeError, r"decay_mask must be an array of bool, not \[True, False\]"),
         (np.ones(2), TypeError, r"decay_mask must be an array of bool, not array\(\[1., 1.\]\)"),
-        (
-            np.ones(3, bool),
-            ValueError,
-            r"decay_mask \(3,\) must have the shape of .* \(2,\)",
-        ),
+        (np.ones(3, bool), ValueError, r"decay_mask \(3,\) must have the shape of .* \(2,\)"),
     ],
 )
 def test_a_decay_mask_that_does_not_fit_is_rejected(cls, decay_mask, error, message):

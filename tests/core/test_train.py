@@ -536,11 +536,7 @@ def test_the_first_non_finite_array_is_found():
         ({"epochs": 0}, ValueError, "epochs must be at least 1, not 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be a whole number, not 1.5"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, not 0"),
-        (
-            {"batch_size": 73},
-            ValueError,
-            "73 is larger than the training set of 72 .*8 of 80 are",
-        ),
+        ({"batch_size": 73}, ValueError, "73 is larger than the training set of 72 .*8 of 80 are"),
         ({"threads": 0}, ValueError, "threads must be at least 1, not 0"),
         ({"augment": True}, TypeError, r"augment must be an object such as Augment\(\), not True"),
         ({"validation_split": 1.0}, ValueError, "validation_split must lie in 0 .. 1.*not 1.0"),

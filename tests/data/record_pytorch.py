@@ -57,10 +57,7 @@ AVERAGES = {
 DENSES = {"dense 5 to 3": (4, 5, 3), "dense 70 to 2": (3, 70, 2)}
 
 # x (N, ..., C), epsilon, momentum; NORM_STEPS of training and one of inference
-NORMS = {
-    "norm of images": ((4, 3, 5, 6), 1e-5, 0.1),
-    "norm of rows": ((7, 9), 1e-3, 0.3),
-}
+NORMS = {"norm of images": ((4, 3, 5, 6), 1e-5, 0.1), "norm of rows": ((7, 9), 1e-3, 0.3)}
 NORM_STEPS = 3
 NORM_RESULTS = (
     "mean variance inference_y inference_dx inference_dweight inference_dbias y dx dweight dbias"

@@ -17,10 +17,7 @@ from nbclient import NotebookClient
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGITS = EXAMPLES / "digits.ipynb"
 NOTEBOOKS = [DIGITS, *sorted((EXAMPLES / "lessons").glob("*.ipynb"))]
-PICTURES = {
-    "confusion-matrix.png": "plots.confusion_matrix(",
-    "own-digits.png": "titles=names",
-}
+PICTURES = {"confusion-matrix.png": "plots.confusion_matrix(", "own-digits.png": "titles=names"}
 
 
 def run(path: Path) -> nbformat.NotebookNode:

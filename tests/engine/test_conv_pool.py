@@ -106,19 +106,11 @@ def test_choose_width_uses_the_fewest_registers(monkeypatch):
 
     monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 16)
     monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 20)
-    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [
-        True,
-        True,
-        True,
-    ]
+    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [True, True, True]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 16, 32, 16]
     monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 8)
     monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 12)
-    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [
-        True,
-        False,
-        False,
-    ]
+    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [True, False, False]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 8, 32, 8]
 
 

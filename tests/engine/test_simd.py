@@ -96,11 +96,7 @@ def test_add_subtract_and_divide(array):
         store(out, 2 * LANES, divide(a, b))
 
     a, b = python.load(array, 0, LANES), python.load(array, 8, LANES)
-    expected = [
-        python.add(a, b),
-        python.subtract(a, b),
-        python.divide(a, b),
-    ]
+    expected = [python.add(a, b), python.subtract(a, b), python.divide(a, b)]
     np.testing.assert_array_equal(run(sums, array, np.zeros((3, LANES), array.dtype)), expected)
 
 
@@ -244,11 +240,7 @@ def test_rows_of_a_tile(MR):
     for first in range(4):
         rows = python.clamp_rows(first, 4, MR)
         assert rows == tuple(min(first + r, 3) for r in range(MR))
-        expected = [
-            rows,
-            python.gather_offsets(indices, rows, 100),
-            python.row_offsets(rows, 7, 3),
-        ]
+        expected = [rows, python.gather_offsets(indices, rows, 100), python.row_offsets(rows, 7, 3)]
         out = run(offsets, indices, first, 4, np.zeros((3, MR), np.int64))
         assert out.tolist() == [list(row) for row in expected]
 

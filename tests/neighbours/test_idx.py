@@ -257,8 +257,7 @@ def test_rejects_a_wrong_magic_number(file: Path, pack: Pack, magic: bytes) -> N
 def test_rejects_other_element_types(file: Path, pack: Pack, code: int, name: str) -> None:
     file.write_bytes(pack(bytes([0, 0, code, 3]) + idx(IMAGES)[4:]))
     assert_error(
-        file,
-        rf"the element type must be 0x08 \(uint8\), not 0x{code:02x} \({name}\); convert",
+        file, rf"the element type must be 0x08 \(uint8\), not 0x{code:02x} \({name}\); convert"
     )
 
 

@@ -20,11 +20,7 @@ from minicnn.recognizer.mnist_format import (
     stroke_width,
     supersample,
 )
-from minicnn.recognizer.segmentation import (
-    hysteresis_threshold,
-    label_regions,
-    segment_foreground,
-)
+from minicnn.recognizer.segmentation import hysteresis_threshold, label_regions, segment_foreground
 from minicnn.recognizer.synthetic import HandStyle, digit_strokes, render_strokes
 
 
@@ -413,13 +409,7 @@ def test_other_types_are_rejected():
 
 def test_regions_touch_at_corners_too():
     mask = np.array(
-        [
-            [1, 0, 1, 0, 0, 1],
-            [0, 1, 0, 0, 0, 1],
-            [0, 0, 0, 0, 1, 0],
-            [1, 1, 0, 0, 0, 0],
-        ],
-        bool,
+        [[1, 0, 1, 0, 0, 1], [0, 1, 0, 0, 0, 1], [0, 0, 0, 0, 1, 0], [1, 1, 0, 0, 0, 0]], bool
     )
     regions = label_regions(mask)
     assert np.array_equal(

@@ -187,16 +187,8 @@ THREE = np.array([0, 1, 2])
 ROWS = np.eye(3)
 WRONG = {
     "accuracy: labels must be an integer array, not list": (metrics.accuracy, [0, 1], THREE),
-    "accuracy: labels must be an integer array, not float64": (
-        metrics.accuracy,
-        THREE / 2,
-        THREE,
-    ),
-    "accuracy: predicted must be an integer array, not bool": (
-        metrics.accuracy,
-        THREE,
-        THREE > 1,
-    ),
+    "accuracy: labels must be an integer array, not float64": (metrics.accuracy, THREE / 2, THREE),
+    "accuracy: predicted must be an integer array, not bool": (metrics.accuracy, THREE, THREE > 1),
     "accuracy: predicted must have shape (3,), one for each image, not (2,)": (
         metrics.accuracy,
         THREE,

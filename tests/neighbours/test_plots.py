@@ -546,10 +546,7 @@ WRONG = {
     ),
     "for each epoch, not ['epochs']": (plots.learning_curves, {"epochs": [1.0]}),
     "learning_curves: history must hold loss and accuracy, one value for each epoch, not "
-    "{'loss': 1, 'accuracy': 2}": (
-        plots.learning_curves,
-        {"loss": [1.0], "accuracy": [0.5, 0.6]},
-    ),
+    "{'loss': 1, 'accuracy': 2}": (plots.learning_curves, {"loss": [1.0], "accuracy": [0.5, 0.6]}),
     "learning_curves: history is empty": (plots.learning_curves, {"loss": [], "accuracy": []}),
     "confusion_matrix: class_names must be 2, one for each class, not 1": (
         plots.confusion_matrix,
