@@ -38,7 +38,7 @@ from kernels_minicnn import MinicnnTimed
 from kernels_torch import torch_side
 
 from minicnn import ops, reference
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 
 CASE = Case("conv + ReLU + pool", "reference CNN, second", 13, 13, 32, 64, 3, 3)
 SECONDS = 0.1  # per step and round
@@ -46,7 +46,7 @@ PLAIN = "seven loops in plain Python"
 TORCH = {"PyTorch, contiguous": "contiguous", "PyTorch, channels_last": "channels_last"}
 
 
-def seven_loops(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+def seven_loops(x: Array, weight: Array, bias: Array) -> Array:
     """Convolve with the loops of the reference, at stride 1 without padding."""
     N, H, W, C = x.shape
     KH, KW, _, F = weight.shape
@@ -71,17 +71,17 @@ def seven_loops(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArr
 compiled: Any = numba.njit(seven_loops)
 
 
-def plain(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+def plain(x: Array, weight: Array, bias: Array) -> Array:
     """Compute the result of all steps with the reference ops."""
     y, _ = reference.conv2d(x, weight, bias)
     y, _ = reference.relu(y)
     return reference.max_pool2d(y, 2)[0]
 
 
-def steps(x: FloatArray, weight: FloatArray, bias: FloatArray) -> dict[str, MinicnnTimed]:
+def steps(x: Array, weight: Array, bias: Array) -> dict[str, MinicnnTimed]:
     """Return the steps of minicnn after the first, in order."""
 
-    def with_relu_and_pool(convolve: Callable[[], FloatArray]) -> MinicnnTimed:
+    def with_relu_and_pool(convolve: Callable[[], Array]) -> MinicnnTimed:
         return MinicnnTimed(lambda: ops.max_pool2d(ops.relu(convolve())[0], 2)[0])
 
     def separate(backend: str) -> MinicnnTimed:
@@ -102,7 +102,7 @@ def steps(x: FloatArray, weight: FloatArray, bias: FloatArray) -> dict[str, Mini
     }
 
 
-def first_step(case: Case, images: int) -> tuple[float, FloatArray]:
+def first_step(case: Case, images: int) -> tuple[float, Array]:
     """Run plain Python on one image; return the time of all and its result."""
     data = arrays(case, images)
     started = time.perf_counter()

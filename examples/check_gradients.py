@@ -31,7 +31,6 @@ from minicnn import (
     Sequential,
 )
 from minicnn.gradcheck import (
-    Array,
     GradientCheck,
     away_from_kinks,
     check_gradients,
@@ -40,6 +39,7 @@ from minicnn.gradcheck import (
 )
 from minicnn.layers.base import layer_classes, make_example
 from minicnn.random import RandomKey
+from minicnn.shapes import Array
 
 BATCH = 2
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from minicnn.augment import warp
 from minicnn.model.classifier import Classifier, check_model
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import as_batch, check_pixel_range, check_range
 
 
@@ -23,7 +23,7 @@ class _Average(Classifier):
             check_pixel_range(op, batch)
         return batch
 
-    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> Array:
         """Compute the logarithm of the mean probabilities.
 
         These are logits: softmax turns them into the mean probabilities.
@@ -42,7 +42,7 @@ class _Average(Classifier):
         return _mean(self._logits(x, threads))
 
     @abstractmethod
-    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[FloatArray]:
+    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[Array]:
         """Yield the logits to average."""
 
 
@@ -85,7 +85,7 @@ class Ensemble(_Average):
         """Return the call that makes it."""
         return f"Ensemble({self.models!r})"
 
-    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[FloatArray]:
+    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[Array]:
         return (model.infer(model.preprocess(x), threads=threads) for model in self.models)
 
 
@@ -146,7 +146,7 @@ class TestTimeAugmentation(_Average):
         arguments = f"shift={self.shift}, rotation={self.rotation}, zoom={self.zoom}"
         return f"TestTimeAugmentation({self.model!r}, {arguments})"
 
-    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[FloatArray]:
+    def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[Array]:
         views = (_warp_images(x, matrix) for matrix in self._maps)
         return (self.model.infer(self.model.preprocess(view), threads=threads) for view in views)
 
@@ -156,18 +156,18 @@ def _interface(model: Classifier) -> tuple[Shape, Shape, tuple[str, ...] | None]
     return model.input_shape, model.output_shape, model.class_names
 
 
-def _mean(outputs: Iterable[FloatArray]) -> FloatArray:
+def _mean(outputs: Iterable[Array]) -> Array:
     """Return ``log(mean of softmax(logits))`` over logits (N, classes)."""
     logarithms = [
         logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True) for logits in outputs
     ]
-    mean: FloatArray = np.logaddexp.reduce(logarithms) - np.log(len(logarithms))
+    mean: Array = np.logaddexp.reduce(logarithms) - np.log(len(logarithms))
     return mean.astype(logarithms[0].dtype, copy=False)
 
 
 def _inverse_affine(
     *, turn: float = 0.0, zoom: float = 1.0, down: float = 0.0, right: float = 0.0
-) -> FloatArray:
+) -> Array:
     """Return the matrix (2, 3) from output to input pixels, for `warp`."""
     cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
     return np.array([[cos, sin, -down], [-sin, cos, -right]])
@@ -175,8 +175,8 @@ def _inverse_affine(
 
 def _warp_images(
     images: NDArray[Any],  # (N, H, W, C)
-    matrix: FloatArray,  # (2, 3)
-) -> FloatArray:
+    matrix: Array,  # (2, 3)
+) -> Array:
     """Return images as floats, all transformed by one matrix."""
     dtype = np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
     N, H, W, _ = images.shape

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from minicnn._table import lay_out
 from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
+from minicnn.shapes import Array, Shape
 
 __all__ = [
     "GradientCheck",
@@ -33,7 +33,6 @@ __all__ = [
     "relative_errors",
 ]
 
-Array = NDArray[np.floating[Any]]
 
 MAX_ELEMENTS = 2000
 DIRECTIONS = 20
@@ -50,7 +49,7 @@ class GradientCheck(NamedTuple):
 
     name: str
     argument: str
-    element: tuple[int, ...]
+    element: Shape
     analytic: float
     numeric: float
     relative_error: float
@@ -154,9 +153,7 @@ def check_gradients(
     return checks
 
 
-def check_layer(
-    layer: Layer, input_shape: tuple[int, ...], *, batch: int = 2
-) -> list[GradientCheck]:
+def check_layer(layer: Layer, input_shape: Shape, *, batch: int = 2) -> list[GradientCheck]:
     """Check the gradients of a layer's input and parameters, in training.
 
     Parameters
@@ -235,7 +232,7 @@ def relative_errors(analytic: Array, numeric: Array) -> Array:
     return errors
 
 
-def away_from_kinks(rng: Generator, shape: tuple[int, ...], gap: float = 0.05) -> Array:
+def away_from_kinks(rng: Generator, shape: Shape, gap: float = 0.05) -> Array:
     """Return random values that keep a ReLU and a maximum off their kinks.
 
     They are at least `gap` apart and at least half of it from 0.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import DTypeLike
 
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -28,7 +28,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
-def he_normal(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray:
+def he_normal(rng: Generator, shape: Shape, dtype: DTypeLike) -> Array:
     """Draw from a normal distribution of std ``√(2 / fan_in)``.
 
     For a layer before a ReLU: the 2 makes up for the half of the values that the ReLU sets to 0.
@@ -53,7 +53,7 @@ def he_normal(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray:
     return (rng.standard_normal(shape) * sqrt(2 / fan_in)).astype(dtype)
 
 
-def glorot_uniform(rng: Generator, shape: Shape, dtype: DTypeLike) -> FloatArray:
+def glorot_uniform(rng: Generator, shape: Shape, dtype: DTypeLike) -> Array:
     """Draw uniformly from ``[-a, a)`` with ``a = √(6 / (fan_in + fan_out))``.
 
     For a linear layer, such as the last: it keeps the variance alike in both passes.

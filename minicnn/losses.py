@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from minicnn.kernels import losses
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import (
     check_array,
     check_labels,
@@ -20,10 +20,10 @@ from minicnn.shapes.checks import (
 class SoftmaxCrossEntropyCache(NamedTuple):
     """Cache of `softmax_cross_entropy`: ``p_k · Σ_j t_j - t_k`` per image."""
 
-    differences: FloatArray
+    differences: Array
 
 
-def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
+def one_hot(labels: IntArray, num_classes: int) -> Array:
     """Encode labels as rows of zeros with a one: ``y[n, labels[n]] = 1``.
 
     Parameters
@@ -51,7 +51,7 @@ def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
 
 
 def softmax_cross_entropy(
-    logits: FloatArray, labels: IntArray | FloatArray, *, label_smoothing: float = 0.0
+    logits: Array, labels: IntArray | Array, *, label_smoothing: float = 0.0
 ) -> tuple[np.floating, SoftmaxCrossEntropyCache]:
     """Compute the mean over the images of ``-Σ_k t_k · log p_k``.
 
@@ -105,7 +105,7 @@ def softmax_cross_entropy(
 
 def softmax_cross_entropy_backward(
     dloss: float | np.floating, cache: SoftmaxCrossEntropyCache
-) -> FloatArray:
+) -> Array:
     """Compute the gradient of `softmax_cross_entropy`.
 
     ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``. It follows from
@@ -127,13 +127,13 @@ def softmax_cross_entropy_backward(
     dlogits : ndarray (N, classes)
     """
     differences = cache.differences
-    dlogits: FloatArray = differences.dtype.type(dloss / len(differences)) * differences
+    dlogits: Array = differences.dtype.type(dloss / len(differences)) * differences
     return dlogits
 
 
 def loss_and_gradient(
-    logits: FloatArray, labels: NDArray[np.int64], dloss: float, label_smoothing: float
-) -> tuple[FloatArray, FloatArray]:
+    logits: Array, labels: NDArray[np.int64], dloss: float, label_smoothing: float
+) -> tuple[Array, Array]:
     """Compute loss, correct rows and gradient in one pass, unchecked.
 
     Parameters
@@ -164,7 +164,7 @@ def loss_and_gradient(
     return totals, dlogits
 
 
-def _as_rows(labels: NDArray[Any], N: int, K: int, dtype: DTypeLike) -> FloatArray:
+def _as_rows(labels: NDArray[Any], N: int, K: int, dtype: DTypeLike) -> Array:
     """Return checked labels as rows of probabilities (N, K)."""
     if isinstance(labels, np.ndarray) and labels.dtype.kind == "f":
         check_probability_rows("softmax_cross_entropy", labels, (N, K))

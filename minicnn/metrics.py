@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn._table import Table, lay_out
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import (
     check_array,
     check_class_names,
@@ -265,7 +265,7 @@ class Calibration(NamedTuple):
     expected_calibration_error: float
 
 
-def top_k_accuracy(labels: IntArray, probabilities: FloatArray, k: int) -> float:
+def top_k_accuracy(labels: IntArray, probabilities: Array, k: int) -> float:
     """Compute the share of images whose class is among the k most probable.
 
     Equal probabilities rank by class index, as in ``model.predict``; so k = 1 is its accuracy.
@@ -300,7 +300,7 @@ def top_k_accuracy(labels: IntArray, probabilities: FloatArray, k: int) -> float
     return float((ahead.sum(axis=1) < k).mean())
 
 
-def calibration(labels: IntArray, probabilities: FloatArray, bins: int = 15) -> Calibration:
+def calibration(labels: IntArray, probabilities: Array, bins: int = 15) -> Calibration:
     """Compare confidence with accuracy, and compute the calibration error.
 
     The confidence of a prediction is the greatest probability of its row. Bin m of M holds the
@@ -345,7 +345,7 @@ def calibration(labels: IntArray, probabilities: FloatArray, bins: int = 15) -> 
         return Calibration(counts, confidence_sums / counts, correct_counts / counts, error)
 
 
-def _check_probabilities(op: str, labels: IntArray, probabilities: FloatArray) -> None:
+def _check_probabilities(op: str, labels: IntArray, probabilities: Array) -> None:
     check_array(op, "probabilities", probabilities, "N classes")
     check_labels(op, labels, *probabilities.shape)
     check_probability_rows(op, probabilities, probabilities.shape, "row")

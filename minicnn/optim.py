@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels import optimizers
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.checks import check_array, check_range, check_same_dtype
 
 
@@ -62,7 +62,7 @@ class SGD:
             raise ValueError("SGD: nesterov requires a momentum above 0; set momentum=0.9")
         self.nesterov = nesterov
         self.weight_decay = check_range("SGD", "weight_decay", weight_decay)
-        self._velocity: FloatArray | None = None
+        self._velocity: Array | None = None
 
     def __repr__(self) -> str:
         return (
@@ -70,7 +70,7 @@ class SGD:
             f"weight_decay={self.weight_decay})"
         )
 
-    def state_dict(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
+    def state_dict(self, parameters: Array) -> dict[str, NDArray[Any]]:
         """Return the arrays that one step passes to the next.
 
         Parameters
@@ -90,8 +90,8 @@ class SGD:
 
     def step(
         self,
-        parameters: FloatArray,
-        gradients: FloatArray,
+        parameters: Array,
+        gradients: Array,
         lr_scale: float = 1.0,
         decay_mask: NDArray[np.bool_] | None = None,
     ) -> None:
@@ -173,8 +173,8 @@ class Adam:
         self.epsilon = check_range("Adam", "epsilon", epsilon)
         self.weight_decay = check_range("Adam", "weight_decay", weight_decay)
         self._steps = np.zeros((), np.int64)
-        self._m: FloatArray | None = None
-        self._v: FloatArray | None = None
+        self._m: Array | None = None
+        self._v: Array | None = None
 
     def __repr__(self) -> str:
         return (
@@ -182,7 +182,7 @@ class Adam:
             f"epsilon={self.epsilon}, weight_decay={self.weight_decay})"
         )
 
-    def state_dict(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
+    def state_dict(self, parameters: Array) -> dict[str, NDArray[Any]]:
         """Return the arrays that one step passes to the next.
 
         Parameters
@@ -202,8 +202,8 @@ class Adam:
 
     def step(
         self,
-        parameters: FloatArray,
-        gradients: FloatArray,
+        parameters: Array,
+        gradients: Array,
         lr_scale: float = 1.0,
         decay_mask: NDArray[np.bool_] | None = None,
     ) -> None:
@@ -245,7 +245,7 @@ class Adam:
 
 
 def _decay_mask(
-    weight_decay: float, parameters: FloatArray, decay_mask: NDArray[np.bool_] | None
+    weight_decay: float, parameters: Array, decay_mask: NDArray[np.bool_] | None
 ) -> NDArray[np.bool_]:
     """Return the mask as the kernels take it: empty without weight decay."""
     if weight_decay == 0:
@@ -255,9 +255,9 @@ def _decay_mask(
 
 def _check_vectors(
     op: str,
-    parameters: FloatArray,
-    gradients: FloatArray,
-    state: FloatArray | None,
+    parameters: Array,
+    gradients: Array,
+    state: Array | None,
     decay_mask: NDArray[np.bool_] | None,
 ) -> None:
     """Raise unless the arguments of a step fit each other and the state."""

@@ -38,12 +38,13 @@ from numpy.typing import DTypeLike
 import minicnn
 from minicnn import Adam, Dropout, Sequential
 from minicnn._table import lay_out
-from minicnn.gradcheck import Array, GradientCheck, check_gradients, check_layer, format_report
+from minicnn.gradcheck import GradientCheck, check_gradients, check_layer, format_report
 from minicnn.kernels import jit
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container, iter_layers
 from minicnn.model.parameters import named_arrays
 from minicnn.random import RandomKey
+from minicnn.shapes import Array
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from recipes import RECIPES, networks_of

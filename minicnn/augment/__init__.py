@@ -12,7 +12,7 @@ from minicnn.augment import sample, warp
 from minicnn.augment.warp import smoothing
 from minicnn.random import random_bits
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import check_pixel_range, check_pixels
 
 # The largest value of each field; the smallest is 0.
@@ -137,7 +137,7 @@ class Augment:
 
     def __call__(
         self, images: NDArray[Any], image_ids: IntArray, *, seed: int, epoch: int
-    ) -> FloatArray:
+    ) -> Array:
         """Return the images as they look in an epoch.
 
         Parameters
@@ -182,7 +182,7 @@ class Augment:
         return _channels_last(scratch[-1]).reshape(images.shape)
 
     @cached_property
-    def _ranges(self) -> FloatArray:
+    def _ranges(self) -> Array:
         return np.array([getattr(self, name) for name in sample.RANGES], np.float64)
 
     @cached_property
@@ -192,7 +192,7 @@ class Augment:
 
 
 def _scratch(
-    shape: tuple[int, int, int, int], rows: FloatArray, columns: FloatArray
+    shape: tuple[int, int, int, int], rows: Array, columns: Array
 ) -> tuple[arena.ArraySpec, ...]:
     """Return the specs of the scratch and output of `sample.augment`."""
     H, W = shape[2:]
@@ -209,12 +209,12 @@ def _scratch(
     )
 
 
-def _channels_last(planes: FloatArray) -> FloatArray:
+def _channels_last(planes: Array) -> Array:
     """Return images (N, H, W, C), without a copy if C is 1."""
     N, C, H, W = planes.shape
     if C == 1:
         return planes.reshape(N, H, W, 1)
-    out: FloatArray = arena.empty((N, H, W, C), planes.dtype)
+    out: Array = arena.empty((N, H, W, C), planes.dtype)
     out[...] = planes.transpose(0, 2, 3, 1)
     return out
 

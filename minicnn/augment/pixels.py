@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
-
-Array = NDArray[Any]
+from minicnn.shapes import Array
 
 # float32 constants. They are exact; unlike Python floats they do not promote float32 to float64.
 ZERO, ONE, HALF = np.float32(0), np.float32(1), np.float32(0.5)

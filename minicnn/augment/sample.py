@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from minicnn.augment.pixels import adjust_brightness, blur, dilate_or_erode, random_erase
 from minicnn.augment.warp import warp
 from minicnn.kernels.jit import device_function, kernel
+from minicnn.shapes import Array
 
-Array = NDArray[Any]
 RandomBits = NDArray[np.int32]
 Boxes = NDArray[np.int64]
 

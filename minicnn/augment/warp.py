@@ -1,7 +1,6 @@
 """Affine and elastic warp with bilinear interpolation."""
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,9 +17,8 @@ from minicnn.kernels.simd import (
     store_tile,
 )
 from minicnn.kernels.target import NR_MEDIUM
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 
-Array = NDArray[Any]
 RandomBits = NDArray[np.int32]
 
 # float32 constants. They are exact; unlike Python floats they do not promote float32 to float64.
@@ -138,7 +136,7 @@ def _split(coordinates: Array, W: int, sources: NDArray[np.int32]) -> None:
 
 
 @lru_cache(maxsize=16)
-def smoothing(H: int, W: int, strength: float, dtype: DTypeLike) -> tuple[FloatArray, FloatArray]:
+def smoothing(H: int, W: int, strength: float, dtype: DTypeLike) -> tuple[Array, Array]:
     """Return the factors of a smooth displacement ``rows · u · columns``.
 
     u is a grid of random numbers in -1..1, `ELASTIC_SIGMA` pixels apart, and three of them beyond
@@ -154,10 +152,10 @@ def smoothing(H: int, W: int, strength: float, dtype: DTypeLike) -> tuple[FloatA
     return (strength * 3**0.5 * rows).astype(dtype, order="C"), columns.astype(dtype, order="C")
 
 
-def _gaussians(size: int) -> FloatArray:
+def _gaussians(size: int) -> Array:
     """Return (size, K): the weight of each random number at each pixel."""
     count = int(np.ceil((size - 1) / ELASTIC_SIGMA)) + 7
     distances = np.arange(size)[:, None] / ELASTIC_SIGMA - (np.arange(count) - 3)
-    weights: FloatArray = np.exp(-(distances**2) / 2)
+    weights: Array = np.exp(-(distances**2) / 2)
     weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
     return weights

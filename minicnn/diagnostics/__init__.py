@@ -14,7 +14,7 @@ from minicnn.model.classifier import check_model
 from minicnn.model.sequential import Sequential
 from minicnn.random import RandomKey
 from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import check_range
 from minicnn.train.data_parallel import DataParallelGradient, microbatches
 from minicnn.train.evaluate import check_data
@@ -41,9 +41,9 @@ class ActivationStatistics:
         self.total, self.squares = 0.0, 0.0
         self.dead = np.ones(1, np.bool_)
         self.constant = True
-        self._first: FloatArray | None = None  # the output for the first image
+        self._first: Array | None = None  # the output for the first image
 
-    def add(self, y: FloatArray) -> None:
+    def add(self, y: Array) -> None:
         """Add the outputs (N, ..., C) of a microbatch."""
         self._first = y[0].copy() if self._first is None else self._first
         self.count += y.size
@@ -67,11 +67,11 @@ class ActivationStatistics:
 
 def _run_layers(
     layers: Sequence[Layer],
-    x: FloatArray,  # (N, ...)
+    x: Array,  # (N, ...)
     key: RandomKey,
     statistics: dict[Location, ActivationStatistics],
     inside: Location | None = None,  # of the container, and the prefix of the paths in it
-) -> FloatArray:
+) -> Array:
     """Run layers in training mode, and add their outputs to the statistics."""
     for position, layer in enumerate(layers):
         location = (inside[0], f"{inside[1]}{position}") if inside else (position, "")
@@ -167,8 +167,8 @@ def diagnose(
 def _layer_diagnoses(
     model: Sequential,
     statistics: dict[Location, ActivationStatistics],
-    gradient: FloatArray,
-    change: FloatArray | None,
+    gradient: Array,
+    change: Array | None,
 ) -> tuple[LayerDiagnosis, ...]:
     gradients = model.unflatten(gradient)
     changes = None if change is None else model.unflatten(change)
@@ -198,9 +198,7 @@ def _layer_diagnoses(
     return tuple(diagnoses)
 
 
-def _parameter(
-    array: FloatArray, gradient: FloatArray, change: FloatArray | None
-) -> ParameterDiagnosis:
+def _parameter(array: Array, gradient: Array, change: Array | None) -> ParameterDiagnosis:
     scale = _rms(array)
     update_ratio = None
     if change is not None:
@@ -209,7 +207,7 @@ def _parameter(
     return ParameterDiagnosis(array.ndim, scale, _rms(gradient), update_ratio)
 
 
-def _rms(array: FloatArray) -> float:
+def _rms(array: Array) -> float:
     """Return the root mean square, in float64 against overflow."""
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
 

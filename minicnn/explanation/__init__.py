@@ -13,7 +13,7 @@ from minicnn.model.classifier import check_model
 from minicnn.model.sequential import Sequential
 from minicnn.ops.activations import softmax
 from minicnn.optim import Adam
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.checks import as_batch, check_class_names, check_labels
 from minicnn.train.state import Optimizer, Resumable, decay_mask
 
@@ -111,8 +111,8 @@ def _learn(
 
 
 def _by_layer(
-    steps: Sequence[LayerStep], layers: Sequence[dict[str, FloatArray]]
-) -> Iterator[tuple[LayerStep, dict[str, FloatArray]]]:
+    steps: Sequence[LayerStep], layers: Sequence[dict[str, Array]]
+) -> Iterator[tuple[LayerStep, dict[str, Array]]]:
     """Yield each step of a layer with parameters, and its arrays by name."""
     for outer, arrays in zip(steps, layers, strict=True):
         for step in outer.iter_steps():

@@ -12,7 +12,7 @@ from minicnn.layers.dense import Dense, Flatten
 from minicnn.layers.merge import Concat, Residual
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.window import Window, make_window, pool_window
 
 Index = tuple[int, ...]
@@ -55,10 +55,10 @@ class UnitTrace(NamedTuple):
     """
 
     formula: str
-    inputs: FloatArray
+    inputs: Array
     result: float
-    weights: FloatArray | None = None
-    products: FloatArray | None = None
+    weights: Array | None = None
+    products: Array | None = None
     total: float | None = None
     bias: float | None = None
     box: Box | None = None
@@ -90,7 +90,7 @@ def _lines(unit: UnitTrace) -> Iterator[str]:
         yield f"it comes from {list(unit.source)} of the layer's input"
 
 
-def _channels(parts: dict[str, FloatArray]) -> Iterator[str]:
+def _channels(parts: dict[str, Array]) -> Iterator[str]:
     """Yield lines with the windows (KH, KW, C) of a convolution by channel."""
     sums = list(parts.values())[-1].sum(axis=(0, 1))
     order = np.argsort(-abs(sums), kind="stable")
@@ -102,7 +102,7 @@ def _channels(parts: dict[str, FloatArray]) -> Iterator[str]:
         yield f"the other {len(order) - MAX_CHANNELS} channels give {format_value(others)}"
 
 
-def _side_by_side(parts: dict[str, FloatArray]) -> Iterator[str]:
+def _side_by_side(parts: dict[str, Array]) -> Iterator[str]:
     """Yield lines with matrices side by side."""
     width = VALUE_WIDTH * next(iter(parts.values())).shape[1]
     yield "   ".join(f"{name:>{width}}" for name in parts)
@@ -110,7 +110,7 @@ def _side_by_side(parts: dict[str, FloatArray]) -> Iterator[str]:
         yield "   ".join("".join(format_value(value) for value in row) for row in rows)
 
 
-def _terms(parts: dict[str, FloatArray], *, summed: bool) -> Iterator[str]:
+def _terms(parts: dict[str, Array], *, summed: bool) -> Iterator[str]:
     """Yield lines with terms and their indices, largest first."""
     last = list(parts.values())[-1]
     order = np.argsort(-abs(last), axis=None, kind="stable")
@@ -136,9 +136,7 @@ def format_value(value: float) -> str:
 # ---------------------------------------------------------------- forward
 
 
-def unit_trace(
-    layer: Layer, x: FloatArray, y: FloatArray, parts: list[FloatArray], at: Index
-) -> UnitTrace:
+def unit_trace(layer: Layer, x: Array, y: Array, parts: list[Array], at: Index) -> UnitTrace:
     """Trace one output of a layer back to its terms."""
     if type(layer) in (Residual, Concat):
         return _merged(layer, parts, float(y[at]), at)
@@ -148,7 +146,7 @@ def unit_trace(
     return _input_and_output(layer, x, y, at)
 
 
-def _input_and_output(layer: Layer, x: FloatArray, y: FloatArray, at: Index) -> UnitTrace:
+def _input_and_output(layer: Layer, x: Array, y: Array, at: Index) -> UnitTrace:
     """Return the trace of a layer without a formula: x at `at`, or all of x."""
     formula = f"{layer}(x), of which only input and output are known"
     if x.shape != y.shape:
@@ -156,18 +154,14 @@ def _input_and_output(layer: Layer, x: FloatArray, y: FloatArray, at: Index) -> 
     return UnitTrace(f"{formula}; x at this position:", np.array([x[at]]), float(y[at]))
 
 
-def _sum(
-    formula: str, inputs: FloatArray, weights: FloatArray, result: float, **fields: Any
-) -> UnitTrace:
+def _sum(formula: str, inputs: Array, weights: Array, result: float, **fields: Any) -> UnitTrace:
     """Return the trace of a sum of products, with a bias if it has one."""
     products = inputs.astype(np.float64) * weights
     total = float(products.sum())
     return UnitTrace(formula, inputs, result, weights, products, total, **fields)
 
 
-def _window_inputs(
-    x: FloatArray, window: Window, at: Index, padding: float
-) -> tuple[FloatArray, Box]:
+def _window_inputs(x: Array, window: Window, at: Index, padding: float) -> tuple[Array, Box]:
     """Return the window (KH, KW, C) of an output pixel, and its box."""
     oh, ow = at[:2]
     top, left = oh * window.SH - window.top, ow * window.SW - window.left
@@ -185,7 +179,7 @@ def _bias(layer: Conv2D | DepthwiseConv2D | Dense, f: int) -> float:
     return float(layer.parameters["bias"][f]) if layer.bias else 0.0
 
 
-def _conv(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _conv(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     window = window_of(layer, x.shape)
     inputs, box = _window_inputs(x, window, at, 0.0)
     f = at[2]
@@ -196,12 +190,12 @@ def _conv(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
     return _sum(formula, inputs, weights, result, bias=_bias(layer, f), box=box)
 
 
-def _dense(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _dense(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     weights = layer.parameters["weight"][:, at[0]]
     return _sum("Σ inputs · weights + bias", x, weights, result, bias=_bias(layer, at[0]))
 
 
-def _max_pool(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _max_pool(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     inputs, box = _window_inputs(x, window_of(layer, x.shape), at, -np.inf)
     inputs = inputs[..., at[2]]
     kh, kw = divmod(int(inputs.argmax()), inputs.shape[1])  # the first of equal maxima
@@ -209,21 +203,21 @@ def _max_pool(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
     return UnitTrace("the largest of the inputs", inputs, result, box=box, source=source)
 
 
-def _avg_pool(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _avg_pool(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     inputs, box = _window_inputs(x, window_of(layer, x.shape), at, 0.0)
     return _mean(inputs[..., at[2]], result, box)
 
 
-def _global_avg_pool(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _global_avg_pool(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     return _mean(x[..., at[0]], result, (0, 0, *x.shape[:2]))
 
 
-def _mean(inputs: FloatArray, result: float, box: Box) -> UnitTrace:
+def _mean(inputs: Array, result: float, box: Box) -> UnitTrace:
     weights = np.full(inputs.shape, 1 / inputs.size)
     return _sum("the mean: Σ inputs · 1 / n", inputs, weights, result, box=box)
 
 
-def _batch_norm(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _batch_norm(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     c = at[-1]
     mean, scale = normalization(layer)
     inputs = np.array([x[at] - mean[c]], np.float64)
@@ -233,17 +227,17 @@ def _batch_norm(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrac
     return _sum(formula, inputs, weights, result, bias=bias, source=at)
 
 
-def _relu(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _relu(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     return UnitTrace("max(x, 0)", np.array([x[at]]), result, source=at)
 
 
-def _identity(layer: Any, x: FloatArray, result: float, at: Index) -> UnitTrace:
+def _identity(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
     """Return the trace of an output that is copied: `Dropout`, `Flatten`."""
     source = at if isinstance(layer, Dropout) else tuple(map(int, np.unravel_index(at[0], x.shape)))
     return UnitTrace("x, copied", np.array([x[source]]), result, source=source)
 
 
-def _merged(layer: Layer, parts: list[FloatArray], result: float, at: Index) -> UnitTrace:
+def _merged(layer: Layer, parts: list[Array], result: float, at: Index) -> UnitTrace:
     if isinstance(layer, Residual):
         inputs = np.array([part[at] for part in parts])
         formula = "layers(x) + shortcut(x)"
@@ -258,7 +252,7 @@ def _merged(layer: Layer, parts: list[FloatArray], result: float, at: Index) -> 
 
 
 # A layer class that is not listed is shown as input and output. Add a class with its function.
-FORMULAS: dict[type[Layer], Callable[[Any, FloatArray, float, Index], UnitTrace]] = {
+FORMULAS: dict[type[Layer], Callable[[Any, Array, float, Index], UnitTrace]] = {
     Conv2D: _conv,
     DepthwiseConv2D: _conv,
     Dense: _dense,
@@ -272,7 +266,7 @@ FORMULAS: dict[type[Layer], Callable[[Any, FloatArray, float, Index], UnitTrace]
 }
 
 
-def softmax_unit(logits: FloatArray, probabilities: FloatArray, k: int) -> UnitTrace:
+def softmax_unit(logits: Array, probabilities: Array, k: int) -> UnitTrace:
     """Trace the probability of a class back to the logits (classes,)."""
     powers = np.exp(logits.astype(np.float64) - logits.max())
     formula = f"e^(z[{k}] - max z) / Σ e^(z - max z)"
@@ -289,7 +283,7 @@ def softmax_unit(logits: FloatArray, probabilities: FloatArray, k: int) -> UnitT
 # ---------------------------------------------------------------- backward
 
 
-def gradient_unit(layer: Layer, x: FloatArray, dy: FloatArray, name: str, at: Index) -> UnitTrace:
+def gradient_unit(layer: Layer, x: Array, dy: Array, name: str, at: Index) -> UnitTrace:
     """Trace the gradient of one weight: a product for each position of dy.
 
     `inputs` are the factors of the weight, `weights` is dy, and `total` is the gradient. `result`
@@ -304,15 +298,13 @@ def gradient_unit(layer: Layer, x: FloatArray, dy: FloatArray, name: str, at: In
     return _sum("Σ x · dy, over all positions of dy", factors, upstream, 0.0, columns=columns)
 
 
-def _factors(
-    layer: Conv2D | DepthwiseConv2D | Dense | BatchNorm, x: FloatArray, at: Index
-) -> FloatArray:
+def _factors(layer: Conv2D | DepthwiseConv2D | Dense | BatchNorm, x: Array, at: Index) -> Array:
     """Return the input of a weight for each element of dy that it affects."""
     if isinstance(layer, Dense):
         return x[at[0] : at[0] + 1]
     if isinstance(layer, BatchNorm):
         mean, scale = normalization(layer)
-        normalized: FloatArray = np.atleast_1d((x[..., at[0]] - mean[at[0]]) * scale[at[0]])
+        normalized: Array = np.atleast_1d((x[..., at[0]] - mean[at[0]]) * scale[at[0]])
         return normalized
     window = window_of(layer, x.shape)
     factors = np.empty((window.OH, window.OW), x.dtype)
@@ -323,7 +315,7 @@ def _factors(
     return factors
 
 
-def normalization(layer: BatchNorm) -> tuple[FloatArray, FloatArray]:
+def normalization(layer: BatchNorm) -> tuple[Array, Array]:
     """Return mean and 1 / √(variance + ε) of a batch norm, float64 (C,)."""
     mean, variance = (layer.statistics[name].astype(np.float64) for name in ("mean", "variance"))
     return mean, 1 / np.sqrt(variance + layer.epsilon)

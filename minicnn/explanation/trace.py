@@ -13,7 +13,7 @@ from minicnn._table import Table, lay_out
 from minicnn.explanation.formulas import Index, UnitTrace, gradient_unit, softmax_unit, unit_trace
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.train.state import Optimizer
 
 
@@ -48,15 +48,15 @@ class LayerStep:
 
     number: str
     layer: Layer
-    x: FloatArray
-    y: FloatArray
+    x: Array
+    y: Array
     cache: Any
     branches: list[list["LayerStep"]]
-    dy: FloatArray | None = field(default=None, init=False)
-    dx: FloatArray | None = field(default=None, init=False)
-    gradients: dict[str, FloatArray] = field(default_factory=dict, init=False)
-    moments: dict[str, dict[str, FloatArray]] = field(default_factory=dict, init=False)
-    updated: dict[str, FloatArray] = field(default_factory=dict, init=False)
+    dy: Array | None = field(default=None, init=False)
+    dx: Array | None = field(default=None, init=False)
+    gradients: dict[str, Array] = field(default_factory=dict, init=False)
+    moments: dict[str, dict[str, Array]] = field(default_factory=dict, init=False)
+    updated: dict[str, Array] = field(default_factory=dict, init=False)
 
     def __repr__(self) -> str:
         """Return layer number, layer and shapes."""
@@ -114,7 +114,7 @@ class LayerStep:
         yield self
 
 
-def _checked_index(name: str, array: FloatArray, at: int | Index) -> Index:
+def _checked_index(name: str, array: Array, at: int | Index) -> Index:
     """Return an index of one integer for each axis; raise if it is outside."""
     position = tuple(index(axis) for axis in (at if isinstance(at, tuple) else (at,)))
     if len(position) != array.ndim or not all(
@@ -124,7 +124,7 @@ def _checked_index(name: str, array: FloatArray, at: int | Index) -> Index:
     return position
 
 
-def forward(layers: Sequence[Layer], x: FloatArray, prefix: str = "") -> list[LayerStep]:
+def forward(layers: Sequence[Layer], x: Array, prefix: str = "") -> list[LayerStep]:
     """Run layers one by one at inference on an image (1, ...).
 
     `prefix` begins the layer numbers inside a container, where positions count from 0.
@@ -144,7 +144,7 @@ def forward(layers: Sequence[Layer], x: FloatArray, prefix: str = "") -> list[La
     return steps
 
 
-def backward(steps: Sequence[LayerStep], dy: FloatArray) -> FloatArray:
+def backward(steps: Sequence[LayerStep], dy: Array) -> Array:
     """Backpropagate dy (1, ...) into the gradients of the steps; return dx."""
     for step in reversed(steps):
         step.dy = dy[0]
@@ -219,7 +219,7 @@ class Trace:
 
     image: NDArray[Any]
     steps: list[LayerStep]
-    probabilities: FloatArray
+    probabilities: Array
     class_names: list[str]
     label: int | None = None
     loss: float | None = None
@@ -235,7 +235,7 @@ class Trace:
         return self.table()
 
     @property
-    def logits(self) -> FloatArray:
+    def logits(self) -> Array:
         """Return the output of the last layer (classes,)."""
         return self.steps[-1].y
 

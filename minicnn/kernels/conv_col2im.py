@@ -8,7 +8,6 @@ zeros between the pixels of dy. `conv_direct` calls it where that is faster. A c
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minicnn.kernels.copy import copy_range, fill_zero_range
 from minicnn.kernels.gemm import gemm_panel
@@ -17,10 +16,8 @@ from minicnn.kernels.simd import add, load, store
 from minicnn.kernels.target import NR_CHOICES, NR_SMALL, Kernel, choose_nr, specialize
 from minicnn.kernels.transpose import rotate180_swap_channels, transpose_block
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
-
-Array = NDArray[np.float32]
 
 PIXELS_PER_BLOCK = 24  # of dy, whose products are held in scratch: four microtiles
 
@@ -50,9 +47,7 @@ def forward_is_faster(window: Window, H: int, W: int, C: int, F: int) -> bool:
     return is_faster(_transpose_window(window, H, W), OH * OW, F, C)
 
 
-def forward(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
-) -> None:
+def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
     """Compute y (N, OH, OW, F): dx of the transposed convolution."""
     KH, KW, C, F = weight.shape
     rotated = arena.empty((KH, KW, F, C), weight.dtype)
@@ -67,7 +62,7 @@ def _transpose_window(window: Window, H: int, W: int) -> Window:
     return Window(KH, KW, 1, 1, KH - 1 - top, KW - 1 - left, H, W)
 
 
-def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Compute dx (N, H, W, C)."""
     KH, KW, SH, SW, top, left, OH, OW = window
     (N, H, W, C), F = dx.shape, dy.shape[3]

@@ -49,10 +49,9 @@ from minicnn.kernels.simd import (
 from minicnn.kernels.target import NR_CHOICES, NR_SMALL, SIMD_WIDTH, Kernel, choose_nr, specialize
 from minicnn.kernels.transpose import rotate180_swap_channels
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
-Array = NDArray[np.float32]
 Offsets = NDArray[np.int64]
 
 # L1 bytes for a block of pixels while its weight gradient is summed: all channels of dy, and one or
@@ -69,9 +68,7 @@ MR_NARROW = 10
 # ---------------------------------------------------------------- backend interface
 
 
-def forward(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
-) -> None:
+def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
     """Compute y (N, OH, OW, F)."""
     _, H, W, C = x.shape
     KH, KW, _, F = weight.shape
@@ -98,7 +95,7 @@ def forward(
     )
 
 
-def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight (KH, KW, C, F)."""
     x = pad_images(x, window)
     KH, KW, SH, SW, _, _, OH, OW = window
@@ -134,7 +131,7 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
         )
 
 
-def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Compute dx (N, H, W, C).
 
     dy is convolved with the kernel rotated by 180°, unless col2im is faster. dy takes KH - 1 - top
@@ -164,9 +161,7 @@ def _prefers_row_vectors(KH: int, K_row: int, F: int) -> bool:
     return F < NR_SMALL <= K_row and vectors < round_up(KH * K_row, MR)
 
 
-def _backward_weight_few_filters(
-    x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray
-) -> None:
+def _backward_weight_few_filters(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight where F is below the lanes of a vector."""
     KH, KW, SH, SW, _, _, OH, OW = window
     N, row_stride, C, F = len(x), x[0, 0].size, x.shape[3], dy.shape[3]

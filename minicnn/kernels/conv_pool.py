@@ -37,23 +37,16 @@ from minicnn.kernels.simd import (
 )
 from minicnn.kernels.target import NR_CHOICES, SIMD_WIDTH, Kernel, choose_nr, specialize
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.window import Window
 
-Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 INACTIVE = 4  # the value of argmax where the ReLU set the output to 0
 
 
 def forward(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    window: Window,
-    relu: bool,
-    y: FloatArray,
-    argmax: Bytes,
+    x: Array, weight: Array, bias: Array, window: Window, relu: bool, y: Array, argmax: Bytes
 ) -> None:
     """Compute y and argmax (N, OH // 2, OW // 2, F); OH and OW are even."""
     F = weight.shape[3]

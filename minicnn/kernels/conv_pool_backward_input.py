@@ -38,18 +38,15 @@ from minicnn.kernels.simd import (
 from minicnn.kernels.target import L1_BYTES, Kernel, specialize
 from minicnn.kernels.transpose import transpose_block
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.window import Window
 
-Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 CHANNELS = 64  # per bit mask: the bits of an integer
 
 
-def backward_input(
-    dy: FloatArray, argmax: Bytes, weight: FloatArray, window: Window, shape: Shape
-) -> FloatArray:
+def backward_input(dy: Array, argmax: Bytes, weight: Array, window: Window, shape: Shape) -> Array:
     """Return dx, of the given shape (N, H, W, C).
 
     It lies in a longer array, because the last vector of the last image may end past it: so it is
@@ -68,7 +65,7 @@ def backward_input(
     padded = padded_shape(shape, window)
     if padded is None:
         return dpadded[:-width].reshape(shape)
-    dx: FloatArray = arena.empty(shape, dy.dtype)
+    dx: Array = arena.empty(shape, dy.dtype)
     copy.crop_images(dpadded[:-width].reshape(padded), window.top, window.left, dx)
     return dx
 

@@ -47,10 +47,9 @@ from minicnn.kernels.simd import (
 )
 from minicnn.kernels.target import L1_BYTES, NR_SMALL, Kernel, specialize
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
-Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 
@@ -60,12 +59,7 @@ DENSE_MAX_TILES = 3
 
 
 def backward_weight(
-    x: FloatArray,
-    dy: FloatArray,
-    argmax: Bytes,
-    window: Window,
-    dweight: FloatArray,
-    dbias: FloatArray,
+    x: Array, dy: Array, argmax: Bytes, window: Window, dweight: Array, dbias: Array
 ) -> None:
     """Compute dweight (KH, KW, C, F) and dbias (F,)."""
     KH, KW, C, F = dweight.shape
@@ -86,12 +80,7 @@ def backward_weight(
 
 
 def _backward_weight_dense(
-    x: FloatArray,
-    dy: FloatArray,
-    argmax: Bytes,
-    window: Window,
-    dweight: FloatArray,
-    dbias: FloatArray,
+    x: Array, dy: Array, argmax: Bytes, window: Window, dweight: Array, dbias: Array
 ) -> None:
     layout, F = window_layout(x.shape, window), len(dbias)
     dy, argmax = pad_channels(dy, NR_SMALL), pad_channels(argmax, NR_SMALL)

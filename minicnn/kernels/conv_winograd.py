@@ -39,10 +39,9 @@ from minicnn.kernels.winograd_transforms import (
 )
 from minicnn.runtime import arena
 from minicnn.runtime.arena import ArraySpec
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
-Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 # Tiles that are transformed and multiplied together: each transformed weight that is loaded serves
@@ -65,9 +64,7 @@ def is_faster(window: Window, C: int, F: int) -> bool:
     return supports(window) and min(C, F) >= MIN_CHANNELS
 
 
-def forward(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
-) -> None:
+def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
     """Compute y (N, OH, OW, F)."""
     C, F = weight.shape[2:]
     NR = choose_panel(F)
@@ -78,13 +75,7 @@ def forward(
 
 
 def forward_pool(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    window: Window,
-    relu: bool,
-    y: FloatArray,
-    argmax: Bytes,
+    x: Array, weight: Array, bias: Array, window: Window, relu: bool, y: Array, argmax: Bytes
 ) -> None:
     """Compute the 2×2 max-pool of the convolution.
 
@@ -100,7 +91,7 @@ def forward_pool(
     )
 
 
-def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight (3, 3, C, F)."""
     C, F = x.shape[3], dy.shape[3]
     _, *specs = scratch_specs(C, F, x.dtype)
@@ -113,7 +104,7 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     transform_weight_backward(dtransformed, dweight)
 
 
-def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Compute dx (N, H, W, C)."""
     C, F = weight.shape[2:]
     Fp, NR, window = round_up(F, NR_SMALL), choose_panel(C), _whole_tiles(window)

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import add, load, splat, store
 from minicnn.kernels.target import LANES
-
-Array = NDArray[np.float32]
+from minicnn.shapes import Array
 
 
 @device_function

@@ -29,24 +29,21 @@ from minicnn.kernels.simd import (
 )
 from minicnn.kernels.target import FULL_VECTOR, NR_CHOICES, NR_SMALL, Kernel, choose_nr, specialize
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
-Array = NDArray[np.float32]
 Offsets = NDArray[np.int64]
 Lists = tuple[Offsets, Offsets, Offsets, Offsets, Offsets]
 
 TAPS = 9  # accumulators of the weight gradient: all taps of a 3×3 kernel
 
 
-def forward(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
-) -> None:
+def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
     """Compute y (N, OH, OW, C)."""
     _convolve(x, forward_taps(window, *x.shape[1:]), weight, bias, y)
 
 
-def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight (KH, KW, C)."""
     N, _, _, C = x.shape
     taps = forward_taps(window, *x.shape[1:])
@@ -54,15 +51,13 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     backward_weight_kernel(padded, *taps[1:], dy.reshape(N, -1), dweight.reshape(-1, C))
 
 
-def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Compute dx (N, H, W, C)."""
     zeros = arena.constant_zeros(dx.shape[3], dx.dtype)
     _convolve(dy, backward_taps(window, *dx.shape[1:]), weight, zeros, dx)
 
 
-def _convolve(
-    x: FloatArray, taps: Taps, weight: FloatArray, bias: FloatArray, y: FloatArray
-) -> None:
+def _convolve(x: Array, taps: Taps, weight: Array, bias: Array, y: Array) -> None:
     """Run the forward kernel on lists of taps."""
     N, C = len(x), len(bias)
     (panels,) = arena.allocate((panels_spec(weight.size // C, C, x.dtype),))

@@ -20,8 +20,8 @@ from minicnn.kernels.simd import (
     store_mask,
     store_tail,
 )
+from minicnn.shapes import Array
 
-Array = NDArray[np.float32]
 Bits = NDArray[np.uint8]
 
 # Lanes per iteration. ReLU and dropout are memory-bound; a few registers per iteration hide the

@@ -5,7 +5,6 @@ its rounding may depend on their number. Here each output is summed in one fixed
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.pack import round_up
@@ -26,9 +25,7 @@ from minicnn.kernels.simd import (
 )
 from minicnn.kernels.target import NR_CHOICES, NR_SMALL, Kernel, choose_nr, specialize
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray
-
-Array = NDArray[np.float32]
+from minicnn.shapes import Array
 
 # Rows of a microtile. With an NR of two registers the accumulators take 12 of the 16 registers of
 # AVX2, which leaves two for the panel and two for the factors; a tenth faster than four rows.
@@ -83,13 +80,7 @@ def gemm_panel(
         store_tile(out, row_offsets(rows, out_stride, out_offset), acc, NR)
 
 
-def gemm(
-    a: FloatArray,
-    b: FloatArray,
-    out: FloatArray,
-    bias: FloatArray | None = None,
-    relu: bool = False,
-) -> None:
+def gemm(a: Array, b: Array, out: Array, bias: Array | None = None, relu: bool = False) -> None:
     """Compute ``out = a · b + bias``; without `bias`, ``out += a · b``.
 
     Parameters
@@ -119,9 +110,7 @@ def gemm(
     gemm_kernel[NR](source, row_stride, k_stride, K, b, packed, start, relu, out)
 
 
-def mask_and_transpose(
-    dy: FloatArray, y: FloatArray | None, dbias: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def mask_and_transpose(dy: Array, y: Array | None, dbias: Array) -> tuple[Array, Array]:
     """Return dy and its transpose, padded for `gemm`; compute dbias.
 
     Parameters

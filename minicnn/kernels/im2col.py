@@ -11,16 +11,13 @@ Chellapilla, Puri, Simard, "High performance convolutional neural networks for d
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minicnn.kernels import copy, transpose
 from minicnn.kernels.gemm import gemm
 from minicnn.kernels.jit import kernel
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
-
-Array = NDArray[np.float32]
 
 # The windows of a chunk of images stay in the L2 cache until the matrix product reads them.
 COLUMNS_BYTES = 256 * 1024
@@ -29,9 +26,7 @@ COLUMNS_BYTES = 256 * 1024
 # ---------------------------------------------------------------- backend interface
 
 
-def forward(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
-) -> None:
+def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
     """Compute y (N, OH, OW, F)."""
     matrix = np.ascontiguousarray(weight).reshape(-1, weight.shape[3])
     bias = np.ascontiguousarray(bias)
@@ -39,7 +34,7 @@ def forward(
         gemm(columns, matrix, y[images].reshape(-1, y.shape[3]), bias)
 
 
-def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight (KH, KW, C, F)."""
     F = dy.shape[3]
     copy.fill_zero(dweight.reshape(-1))
@@ -47,7 +42,7 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
         gemm(columns.T, dy[images].reshape(-1, F), dweight.reshape(-1, F))
 
 
-def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Compute dx (N, H, W, C)."""
     KH, KW, C, F = weight.shape
     K = KH * KW * C
@@ -64,19 +59,19 @@ def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: Float
         col2im(dcolumns, window, dx[n : n + chunk])
 
 
-def _images_per_chunk(x: FloatArray, window: Window) -> int:
+def _images_per_chunk(x: Array, window: Window) -> int:
     """Return the number of images whose windows fit in `COLUMNS_BYTES`."""
     KH, KW, _, _, _, _, OH, OW = window
     image_bytes: int = OH * OW * KH * KW * x.shape[3] * x.itemsize
     return min(len(x), max(1, COLUMNS_BYTES // image_bytes))
 
 
-def _columns(x: FloatArray, window: Window) -> Iterator[tuple[slice, FloatArray]]:
+def _columns(x: Array, window: Window) -> Iterator[tuple[slice, Array]]:
     """Yield images and the matrix of their windows, which is reused."""
     KH, KW, _, _, _, _, OH, OW = window
     C, chunk = x.shape[3], _images_per_chunk(x, window)
     x = np.ascontiguousarray(x)
-    buffer: FloatArray = arena.empty((chunk, OH, OW, KH, KW, C), x.dtype)
+    buffer: Array = arena.empty((chunk, OH, OW, KH, KW, C), x.dtype)
     for n in range(0, len(x), chunk):
         images = slice(n, min(n + chunk, len(x)))
         columns = buffer[: images.stop - n]

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import kernel
+from minicnn.shapes import Array
 
-Array = NDArray[np.float32]
 Scalar = float | np.floating[Any]
 
 

@@ -8,7 +8,6 @@ the mean of a channel's first values: as close to the true mean as rounding requ
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.reduce import BLOCK_ROWS
@@ -24,11 +23,11 @@ from minicnn.kernels.simd import (
     subtract,
 )
 from minicnn.kernels.target import FULL_VECTOR, LANES
+from minicnn.shapes import Array
 
 # Blocks of BLOCK_ROWS rows have sums of their own, so rounding errors grow with the length of a
 # block and with the number of blocks, not with M.
 
-Array = NDArray[np.float32]
 
 # The rows of `channels`, the state of each channel. The mean is ``pivot + mean_minus_pivot``;
 # `rstd` is 1 / √(variance + ε), with the variance that divides by M;

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.simd import add, load, load_tail, store, store_tail
+from minicnn.shapes import Array
 
-Array = NDArray[np.float32]
 Scalar = float | np.floating[Any]  # of the arrays' dtype
 
 SUM_LANES = 32  # lanes per iteration of `reduce_gradients`: a few registers

@@ -11,10 +11,9 @@ from minicnn.kernels.jit import device_function
 from minicnn.kernels.simd import load_tail, store
 from minicnn.runtime import arena
 from minicnn.runtime.arena import ArraySpec
-from minicnn.shapes import FloatArray, IntArray, Shape
+from minicnn.shapes import Array, IntArray, Shape
 from minicnn.shapes.window import Window
 
-Array = NDArray[np.float32]
 Offsets = NDArray[np.int64]
 
 
@@ -49,12 +48,12 @@ def padded_shape(shape: Shape, window: Window) -> Shape | None:
     return N, height, width, C
 
 
-def pad_images(x: FloatArray, window: Window) -> FloatArray:
+def pad_images(x: Array, window: Window) -> Array:
     """Return the padded images; `x` itself if no window needs padding."""
     shape = padded_shape(x.shape, window)
     if shape is None:
         return np.ascontiguousarray(x)
-    padded: FloatArray = arena.empty(shape, x.dtype)
+    padded: Array = arena.empty(shape, x.dtype)
     copy.pad_images(np.ascontiguousarray(x), window.top, window.left, padded)
     return padded
 

@@ -29,6 +29,7 @@ from minicnn.kernels.simd import (
     store_tail,
 )
 from minicnn.kernels.target import FULL_VECTOR, LANES
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
 # Channels per iteration if they divide C: the state of a window stays in registers, and the loop
@@ -38,7 +39,6 @@ WIDE = 4 * LANES
 WIDE_2X2 = 2 * LANES
 
 Vector = Any
-Array = NDArray[np.float32]
 Argmax = NDArray[np.unsignedinteger]
 
 

@@ -1,13 +1,9 @@
 """Sum the rows of a matrix: the gradient of a bias."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import add, load_tail, splat, store_tail
 from minicnn.kernels.target import FULL_VECTOR, LANES
-
-Array = NDArray[np.float32]
+from minicnn.shapes import Array
 
 # Rows per block. One vector of columns is read from all rows of a block before the next vector; a
 # block of rows stays in L1, however wide it is.

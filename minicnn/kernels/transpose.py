@@ -5,14 +5,11 @@ Value by value, with one store each, it takes three times as long.
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from minicnn.kernels.copy import fill_zero_range
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import interleave_high, interleave_low, load, store
+from minicnn.shapes import Array
 
-Array = NDArray[np.float32]
 Vector = Any
 EightVectors = tuple[Vector, Vector, Vector, Vector, Vector, Vector, Vector, Vector]
 

@@ -15,9 +15,6 @@ The transposes are the backward pass. Channels are taken in panels of NR; the re
 panels of `NR_SMALL`.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from minicnn.kernels.gemm import MR, accumulate, gemm_panel
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import (
@@ -34,8 +31,7 @@ from minicnn.kernels.simd import (
     subtract,
 )
 from minicnn.kernels.target import FULL_VECTOR, NR_SMALL
-
-Array = NDArray[np.float32]
+from minicnn.shapes import Array
 
 THREE_ROWS, FOUR_ROWS = (0, 1, 2), (0, 1, 2, 3)
 

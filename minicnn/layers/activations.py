@@ -6,7 +6,7 @@ from typing import Any
 from minicnn import ops
 from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.checks import check_rate
 
 
@@ -18,12 +18,12 @@ class ReLU(Layer):
     replayable = True
 
 
-def _dropout(x: FloatArray, *, rate: float, key: RandomKey | None) -> tuple[FloatArray, Any]:
+def _dropout(x: Array, *, rate: float, key: RandomKey | None) -> tuple[Array, Any]:
     """Drop elements in training; the cache is None at inference, where y is x."""
     return (x, None) if key is None else ops.dropout(x, rate, key)
 
 
-def _dropout_backward(dy: FloatArray, cache: Any) -> FloatArray:
+def _dropout_backward(dy: Array, cache: Any) -> Array:
     """Compute the gradient of `_dropout`."""
     return dy if cache is None else ops.dropout_backward(dy, cache)
 

@@ -19,10 +19,10 @@ from numpy.typing import DTypeLike
 
 from minicnn.random import RandomKey
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 
-Gradients = dict[str, FloatArray]
-Initializer = Callable[[Generator, Shape, DTypeLike], FloatArray]
+Gradients = dict[str, Array]
+Initializer = Callable[[Generator, Shape, DTypeLike], Array]
 OpPair = tuple[Callable[..., Any], Callable[..., Any]]
 
 _registry: dict[tuple[str, str], type["Layer"]] = {}  # by module and qualified name
@@ -76,8 +76,8 @@ class Layer:
     example: ClassVar[tuple[tuple[Any, ...], Shape]] = ((), (4, 6, 2))
     replayable: ClassVar[bool] = False
 
-    parameters: dict[str, FloatArray] = field(default_factory=dict, init=False)
-    statistics: dict[str, FloatArray] = field(default_factory=dict, init=False)
+    parameters: dict[str, Array] = field(default_factory=dict, init=False)
+    statistics: dict[str, Array] = field(default_factory=dict, init=False)
 
     def __init_subclass__(cls) -> None:
         """Register the class; `replayable` holds only if the class declares it."""
@@ -178,7 +178,7 @@ class Layer:
             float32, or float64 for gradient checks.
         """
 
-        def initial(shapes: dict[str, Shape]) -> dict[str, FloatArray]:
+        def initial(shapes: dict[str, Shape]) -> dict[str, Array]:
             return {
                 name: np.full(shape, self.initial_values.get(name, 0), dtype)
                 for name, shape in shapes.items()
@@ -199,7 +199,7 @@ class Layer:
         """
         self.parameters, self.statistics = parameters, statistics
 
-    def arrays(self) -> list[FloatArray]:
+    def arrays(self) -> list[Array]:
         """Return the parameters, then the statistics.
 
         Returns
@@ -210,7 +210,7 @@ class Layer:
 
     # ------------------------------------------------------------ forward and backward
 
-    def forward(self, x: FloatArray, *, key: RandomKey | None = None) -> tuple[FloatArray, Any]:
+    def forward(self, x: Array, *, key: RandomKey | None = None) -> tuple[Array, Any]:
         """Compute the output.
 
         Parameters
@@ -237,7 +237,7 @@ class Layer:
         y, cache = self.ops[0](x, *self._op_inputs(), **self._op_options(key))
         return y, cache
 
-    def infer(self, x: FloatArray) -> FloatArray:
+    def infer(self, x: Array) -> Array:
         """Compute the output at inference, without a cache.
 
         Parameters
@@ -251,13 +251,8 @@ class Layer:
         return self.forward(x)[0]
 
     def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
+        self, dy: Array, cache: Any, *, need_dx: bool = True, gradients: Gradients | None = None
+    ) -> tuple[Array | None, Gradients]:
         """Compute the gradients of the input and of the parameters.
 
         Parameters
@@ -282,7 +277,7 @@ class Layer:
 
     # The parts of forward and backward that a fused step shares.
 
-    def _op_inputs(self) -> Sequence[FloatArray]:
+    def _op_inputs(self) -> Sequence[Array]:
         """Return the arrays that the forward op takes after x."""
         return self.arrays()
 
@@ -291,18 +286,18 @@ class Layer:
         options = {name: getattr(self, name) for name in self.options}
         return options | {"key": key} if self.uses_key else options
 
-    def _op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
+    def _op_out(self, gradients: Gradients) -> tuple[Array, ...]:
         """Return the arrays that the backward op writes the gradients to."""
         return tuple(gradients[name] for name in self.parameters)
 
     def _call_backward(
         self,
         backward: Callable[..., Any],
-        dy: FloatArray,
+        dy: Array,
         cache: Any,
         need_dx: bool,
         gradients: Gradients | None,
-    ) -> tuple[FloatArray | None, Gradients]:
+    ) -> tuple[Array | None, Gradients]:
         """Call a backward op and name the gradients that it returns."""
         if not self.parameters:
             return backward(dy, cache), {}
@@ -313,7 +308,7 @@ class Layer:
 
     # ------------------------------------------------------------ running statistics
 
-    def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
+    def batch_statistics(self, cache: Any) -> dict[str, Array]:
         """Return the batch values to update the running statistics from.
 
         Parameters
@@ -353,13 +348,13 @@ class WeightedLayer(Layer):
         weight = self.parameters["weight"]
         weight[...] = self.initializer(rng, weight.shape, dtype)
 
-    def _op_inputs(self) -> Sequence[FloatArray]:
+    def _op_inputs(self) -> Sequence[Array]:
         weight = self.parameters["weight"]
         if self.bias:
             return weight, self.parameters["bias"]
         return weight, arena.constant_zeros(weight.shape[-1], weight.dtype)
 
-    def _op_out(self, gradients: Gradients) -> tuple[FloatArray, ...]:
+    def _op_out(self, gradients: Gradients) -> tuple[Array, ...]:
         weight = gradients["weight"]
         unused = arena.empty(weight.shape[-1:], weight.dtype)
         return weight, gradients.get("bias", unused)

@@ -13,7 +13,7 @@ from minicnn import ops
 from minicnn.layers.base import Gradients, Layer
 from minicnn.layers.fusion import FusedSequence
 from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Container(Layer, ABC):
         """
 
     @abstractmethod
-    def merge(self, outputs: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
+    def merge(self, outputs: Sequence[Array]) -> tuple[Array, Any]:
         """Merge the outputs of the branches.
 
         Parameters
@@ -68,7 +68,7 @@ class Container(Layer, ABC):
         """
 
     @abstractmethod
-    def split_gradient(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
+    def split_gradient(self, dy: Array, cache: Any) -> Sequence[Array]:
         """Compute the gradient of each branch's output; inverts `merge`.
 
         Parameters
@@ -112,7 +112,7 @@ class Container(Layer, ABC):
     def macs(self, input_shape: Shape) -> int:
         return sum(layer.macs(shape) for _, layer, shape in self._inside(input_shape))
 
-    def forward(self, x: FloatArray, *, key: RandomKey | None = None) -> tuple[FloatArray, Any]:
+    def forward(self, x: Array, *, key: RandomKey | None = None) -> tuple[Array, Any]:
         outputs, caches = [], []
         for position, branch in enumerate(self.sequences.values()):
             y, cache = branch.forward(x, key=None if key is None else key.fold_in(position))
@@ -121,21 +121,16 @@ class Container(Layer, ABC):
         y, merge_cache = self.merge(outputs)
         return y, (caches, merge_cache)
 
-    def infer(self, x: FloatArray) -> FloatArray:
+    def infer(self, x: Array) -> Array:
         return self.merge([branch.infer(x) for branch in self.sequences.values()])[0]
 
     def backward(
-        self,
-        dy: FloatArray,
-        cache: Any,
-        *,
-        need_dx: bool = True,
-        gradients: Gradients | None = None,
-    ) -> tuple[FloatArray | None, Gradients]:
+        self, dy: Array, cache: Any, *, need_dx: bool = True, gradients: Gradients | None = None
+    ) -> tuple[Array | None, Gradients]:
         if not gradients:
             gradients = {name: np.empty_like(own) for name, own in self.parameters.items()}
         caches, merge_cache = cache
-        dx: FloatArray | None = None
+        dx: Array | None = None
         for (prefix, branch), dbranch, own in zip(
             self.sequences.items(), self.split_gradient(dy, merge_cache), caches, strict=True
         ):
@@ -147,7 +142,7 @@ class Container(Layer, ABC):
             dx = more if dx is None or more is None else ops.add(dx, more)[0]
         return dx if need_dx else None, gradients
 
-    def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
+    def batch_statistics(self, cache: Any) -> dict[str, Array]:
         branches = zip(self.sequences.items(), cache[0], strict=True)
         return _join(
             (f"{prefix}{position}.", found)

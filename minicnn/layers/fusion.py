@@ -16,7 +16,7 @@ from minicnn.layers.dense import Dense
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import MaxPool2D
 from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 
 CONV_POOL: OpPair = (ops.conv2d_max_pool2d, ops.conv2d_max_pool2d_backward)
 FUSIBLE_BACKENDS = ("auto", "direct", "winograd")
@@ -37,7 +37,7 @@ class FusedStep(NamedTuple):
     extra: Mapping[str, Any] = {}
     norm: BatchNorm | None = None
 
-    def forward(self, x: FloatArray, key: RandomKey | None) -> tuple[FloatArray, Any]:
+    def forward(self, x: Array, key: RandomKey | None) -> tuple[Array, Any]:
         """Compute output and cache."""
         if self.ops is None:
             return self.layer.forward(x, key=key)
@@ -48,13 +48,11 @@ class FusedStep(NamedTuple):
         y, cache = self.ops[0](x, *inputs, **self.layer._op_options(key), **self.extra)
         return y, cache
 
-    def infer(self, x: FloatArray) -> FloatArray:
+    def infer(self, x: Array) -> Array:
         """Compute the output at inference."""
         return self.layer.infer(x) if self.ops is None else self.forward(x, None)[0]
 
-    def backward(
-        self, dy: FloatArray, cache: Any, need_dx: bool, gradients: Gradients
-    ) -> FloatArray | None:
+    def backward(self, dy: Array, cache: Any, need_dx: bool, gradients: Gradients) -> Array | None:
         """Return dx and write the parameters' gradients."""
         if self.ops is None:
             return self.layer.backward(dy, cache, need_dx=need_dx, gradients=gradients)[0]
@@ -130,9 +128,7 @@ class FusedSequence:
         self.steps = fuse(layers)
         self._inference_steps = fuse(layers, inference=True)
 
-    def forward(
-        self, x: FloatArray, *, key: RandomKey | None = None
-    ) -> tuple[FloatArray, list[Any]]:
+    def forward(self, x: Array, *, key: RandomKey | None = None) -> tuple[Array, list[Any]]:
         """Compute the output of all layers, and the cache of each step.
 
         Parameters
@@ -152,7 +148,7 @@ class FusedSequence:
             caches.append(cache)
         return x, caches
 
-    def infer(self, x: FloatArray) -> FloatArray:
+    def infer(self, x: Array) -> Array:
         """Compute the output at inference, with batch norms folded.
 
         Parameters
@@ -169,13 +165,8 @@ class FusedSequence:
         return x
 
     def backward(
-        self,
-        dy: FloatArray,
-        caches: Sequence[Any],
-        gradients: Sequence[Gradients],
-        *,
-        need_dx: bool,
-    ) -> FloatArray | None:
+        self, dy: Array, caches: Sequence[Any], gradients: Sequence[Gradients], *, need_dx: bool
+    ) -> Array | None:
         """Compute the gradients of all layers, from the last to the first.
 
         Parameters
@@ -192,14 +183,14 @@ class FusedSequence:
         -------
         dx : ndarray (N, *input_shape), or None
         """
-        dx: FloatArray | None = dy
+        dx: Array | None = dy
         for step, cache in zip(reversed(self.steps), reversed(caches), strict=True):
             dx = step.backward(dy, cache, need_dx or step.first > 0, gradients[step.first])
             if dx is not None:
                 dy = dx
         return dx
 
-    def batch_statistics(self, caches: Sequence[Any]) -> list[dict[str, FloatArray]]:
+    def batch_statistics(self, caches: Sequence[Any]) -> list[dict[str, Array]]:
         """Return the batch statistics of each layer.
 
         Parameters
@@ -212,7 +203,7 @@ class FusedSequence:
         list of dict of str to ndarray
             For each layer the result of `Layer.batch_statistics`.
         """
-        found: list[dict[str, FloatArray]] = [{} for _ in self.layers]
+        found: list[dict[str, Array]] = [{} for _ in self.layers]
         for step, cache in zip(self.steps, caches, strict=True):
             found[step.first] = step.layer.batch_statistics(cache)
         return found

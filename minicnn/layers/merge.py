@@ -10,7 +10,7 @@ from minicnn.layers.base import Layer
 from minicnn.layers.container import Container, check_layers
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.fusion import FusedSequence
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_concat, check_residual
 
 
@@ -53,10 +53,10 @@ class Residual(Container):
     def merge_shape(self, shapes: Sequence[Shape]) -> Shape:
         return check_residual(*shapes)
 
-    def merge(self, outputs: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
+    def merge(self, outputs: Sequence[Array]) -> tuple[Array, Any]:
         return ops.add(*outputs)
 
-    def split_gradient(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
+    def split_gradient(self, dy: Array, cache: Any) -> Sequence[Array]:
         return ops.add_backward(dy, cache)
 
 
@@ -99,8 +99,8 @@ class Concat(Container):
     def merge_shape(self, shapes: Sequence[Shape]) -> Shape:
         return check_concat("Concat", shapes)
 
-    def merge(self, outputs: Sequence[FloatArray]) -> tuple[FloatArray, Any]:
+    def merge(self, outputs: Sequence[Array]) -> tuple[Array, Any]:
         return ops.concat(outputs)
 
-    def split_gradient(self, dy: FloatArray, cache: Any) -> Sequence[FloatArray]:
+    def split_gradient(self, dy: Array, cache: Any) -> Sequence[Array]:
         return ops.concat_backward(dy, cache)

@@ -7,21 +7,21 @@ from typing import Any, ClassVar
 from minicnn import ops
 from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_norm_shape, check_range
 
 
 def _batch_norm(
-    x: FloatArray,  # (N, ..., C)
-    weight: FloatArray,  # (C,), as the next three
-    bias: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
+    x: Array,  # (N, ..., C)
+    weight: Array,  # (C,), as the next three
+    bias: Array,
+    mean: Array,
+    variance: Array,
     *,
     epsilon: float,
     relu: bool = False,
     key: RandomKey | None,
-) -> tuple[FloatArray, Any]:
+) -> tuple[Array, Any]:
     """Normalize by the batch in training, else by running statistics."""
     if key is not None:
         return ops.batch_norm(x, weight, bias, epsilon=epsilon, relu=relu)
@@ -79,7 +79,7 @@ class BatchNorm(Layer):
         check_norm_shape("BatchNorm", input_shape)
         return input_shape
 
-    def fold(self, weight: FloatArray, bias: FloatArray) -> Sequence[FloatArray]:
+    def fold(self, weight: Array, bias: Array) -> Sequence[Array]:
         """Fold this batch norm into the weight and bias of the preceding layer.
 
         Parameters
@@ -93,7 +93,7 @@ class BatchNorm(Layer):
         """
         return ops.fold_batch_norm(weight, bias, *self._op_inputs(), epsilon=self.epsilon)
 
-    def batch_statistics(self, cache: Any) -> dict[str, FloatArray]:
+    def batch_statistics(self, cache: Any) -> dict[str, Array]:
         return {"mean": cache.mean, "variance": cache.variance}
 
     def statistics_momentum(self) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from minicnn.ops.activations import softmax
-from minicnn.shapes import FloatArray, IntArray, Shape
+from minicnn.shapes import Array, IntArray, Shape
 from minicnn.shapes.checks import as_batch
 
 
@@ -48,7 +48,7 @@ class Classifier(ABC):
         """
 
     @abstractmethod
-    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+    def infer(self, x: NDArray[Any], *, threads: int | None = None) -> Array:
         """Compute the logits of preprocessed images.
 
         Parameters
@@ -63,7 +63,7 @@ class Classifier(ABC):
         ndarray (N, *output_shape)
         """
 
-    def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> FloatArray:
+    def predict_proba(self, images: NDArray[Any], *, threads: int | None = None) -> Array:
         """Compute the probability of each class.
 
         Parameters

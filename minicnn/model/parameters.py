@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from minicnn.layers.base import Layer
 from minicnn.layers.container import iter_layers
 from minicnn.random import generator
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
     return shape
 
 
-def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, FloatArray, Layout]:
+def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[Array, Array, Layout]:
     """Move all arrays to two flat vectors, of which they become views.
 
     Returns the vectors of parameters (P,) and statistics (S,), and the layout of the parameters.
@@ -64,9 +64,7 @@ def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[FloatArray, Floa
     return parameters, statistics, layout
 
 
-def _flatten(
-    layers: Sequence[dict[str, FloatArray]], dtype: DTypeLike
-) -> tuple[FloatArray, Layout]:
+def _flatten(layers: Sequence[dict[str, Array]], dtype: DTypeLike) -> tuple[Array, Layout]:
     """Return the arrays of all layers in one vector, and its layout."""
     layout, stop = [], 0
     for arrays in layers:
@@ -75,14 +73,14 @@ def _flatten(
             start, stop = stop, stop + array.size
             own.append((name, start, stop, array.shape))
         layout.append(own)
-    vector: FloatArray = np.empty(stop, dtype)
+    vector: Array = np.empty(stop, dtype)
     for arrays, views in zip(layers, unflatten(vector, layout), strict=True):
         for name, view in views.items():
             view[...] = arrays[name]
     return vector, layout
 
 
-def unflatten(vector: FloatArray, layout: Layout) -> list[dict[str, FloatArray]]:
+def unflatten(vector: Array, layout: Layout) -> list[dict[str, Array]]:
     """Return views of a flat vector as the arrays of each layer, by name."""
     return [
         {name: vector[start:stop].reshape(shape) for name, start, stop, shape in own}
@@ -99,7 +97,7 @@ def named_arrays(layers: Sequence[dict[str, T]]) -> dict[str, T]:
     }
 
 
-def state_arrays(layers: Sequence[Layer]) -> dict[str, FloatArray]:
+def state_arrays(layers: Sequence[Layer]) -> dict[str, Array]:
     """Return parameters and statistics by name, as in a model file."""
     return named_arrays([layer.parameters | layer.statistics for layer in layers])
 
@@ -107,8 +105,8 @@ def state_arrays(layers: Sequence[Layer]) -> dict[str, FloatArray]:
 def flatten_statistics(
     layers: Sequence[Layer],
     values: Sequence[Mapping[str, Any]],  # for each layer a number or array per statistic
-    out: FloatArray,  # (S,)
-) -> FloatArray:
+    out: Array,  # (S,)
+) -> Array:
     """Write a value for each running statistic to a vector like theirs."""
     stop = 0
     for layer, own in zip(layers, values, strict=True):
@@ -120,8 +118,8 @@ def flatten_statistics(
 
 def update_running_statistics(
     layers: Sequence[Layer],
-    statistics: FloatArray,  # (S,), changed in place
-    batch_statistics: FloatArray,  # (microbatches, S)
+    statistics: Array,  # (S,), changed in place
+    batch_statistics: Array,  # (microbatches, S)
 ) -> None:
     """Apply ``running += m · (batch - running)`` per microbatch, in order."""
     if not statistics.size:

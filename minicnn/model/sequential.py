@@ -19,7 +19,7 @@ from minicnn.model.summary import summarize
 from minicnn.random import RandomKey
 from minicnn.runtime import arena
 from minicnn.runtime.thread_pool import shared_pool
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import (
     as_batch,
     check_class_names,
@@ -123,7 +123,7 @@ class Sequential(Classifier):
         """Return whether all layers are replayable; False for subclasses."""
         return type(self) is Sequential and is_replayable(self.layers)
 
-    def arrays(self) -> list[FloatArray]:
+    def arrays(self) -> list[Array]:
         """Return parameters and statistics of all layers, nested ones too.
 
         Returns
@@ -132,7 +132,7 @@ class Sequential(Classifier):
         """
         return [array for layer in self._with_arrays for array in layer.arrays()]
 
-    def unflatten(self, vector: FloatArray) -> list[dict[str, FloatArray]]:
+    def unflatten(self, vector: Array) -> list[dict[str, Array]]:
         """Return a vector of parameters or gradients as arrays per layer.
 
         Parameters
@@ -148,9 +148,7 @@ class Sequential(Classifier):
 
     # ------------------------------------------------------------ forward and backward
 
-    def forward(
-        self, x: FloatArray, *, key: RandomKey | None = None
-    ) -> tuple[FloatArray, list[Any]]:
+    def forward(self, x: Array, *, key: RandomKey | None = None) -> tuple[Array, list[Any]]:
         """Compute the output of all layers.
 
         Parameters
@@ -171,13 +169,8 @@ class Sequential(Classifier):
         return self._sequence.forward(x, key=key)
 
     def backward(
-        self,
-        dy: FloatArray,
-        caches: list[Any],
-        *,
-        gradients: FloatArray | None = None,
-        need_dx: bool = False,
-    ) -> tuple[FloatArray | None, FloatArray]:
+        self, dy: Array, caches: list[Any], *, gradients: Array | None = None, need_dx: bool = False
+    ) -> tuple[Array | None, Array]:
         """Compute the gradients of all parameters, and optionally of x.
 
         Parameters
@@ -201,7 +194,7 @@ class Sequential(Classifier):
         dx = self._sequence.backward(dy, caches, self.unflatten(gradients), need_dx=need_dx)
         return dx, gradients
 
-    def batch_statistics(self, caches: list[Any], out: FloatArray | None = None) -> FloatArray:
+    def batch_statistics(self, caches: list[Any], out: Array | None = None) -> Array:
         """Return the batch values to update the running statistics from.
 
         Parameters
@@ -222,7 +215,7 @@ class Sequential(Classifier):
 
     # ------------------------------------------------------------ prediction
 
-    def preprocess(self, images: NDArray[Any]) -> FloatArray:
+    def preprocess(self, images: NDArray[Any]) -> Array:
         """Scale images to the input of the first layer.
 
         Parameters
@@ -245,7 +238,7 @@ class Sequential(Classifier):
         batch, _ = as_batch("Sequential", images, self.input_shape)
         return scale_pixels(batch, self.input_mean, self.input_std, self.dtype)
 
-    def infer(self, x: FloatArray, *, threads: int | None = None) -> FloatArray:
+    def infer(self, x: Array, *, threads: int | None = None) -> Array:
         """Compute the logits of preprocessed images, on several threads.
 
         Parameters
@@ -260,7 +253,7 @@ class Sequential(Classifier):
         ndarray (N, *output_shape)
             As `forward` returns it; up to rounding, if a `BatchNorm` is folded into a layer.
         """
-        y: FloatArray = np.empty((len(x), *self.output_shape), self.dtype)
+        y: Array = np.empty((len(x), *self.output_shape), self.dtype)
         size = min(INFERENCE_BATCH, max(INFERENCE_BATCH // 4, -(-len(x) // 2)))
 
         # Collected at each call, so that arrays that replace a layer's own are used.
@@ -318,9 +311,9 @@ def scale_pixels(
     mean: float,
     std: float,
     dtype: np.dtype[np.floating[Any]],
-) -> FloatArray:
+) -> Array:
     """Return ``(pixels - mean) / std``; uint8 pixels are divided by 255 first."""
-    x: FloatArray = arena.empty(pixels.shape, dtype)
+    x: Array = arena.empty(pixels.shape, dtype)
     center, width = dtype.type(mean), dtype.type(std)
     if pixels.dtype == np.uint8:
         levels = np.arange(256, dtype=dtype) / dtype.type(255)

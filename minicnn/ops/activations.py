@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from minicnn.kernels import elementwise
 from minicnn.random import RandomKey, drop_threshold, dropout_mask
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_array, check_dropout, check_float, check_gradient
 
 
@@ -26,10 +26,10 @@ class ReLUCache(NamedTuple):
 class SoftmaxCache(NamedTuple):
     """The output, by reference."""
 
-    y: FloatArray
+    y: Array
 
 
-def relu(x: FloatArray) -> tuple[FloatArray, ReLUCache]:
+def relu(x: Array) -> tuple[Array, ReLUCache]:
     """Set negative values to 0: ``y = max(x, 0)``; NaN stays NaN.
 
     Parameters
@@ -52,11 +52,11 @@ def relu(x: FloatArray) -> tuple[FloatArray, ReLUCache]:
     Nair, Hinton, "Rectified linear units improve restricted Boltzmann machines" (ICML 2010).
     """
     check_float("relu", "x", x)
-    y: FloatArray = arena.empty(x.shape, x.dtype)
+    y: Array = arena.empty(x.shape, x.dtype)
     return y, relu_inplace(np.ascontiguousarray(x).reshape(x.shape), y)
 
 
-def relu_inplace(x: FloatArray, y: FloatArray) -> ReLUCache:
+def relu_inplace(x: Array, y: Array) -> ReLUCache:
     """Write ``max(x, 0)`` to y, which may be x itself; both are in C order."""
     positive = arena.empty(
         (-(-x.size // elementwise.RELU_LANES) * elementwise.RELU_LANES // 8,), np.uint8
@@ -65,7 +65,7 @@ def relu_inplace(x: FloatArray, y: FloatArray) -> ReLUCache:
     return ReLUCache(x.shape, positive)
 
 
-def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
+def relu_backward(dy: Array, cache: ReLUCache) -> Array:
     """Compute the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
 
     At 0 the subgradient is 0, as in PyTorch.
@@ -93,7 +93,7 @@ def relu_backward(dy: FloatArray, cache: ReLUCache) -> FloatArray:
     return dx
 
 
-def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
+def softmax(logits: Array) -> tuple[Array, SoftmaxCache]:
     """Compute the softmax of each row.
 
     ``y[n, k] = e^logits[n, k] / Σ_j e^logits[n, j]``. The row's maximum is subtracted first: it
@@ -128,7 +128,7 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, SoftmaxCache]:
     return y, SoftmaxCache(y)
 
 
-def softmax_backward(dy: FloatArray, cache: SoftmaxCache) -> FloatArray:
+def softmax_backward(dy: Array, cache: SoftmaxCache) -> Array:
     """Compute the gradient of `softmax`.
 
     ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``
@@ -151,7 +151,7 @@ def softmax_backward(dy: FloatArray, cache: SoftmaxCache) -> FloatArray:
     """
     y = cache.y
     check_gradient("softmax_backward", dy, y.shape, y.dtype)
-    dlogits: FloatArray = y * (dy - (dy * y).sum(axis=1, keepdims=True))
+    dlogits: Array = y * (dy - (dy * y).sum(axis=1, keepdims=True))
     return dlogits
 
 
@@ -164,10 +164,10 @@ class DropoutCache(NamedTuple):
 
     shape: Shape
     kept: NDArray[np.uint8]
-    scale: FloatArray
+    scale: Array
 
 
-def dropout(x: FloatArray, rate: float, key: RandomKey) -> tuple[FloatArray, DropoutCache]:
+def dropout(x: Array, rate: float, key: RandomKey) -> tuple[Array, DropoutCache]:
     """Set random values to 0 and scale the remaining ones.
 
     ``y = x / (1 - rate)`` where kept, else 0. So the mean of y is x, and inference needs no
@@ -206,7 +206,7 @@ def dropout(x: FloatArray, rate: float, key: RandomKey) -> tuple[FloatArray, Dro
     return _keep(x, cache), cache
 
 
-def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
+def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
     """Compute the gradient of `dropout`.
 
     ``dx = dy / (1 - rate)`` where x was kept, else 0.
@@ -231,8 +231,8 @@ def dropout_backward(dy: FloatArray, cache: DropoutCache) -> FloatArray:
     return _keep(dy, cache)
 
 
-def _keep(x: FloatArray, cache: DropoutCache) -> FloatArray:
-    y: FloatArray = arena.empty(x.shape, x.dtype)
+def _keep(x: Array, cache: DropoutCache) -> Array:
+    y: Array = arena.empty(x.shape, x.dtype)
     rows = np.ascontiguousarray(x).reshape(len(x), -1)
     elementwise.apply_dropout(rows, cache.kept, cache.scale, y.reshape(rows.shape))
     return y

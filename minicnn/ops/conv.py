@@ -21,7 +21,7 @@ from minicnn.kernels.capture import refuse_capture
 from minicnn.ops.activations import ReLUCache, relu_backward, relu_inplace
 from minicnn.reference import conv as reference
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
 from minicnn.shapes.window import Window, conv2d_window
 
@@ -33,19 +33,13 @@ class Backend(Protocol):
     convolution; without it, it computes every one.
     """
 
-    def forward(
-        self, x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
-    ) -> None:
+    def forward(self, x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
         """Compute y (N, OH, OW, F)."""
 
-    def backward_weight(
-        self, x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray
-    ) -> None:
+    def backward_weight(self, x: Array, dy: Array, window: Window, dweight: Array) -> None:
         """Compute dweight (KH, KW, C, F)."""
 
-    def backward_input(
-        self, dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray
-    ) -> None:
+    def backward_input(self, dy: Array, weight: Array, window: Window, dx: Array) -> None:
         """Compute dx (N, H, W, C)."""
 
 
@@ -62,23 +56,23 @@ CAPTURABLE = ("direct", "winograd", "im2col")
 class Conv2DCache(NamedTuple):
     """Inputs of `conv2d`, by reference; with a ReLU one bit per output."""
 
-    x: FloatArray
-    weight: FloatArray
+    x: Array
+    weight: Array
     window: Window
     backend: str
     relu: ReLUCache | None
 
 
 def conv2d(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
+    x: Array,
+    weight: Array,
+    bias: Array,
     stride: IntPair = 1,
     padding: Padding = 0,
     *,
     relu: bool = False,
     backend: str = "auto",
-) -> tuple[FloatArray, Conv2DCache]:
+) -> tuple[Array, Conv2DCache]:
     """Convolve images with F filters.
 
     Cross-correlation: the kernel is not flipped.
@@ -125,18 +119,14 @@ def conv2d(
     backend = select_backend("conv2d", backend, window, *weight.shape[2:])
     if backend not in CAPTURABLE:
         refuse_capture(f"backend {backend!r} may write arrays by other means than kernels")
-    y: FloatArray = arena.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
+    y: Array = arena.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
     BACKENDS[backend].forward(x, weight, bias, window, y)
     return y, Conv2DCache(x, weight, window, backend, relu_inplace(y, y) if relu else None)
 
 
 def conv2d_backward(
-    dy: FloatArray,
-    cache: Conv2DCache,
-    *,
-    need_dx: bool = True,
-    out: tuple[FloatArray, FloatArray] | None = None,
-) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    dy: Array, cache: Conv2DCache, *, need_dx: bool = True, out: tuple[Array, Array] | None = None
+) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `conv2d`.
 
     ``dbias[f] = Σ_{n,oh,ow} dy[n, oh, ow, f]``; dweight correlates x with dy. At stride 1, dx
@@ -173,7 +163,7 @@ def conv2d_backward(
     BACKENDS[backend].backward_weight(x, dy, window, dweight)
     if not need_dx:
         return None, dweight, dbias
-    dx: FloatArray = arena.empty(x.shape, x.dtype)
+    dx: Array = arena.empty(x.shape, x.dtype)
     BACKENDS[backend].backward_input(dy, weight, window, dx)
     return dx, dweight, dbias
 

@@ -13,7 +13,7 @@ from minicnn.kernels import (
 )
 from minicnn.ops.conv import select_backend
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, IntPair, Padding, memoize_by_shape
+from minicnn.shapes import Array, IntPair, Padding, memoize_by_shape
 from minicnn.shapes.checks import check_gradient
 from minicnn.shapes.window import Window, conv2d_window, pool_window
 
@@ -29,22 +29,22 @@ class Conv2DMaxPool2DCache(NamedTuple):
     set the output to 0.
     """
 
-    x: FloatArray
-    weight: FloatArray
+    x: Array
+    weight: Array
     window: Window
     argmax: NDArray[np.unsignedinteger[Any]]
 
 
 def conv2d_max_pool2d(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
+    x: Array,
+    weight: Array,
+    bias: Array,
     stride: IntPair = 1,
     padding: Padding = 0,
     *,
     relu: bool = False,
     backend: str = "auto",
-) -> tuple[FloatArray, Conv2DMaxPool2DCache]:
+) -> tuple[Array, Conv2DMaxPool2DCache]:
     """Compute convolution, optional ReLU and 2×2 max-pooling in one pass.
 
     ``y = max_pool2d(relu(conv2d(x, weight, bias)), 2)`` up to rounding. The map before the pool is
@@ -84,12 +84,7 @@ def conv2d_max_pool2d(
 
 @memoize_by_shape
 def _check(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    stride: IntPair,
-    padding: Padding,
-    backend: str,
+    x: Array, weight: Array, bias: Array, stride: IntPair, padding: Padding, backend: str
 ) -> tuple[str, Window]:
     """Return backend and window, less the outputs that the pool drops."""
     window = conv2d_window(x, weight, bias, stride, padding)
@@ -100,12 +95,12 @@ def _check(
 
 
 def conv2d_max_pool2d_backward(
-    dy: FloatArray,
+    dy: Array,
     cache: Conv2DMaxPool2DCache,
     *,
     need_dx: bool = True,
-    out: tuple[FloatArray, FloatArray] | None = None,
-) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `conv2d_max_pool2d`.
 
     Only the argmax of each pooling window passes its gradient on, and only if the ReLU let it

@@ -7,16 +7,16 @@ import numpy as np
 from minicnn.kernels.gemm import gemm, mask_and_transpose
 from minicnn.kernels.transpose import transpose
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_array, check_dense, check_gradient
 
 
 class DenseCache(NamedTuple):
     """Inputs of `dense`, by reference; with a fused ReLU, its output."""
 
-    x: FloatArray
-    weight: FloatArray
-    y: FloatArray | None
+    x: Array
+    weight: Array
+    y: Array | None
 
 
 class FlattenCache(NamedTuple):
@@ -25,9 +25,7 @@ class FlattenCache(NamedTuple):
     shape: Shape
 
 
-def dense(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, *, relu: bool = False
-) -> tuple[FloatArray, DenseCache]:
+def dense(x: Array, weight: Array, bias: Array, *, relu: bool = False) -> tuple[Array, DenseCache]:
     """Compute a fully connected layer: ``y = x · weight + bias``.
 
     ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``, then ``max(y, 0)`` if `relu`.
@@ -60,19 +58,15 @@ def dense(
     Nature 323 (1986), equation 1.
     """
     check_dense(x, weight, bias)
-    y: FloatArray = arena.empty((len(x), weight.shape[1]), x.dtype)
+    y: Array = arena.empty((len(x), weight.shape[1]), x.dtype)
     x, weight, bias = (np.ascontiguousarray(array) for array in (x, weight, bias))
     gemm(x, weight, y, bias, relu)
     return y, DenseCache(x, weight, y if relu else None)
 
 
 def dense_backward(
-    dy: FloatArray,
-    cache: DenseCache,
-    *,
-    need_dx: bool = True,
-    out: tuple[FloatArray, FloatArray] | None = None,
-) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    dy: Array, cache: DenseCache, *, need_dx: bool = True, out: tuple[Array, Array] | None = None
+) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `dense`.
 
     ``dx = dy · weightᵀ``, ``dweight = xᵀ · dy``, ``dbias = Σ_n dy[n]``; dy counts as 0 where a ReLU
@@ -115,7 +109,7 @@ def dense_backward(
     return dx, dweight, dbias
 
 
-def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:
+def flatten(x: Array) -> tuple[Array, FlattenCache]:
     """Reshape each image to a row.
 
     ``y[n, (h·W + w)·C + c] = x[n, h, w, c]``
@@ -142,7 +136,7 @@ def flatten(x: FloatArray) -> tuple[FloatArray, FlattenCache]:
     return x.reshape(x.shape[0], -1), FlattenCache(x.shape)
 
 
-def flatten_backward(dy: FloatArray, cache: FlattenCache) -> FloatArray:
+def flatten_backward(dy: Array, cache: FlattenCache) -> Array:
     """Compute the gradient of `flatten`: dy in the shape of x.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Flatten".

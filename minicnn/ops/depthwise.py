@@ -6,7 +6,7 @@ import numpy as np
 
 from minicnn.kernels import depthwise, reduce
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
 from minicnn.shapes.window import Window, depthwise_conv2d_window
 
@@ -14,14 +14,14 @@ from minicnn.shapes.window import Window, depthwise_conv2d_window
 class DepthwiseConv2DCache(NamedTuple):
     """Inputs of `depthwise_conv2d`, by reference."""
 
-    x: FloatArray
-    weight: FloatArray
+    x: Array
+    weight: Array
     window: Window
 
 
 def depthwise_conv2d(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: IntPair = 1, padding: Padding = 0
-) -> tuple[FloatArray, DepthwiseConv2DCache]:
+    x: Array, weight: Array, bias: Array, stride: IntPair = 1, padding: Padding = 0
+) -> tuple[Array, DepthwiseConv2DCache]:
     """Convolve each channel with its own filter, as `conv2d` without flip.
 
     ``y[n, oh, ow, c] = bias[c] + Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
@@ -56,18 +56,18 @@ def depthwise_conv2d(
     applications" (2017), section 3.1, equation 3.
     """
     window = depthwise_conv2d_window(x, weight, bias, stride, padding)
-    y: FloatArray = arena.empty((len(x), window.OH, window.OW, x.shape[3]), x.dtype)
+    y: Array = arena.empty((len(x), window.OH, window.OW, x.shape[3]), x.dtype)
     depthwise.forward(x, weight, bias, window, y)
     return y, DepthwiseConv2DCache(x, weight, window)
 
 
 def depthwise_conv2d_backward(
-    dy: FloatArray,
+    dy: Array,
     cache: DepthwiseConv2DCache,
     *,
     need_dx: bool = True,
-    out: tuple[FloatArray, FloatArray] | None = None,
-) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `depthwise_conv2d`.
 
     With (h, w) the pixel under tap (kh, kw) of window (oh, ow):
@@ -106,6 +106,6 @@ def depthwise_conv2d_backward(
     depthwise.backward_weight(x, dy, window, dweight)
     if not need_dx:
         return None, dweight, dbias
-    dx: FloatArray = arena.empty(x.shape, x.dtype)
+    dx: Array = arena.empty(x.shape, x.dtype)
     depthwise.backward_input(dy, weight, window, dx)
     return dx, dweight, dbias

@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 
 from minicnn.kernels import copy
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_concat, check_gradient, check_parts, check_sum
 
 
@@ -27,7 +27,7 @@ class ConcatCache(NamedTuple):
     channels: tuple[int, ...]
 
 
-def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, AddCache]:
+def add(a: Array, b: Array) -> tuple[Array, AddCache]:
     """Add two arrays: ``y = a + b``.
 
     Parameters
@@ -47,14 +47,14 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, AddCache]:
     """
     check_parts("add", a=a, b=b)
     check_sum("add", a.shape, b.shape)
-    y: FloatArray = arena.empty(a.shape, a.dtype)
+    y: Array = arena.empty(a.shape, a.dtype)
     copy.add_arrays(
         np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1), y.reshape(-1)
     )
     return y, AddCache(y.shape, y.dtype)
 
 
-def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArray]:
+def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
     """Compute the gradients of `add`: ``da = db = dy``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
@@ -78,7 +78,7 @@ def add_backward(dy: FloatArray, cache: AddCache) -> tuple[FloatArray, FloatArra
     return dy, dy
 
 
-def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
+def concat(parts: Sequence[Array]) -> tuple[Array, ConcatCache]:
     """Concatenate arrays along the last axis, the channels.
 
     Parameters
@@ -98,7 +98,7 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
     """
     whole = check_concat("concat", [np.shape(part) for part in parts])
     check_parts("concat", **{f"part {n}": part for n, part in enumerate(parts, start=1)})
-    y: FloatArray = arena.empty(whole, parts[0].dtype)
+    y: Array = arena.empty(whole, parts[0].dtype)
     rows, first = y.reshape(-1, whole[-1]), 0
     for part in parts:
         count = part.shape[-1]
@@ -107,7 +107,7 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, ConcatCache]:
     return y, ConcatCache(whole, y.dtype, tuple(part.shape[-1] for part in parts))
 
 
-def concat_backward(dy: FloatArray, cache: ConcatCache) -> tuple[FloatArray, ...]:
+def concat_backward(dy: Array, cache: ConcatCache) -> tuple[Array, ...]:
     """Compute the gradients of `concat`: slices of dy along the channels.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".

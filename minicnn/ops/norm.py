@@ -6,7 +6,7 @@ import numpy as np
 
 from minicnn.kernels import norm
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.checks import check_batch_norm, check_fold, check_gradient
 
 
@@ -17,32 +17,27 @@ class BatchNormCache(NamedTuple):
     variance were arguments. Backward computes the mask of the ReLU from x again.
     """
 
-    x: FloatArray
-    channels: FloatArray
+    x: Array
+    channels: Array
     relu: bool
     frozen: bool
 
     @property
-    def mean(self) -> FloatArray:
+    def mean(self) -> Array:
         """Mean of each channel, (C,)."""
-        mean: FloatArray = self.channels[norm.MEAN]
+        mean: Array = self.channels[norm.MEAN]
         return mean
 
     @property
-    def variance(self) -> FloatArray:
+    def variance(self) -> Array:
         """Variance of each channel, (C,), divided by ``M - 1``."""
-        variance: FloatArray = self.channels[norm.VARIANCE]
+        variance: Array = self.channels[norm.VARIANCE]
         return variance
 
 
 def batch_norm(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    *,
-    epsilon: float = 1e-5,
-    relu: bool = False,
-) -> tuple[FloatArray, BatchNormCache]:
+    x: Array, weight: Array, bias: Array, *, epsilon: float = 1e-5, relu: bool = False
+) -> tuple[Array, BatchNormCache]:
     """Normalize each channel over the batch, then scale and shift it.
 
     With m and v the mean and variance of the M = N·H·W values of channel c:
@@ -92,15 +87,15 @@ def batch_norm(
 
 
 def batch_norm_inference(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array,
+    variance: Array,
     *,
     epsilon: float = 1e-5,
     relu: bool = False,
-) -> tuple[FloatArray, BatchNormCache]:
+) -> tuple[Array, BatchNormCache]:
     """Compute `batch_norm` with the given mean and variance.
 
     Parameters
@@ -141,19 +136,19 @@ def batch_norm_inference(
     return y.reshape(x.shape), BatchNormCache(x, channels, relu, True)
 
 
-def _allocate(matrix: FloatArray) -> list[FloatArray]:
+def _allocate(matrix: Array) -> list[Array]:
     """Return y (M, C) and the table of channel constants."""
     C = matrix.shape[1]
     return arena.allocate(((matrix.shape, matrix.dtype), ((norm.CHANNEL_ROWS, C), matrix.dtype)))
 
 
 def batch_norm_backward(
-    dy: FloatArray,
+    dy: Array,
     cache: BatchNormCache,
     *,
     need_dx: bool = True,
-    out: tuple[FloatArray, FloatArray] | None = None,
-) -> tuple[FloatArray | None, FloatArray, FloatArray]:
+    out: tuple[Array, Array] | None = None,
+) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `batch_norm` and of `batch_norm_inference`.
 
     With n the normalized value, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and
@@ -198,15 +193,15 @@ def batch_norm_backward(
 
 
 def fold_batch_norm(
-    weight: FloatArray,
-    bias: FloatArray,
-    norm_weight: FloatArray,
-    norm_bias: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
+    weight: Array,
+    bias: Array,
+    norm_weight: Array,
+    norm_bias: Array,
+    mean: Array,
+    variance: Array,
     *,
     epsilon: float = 1e-5,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[Array, Array]:
     """Fold a batch norm into the weight and bias of the layer before it.
 
     With ``s = norm_weight / √(variance + ε)``, the layer computes with ``weight · s`` and

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from minicnn.kernels import copy, pooling, target
 from minicnn.kernels.pack import window_origins
 from minicnn.runtime import arena
-from minicnn.shapes import FloatArray, IntPair, Padding, Shape
+from minicnn.shapes import Array, IntPair, Padding, Shape
 from minicnn.shapes.checks import check_array, check_gradient
 from minicnn.shapes.window import Window, pool_window
 
@@ -26,8 +26,8 @@ class MaxPool2DCache(NamedTuple):
 
 
 def max_pool2d(
-    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
-) -> tuple[FloatArray, MaxPool2DCache]:
+    x: Array, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
+) -> tuple[Array, MaxPool2DCache]:
     """Take the maximum of each window, for each channel.
 
     ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``, where x is
@@ -71,7 +71,7 @@ def max_pool2d(
     return y, MaxPool2DCache(x.shape, argmax, window)
 
 
-def max_pool2d_backward(dy: FloatArray, cache: MaxPool2DCache) -> FloatArray:
+def max_pool2d_backward(dy: Array, cache: MaxPool2DCache) -> Array:
     """Compute the gradient of `max_pool2d`.
 
     Only the argmax of a window receives its gradient: ``dx[h, w] = Σ dy`` over the windows whose
@@ -122,8 +122,8 @@ class GlobalAvgPool2DCache(NamedTuple):
 
 
 def avg_pool2d(
-    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
-) -> tuple[FloatArray, AvgPool2DCache]:
+    x: Array, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
+) -> tuple[Array, AvgPool2DCache]:
     """Take the mean of each window, for each channel.
 
     ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``, with
@@ -167,7 +167,7 @@ def avg_pool2d(
     return y, AvgPool2DCache(x.shape, window)
 
 
-def avg_pool2d_backward(dy: FloatArray, cache: AvgPool2DCache) -> FloatArray:
+def avg_pool2d_backward(dy: Array, cache: AvgPool2DCache) -> Array:
     """Compute the gradient of `avg_pool2d`.
 
     ``dx[h, w] = Σ dy / (KH·KW)`` over the windows that contain ``(h, w)``.
@@ -197,7 +197,7 @@ def avg_pool2d_backward(dy: FloatArray, cache: AvgPool2DCache) -> FloatArray:
     return dx
 
 
-def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, GlobalAvgPool2DCache]:
+def global_avg_pool2d(x: Array) -> tuple[Array, GlobalAvgPool2DCache]:
     """Take the mean of each channel over the whole image.
 
     ``y[n, c] = Σ_{h,w} x[n, h, w, c] / (H·W)``. In place of `flatten` before the last dense layer,
@@ -227,12 +227,12 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, GlobalAvgPool2DCache]:
     """
     check_array("global_avg_pool2d", "x", x, "N H W C")
     N, H, W, C = x.shape
-    y: FloatArray = arena.empty((N, C), x.dtype)
+    y: Array = arena.empty((N, C), x.dtype)
     pooling.global_avg_pool(np.ascontiguousarray(x).reshape(N, H * W, C), y)
     return y, GlobalAvgPool2DCache(x.shape)
 
 
-def global_avg_pool2d_backward(dy: FloatArray, cache: GlobalAvgPool2DCache) -> FloatArray:
+def global_avg_pool2d_backward(dy: Array, cache: GlobalAvgPool2DCache) -> Array:
     """Compute the gradient of `global_avg_pool2d`.
 
     ``dx[n, h, w, c] = dy[n, c] / (H·W)``
@@ -256,6 +256,6 @@ def global_avg_pool2d_backward(dy: FloatArray, cache: GlobalAvgPool2DCache) -> F
     check_array("global_avg_pool2d_backward", "dy", dy, "N C")
     N, H, W, C = cache.shape
     check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
-    dx: FloatArray = arena.empty(cache.shape, dy.dtype)
+    dx: Array = arena.empty(cache.shape, dy.dtype)
     pooling.global_avg_pool_backward(np.ascontiguousarray(dy), dx.reshape(N, H * W, C))
     return dx

@@ -24,7 +24,7 @@ from minicnn.plots.style import (
     text_width,
     write,
 )
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import (
     check_array,
     check_class_names,
@@ -76,7 +76,7 @@ def image_grid(
 def worst_mistakes(
     images: NDArray[Any],
     labels: IntArray,
-    probabilities: FloatArray,
+    probabilities: Array,
     *,
     class_names: Sequence[str] | None = None,
     count: int = 24,
@@ -248,7 +248,7 @@ Picture = NDArray[Any] | Image.Image
 def predictions(
     originals: Sequence[Picture],
     inputs: NDArray[Any],
-    probabilities: FloatArray,
+    probabilities: Array,
     *,
     titles: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
@@ -357,7 +357,7 @@ def _centered(axes: Axes, image: NDArray[Any], x: float, y: float) -> None:
     picture(axes, image, (x + (SIDE - width) / 2, y + (SIDE - height) / 2, width, height))
 
 
-def _bars(axes: Axes, row: FloatArray, names: list[str], x: float, y: float) -> None:
+def _bars(axes: Axes, row: Array, names: list[str], x: float, y: float) -> None:
     """Draw a bar for the probability of each of the MAX_BARS best classes."""
     best = np.argsort(-row, kind="stable")
     shown = np.sort(best[:MAX_BARS])

@@ -36,7 +36,7 @@ from minicnn.plots.style import (
     text_width,
     write,
 )
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.checks import as_batch, positive_int
 
 COLUMNS = 8
@@ -137,12 +137,12 @@ def feature_maps(model: Sequential, image: NDArray[Any], *, channels: int = 16) 
     return _draw_sections(sections)
 
 
-def _layer_maps(model: Sequential, x: FloatArray) -> list[tuple[str, FloatArray]]:
+def _layer_maps(model: Sequential, x: Array) -> list[tuple[str, Array]]:
     """Return each layer's name and maps, after its batch norm and ReLU.
 
     Layers run one by one: where the model fuses layers, the maps between them do not exist.
     """
-    layer_maps: list[tuple[str, FloatArray]] = []
+    layer_maps: list[tuple[str, Array]] = []
     for layer in model.layers:
         x, _ = layer.forward(x)
         if x.ndim != 4 or isinstance(layer, Dropout):  # the identity at inference
@@ -266,7 +266,7 @@ def _draw_input(
 
 
 def _draw_values(
-    axes: Axes, matrix: FloatArray, at: tuple[float, float], size: float, largest: float
+    axes: Axes, matrix: Array, at: tuple[float, float], size: float, largest: float
 ) -> None:
     """Draw a matrix as colored squares; print its values if it is narrow."""
     (KH, KW), (x, y) = matrix.shape, at

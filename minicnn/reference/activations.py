@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 
 Cache = tuple[Any, ...]
 
 
-def relu(x: FloatArray) -> tuple[FloatArray, Cache]:
+def relu(x: Array) -> tuple[Array, Cache]:
     """Set negative values to 0: ``y = max(x, 0)``; NaN stays NaN.
 
     Parameters
@@ -30,7 +30,7 @@ def relu(x: FloatArray) -> tuple[FloatArray, Cache]:
     return y, (x,)
 
 
-def relu_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+def relu_backward(dy: Array, cache: Cache) -> Array:
     """Compute the gradient of `relu`: ``dx = dy`` where ``x > 0``, else 0.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "ReLU".
@@ -53,7 +53,7 @@ def relu_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     return dx
 
 
-def softmax(logits: FloatArray) -> tuple[FloatArray, Cache]:
+def softmax(logits: Array) -> tuple[Array, Cache]:
     """Compute the softmax of each row.
 
     ``y[n, k] = e^logits[n, k] / Σ_j e^logits[n, j]``. The row's maximum is subtracted first: it
@@ -82,7 +82,7 @@ def softmax(logits: FloatArray) -> tuple[FloatArray, Cache]:
     return y, (y,)
 
 
-def softmax_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+def softmax_backward(dy: Array, cache: Cache) -> Array:
     """Compute the gradient of `softmax`.
 
     ``dlogits = y · (dy - Σ_j dy[n, j] · y[n, j])``
@@ -111,7 +111,7 @@ def softmax_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     return dlogits
 
 
-def dropout(x: FloatArray, keep: NDArray[np.bool_], rate: float) -> tuple[FloatArray, Cache]:
+def dropout(x: Array, keep: NDArray[np.bool_], rate: float) -> tuple[Array, Cache]:
     """Set values to 0 and scale the remaining ones.
 
     ``y = x / (1 - rate)`` where kept, else 0. If each value is dropped with probability `rate`,
@@ -138,7 +138,7 @@ def dropout(x: FloatArray, keep: NDArray[np.bool_], rate: float) -> tuple[FloatA
     return y, (keep, rate)
 
 
-def dropout_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+def dropout_backward(dy: Array, cache: Cache) -> Array:
     """Compute the gradient of `dropout`.
 
     ``dx = dy / (1 - rate)`` where x was kept, else 0.

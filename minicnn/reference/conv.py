@@ -5,16 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
 from minicnn.shapes.window import Window, conv2d_window
 
 Cache = tuple[Any, ...]
 
 
-def forward(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, window: Window, y: FloatArray
-) -> None:
+def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
     """Compute y (N, OH, OW, F)."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
@@ -34,7 +32,7 @@ def forward(
                     y[n, oh, ow, f] = total
 
 
-def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: FloatArray) -> None:
+def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Set each weight's gradient to its sum of ``dy · x``."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
@@ -49,7 +47,7 @@ def backward_weight(x: FloatArray, dy: FloatArray, window: Window, dweight: Floa
     dweight[...] = total
 
 
-def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: FloatArray) -> None:
+def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Set each pixel's gradient to its sum of ``dy · weight``."""
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
@@ -65,8 +63,8 @@ def backward_input(dy: FloatArray, weight: FloatArray, window: Window, dx: Float
 
 
 def conv2d(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: IntPair = 1, padding: Padding = 0
-) -> tuple[FloatArray, Cache]:
+    x: Array, weight: Array, bias: Array, stride: IntPair = 1, padding: Padding = 0
+) -> tuple[Array, Cache]:
     """Convolve images with F filters, in seven loops.
 
     ``y[n, oh, ow, f] = bias[f] + Σ_{kh,kw,c} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
@@ -92,12 +90,12 @@ def conv2d(
         As `minicnn.ops.conv2d`.
     """
     window = conv2d_window(x, weight, bias, stride, padding)
-    y: FloatArray = np.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
+    y: Array = np.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
     forward(x, weight, bias, window, y)
     return y, (x, weight, window)
 
 
-def conv2d_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
+def conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Compute dx, dweight and dbias of `conv2d`.
 
     From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.checks import check_dense, check_gradient
 
 Cache = tuple[Any, ...]
 
 
-def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, Cache]:
+def dense(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     """Compute a fully connected layer.
 
     ``y[n, j] = bias[j] + Σ_i x[n, i] · weight[i, j]``
@@ -46,7 +46,7 @@ def dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> tuple[FloatArr
     return y, (x, weight)
 
 
-def dense_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
+def dense_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Compute the gradients of `dense`.
 
     ``dx += dy · weight``, ``dweight += dy · x``, ``dbias += dy``
@@ -84,7 +84,7 @@ def dense_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray
     return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)
 
 
-def flatten(x: FloatArray) -> tuple[FloatArray, Cache]:
+def flatten(x: Array) -> tuple[Array, Cache]:
     """Reshape each image to a row.
 
     ``y[n, (h·W + w)·C + c] = x[n, h, w, c]``
@@ -106,7 +106,7 @@ def flatten(x: FloatArray) -> tuple[FloatArray, Cache]:
     return y, (x.shape,)
 
 
-def flatten_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+def flatten_backward(dy: Array, cache: Cache) -> Array:
     """Compute the gradient of `flatten`: dy in the shape of x.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Flatten".

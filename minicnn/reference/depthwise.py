@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
 from minicnn.shapes.window import depthwise_conv2d_window
 
@@ -13,8 +13,8 @@ Cache = tuple[Any, ...]
 
 
 def depthwise_conv2d(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: IntPair = 1, padding: Padding = 0
-) -> tuple[FloatArray, Cache]:
+    x: Array, weight: Array, bias: Array, stride: IntPair = 1, padding: Padding = 0
+) -> tuple[Array, Cache]:
     """Convolve each channel with its own filter, in six loops.
 
     ``y[n, oh, ow, c] = bias[c] + Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
@@ -63,9 +63,7 @@ def depthwise_conv2d(
     return y, (x, weight, window)
 
 
-def depthwise_conv2d_backward(
-    dy: FloatArray, cache: Cache
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def depthwise_conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Compute the gradients of `depthwise_conv2d`.
 
     From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and

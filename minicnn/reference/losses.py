@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from minicnn.reference.activations import softmax
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 
 Cache = tuple[Any, ...]
 
 
-def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
+def one_hot(labels: IntArray, num_classes: int) -> Array:
     """Encode labels as rows with a single 1: ``y[n, labels[n]] = 1``.
 
     Parameters
@@ -29,7 +29,7 @@ def one_hot(labels: IntArray, num_classes: int) -> FloatArray:
     return y
 
 
-def softmax_cross_entropy(logits: FloatArray, targets: FloatArray) -> tuple[float, Cache]:
+def softmax_cross_entropy(logits: Array, targets: Array) -> tuple[float, Cache]:
     """Compute the mean cross-entropy of the softmax of the logits.
 
     The mean over the images of ``-Σ_k t_k · log p_k``, with m the row's maximum and
@@ -62,7 +62,7 @@ def softmax_cross_entropy(logits: FloatArray, targets: FloatArray) -> tuple[floa
     return loss / N, (logits, targets)
 
 
-def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> FloatArray:
+def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> Array:
     """Compute the gradient of the loss with respect to the logits.
 
     ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``
@@ -83,7 +83,7 @@ def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> FloatArray:
     logits, targets = cache
     N, K = logits.shape
     probabilities, _ = softmax(logits)
-    dlogits: FloatArray = np.empty_like(logits)
+    dlogits: Array = np.empty_like(logits)
     for n in range(N):
         for k in range(K):
             p, t = float(probabilities[n, k]), float(targets[n, k])

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 
 Cache = tuple[Any, ...]
 
 
-def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, Cache]:
+def add(a: Array, b: Array) -> tuple[Array, Cache]:
     """Add two arrays: ``y = a + b``.
 
     Parameters
@@ -29,7 +29,7 @@ def add(a: FloatArray, b: FloatArray) -> tuple[FloatArray, Cache]:
     return y, ()
 
 
-def add_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray]:
+def add_backward(dy: Array, cache: Cache) -> tuple[Array, Array]:
     """Compute the gradients of `add`: ``da = db = dy``.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".
@@ -47,7 +47,7 @@ def add_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray]:
     return dy.copy(), dy.copy()
 
 
-def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, Cache]:
+def concat(parts: Sequence[Array]) -> tuple[Array, Cache]:
     """Concatenate arrays along the last axis, the channels.
 
     Parameters
@@ -70,7 +70,7 @@ def concat(parts: Sequence[FloatArray]) -> tuple[FloatArray, Cache]:
     return y, (channels,)
 
 
-def concat_backward(dy: FloatArray, cache: Cache) -> list[FloatArray]:
+def concat_backward(dy: Array, cache: Cache) -> list[Array]:
     """Compute the gradients of `concat`: slices of dy along the channels.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Addition and concatenation".

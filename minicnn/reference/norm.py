@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.shapes.checks import check_batch_norm, check_gradient
 
 Cache = tuple[Any, ...]
 
 
 def batch_norm(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, *, epsilon: float = 1e-5
-) -> tuple[FloatArray, Cache]:
+    x: Array, weight: Array, bias: Array, *, epsilon: float = 1e-5
+) -> tuple[Array, Cache]:
     """Normalize each channel over the batch, then scale and shift it.
 
     With m and v the mean and variance of the M = N·H·W values of channel c:
@@ -54,14 +54,8 @@ def batch_norm(
 
 
 def batch_norm_inference(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
-    *,
-    epsilon: float = 1e-5,
-) -> tuple[FloatArray, Cache]:
+    x: Array, weight: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float = 1e-5
+) -> tuple[Array, Cache]:
     """Compute `batch_norm` with the given mean and variance.
 
     Parameters
@@ -88,13 +82,8 @@ def batch_norm_inference(
 
 
 def _normalized(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
-    epsilon: float,
-) -> FloatArray:
+    x: Array, weight: Array, bias: Array, mean: Array, variance: Array, epsilon: float
+) -> Array:
     y = np.empty_like(x)
     for place in np.ndindex(x.shape):
         c = place[-1]
@@ -103,7 +92,7 @@ def _normalized(
     return y
 
 
-def batch_norm_backward(dy: FloatArray, cache: Cache) -> tuple[FloatArray, FloatArray, FloatArray]:
+def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """Compute the gradients of `batch_norm` and of `batch_norm_inference`.
 
     With n the normalized value, so that ``y = n · weight + bias``: ``dbias = Σ dy`` and

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import FloatArray, IntPair, Padding
+from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_array, check_gradient
 from minicnn.shapes.window import pool_window
 
@@ -14,8 +14,8 @@ Cache = tuple[Any, ...]
 
 
 def max_pool2d(
-    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
-) -> tuple[FloatArray, Cache]:
+    x: Array, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
+) -> tuple[Array, Cache]:
     """Take the maximum of each window.
 
     ``y[n, oh, ow, c] = max_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]``, where x is
@@ -61,7 +61,7 @@ def max_pool2d(
     return y, (x.shape, argmax, window)
 
 
-def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+def max_pool2d_backward(dy: Array, cache: Cache) -> Array:
     """Compute the gradient of `max_pool2d`: add each dy to its argmax.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Max-pooling".
@@ -91,8 +91,8 @@ def max_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
 
 
 def avg_pool2d(
-    x: FloatArray, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
-) -> tuple[FloatArray, Cache]:
+    x: Array, pool_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
+) -> tuple[Array, Cache]:
     """Take the mean of each window.
 
     ``y[n, oh, ow, c] = Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c] / (KH·KW)``, where x
@@ -133,7 +133,7 @@ def avg_pool2d(
     return y, (x.shape, window)
 
 
-def avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+def avg_pool2d_backward(dy: Array, cache: Cache) -> Array:
     """Compute the gradient of `avg_pool2d`: add dy / (KH·KW) to each pixel.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Average pooling".
@@ -167,7 +167,7 @@ def avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
     return dx.astype(dy.dtype)
 
 
-def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, Cache]:
+def global_avg_pool2d(x: Array) -> tuple[Array, Cache]:
     """Take the mean of each channel over the whole image.
 
     ``y[n, c] = Σ_{h,w} x[n, h, w, c] / (H·W)``.
@@ -198,7 +198,7 @@ def global_avg_pool2d(x: FloatArray) -> tuple[FloatArray, Cache]:
     return y, (x.shape,)
 
 
-def global_avg_pool2d_backward(dy: FloatArray, cache: Cache) -> FloatArray:
+def global_avg_pool2d_backward(dy: Array, cache: Cache) -> Array:
     """Compute the gradient of `global_avg_pool2d`.
 
     ``dx[n, h, w, c] = dy[n, c] / (H·W)``

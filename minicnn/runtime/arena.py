@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn.shapes import FloatArray, Shape
+from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_out
 
 ArraySpec = tuple[Shape, DTypeLike]
@@ -165,8 +165,8 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def gradient_buffers(
-    op: str, weight: FloatArray, out: tuple[FloatArray, FloatArray] | None
-) -> tuple[FloatArray, FloatArray]:
+    op: str, weight: Array, out: tuple[Array, Array] | None
+) -> tuple[Array, Array]:
     """Return arrays for (dweight, dbias): new ones, or the checked `out`."""
     sizes = weight.shape, weight.shape[-1:]
     if out is None:

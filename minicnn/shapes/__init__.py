@@ -26,7 +26,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating[Any]]
+Array = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 

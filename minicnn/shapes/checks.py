@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn.shapes import FLOAT_DTYPES, FloatArray, Shape, memoize_by_shape
+from minicnn.shapes import FLOAT_DTYPES, Array, Shape, memoize_by_shape
 
 
 def positive_int(op: str, name: str, value: object) -> int:
@@ -76,7 +76,7 @@ def check_float(op: str, name: str, array: object) -> None:
         )
 
 
-def check_array(op: str, name: str, array: FloatArray, axes: str) -> None:
+def check_array(op: str, name: str, array: Array, axes: str) -> None:
     """Check for a non-empty float array with axes such as ``"N H W C"``."""
     check_float(op, name, array)
     wanted = axes.split()
@@ -89,7 +89,7 @@ def check_array(op: str, name: str, array: FloatArray, axes: str) -> None:
         raise ValueError(f"{op}: {name} is empty (shape {array.shape}); give at least one image")
 
 
-def check_same_dtype(op: str, **arrays: FloatArray) -> None:
+def check_same_dtype(op: str, **arrays: Array) -> None:
     """Raise TypeError unless all arrays have the dtype of the first."""
     (first, reference), *others = arrays.items()
     for name, array in others:
@@ -123,7 +123,7 @@ def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) 
             raise ValueError(f"{op}: out must be in C order, as np.empty makes it")
 
 
-def check_bias(op: str, bias: FloatArray, weight: FloatArray) -> None:
+def check_bias(op: str, bias: Array, weight: Array) -> None:
     """Raise ValueError unless `bias` has one element per output of `weight`."""
     if bias.shape[0] != weight.shape[-1]:
         raise ValueError(
@@ -154,7 +154,7 @@ def check_flat_shape(op: str, shape: Shape) -> int:
 
 
 @memoize_by_shape
-def check_dense(x: FloatArray, weight: FloatArray, bias: FloatArray) -> None:
+def check_dense(x: Array, weight: Array, bias: Array) -> None:
     """Check x (N, in), weight (in, out) and bias (out,)."""
     check_array("dense", "x", x, "N in")
     check_array("dense", "weight", weight, "in out")
@@ -192,7 +192,7 @@ def check_pixels(op: str, images: object) -> None:
         raise ValueError(f"{op}: images is empty (shape {images.shape})")
 
 
-def check_pixel_range(op: str, images: FloatArray) -> None:
+def check_pixel_range(op: str, images: Array) -> None:
     """Raise ValueError unless all pixels of float images lie in 0..1."""
     low, high = -1e-6, 1 + 1e-6
     if not (images.min() >= low and images.max() <= high):  # NaN is neither
@@ -285,7 +285,7 @@ def check_class_names(op: str, names: Sequence[str] | None, classes: int) -> lis
 
 
 @memoize_by_shape
-def check_batch_norm(op: str, x: FloatArray, epsilon: float, **channels: FloatArray) -> int:
+def check_batch_norm(op: str, x: Array, epsilon: float, **channels: Array) -> int:
     """Return M, the number of values per channel, if all arrays fit."""
     check_float(op, "x", x)
     if x.ndim not in (2, 4):
@@ -298,7 +298,7 @@ def check_batch_norm(op: str, x: FloatArray, epsilon: float, **channels: FloatAr
 
 
 @memoize_by_shape
-def check_fold(op: str, weight: FloatArray, epsilon: float, **channels: FloatArray) -> None:
+def check_fold(op: str, weight: Array, epsilon: float, **channels: Array) -> None:
     """Check a weight (..., F) and the arrays (F,) to fold into it."""
     check_float(op, "weight", weight)
     if weight.ndim < 2:
@@ -310,7 +310,7 @@ def check_fold(op: str, weight: FloatArray, epsilon: float, **channels: FloatArr
 
 
 def _check_channels(
-    op: str, name: str, array: FloatArray, epsilon: float, channels: dict[str, FloatArray]
+    op: str, name: str, array: Array, epsilon: float, channels: dict[str, Array]
 ) -> None:
     """Check arrays (C,) against the last axis of `array`, and epsilon."""
     C = array.shape[-1]
@@ -361,7 +361,7 @@ def check_concat(op: str, found: Sequence[Shape]) -> Shape:
     return *found[0][:-1], sum(shape[-1] for shape in found)
 
 
-def check_parts(op: str, **parts: FloatArray) -> None:
+def check_parts(op: str, **parts: Array) -> None:
     """Check that arrays are float32 or float64 and of one dtype."""
     for name, part in parts.items():
         check_float(op, name, part)
@@ -377,7 +377,7 @@ def check_rate(op: str, rate: object) -> float:
     return float(rate)
 
 
-def check_dropout(x: FloatArray, rate: object, images: int) -> float:
+def check_dropout(x: Array, rate: object, images: int) -> float:
     """Return the rate if x has one row per image of the key."""
     check_float("dropout", "x", x)
     if x.shape[:1] != (images,) or x.size == 0:

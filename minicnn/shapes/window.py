@@ -4,7 +4,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
-from minicnn.shapes import FloatArray, Shape, memoize_by_shape
+from minicnn.shapes import Array, Shape, memoize_by_shape
 from minicnn.shapes.checks import as_pair, check_array, check_bias, check_same_dtype
 
 
@@ -105,29 +105,21 @@ def pool_window(
 
 
 @memoize_by_shape
-def conv2d_window(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: object, padding: object
-) -> Window:
+def conv2d_window(x: Array, weight: Array, bias: Array, stride: object, padding: object) -> Window:
     """Check the arrays of `conv2d` and return its window."""
     return _weight_window("conv2d", x, weight, bias, "KH KW C F", stride, padding)
 
 
 @memoize_by_shape
 def depthwise_conv2d_window(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: object, padding: object
+    x: Array, weight: Array, bias: Array, stride: object, padding: object
 ) -> Window:
     """Check the arrays of `depthwise_conv2d` and return its window."""
     return _weight_window("depthwise_conv2d", x, weight, bias, "KH KW C", stride, padding)
 
 
 def _weight_window(
-    op: str,
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray,
-    axes: str,
-    stride: object,
-    padding: object,
+    op: str, x: Array, weight: Array, bias: Array, axes: str, stride: object, padding: object
 ) -> Window:
     """Check arrays whose weight has the named axes; return their window."""
     check_array(op, "x", x, "N H W C")

@@ -19,7 +19,7 @@ from minicnn.model.sequential import Sequential
 from minicnn.random import RandomKey
 from minicnn.runtime import arena
 from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 
 MICROBATCH = 32
 # Gradients kept before they are added up, so that memory does not grow with the batch.
@@ -31,7 +31,7 @@ class Augmentation(Protocol):
 
     def __call__(
         self, images: NDArray[Any], image_ids: IntArray, /, *, seed: int, epoch: int
-    ) -> FloatArray:
+    ) -> Array:
         """Return the images as they look in an epoch.
 
         Parameters
@@ -58,8 +58,8 @@ class StepResult(NamedTuple):
 
     loss: float
     correct: int
-    gradient: FloatArray
-    batch_statistics: FloatArray
+    gradient: Array
+    batch_statistics: Array
 
 
 class DataParallelGradient:
@@ -94,7 +94,7 @@ class DataParallelGradient:
         self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
         self.augment, self.seed, self.label_smoothing = augment, seed, label_smoothing
         self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (microbatches, P)
-        self._rows: list[FloatArray] = []  # of the gradients: the same objects in each step
+        self._rows: list[Array] = []  # of the gradients: the same objects in each step
         self._statistics = np.empty((0, model.statistics.size), model.dtype)  # (microbatches, S)
         self._total = np.empty_like(model.parameters)
         self._replay_cache = ReplayCache(model.replayable)
@@ -182,8 +182,8 @@ class DataParallelGradient:
         batch_size: int,
         epoch: int,
         image_ids: IntArray,
-        gradient: FloatArray,  # (P,), overwritten
-        batch_statistics: FloatArray,  # (S,), overwritten
+        gradient: Array,  # (P,), overwritten
+        batch_statistics: Array,  # (S,), overwritten
     ) -> tuple[float, int]:
         """Return weighted loss and correct images; write the gradient."""
         count = len(image_ids)
@@ -200,7 +200,7 @@ class DataParallelGradient:
                 # Arrays, because a replay reads the present content of its inputs.
                 key = RandomKey(self.seed, epochs, ids)
 
-            def work() -> tuple[FloatArray, list[Any]]:
+            def work() -> tuple[Array, list[Any]]:
                 logits, caches = self.model.forward(x, key=key)
                 totals, dlogits = loss_and_gradient(logits, labels, weight, self.label_smoothing)
                 self.model.backward(dlogits, caches, gradients=gradient)

@@ -10,7 +10,7 @@ from minicnn.layers.container import Container
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.model.sequential import Sequential
 from minicnn.random import RandomKey
-from minicnn.shapes import FloatArray, IntArray
+from minicnn.shapes import Array, IntArray
 
 ADVICE = (
     "The usual cause is a learning rate that is too high (try a tenth of it); others are first "
@@ -53,7 +53,7 @@ def find_non_finite(
 
 
 def _first_in_step(
-    model: Sequential, x: FloatArray, labels: IntArray, key: RandomKey, label_smoothing: float
+    model: Sequential, x: Array, labels: IntArray, key: RandomKey, label_smoothing: float
 ) -> str | None:
     """Name the first non-finite array of a step, or return None."""
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
@@ -72,7 +72,7 @@ def _first_in_step(
     loss, loss_cache = softmax_cross_entropy(x, labels, label_smoothing=label_smoothing)
     if not np.isfinite(loss):
         return "the loss, though the logits are finite (they lie too far apart): it"
-    dy: FloatArray | None = softmax_cross_entropy_backward(1.0, loss_cache)
+    dy: Array | None = softmax_cross_entropy_backward(1.0, loss_cache)
     for name, layer, cache in reversed(list(zip(names, model.layers, caches, strict=True))):
         dy, gradients = layer.backward(dy, cache)
         for argument, array in {"x": dy, **gradients}.items():
@@ -81,7 +81,7 @@ def _first_in_step(
     return None
 
 
-def _first_inside(container: Container, x: FloatArray, key: RandomKey) -> str | None:
+def _first_inside(container: Container, x: Array, key: RandomKey) -> str | None:
     """Name the first layer inside with a non-finite output, or return None."""
     for branch, (prefix, chain) in enumerate(container.sequences.items()):
         part = x

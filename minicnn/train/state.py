@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from minicnn.model.parameters import update_running_statistics
 from minicnn.model.sequential import Sequential
-from minicnn.shapes import FloatArray
+from minicnn.shapes import Array
 from minicnn.train.data_parallel import StepResult
 
 History = dict[str, list[float]]
@@ -18,12 +18,7 @@ class Optimizer(Protocol):
     """An optimizer that `fit` can train with."""
 
     def step(
-        self,
-        parameters: FloatArray,
-        gradients: FloatArray,
-        lr_scale: float,
-        decay_mask: NDArray[np.bool_],
-        /,
+        self, parameters: Array, gradients: Array, lr_scale: float, decay_mask: NDArray[np.bool_], /
     ) -> None:
         """Update `parameters` in place.
 
@@ -41,7 +36,7 @@ class Optimizer(Protocol):
 class Resumable(Protocol):
     """An optimizer whose state a checkpoint can hold."""
 
-    def state_dict(self, parameters: FloatArray) -> dict[str, NDArray[Any]]:
+    def state_dict(self, parameters: Array) -> dict[str, NDArray[Any]]:
         """Return the arrays that one step passes to the next, without copies.
 
         Parameters
@@ -132,7 +127,7 @@ class TrainingState:
         self.optimizer.step(model.parameters, result.gradient, lr_scale, self._decay_mask)
         update_running_statistics(model.layers, model.statistics, result.batch_statistics)
 
-    def peek_update(self, gradient: FloatArray) -> FloatArray:
+    def peek_update(self, gradient: Array) -> Array:
         """Compute the update of one more step, on copies.
 
         Parameters
@@ -211,7 +206,7 @@ def decay_mask(model: Sequential) -> NDArray[np.bool_]:
     return mask
 
 
-def _copy_into(arrays: dict[str, FloatArray], values: dict[str, FloatArray]) -> None:
+def _copy_into(arrays: dict[str, Array], values: dict[str, Array]) -> None:
     """Overwrite each array with the value of its name."""
     for name, array in arrays.items():
         array[...] = values[name]

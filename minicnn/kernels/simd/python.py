@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+AnyArray = NDArray[Any]
 Vector = NDArray[Any]
 Mask = NDArray[np.bool_]
 Rows = tuple[int, ...]
@@ -21,39 +21,39 @@ Tile = tuple[Vector, ...]
 # ---------------------------------------------------------------- loads and stores
 
 
-def load_scalar(array: Array, i: int) -> Any:
+def load_scalar(array: AnyArray, i: int) -> Any:
     """Return ``array[i]``."""
     return array.ravel()[i]
 
 
-def load(array: Array, i: int, lanes: int) -> Vector:
+def load(array: AnyArray, i: int, lanes: int) -> Vector:
     """Return ``array[i : i + lanes]``."""
     return array.ravel()[i : i + lanes].copy()
 
 
-def load_splat(array: Array, i: int, lanes: int) -> Vector:
+def load_splat(array: AnyArray, i: int, lanes: int) -> Vector:
     """Return ``array[i]`` in each lane."""
     return np.full(lanes, array.ravel()[i])
 
 
-def splat(array: Array, value: float, lanes: int) -> Vector:
+def splat(array: AnyArray, value: float, lanes: int) -> Vector:
     """Return `value` in each lane, in the dtype of `array`."""
     return np.full(lanes, value, array.dtype)
 
 
-def load_tail(array: Array, i: int, remaining: int, lanes: int) -> Vector:
+def load_tail(array: AnyArray, i: int, remaining: int, lanes: int) -> Vector:
     """Return ``array[i : i + min(remaining, lanes)]``, then zeros."""
     vector = np.zeros(lanes, array.dtype)
     vector[:remaining] = array.ravel()[i : i + min(remaining, lanes)]
     return vector
 
 
-def store(array: Array, i: int, vector: Vector) -> None:
+def store(array: AnyArray, i: int, vector: Vector) -> None:
     """Write ``array[i : i + lanes]``; an array of integers truncates."""
     array.reshape(-1)[i : i + len(vector)] = vector
 
 
-def store_tail(array: Array, i: int, vector: Vector, remaining: int) -> None:
+def store_tail(array: AnyArray, i: int, vector: Vector, remaining: int) -> None:
     """Write ``array[i : i + min(remaining, lanes)]``."""
     array.reshape(-1)[i : i + min(remaining, len(vector))] = vector[:remaining]
 
@@ -102,7 +102,7 @@ def interleave_high(a: Vector, b: Vector) -> Vector:
 # ---------------------------------------------------------------- masks
 
 
-def equal_bytes(array: Array, i: int, value: int, lanes: int) -> Mask:
+def equal_bytes(array: AnyArray, i: int, value: int, lanes: int) -> Mask:
     """Return where ``array[i : i + lanes]``, of uint8, equals `value`."""
     mask: Mask = array.ravel()[i : i + lanes] == value
     return mask
@@ -130,12 +130,12 @@ def select(mask: Mask, a: Vector, b: Vector) -> Vector:
     return np.where(mask, a, b)
 
 
-def load_mask(array: Array, i: int, lanes: int) -> Mask:
+def load_mask(array: AnyArray, i: int, lanes: int) -> Mask:
     """Return the bits from byte ``array[i]`` on; 8 divides `lanes`."""
     return np.unpackbits(array.ravel()[i : i + lanes // 8], bitorder="little").astype(np.bool_)
 
 
-def store_mask(array: Array, i: int, mask: Mask) -> None:
+def store_mask(array: AnyArray, i: int, mask: Mask) -> None:
     """Write a mask to the bytes from ``array[i]`` on, eight lanes to a byte."""
     array.reshape(-1)[i : i + len(mask) // 8] = np.packbits(mask, bitorder="little")
 
@@ -168,7 +168,7 @@ def row_offsets(rows: Rows, stride: int, base: int) -> Rows:
     return tuple(base + row * stride for row in rows)
 
 
-def gather_offsets(array: Array, rows: Rows, base: int) -> Rows:
+def gather_offsets(array: AnyArray, rows: Rows, base: int) -> Rows:
     """Return ``base + array[row]`` of each row."""
     return tuple(base + int(load_scalar(array, row)) for row in rows)
 
@@ -178,7 +178,7 @@ def splat_tile(v: Vector, MR: int) -> Tile:
     return (v,) * MR
 
 
-def fma_tile(acc: Tile, x: Array, rows: Rows, k: int, v: Vector) -> Tile:
+def fma_tile(acc: Tile, x: AnyArray, rows: Rows, k: int, v: Vector) -> Tile:
     """Return ``acc[r] + x[rows[r] + k] * v``."""
     return tuple(
         fma(load_splat(x, row + k, len(v)), v, a) for a, row in zip(acc, rows, strict=True)
@@ -196,12 +196,12 @@ def relu_tile(tile: Tile) -> Tile:
     return tuple(select(greater_or_nan(v, zero), v, zero) for v in tile)
 
 
-def load_tile(array: Array, rows: Rows, remaining: int, lanes: int) -> Tile:
+def load_tile(array: AnyArray, rows: Rows, remaining: int, lanes: int) -> Tile:
     """Return the vectors at ``array[rows[r]]``, each as `load_tail`."""
     return tuple(load_tail(array, row, remaining, lanes) for row in rows)
 
 
-def store_tile(array: Array, rows: Rows, tile: Tile, remaining: int) -> None:
+def store_tile(array: AnyArray, rows: Rows, tile: Tile, remaining: int) -> None:
     """Write the vectors to ``array[rows[r]]``, each as `store_tail`."""
     for row, v in zip(rows, tile, strict=True):
         store_tail(array, row, v, remaining)
