@@ -139,7 +139,8 @@ def random_bits(
 
 def drop_threshold(rate: float) -> int:
     """Return the number of 16-bit values that drop an element."""
-    return round(rate * elementwise.PROBABILITY_STEPS)
+    # At least one value keeps an element, so that the scale 1 / (1 - rate) is finite.
+    return min(round(rate * elementwise.PROBABILITY_STEPS), elementwise.PROBABILITY_STEPS - 1)
 
 
 def dropout_mask(key: RandomKey, rate: float, count: int) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from minicnn import ops
 from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
 from minicnn.shapes import Array
-from minicnn.shapes.checks import check_rate
+from minicnn.shapes.checks import check_range
 
 
 @dataclass(eq=False, repr=False)
@@ -37,7 +37,7 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float
-        Probability of dropping an element, 0 to 0.9999; see `minicnn.ops.dropout`.
+        Probability of dropping an element, 0 to below 1; see `minicnn.ops.dropout`.
 
     Raises
     ------
@@ -54,4 +54,4 @@ class Dropout(Layer):
     replayable = True
 
     def __post_init__(self) -> None:
-        self.rate = check_rate("Dropout", self.rate)
+        self.rate = check_range("Dropout", "rate", self.rate, high=1)

@@ -178,7 +178,7 @@ def dropout(x: Array, rate: float, key: RandomKey) -> tuple[Array, DropoutCache]
     x : ndarray (N, ...)
         float32 or float64.
     rate : float
-        Probability of dropping a value, 0 to 0.9999, rounded to a multiple of 2⁻¹⁶.
+        Probability of dropping a value, 0 to below 1, rounded to a multiple of 2⁻¹⁶.
     key : RandomKey
         With one image id for each image of `x`.
 

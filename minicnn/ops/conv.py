@@ -23,7 +23,7 @@ from minicnn.reference import conv as reference
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
-from minicnn.shapes.window import Window, conv2d_window
+from minicnn.shapes.window import Window, conv_window
 
 
 class Backend(Protocol):
@@ -115,7 +115,7 @@ def conv2d(
     Proc. IEEE 86 (1998), section II.A. Dumoulin, Visin, "A guide to convolution arithmetic for
     deep learning" (2016), section 2.
     """
-    window = conv2d_window(x, weight, bias, stride, padding)
+    window = conv_window("conv2d", "KH KW C F", x, weight, bias, stride, padding)
     backend = select_backend("conv2d", backend, window, *weight.shape[2:])
     if backend not in CAPTURABLE:
         refuse_capture(f"backend {backend!r} may write arrays by other means than kernels")

@@ -15,7 +15,7 @@ from minicnn.ops.conv import select_backend
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding, memoize_by_shape
 from minicnn.shapes.checks import check_gradient
-from minicnn.shapes.window import Window, conv2d_window, pool_window
+from minicnn.shapes.window import Window, conv_window, pool_window
 
 # The backends of `conv2d` that have a fused max-pool.
 FORWARD = {"direct": conv_pool.forward, "winograd": conv_winograd.forward_pool}
@@ -87,7 +87,7 @@ def _check(
     x: Array, weight: Array, bias: Array, stride: IntPair, padding: Padding, backend: str
 ) -> tuple[str, Window]:
     """Return backend and window, less the outputs that the pool drops."""
-    window = conv2d_window(x, weight, bias, stride, padding)
+    window = conv_window("conv2d", "KH KW C F", x, weight, bias, stride, padding)
     pool = pool_window("conv2d_max_pool2d", (window.OH, window.OW), 2)
     C, F = weight.shape[2:]
     backend = select_backend("conv2d_max_pool2d", backend, window, C, F, FORWARD)

@@ -8,7 +8,7 @@ from minicnn.kernels.gemm import gemm, mask_and_transpose
 from minicnn.kernels.transpose import transpose
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
-from minicnn.shapes.checks import check_array, check_dense, check_gradient
+from minicnn.shapes.checks import check_array, check_gradient, check_weight
 
 
 class DenseCache(NamedTuple):
@@ -57,7 +57,7 @@ def dense(x: Array, weight: Array, bias: Array, *, relu: bool = False) -> tuple[
     Rumelhart, Hinton, Williams, "Learning representations by back-propagating errors",
     Nature 323 (1986), equation 1.
     """
-    check_dense(x, weight, bias)
+    check_weight("dense", "N in", "in out", x, weight, bias)
     y: Array = arena.empty((len(x), weight.shape[1]), x.dtype)
     x, weight, bias = (np.ascontiguousarray(array) for array in (x, weight, bias))
     gemm(x, weight, y, bias, relu)

@@ -8,7 +8,7 @@ from minicnn.kernels import depthwise, reduce
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
-from minicnn.shapes.window import Window, depthwise_conv2d_window
+from minicnn.shapes.window import Window, conv_window
 
 
 class DepthwiseConv2DCache(NamedTuple):
@@ -55,7 +55,7 @@ def depthwise_conv2d(
     Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision
     applications" (2017), section 3.1, equation 3.
     """
-    window = depthwise_conv2d_window(x, weight, bias, stride, padding)
+    window = conv_window("depthwise_conv2d", "KH KW C", x, weight, bias, stride, padding)
     y: Array = arena.empty((len(x), window.OH, window.OW, x.shape[3]), x.dtype)
     depthwise.forward(x, weight, bias, window, y)
     return y, DepthwiseConv2DCache(x, weight, window)

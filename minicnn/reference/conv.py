@@ -7,7 +7,7 @@ import numpy as np
 
 from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
-from minicnn.shapes.window import Window, conv2d_window
+from minicnn.shapes.window import Window, conv_window
 
 Cache = tuple[Any, ...]
 
@@ -89,7 +89,7 @@ def conv2d(
     TypeError, ValueError
         As `minicnn.ops.conv2d`.
     """
-    window = conv2d_window(x, weight, bias, stride, padding)
+    window = conv_window("conv2d", "KH KW C F", x, weight, bias, stride, padding)
     y: Array = np.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
     forward(x, weight, bias, window, y)
     return y, (x, weight, window)

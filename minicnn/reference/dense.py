@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.shapes import Array
-from minicnn.shapes.checks import check_dense, check_gradient
+from minicnn.shapes.checks import check_gradient, check_weight
 
 Cache = tuple[Any, ...]
 
@@ -33,7 +33,7 @@ def dense(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     TypeError, ValueError
         As `minicnn.ops.dense`.
     """
-    check_dense(x, weight, bias)
+    check_weight("dense", "N in", "in out", x, weight, bias)
     N, inputs = x.shape
     outputs = weight.shape[1]
     y = np.empty((N, outputs), x.dtype)

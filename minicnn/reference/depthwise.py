@@ -7,7 +7,7 @@ import numpy as np
 
 from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
-from minicnn.shapes.window import depthwise_conv2d_window
+from minicnn.shapes.window import conv_window
 
 Cache = tuple[Any, ...]
 
@@ -44,7 +44,7 @@ def depthwise_conv2d(
     Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision
     applications" (2017), section 3.1, equation 3.
     """
-    window = depthwise_conv2d_window(x, weight, bias, stride, padding)
+    window = conv_window("depthwise_conv2d", "KH KW C", x, weight, bias, stride, padding)
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
     y = np.empty((N, OH, OW, C), x.dtype)

@@ -53,9 +53,11 @@ def check_range(op: str, name: str, value: Any, low: float = 0.0, high: float = 
     except TypeError:
         raise TypeError(f"{op}: {name} must be a number, not {value!r}") from None
     if not low <= number < high:  # False for NaN too
-        within = f"lie in {low:g} .. {high:g}, below {high:g}"
-        wanted = within if high < np.inf else f"be {low:g} or more, and finite"
-        raise ValueError(f"{op}: {name} must {wanted}, not {value!r}")
+        bounded = high < np.inf
+        wanted = (
+            f"at least {low:g} and below {high:g}" if bounded else f"{low:g} or more, and finite"
+        )
+        raise ValueError(f"{op}: {name} must be {wanted}, not {value!r}")
     return number
 
 
@@ -123,15 +125,6 @@ def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) 
             raise ValueError(f"{op}: out must be in C order, as np.empty makes it")
 
 
-def check_bias(op: str, bias: Array, weight: Array) -> None:
-    """Raise ValueError unless `bias` has one element per output of `weight`."""
-    if bias.shape[0] != weight.shape[-1]:
-        raise ValueError(
-            f"{op}: bias has {bias.shape[0]} elements but weight gives {weight.shape[-1]} "
-            f"outputs (bias {bias.shape}, weight {weight.shape})"
-        )
-
-
 def check_image_shape(op: str, shape: Shape) -> tuple[int, int, int]:
     """Return (H, W, C) if a layer's input is an image."""
     if len(shape) != 3:
@@ -154,18 +147,26 @@ def check_flat_shape(op: str, shape: Shape) -> int:
 
 
 @memoize_by_shape
-def check_dense(x: Array, weight: Array, bias: Array) -> None:
-    """Check x (N, in), weight (in, out) and bias (out,)."""
-    check_array("dense", "x", x, "N in")
-    check_array("dense", "weight", weight, "in out")
-    check_array("dense", "bias", bias, "out")
-    check_same_dtype("dense", x=x, weight=weight, bias=bias)
-    if x.shape[1] != weight.shape[0]:
+def check_weight(
+    op: str, x_axes: str, weight_axes: str, x: Array, weight: Array, bias: Array
+) -> None:
+    """Check that x, weight and bias have the named axes and fit each other."""
+    check_array(op, "x", x, x_axes)
+    check_array(op, "weight", weight, weight_axes)
+    check_array(op, "bias", bias, weight_axes.split()[-1])
+    check_same_dtype(op, x=x, weight=weight, bias=bias)
+    # The weight's input axis follows the kernel's axes, which are those of x between N and C.
+    given, wanted = x.shape[-1], weight.shape[x.ndim - 2]
+    if given != wanted:
         raise ValueError(
-            f"dense: x has {x.shape[1]} features but weight expects {weight.shape[0]} "
-            f"(x {x.shape}, weight {weight.shape})"
+            f"{op}: x has {given} {'channels' if x.ndim == 4 else 'features'} but weight expects "
+            f"{wanted} (x {x.shape}, weight {weight.shape})"
         )
-    check_bias("dense", bias, weight)
+    if bias.shape[0] != weight.shape[-1]:
+        raise ValueError(
+            f"{op}: bias has {bias.shape[0]} elements but weight gives {weight.shape[-1]} "
+            f"outputs (bias {bias.shape}, weight {weight.shape})"
+        )
 
 
 def float_dtype(op: str, dtype: DTypeLike) -> np.dtype[np.floating[Any]]:
@@ -334,13 +335,6 @@ def check_norm_shape(op: str, shape: Shape) -> int:
     return shape[-1]
 
 
-def check_sum(op: str, a: Shape, b: Shape) -> Shape:
-    """Return the shape of a sum of two branches, which must be equal."""
-    if a != b:
-        raise ValueError(f"{op}: what is added must be of one shape, not {a} and {b}")
-    return a
-
-
 def check_residual(layers: Shape, shortcut: Shape) -> Shape:
     """Return the shape of layers plus shortcut, which must be equal."""
     if layers != shortcut:
@@ -361,6 +355,13 @@ def check_concat(op: str, found: Sequence[Shape]) -> Shape:
     return *found[0][:-1], sum(shape[-1] for shape in found)
 
 
+def check_sum(a: Array, b: Array) -> None:
+    """Check for two float arrays of one shape and dtype."""
+    check_parts("add", a=a, b=b)
+    if a.shape != b.shape:
+        raise ValueError(f"add: a and b must have the same shape, not {a.shape} and {b.shape}")
+
+
 def check_parts(op: str, **parts: Array) -> None:
     """Check that arrays are float32 or float64 and of one dtype."""
     for name, part in parts.items():
@@ -368,18 +369,9 @@ def check_parts(op: str, **parts: Array) -> None:
     check_same_dtype(op, **parts)
 
 
-def check_rate(op: str, rate: object) -> float:
-    """Return a dropout rate in 0..0.9999 as a float."""
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        raise TypeError(f"{op}: rate must be a number, not {rate!r}")
-    if not 0 <= rate <= 0.9999:
-        raise ValueError(f"{op}: rate must lie in 0 .. 0.9999, not {rate!r}")
-    return float(rate)
-
-
 def check_dropout(x: Array, rate: object, images: int) -> float:
-    """Return the rate if x has one row per image of the key."""
+    """Return the rate if x is a float array of as many images as the key."""
     check_float("dropout", "x", x)
     if x.shape[:1] != (images,) or x.size == 0:
         raise ValueError(f"dropout: the key is for {images} images, but x has shape {x.shape}")
-    return check_rate("dropout", rate)
+    return check_range("dropout", "rate", rate, high=1)

@@ -273,7 +273,7 @@ def test_labels_that_do_not_fit_are_rejected(message):
 @pytest.mark.parametrize("smoothing", [1.0, -0.1, np.nan])
 def test_label_smoothing_out_of_range_is_rejected(smoothing):
     with pytest.raises(
-        ValueError, match=rf"label_smoothing must lie in 0 \.\. 1.* not {smoothing}"
+        ValueError, match=rf"label_smoothing must be at least 0 and below 1.* not {smoothing}"
     ):
         softmax_cross_entropy(LOGITS, np.array([0, 1]), label_smoothing=smoothing)
 

@@ -466,7 +466,7 @@ def test_a_saved_network_answers_with_the_statistics_that_it_had(digits, tmp_pat
 
 
 LAYERS = {
-    "BatchNorm: momentum must lie in 0 .. 1, below 1, not 1": lambda: BatchNorm(1),
+    "BatchNorm: momentum must be at least 0 and below 1, not 1": lambda: BatchNorm(1),
     "BatchNorm: epsilon must be 0 or more, and finite, not -1e-05": lambda: BatchNorm(
         epsilon=-1e-5
     ),

@@ -203,7 +203,7 @@ def test_a_learning_rate_of_0_is_allowed():
 # ------------------------------------------------------------ errors
 
 FINITE = "must be 0 or more, and finite, not"
-BELOW_1 = "must lie in 0 .. 1, below 1, not"
+BELOW_1 = "must be at least 0 and below 1, not"
 
 WRONG_OPTIONS = {
     f"SGD: learning_rate {FINITE} -0.1": lambda: SGD(-0.1),

@@ -185,7 +185,7 @@ def test_models_that_do_not_fit_are_rejected():
         ({"shift": -1}, "TestTimeAugmentation: shift must be 0 or more, and finite, not -1"),
         (
             {"rotation": 180},
-            "TestTimeAugmentation: rotation must lie in 0 .. 180, below 180, not 180",
+            "TestTimeAugmentation: rotation must be at least 0 and below 180, not 180",
         ),
         ({"zoom": np.inf}, "TestTimeAugmentation: zoom must be 0 or more, and finite, not inf"),
     ],
