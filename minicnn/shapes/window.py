@@ -94,6 +94,6 @@ def pool_window(
 def conv_window(
     op: str, axes: str, x: Array, weight: Array, bias: Array, stride: object, padding: object
 ) -> Window:
-    """Check arrays, the weight for axes such as "KH KW C F"; return the window."""
+    """Check the arrays of a convolution and return its window."""
     check_weight(op, "N H W C", axes, x, weight, bias)
     return make_window(op, x.shape[1:3], weight.shape[:2], stride, padding)
