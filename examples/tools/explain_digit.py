@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, DepthwiseConv2D, MaxPool2D, Sequential
+from minicnn.explanation import LayerStep, Trace
 from minicnn.explanation.formulas import UnitTrace
-from minicnn.explanation.trace import LayerStep, Trace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from files import writable, write_file

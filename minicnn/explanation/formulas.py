@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from minicnn.layers.activations import Dropout, ReLU
 from minicnn.layers.base import Layer
@@ -56,7 +57,7 @@ class UnitTrace(NamedTuple):
 
     formula: str
     inputs: Array
-    result: float
+    result: float = 0.0
     weights: Array | None = None
     products: Array | None = None
     total: float | None = None
@@ -137,147 +138,127 @@ def format_value(value: float) -> str:
 
 
 def unit_trace(layer: Layer, x: Array, y: Array, parts: list[Array], at: Index) -> UnitTrace:
-    """Trace one output of a layer back to its terms."""
-    if type(layer) in (Residual, Concat):
-        return _merged(layer, parts, float(y[at]), at)
-    # By the class itself: a subclass may compute something else.
-    if type(layer) in FORMULAS:
-        return FORMULAS[type(layer)](layer, x, float(y[at]), at)
-    return _input_and_output(layer, x, y, at)
-
-
-def _input_and_output(layer: Layer, x: Array, y: Array, at: Index) -> UnitTrace:
-    """Return the trace of a layer without a formula: x at `at`, or all of x."""
+    """Trace one output of a layer back to its terms; `result` stays 0."""
+    kind = type(layer)  # By the class itself: a subclass may compute something else.
+    if kind is Residual:
+        inputs = np.array([part[at] for part in parts])
+        return _sum("layers(x) + shortcut(x)", inputs, np.ones(len(parts)))
+    if kind is Concat:
+        channels = [(n, c) for n, part in enumerate(parts) for c in range(part.shape[-1])]
+        branch, c = channels[at[-1]]
+        return _copy(f"channel {c} of branch {branch}, copied", parts[branch], (*at[:-1], c))
+    if kind in FORMULAS:
+        return FORMULAS[kind](layer, x, at)
     formula = f"{layer}(x), of which only input and output are known"
     if x.shape != y.shape:
-        return UnitTrace(formula, x, float(y[at]))
-    return UnitTrace(f"{formula}; x at this position:", np.array([x[at]]), float(y[at]))
+        return UnitTrace(formula, x)
+    return UnitTrace(f"{formula}; x at this position:", np.array([x[at]]))
 
 
-def _sum(formula: str, inputs: Array, weights: Array, result: float, **fields: Any) -> UnitTrace:
+def _sum(formula: str, inputs: Array, weights: Array, **fields: Any) -> UnitTrace:
     """Return the trace of a sum of products, with a bias if it has one."""
     products = inputs.astype(np.float64) * weights
     total = float(products.sum())
-    return UnitTrace(formula, inputs, result, weights, products, total, **fields)
+    return UnitTrace(formula, inputs, weights=weights, products=products, total=total, **fields)
 
 
-def _window_inputs(x: Array, window: Window, at: Index, padding: float) -> tuple[Array, Box]:
-    """Return the window (KH, KW, C) of an output pixel, and its box."""
-    oh, ow = at[:2]
-    top, left = oh * window.SH - window.top, ow * window.SW - window.left
-    box = (top, left, top + window.KH, left + window.KW)
-    H, W, C = x.shape
-    inputs = np.full((window.KH, window.KW, C), padding, x.dtype)
-    rows, columns = (range(max(box[k], 0), min(box[k + 2], size)) for k, size in enumerate((H, W)))
-    for h in rows:
-        for w in columns:
-            inputs[h - top, w - left] = x[h, w]
-    return inputs, box
+def _copy(formula: str, x: Array, source: Index) -> UnitTrace:
+    """Return the trace of an output that depends on one input."""
+    return UnitTrace(formula, np.array([x[source]]), source=source)
 
 
-def _bias(layer: Conv2D | DepthwiseConv2D | Dense, f: int) -> float:
-    return float(layer.parameters["bias"][f]) if layer.bias else 0.0
+def _windows(window: Window, x: Array, padding: float = 0.0) -> Array:
+    """Return the inputs (OH, OW, C, KH, KW) of all windows, as a view."""
+    # At the bottom and right the padding is as wide as at the top and left, or one pixel wider.
+    margins = (window.top, window.top + 1), (window.left, window.left + 1), (0, 0)
+    padded = np.pad(x, margins, constant_values=padding)
+    windows = sliding_window_view(padded, (window.KH, window.KW), axis=(0, 1))
+    return windows[:: window.SH, :: window.SW][: window.OH, : window.OW]
 
 
-def _conv(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
+def _window_inputs(layer: Any, x: Array, at: Index, padding: float = 0.0) -> tuple[Array, Box]:
+    """Return the window of an output, (KH, KW) or (C, KH, KW), and its box."""
     window = window_of(layer, x.shape)
-    inputs, box = _window_inputs(x, window, at, 0.0)
-    f = at[2]
-    if isinstance(layer, DepthwiseConv2D):
-        inputs = inputs[..., f]
+    top, left = at[0] * window.SH - window.top, at[1] * window.SW - window.left
+    box = (top, left, top + window.KH, left + window.KW)
+    return _windows(window, x, padding)[at], box
+
+
+def _conv(layer: Any, x: Array, at: Index) -> UnitTrace:
+    inputs, box = _window_inputs(layer, x, at[:2])
+    return _weighted(layer, np.moveaxis(inputs, 0, 2), at[2], box=box)
+
+
+def _depthwise_conv(layer: Any, x: Array, at: Index) -> UnitTrace:
+    inputs, box = _window_inputs(layer, x, at)
+    return _weighted(layer, inputs, at[2], box=box)
+
+
+def _dense(layer: Any, x: Array, at: Index) -> UnitTrace:
+    return _weighted(layer, x, at[0])
+
+
+def _weighted(layer: Any, inputs: Array, f: int, **fields: Any) -> UnitTrace:
+    """Return the trace of output f of a layer with weights."""
     weights = layer.parameters["weight"][..., f]
-    formula = "Σ inputs · weights + bias"
-    return _sum(formula, inputs, weights, result, bias=_bias(layer, f), box=box)
+    bias = float(layer.parameters["bias"][f]) if layer.bias else 0.0
+    return _sum("Σ inputs · weights + bias", inputs, weights, bias=bias, **fields)
 
 
-def _dense(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
-    weights = layer.parameters["weight"][:, at[0]]
-    return _sum("Σ inputs · weights + bias", x, weights, result, bias=_bias(layer, at[0]))
-
-
-def _max_pool(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
-    inputs, box = _window_inputs(x, window_of(layer, x.shape), at, -np.inf)
-    inputs = inputs[..., at[2]]
+def _max_pool(layer: Any, x: Array, at: Index) -> UnitTrace:
+    inputs, box = _window_inputs(layer, x, at, -np.inf)
     kh, kw = divmod(int(inputs.argmax()), inputs.shape[1])  # the first of equal maxima
     source = (box[0] + kh, box[1] + kw, at[2])
-    return UnitTrace("the largest of the inputs", inputs, result, box=box, source=source)
+    return UnitTrace("the largest of the inputs", inputs, box=box, source=source)
 
 
-def _avg_pool(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
-    inputs, box = _window_inputs(x, window_of(layer, x.shape), at, 0.0)
-    return _mean(inputs[..., at[2]], result, box)
+def _avg_pool(layer: Any, x: Array, at: Index) -> UnitTrace:
+    return _mean(*_window_inputs(layer, x, at))
 
 
-def _global_avg_pool(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
-    return _mean(x[..., at[0]], result, (0, 0, *x.shape[:2]))
+def _global_avg_pool(layer: Any, x: Array, at: Index) -> UnitTrace:
+    return _mean(x[..., at[0]], (0, 0, *x.shape[:2]))
 
 
-def _mean(inputs: Array, result: float, box: Box) -> UnitTrace:
+def _mean(inputs: Array, box: Box) -> UnitTrace:
     weights = np.full(inputs.shape, 1 / inputs.size)
-    return _sum("the mean: Σ inputs · 1 / n", inputs, weights, result, box=box)
+    return _sum("the mean: Σ inputs · 1 / n", inputs, weights, box=box)
 
 
-def _batch_norm(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
+def _batch_norm(layer: Any, x: Array, at: Index) -> UnitTrace:
     c = at[-1]
     mean, scale = normalization(layer)
     inputs = np.array([x[at] - mean[c]], np.float64)
     weights = np.array([scale[c] * layer.parameters["weight"][c]])
     formula = "(x - mean) · weight / √(variance + ε) + bias"
-    bias = float(layer.parameters["bias"][c])
-    return _sum(formula, inputs, weights, result, bias=bias, source=at)
+    return _sum(formula, inputs, weights, bias=float(layer.parameters["bias"][c]), source=at)
 
 
-def _relu(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
-    return UnitTrace("max(x, 0)", np.array([x[at]]), result, source=at)
-
-
-def _identity(layer: Any, x: Array, result: float, at: Index) -> UnitTrace:
-    """Return the trace of an output that is copied: `Dropout`, `Flatten`."""
-    source = at if isinstance(layer, Dropout) else tuple(map(int, np.unravel_index(at[0], x.shape)))
-    return UnitTrace("x, copied", np.array([x[source]]), result, source=source)
-
-
-def _merged(layer: Layer, parts: list[Array], result: float, at: Index) -> UnitTrace:
-    if isinstance(layer, Residual):
-        inputs = np.array([part[at] for part in parts])
-        formula = "layers(x) + shortcut(x)"
-        return _sum(formula, inputs, np.ones(len(parts)), result)
-    branch, c = 0, at[-1]
-    while c >= parts[branch].shape[-1]:
-        c -= parts[branch].shape[-1]
-        branch += 1
-    source = (*at[:-1], c)
-    formula = f"channel {c} of branch {branch}, copied"
-    return UnitTrace(formula, np.array([parts[branch][source]]), result, source=source)
+def _flatten(layer: Any, x: Array, at: Index) -> UnitTrace:
+    return _copy("x, copied", x, tuple(map(int, np.unravel_index(at[0], x.shape))))
 
 
 # A layer class that is not listed is shown as input and output. Add a class with its function.
-FORMULAS: dict[type[Layer], Callable[[Any, Array, float, Index], UnitTrace]] = {
+FORMULAS: dict[type[Layer], Callable[[Any, Array, Index], UnitTrace]] = {
     Conv2D: _conv,
-    DepthwiseConv2D: _conv,
+    DepthwiseConv2D: _depthwise_conv,
     Dense: _dense,
     MaxPool2D: _max_pool,
     AvgPool2D: _avg_pool,
     GlobalAvgPool2D: _global_avg_pool,
     BatchNorm: _batch_norm,
-    ReLU: _relu,
-    Dropout: _identity,
-    Flatten: _identity,
+    ReLU: lambda layer, x, at: _copy("max(x, 0)", x, at),
+    Dropout: lambda layer, x, at: _copy("x, copied", x, at),
+    Flatten: _flatten,
 }
 
 
 def softmax_unit(logits: Array, probabilities: Array, k: int) -> UnitTrace:
     """Trace the probability of a class back to the logits (classes,)."""
     powers = np.exp(logits.astype(np.float64) - logits.max())
-    formula = f"e^(z[{k}] - max z) / Σ e^(z - max z)"
-    return UnitTrace(
-        formula,
-        logits,
-        float(probabilities[k]),
-        products=powers,
-        total=float(powers.sum()),
-        columns=("z", "", "e^(z-max)"),
-    )
+    unit = UnitTrace(f"e^(z[{k}] - max z) / Σ e^(z - max z)", logits, float(probabilities[k]))
+    columns = ("z", "", "e^(z-max)")
+    return unit._replace(products=powers, total=float(powers.sum()), columns=columns)
 
 
 # ---------------------------------------------------------------- backward
@@ -291,11 +272,11 @@ def gradient_unit(layer: Layer, x: Array, dy: Array, name: str, at: Index) -> Un
     """
     if not isinstance(layer, (Conv2D, DepthwiseConv2D, Dense, BatchNorm)):
         formula = f"the backward of {layer}, of which only the input x is known"
-        return UnitTrace(formula, x, 0.0, columns=("x", "", ""))
+        return UnitTrace(formula, x, columns=("x", "", ""))
     upstream = np.atleast_1d(dy[..., at[-1]])
     factors = np.ones_like(upstream) if name == "bias" else _factors(layer, x, at)
     columns = ("x", "dy", "x · dy")
-    return _sum("Σ x · dy, over all positions of dy", factors, upstream, 0.0, columns=columns)
+    return _sum("Σ x · dy, over all positions of dy", factors, upstream, columns=columns)
 
 
 def _factors(layer: Conv2D | DepthwiseConv2D | Dense | BatchNorm, x: Array, at: Index) -> Array:
@@ -306,13 +287,7 @@ def _factors(layer: Conv2D | DepthwiseConv2D | Dense | BatchNorm, x: Array, at: 
         mean, scale = normalization(layer)
         normalized: Array = np.atleast_1d((x[..., at[0]] - mean[at[0]]) * scale[at[0]])
         return normalized
-    window = window_of(layer, x.shape)
-    factors = np.empty((window.OH, window.OW), x.dtype)
-    for oh in range(window.OH):
-        for ow in range(window.OW):
-            inputs, _ = _window_inputs(x, window, (oh, ow), 0.0)
-            factors[oh, ow] = inputs[at[:3]]
-    return factors
+    return _windows(window_of(layer, x.shape), x)[..., at[2], at[0], at[1]]
 
 
 def normalization(layer: BatchNorm) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from minicnn.explanation.trace import LayerStep, Trace
+from minicnn.explanation import LayerStep, Trace
 from minicnn.layers.activations import Dropout, ReLU
 from minicnn.layers.container import Container, iter_layers
 from minicnn.layers.conv import Conv2D, DepthwiseConv2D
