@@ -73,9 +73,9 @@ compiled: Any = numba.njit(seven_loops)
 
 def plain(x: Array, weight: Array, bias: Array) -> Array:
     """Compute the result of all steps with the reference ops."""
-    y, _ = reference.conv2d(x, weight, bias)
-    y, _ = reference.relu(y)
-    return reference.max_pool2d(y, 2)[0]
+    y, _ = reference.conv.conv2d(x, weight, bias)
+    y, _ = reference.activations.relu(y)
+    return reference.pooling.max_pool2d(y, 2)[0]
 
 
 def steps(x: Array, weight: Array, bias: Array) -> dict[str, MinicnnTimed]:

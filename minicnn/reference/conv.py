@@ -1,4 +1,7 @@
-"""Convolution in seven loops: a backend, and the pair of functions on it."""
+"""Convolution in seven loops: a backend, and the pair of functions on it.
+
+Depthwise convolution, in six loops, is at the end.
+"""
 
 from itertools import product
 from typing import Any
@@ -34,31 +37,23 @@ def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> N
 
 def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Set each weight's gradient to its sum of ``dy · x``."""
-    KH, KW, SH, SW, top, left, OH, OW = window
-    N, H, W, C = x.shape
+    H, W, C = x.shape[1:]
     total = np.zeros(dweight.shape)
-    for n, oh, ow, f in product(range(N), range(OH), range(OW), range(dy.shape[3])):
-        upstream = float(dy[n, oh, ow, f])
-        for kh, kw, c in product(range(KH), range(KW), range(C)):
-            h = oh * SH - top + kh
-            w = ow * SW - left + kw
-            if 0 <= h < H and 0 <= w < W:
-                total[kh, kw, c, f] += upstream * float(x[n, h, w, c])
+    for n, oh, ow, f in product(*map(range, dy.shape)):
+        for kh, kw, h, w in window.pixels(oh, ow, H, W):
+            for c in range(C):
+                total[kh, kw, c, f] += float(dy[n, oh, ow, f]) * float(x[n, h, w, c])
     dweight[...] = total
 
 
 def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Set each pixel's gradient to its sum of ``dy · weight``."""
-    KH, KW, SH, SW, top, left, OH, OW = window
-    N, H, W, C = dx.shape
+    H, W, C = dx.shape[1:]
     total = np.zeros(dx.shape)
-    for n, oh, ow, f in product(range(N), range(OH), range(OW), range(dy.shape[3])):
-        upstream = float(dy[n, oh, ow, f])
-        for kh, kw, c in product(range(KH), range(KW), range(C)):
-            h = oh * SH - top + kh
-            w = ow * SW - left + kw
-            if 0 <= h < H and 0 <= w < W:
-                total[n, h, w, c] += upstream * float(weight[kh, kw, c, f])
+    for n, oh, ow, f in product(*map(range, dy.shape)):
+        for kh, kw, h, w in window.pixels(oh, ow, H, W):
+            for c in range(C):
+                total[n, h, w, c] += float(dy[n, oh, ow, f]) * float(weight[kh, kw, c, f])
     dx[...] = total
 
 
@@ -126,6 +121,87 @@ def conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     dx, dweight, dbias = np.empty_like(x), np.empty_like(weight), np.zeros(F)
     backward_input(dy, weight, window, dx)
     backward_weight(x, dy, window, dweight)
-    for n, oh, ow, f in product(range(len(x)), range(window.OH), range(window.OW), range(F)):
+    for n, oh, ow, f in product(*map(range, dy.shape)):
         dbias[f] += float(dy[n, oh, ow, f])
     return dx, dweight, dbias.astype(x.dtype)
+
+
+def depthwise_conv2d(
+    x: Array, weight: Array, bias: Array, stride: IntPair = 1, padding: Padding = 0
+) -> tuple[Array, Cache]:
+    """Convolve each channel with its own filter, in six loops.
+
+    ``y[n, oh, ow, c] = bias[c] + Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
+    · weight[kh, kw, c]``, where x is 0 outside the image.
+
+    Parameters
+    ----------
+    x : ndarray (N, H, W, C)
+    weight : ndarray (KH, KW, C)
+    bias : ndarray (C,)
+    stride : int or pair of int
+    padding : int, pair of int, "same" or "valid"
+
+    Returns
+    -------
+    y : ndarray (N, OH, OW, C)
+    cache : tuple
+        ``(x, weight, window)`` for `depthwise_conv2d_backward`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `minicnn.ops.depthwise_conv2d`.
+
+    References
+    ----------
+    Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision
+    applications" (2017), section 3.1, equation 3.
+    """
+    window = conv_window("depthwise_conv2d", "KH KW C", x, weight, bias, stride, padding)
+    N, H, W, C = x.shape
+    y = np.empty((N, window.OH, window.OW, C), x.dtype)
+    for n, oh, ow, c in product(*map(range, y.shape)):
+        total = float(bias[c])
+        for kh, kw, h, w in window.pixels(oh, ow, H, W):
+            total += float(x[n, h, w, c]) * float(weight[kh, kw, c])
+        y[n, oh, ow, c] = total
+    return y, (x, weight, window)
+
+
+def depthwise_conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Compute the gradients of `depthwise_conv2d`.
+
+    From ``y = Σ x · weight`` follows for every term of every sum: ``dx += dy · weight`` and
+    ``dweight += dy · x``; and ``dbias[c] = Σ_{n,oh,ow} dy[n, oh, ow, c]``.
+
+    Derivation: minicnn/reference/DERIVATIONS.md, "Depthwise convolution".
+
+    Parameters
+    ----------
+    dy : ndarray (N, OH, OW, C)
+    cache : tuple
+        From `depthwise_conv2d`.
+
+    Returns
+    -------
+    dx : ndarray (N, H, W, C)
+    dweight : ndarray (KH, KW, C)
+    dbias : ndarray (C,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not have the shape and dtype of the output.
+    """
+    x, weight, window = cache
+    N, H, W, C = x.shape
+    check_gradient("depthwise_conv2d_backward", dy, (N, window.OH, window.OW, C), x.dtype)
+    dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(C)
+    for n, oh, ow, c in product(*map(range, dy.shape)):
+        upstream = float(dy[n, oh, ow, c])
+        dbias[c] += upstream
+        for kh, kw, h, w in window.pixels(oh, ow, H, W):
+            dx[n, h, w, c] += upstream * float(weight[kh, kw, c])
+            dweight[kh, kw, c] += upstream * float(x[n, h, w, c])
+    return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)

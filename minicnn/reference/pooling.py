@@ -43,20 +43,16 @@ def max_pool2d(
     """
     check_array("max_pool2d", "x", x, "N H W C")
     window = pool_window("max_pool2d", x.shape[1:3], pool_size, stride, padding)
-    KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
-    y = np.empty((N, OH, OW, C), x.dtype)
-    argmax = np.empty((N, OH, OW, C, 2), np.int64)
-    for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
+    y = np.empty((N, window.OH, window.OW, C), x.dtype)
+    argmax = np.empty((*y.shape, 2), np.int64)
+    for n, oh, ow, c in product(*map(range, y.shape)):
         best = None
-        for kh, kw in product(range(KH), range(KW)):
-            h = oh * SH - top + kh
-            w = ow * SW - left + kw
-            if 0 <= h < H and 0 <= w < W:
-                value = x[n, h, w, c]
-                if best is None or value > best or isnan(value):
-                    best = value
-                    argmax[n, oh, ow, c] = h, w
+        for _, _, h, w in window.pixels(oh, ow, H, W):
+            value = x[n, h, w, c]
+            if best is None or value > best or isnan(value):
+                best = value
+                argmax[n, oh, ow, c] = h, w
         y[n, oh, ow, c] = best
     return y, (x.shape, argmax, window)
 
@@ -119,17 +115,13 @@ def avg_pool2d(
     """
     check_array("avg_pool2d", "x", x, "N H W C")
     window = pool_window("avg_pool2d", x.shape[1:3], pool_size, stride, padding)
-    KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
-    y = np.empty((N, OH, OW, C), x.dtype)
-    for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
+    y = np.empty((N, window.OH, window.OW, C), x.dtype)
+    for n, oh, ow, c in product(*map(range, y.shape)):
         total = 0.0
-        for kh, kw in product(range(KH), range(KW)):
-            h = oh * SH - top + kh
-            w = ow * SW - left + kw
-            if 0 <= h < H and 0 <= w < W:
-                total += float(x[n, h, w, c])
-        y[n, oh, ow, c] = total / (KH * KW)
+        for _, _, h, w in window.pixels(oh, ow, H, W):
+            total += float(x[n, h, w, c])
+        y[n, oh, ow, c] = total / (window.KH * window.KW)
     return y, (x.shape, window)
 
 
@@ -154,16 +146,12 @@ def avg_pool2d_backward(dy: Array, cache: Cache) -> Array:
         If `dy` does not have the shape and dtype of the output.
     """
     shape, window = cache
-    KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = shape
-    check_gradient("avg_pool2d_backward", dy, (N, OH, OW, C), dy.dtype)
+    check_gradient("avg_pool2d_backward", dy, (N, window.OH, window.OW, C), dy.dtype)
     dx = np.zeros(shape)
-    for n, oh, ow, c in product(range(N), range(OH), range(OW), range(C)):
-        for kh, kw in product(range(KH), range(KW)):
-            h = oh * SH - top + kh
-            w = ow * SW - left + kw
-            if 0 <= h < H and 0 <= w < W:
-                dx[n, h, w, c] += float(dy[n, oh, ow, c]) / (KH * KW)
+    for n, oh, ow, c in product(*map(range, dy.shape)):
+        for _, _, h, w in window.pixels(oh, ow, H, W):
+            dx[n, h, w, c] += float(dy[n, oh, ow, c]) / (window.KH * window.KW)
     return dx.astype(dy.dtype)
 
 

@@ -1,5 +1,7 @@
 """Windows of convolution and pooling: output size, stride, padding."""
 
+from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 from minicnn.shapes import Array, Shape, memoize_by_shape
@@ -21,6 +23,13 @@ class Window(NamedTuple):
     left: int
     OH: int
     OW: int
+
+    def pixels(self, oh: int, ow: int, H: int, W: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield ``kh, kw, h, w`` of each pixel that lies in the image."""
+        for kh, kw in product(range(self.KH), range(self.KW)):
+            h, w = oh * self.SH - self.top + kh, ow * self.SW - self.left + kw
+            if 0 <= h < H and 0 <= w < W:
+                yield kh, kw, h, w
 
 
 def output_size(size: int, kernel: int, stride: int, before: int, after: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference_ops import reference_ops
 
 import minicnn.shapes
 from minicnn import SGD, Adam, losses, ops, reference
@@ -27,7 +28,7 @@ SECTIONS = dict(zip(TITLES, re.split(r"^## .*$", TEXT, flags=re.M)[1:], strict=T
 OPERATIONS = [title for title in TITLES if title not in ("Conventions", "A first example")]
 
 LINK = rf'{PAGE}, "([^"]+)"'
-VERSIONS = {"reference": reference, "ops": ops, "losses": losses}
+VERSIONS = {"reference": reference_ops, "ops": ops, "losses": losses}
 DERIVED = {
     f"{version}.{name}": thing
     for version, module in VERSIONS.items()
@@ -35,7 +36,7 @@ DERIVED = {
     if name.endswith("_backward")
 } | {"ops.fold_batch_norm": ops.fold_batch_norm, "SGD": SGD, "Adam": Adam}
 
-versions = pytest.mark.parametrize("version", [ops, reference], ids=["ops", "reference"])
+versions = pytest.mark.parametrize("version", [ops, reference_ops], ids=["ops", "reference"])
 
 
 # ------------------------------------------------------------ the page
@@ -258,14 +259,14 @@ def test_the_gradient_of_the_images_gathered(integers, size, kernel, stride, pad
     draw = integers(1, np.float64)
     x, weight, bias = draw(2, *size, 2), draw(*kernel, 2, 3), draw(3)
     window = make_window("test", size, kernel, stride, padding)
-    y, cache = reference.conv2d(x, weight, bias, stride, padding)
+    y, cache = reference.conv.conv2d(x, weight, bias, stride, padding)
     dy = draw(*y.shape)
-    dx, _, _ = reference.conv2d_backward(dy, cache)
+    dx, _, _ = reference.conv.conv2d_backward(dy, cache)
     np.testing.assert_array_equal(dx, gathered(dy, weight, window, x.shape))
 
     own = weight[:, :, 0, :2]
-    y, cache = reference.depthwise_conv2d(x, own, bias[:2], stride, padding)
-    dx, _, _ = reference.depthwise_conv2d_backward(dy[..., :2], cache)
+    y, cache = reference.conv.depthwise_conv2d(x, own, bias[:2], stride, padding)
+    dx, _, _ = reference.conv.depthwise_conv2d_backward(dy[..., :2], cache)
     diagonal = np.einsum("klc,cf->klcf", own, delta(2))
     np.testing.assert_array_equal(dx, gathered(dy[..., :2], diagonal, window, x.shape))
 
@@ -274,13 +275,13 @@ def test_the_gradient_of_the_images_gathered(integers, size, kernel, stride, pad
 def test_at_stride_1_the_gradient_of_the_images_is_a_convolution(integers, padding):
     draw = integers(2, np.float64)
     x, weight, bias = draw(2, 4, 5, 2), draw(3, 3, 2, 3), draw(3)
-    y, cache = reference.conv2d(x, weight, bias, 1, padding)
+    y, cache = reference.conv.conv2d(x, weight, bias, 1, padding)
     dy = draw(*y.shape)
-    dx, _, _ = reference.conv2d_backward(dy, cache)
+    dx, _, _ = reference.conv.conv2d_backward(dy, cache)
     turned = np.empty((3, 3, 3, 2))
     for i, j in product(range(3), range(3)):
         turned[i, j] = weight[3 - 1 - i, 3 - 1 - j].T
-    found, _ = reference.conv2d(dy, turned, np.zeros(2), 1, 3 - 1 - padding)
+    found, _ = reference.conv.conv2d(dy, turned, np.zeros(2), 1, 3 - 1 - padding)
     np.testing.assert_array_equal(dx, found)
 
 
@@ -314,10 +315,10 @@ def test_minimal_filtering(integers):
 
     draw = integers(4, np.float64)
     d, w, dy = draw(4, 4), draw(3, 3), draw(2, 2)
-    y, cache = reference.conv2d(d[None, :, :, None], w[:, :, None, None], np.zeros(1))
+    y, cache = reference.conv.conv2d(d[None, :, :, None], w[:, :, None, None], np.zeros(1))
     V = Bt @ d @ Bt.T
     np.testing.assert_array_equal(y[0, :, :, 0], At @ ((G @ w @ G.T) * V) @ At.T)
-    _, dweight, _ = reference.conv2d_backward(dy[None, :, :, None], cache)
+    _, dweight, _ = reference.conv.conv2d_backward(dy[None, :, :, None], cache)
     np.testing.assert_array_equal(dweight[:, :, 0, 0], G.T @ (V * (At.T @ dy @ At)) @ G)
 
 
@@ -406,7 +407,7 @@ def test_relu(integers, version):
 def test_convolution_with_max_pooling(integers, relu, padding):
     draw = integers(10, np.float64)
     x, weight, bias = draw(2, 6, 5, 2), draw(3, 2, 2, 3), draw(3)
-    z, _ = reference.conv2d(x, weight, bias, padding=padding)
+    z, _ = reference.conv.conv2d(x, weight, bias, padding=padding)
     y, cache = ops.conv2d_max_pool2d(x, weight, bias, padding=padding, relu=relu)
     dy = draw(*y.shape)
     around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
@@ -458,8 +459,8 @@ def test_softmax_cross_entropy(normals, smoothing):
     close(wanted, (softmax(logits) - t) / N)
     _, cache = losses.softmax_cross_entropy(logits, labels, label_smoothing=smoothing)
     close(losses.softmax_cross_entropy_backward(1.0, cache), wanted)
-    _, cache = reference.softmax_cross_entropy(logits, t)
-    close(reference.softmax_cross_entropy_backward(1.0, cache), wanted)
+    _, cache = reference.losses.softmax_cross_entropy(logits, t)
+    close(reference.losses.softmax_cross_entropy_backward(1.0, cache), wanted)
     # a microbatch of two of the three images
     _, cache = losses.softmax_cross_entropy(logits[:2], labels[:2], label_smoothing=smoothing)
     close(losses.softmax_cross_entropy_backward(2 / N, cache), wanted[:2])
@@ -502,9 +503,9 @@ def test_a_folded_normalization(normals, padding):
     draw = normals(14, np.float64)
     x, weight, bias = draw(2, 4, 3, 2), draw(3, 2, 2, 3), draw(3)
     norm = draw(3), draw(3), draw(3), draw(3) ** 2
-    z, _ = reference.conv2d(x, weight, bias, padding=padding)
-    y, _ = reference.batch_norm_inference(z, *norm)
-    folded, _ = reference.conv2d(x, *ops.fold_batch_norm(weight, bias, *norm), padding=padding)
+    z, _ = reference.conv.conv2d(x, weight, bias, padding=padding)
+    y, _ = reference.norm.batch_norm_inference(z, *norm)
+    folded, _ = reference.conv.conv2d(x, *ops.fold_batch_norm(weight, bias, *norm), padding=padding)
     close(folded, y)
 
 
@@ -512,9 +513,11 @@ def test_dropout(integers):
     draw, rate = integers(15, np.float64), 0.75
     x, dy, keep = draw(12), draw(12), np.arange(12) % 4 == 0
     jacobian = np.diag(keep / (1 - rate))
-    y, cache = reference.dropout(x, keep, rate)
+    y, cache = reference.activations.dropout(x, keep, rate)
     np.testing.assert_array_equal(y, down(jacobian, x))
-    np.testing.assert_array_equal(reference.dropout_backward(dy, cache), back(dy, jacobian))
+    np.testing.assert_array_equal(
+        reference.activations.dropout_backward(dy, cache), back(dy, jacobian)
+    )
 
 
 @versions

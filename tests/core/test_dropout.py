@@ -41,20 +41,25 @@ def kept(key, rate, shape):
 def test_it_is_the_reference_with_numbers_kept_by_chance(normals, dtype, shape, rate):
     x, dy = (normals(seed, dtype)(3, *shape) for seed in (1, 2))
     y, cache = ops.dropout(x, rate, KEY)
-    wanted, slow = reference.dropout(
+    wanted, slow = reference.activations.dropout(
         x, kept(KEY, rate, shape), min(round(rate * 2**16), 2**16 - 1) / 2**16
     )
     np.testing.assert_array_equal(y, wanted, strict=True)
     np.testing.assert_array_equal(
-        ops.dropout_backward(dy, cache), reference.dropout_backward(dy, slow), strict=True
+        ops.dropout_backward(dy, cache),
+        reference.activations.dropout_backward(dy, slow),
+        strict=True,
     )
 
 
 def test_the_reference_by_hand():
     x, keep = np.array([[3.0, 5.0], [7.0, -1.0]]), np.array([[True, False], [False, True]])
-    y, cache = reference.dropout(x, keep, 0.75)
+    y, cache = reference.activations.dropout(x, keep, 0.75)
     assert y.tolist() == [[12, 0], [0, -4]]
-    assert reference.dropout_backward(np.ones((2, 2)), cache).tolist() == [[4, 0], [0, 4]]
+    assert reference.activations.dropout_backward(np.ones((2, 2)), cache).tolist() == [
+        [4, 0],
+        [0, 4],
+    ]
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])

@@ -29,12 +29,12 @@ def test_loss_and_gradient_agree_with_the_reference(normals, dtype, kind, size):
     logits = normals(1, dtype)(4, 5) * dtype(size)
     targets = soft_rows(1, 4, 5, dtype) if kind == "soft rows" else one_hot(LABELS, 5)
     loss, cache = softmax_cross_entropy(logits, LABELS if kind == "labels" else targets)
-    expected, reference_cache = reference.softmax_cross_entropy(logits, targets)
+    expected, reference_cache = reference.losses.softmax_cross_entropy(logits, targets)
     np.testing.assert_allclose(loss, expected, **close_for(dtype))
     for dloss in (1.0, -2.5):
         np.testing.assert_allclose(
             softmax_cross_entropy_backward(dloss, cache),
-            reference.softmax_cross_entropy_backward(dloss, reference_cache),
+            reference.losses.softmax_cross_entropy_backward(dloss, reference_cache),
             **close_for(dtype),
         )
 
@@ -43,12 +43,12 @@ def test_softmax_agrees_with_the_reference(normals, dtype):
     draw = normals(2, dtype)
     logits, dy = draw(4, 5) * 5, draw(4, 5)
     y, cache = ops.softmax(logits)
-    expected, reference_cache = reference.softmax(logits)
+    expected, reference_cache = reference.activations.softmax(logits)
     np.testing.assert_allclose(y, expected, **close_for(dtype))
     np.testing.assert_allclose(y.sum(axis=1), 1, **close_for(dtype))
     np.testing.assert_allclose(
         ops.softmax_backward(dy, cache),
-        reference.softmax_backward(dy, reference_cache),
+        reference.activations.softmax_backward(dy, reference_cache),
         **close_for(dtype),
     )
 
@@ -80,11 +80,11 @@ def test_label_smoothing_equals_smoothed_rows(normals, dtype, kind):
     smooth = 0.7 * rows + 0.3 / 5
     given = LABELS if kind == "labels" else rows
     loss, cache = softmax_cross_entropy(logits, given, label_smoothing=0.3)
-    expected, expected_cache = reference.softmax_cross_entropy(logits, smooth)
+    expected, expected_cache = reference.losses.softmax_cross_entropy(logits, smooth)
     np.testing.assert_allclose(loss, expected, **close_for(dtype))
     np.testing.assert_allclose(
         softmax_cross_entropy_backward(1.0, cache),
-        reference.softmax_cross_entropy_backward(1.0, expected_cache),
+        reference.losses.softmax_cross_entropy_backward(1.0, expected_cache),
         **close_for(dtype),
     )
 
@@ -136,9 +136,9 @@ def test_a_logit_of_minus_infinity_excludes_a_class(dtype):
     loss, cache = softmax_cross_entropy(logits, np.array([2]))
     np.testing.assert_allclose(loss, np.log(2), **close_for(dtype))
     assert softmax_cross_entropy_backward(1.0, cache).tolist() == [[0.5, 0, -0.5]]
-    assert reference.softmax_cross_entropy(logits, one_hot(np.array([2]), 3))[0] == pytest.approx(
-        np.log(2)
-    )
+    assert reference.losses.softmax_cross_entropy(logits, one_hot(np.array([2]), 3))[
+        0
+    ] == pytest.approx(np.log(2))
 
 
 def test_excluding_the_true_class_gives_an_infinite_loss(dtype):
@@ -147,14 +147,14 @@ def test_excluding_the_true_class_gives_an_infinite_loss(dtype):
     assert loss == np.inf
     dlogits = softmax_cross_entropy_backward(2.0, cache)
     assert dlogits[0].tolist() == [0.5, -1, 0.5]
-    expected, _ = reference.softmax_cross_entropy(logits, one_hot(np.array([1, 0]), 3))
+    expected, _ = reference.losses.softmax_cross_entropy(logits, one_hot(np.array([1, 0]), 3))
     assert expected == np.inf
 
 
 def test_excluding_all_classes_gives_nan(dtype):
     logits, labels = np.full((1, 3), -np.inf, dtype), np.array([1])
     assert np.isnan(softmax_cross_entropy(logits, labels)[0])
-    assert np.isnan(reference.softmax_cross_entropy(logits, one_hot(labels, 3))[0])
+    assert np.isnan(reference.losses.softmax_cross_entropy(logits, one_hot(labels, 3))[0])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -204,7 +204,7 @@ def test_one_hot():
     y = one_hot(np.array([2, 0, 2], np.uint8), 4)
     assert y.dtype == np.float32
     assert y.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 1, 0]]
-    np.testing.assert_array_equal(y, reference.one_hot(np.array([2, 0, 2]), 4), strict=True)
+    np.testing.assert_array_equal(y, reference.losses.one_hot(np.array([2, 0, 2]), 4), strict=True)
     assert one_hot(np.array([], int), 3).shape == (0, 3)
 
 

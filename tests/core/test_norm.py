@@ -56,12 +56,12 @@ def with_exact_roots(rng, shape, dtype):
 def equals_reference(draw, x, relu):
     weight, bias, dy = draw(x.shape[-1]), draw(x.shape[-1]), draw(*x.shape)
     y, cache = ops.batch_norm(x, weight, bias, epsilon=1, relu=relu)
-    wanted, reference_cache = reference.batch_norm(x, weight, bias, epsilon=1)
+    wanted, reference_cache = reference.norm.batch_norm(x, weight, bias, epsilon=1)
     upstream = dy
     if relu:
-        wanted, relu_cache = reference.relu(wanted)
-        upstream = reference.relu_backward(dy, relu_cache)
-    gradients = reference.batch_norm_backward(upstream, reference_cache)
+        wanted, relu_cache = reference.activations.relu(wanted)
+        upstream = reference.activations.relu_backward(dy, relu_cache)
+    gradients = reference.norm.batch_norm_backward(upstream, reference_cache)
     equal([y], [wanted])
     equal(ops.batch_norm_backward(dy, cache), gradients)
     no_dx, *others = ops.batch_norm_backward(dy, cache, need_dx=False)
@@ -118,15 +118,15 @@ def test_given_statistics_equal_the_reference(integers, dtype, shape, relu):
     x, weight, bias, mean, dy = draw(*shape), *(draw(shape[-1]) for _ in range(3)), draw(*shape)
     variance = np.array([0, 3, 15], dtype)[np.arange(shape[-1]) % 3]
     y, cache = ops.batch_norm_inference(x, weight, bias, mean, variance, epsilon=1, relu=relu)
-    wanted, reference_cache = reference.batch_norm_inference(
+    wanted, reference_cache = reference.norm.batch_norm_inference(
         x, weight, bias, mean, variance, epsilon=1
     )
     upstream = dy
     if relu:
-        wanted, relu_cache = reference.relu(wanted)
-        upstream = reference.relu_backward(dy, relu_cache)
+        wanted, relu_cache = reference.activations.relu(wanted)
+        upstream = reference.activations.relu_backward(dy, relu_cache)
     equal([y], [wanted])
-    gradients = reference.batch_norm_backward(upstream, reference_cache)
+    gradients = reference.norm.batch_norm_backward(upstream, reference_cache)
     equal(ops.batch_norm_backward(dy, cache), gradients)
     equal([cache.mean, cache.variance], [mean, variance])
 
@@ -145,13 +145,13 @@ def test_any_shape(normals, shape, seed, relu):
     draw = normals(seed, f64)
     x, dy, weight, bias = 3 * draw(*shape) + 5, draw(*shape), draw(shape[-1]), draw(shape[-1])
     y, cache = ops.batch_norm(x, weight, bias, relu=relu)
-    wanted, reference_cache = reference.batch_norm(x, weight, bias)
+    wanted, reference_cache = reference.norm.batch_norm(x, weight, bias)
     if relu:
         wanted, relu_cache = ops.relu(wanted)
         dy = ops.relu_backward(dy, relu_cache)
     close = {"rtol": 1e-9, "atol": 1e-9}  # two numbers that are close leave fewer digits
     np.testing.assert_allclose(y, wanted, **close)
-    gradients = reference.batch_norm_backward(dy, reference_cache)
+    gradients = reference.norm.batch_norm_backward(dy, reference_cache)
     for found, one in zip(ops.batch_norm_backward(dy, cache), gradients, strict=True):
         np.testing.assert_allclose(found, one, **close)
 

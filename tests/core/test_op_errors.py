@@ -180,23 +180,23 @@ def test_the_reference_refuses_in_the_same_words():
     refuses(
         ValueError,
         "conv2d: x must have 4 axes (N, H, W, C), not 3 (shape (5, 4, 3))",
-        lambda: reference.conv2d(X[0], WEIGHT, BIAS),
+        lambda: reference.conv.conv2d(X[0], WEIGHT, BIAS),
     )
     refuses(
         ValueError,
         "dense: x has 4 features but weight expects 5 (x (2, 4), weight (5, 3))",
-        lambda: reference.dense(ones(2, 4), MATRIX, OUT),
+        lambda: reference.dense.dense(ones(2, 4), MATRIX, OUT),
     )
     refuses(
         ValueError,
         "max_pool2d: kernel size must be at least 1, not 0",
-        lambda: reference.max_pool2d(X, 0),
+        lambda: reference.pooling.max_pool2d(X, 0),
     )
     refuses(
         ValueError,
         "depthwise_conv2d: x has 1 channels but weight expects 3 (x (2, 5, 4, 1), "
         "weight (3, 2, 3))",
-        lambda: reference.depthwise_conv2d(X[..., :1], FILTERS, OUT),
+        lambda: reference.conv.depthwise_conv2d(X[..., :1], FILTERS, OUT),
     )
 
 
@@ -621,11 +621,11 @@ def own():
 
 def test_a_registered_backend_computes_conv2d_and_its_gradients(own):
     y, cache = ops.conv2d(X, WEIGHT, BIAS, backend="own")
-    wanted, reference_cache = reference.conv2d(X, WEIGHT, BIAS)
+    wanted, reference_cache = reference.conv.conv2d(X, WEIGHT, BIAS)
     np.testing.assert_array_equal(y, wanted)
     gradients = ops.conv2d_backward(y, cache)
     for one, other in zip(
-        gradients, reference.conv2d_backward(wanted, reference_cache), strict=True
+        gradients, reference.conv.conv2d_backward(wanted, reference_cache), strict=True
     ):
         np.testing.assert_array_equal(one, other)
     assert own.calls == ["forward", "backward_weight", "backward_input"]

@@ -91,10 +91,10 @@ def convolution_equals_reference(draw, x_shape, kernel, stride, padding, backend
     KH, KW, F = kernel
     x, weight, bias = draw(*x_shape), draw(KH, KW, x_shape[3], F), draw(F)
     y, cache = ops.conv2d(x, weight, bias, stride, padding, backend=backend)
-    expected, reference_cache = reference.conv2d(x, weight, bias, stride, padding)
+    expected, reference_cache = reference.conv.conv2d(x, weight, bias, stride, padding)
     equal(y, expected)
     dy = draw(*y.shape)
-    gradients = reference.conv2d_backward(dy, reference_cache)
+    gradients = reference.conv.conv2d_backward(dy, reference_cache)
     equal(ops.conv2d_backward(dy, cache), gradients)
     no_dx, *others = ops.conv2d_backward(dy, cache, need_dx=False)
     assert no_dx is None
@@ -210,10 +210,10 @@ def depthwise_equals_reference(draw, x_shape, kernel, stride, padding):
     C = x_shape[3]
     x, weight, bias = draw(*x_shape), draw(*kernel, C), draw(C)
     y, cache = ops.depthwise_conv2d(x, weight, bias, stride, padding)
-    expected, reference_cache = reference.depthwise_conv2d(x, weight, bias, stride, padding)
+    expected, reference_cache = reference.conv.depthwise_conv2d(x, weight, bias, stride, padding)
     equal(y, expected)
     dy = draw(*y.shape)
-    gradients = reference.depthwise_conv2d_backward(dy, reference_cache)
+    gradients = reference.conv.depthwise_conv2d_backward(dy, reference_cache)
     equal(ops.depthwise_conv2d_backward(dy, cache), gradients)
     no_dx, *others = ops.depthwise_conv2d_backward(dy, cache, need_dx=False)
     assert no_dx is None
@@ -309,7 +309,7 @@ POOLS = {
 
 def pool_equals_reference(x, dy_draw, pool_size, stride, padding):
     y, cache = ops.max_pool2d(x, pool_size, stride, padding)
-    expected, reference_cache = reference.max_pool2d(x, pool_size, stride, padding)
+    expected, reference_cache = reference.pooling.max_pool2d(x, pool_size, stride, padding)
     equal(y, expected)
     # The pixel of each maximum, as (h, w) of the image.
     _, KW, SH, SW, top, left, OH, OW = cache.window
@@ -318,7 +318,10 @@ def pool_equals_reference(x, dy_draw, pool_size, stride, padding):
     h, w = oh * SH - top + position // KW, ow * SW - left + position % KW
     equal(np.stack([h, w], axis=-1), reference_cache[1])
     dy = dy_draw(*y.shape)
-    equal(ops.max_pool2d_backward(dy, cache), reference.max_pool2d_backward(dy, reference_cache))
+    equal(
+        ops.max_pool2d_backward(dy, cache),
+        reference.pooling.max_pool2d_backward(dy, reference_cache),
+    )
 
 
 @pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)
@@ -372,10 +375,13 @@ def test_max_pool2d_of_any_shape_many_times(integers, case, seed, dtype):
 def average_equals_reference(draw, x_shape, pool_size, stride, padding):
     x = draw(*x_shape)
     y, cache = ops.avg_pool2d(x, pool_size, stride, padding)
-    expected, reference_cache = reference.avg_pool2d(x, pool_size, stride, padding)
+    expected, reference_cache = reference.pooling.avg_pool2d(x, pool_size, stride, padding)
     equal(y, expected)
     dy = draw(*y.shape) * (cache.window.KH * cache.window.KW)
-    equal(ops.avg_pool2d_backward(dy, cache), reference.avg_pool2d_backward(dy, reference_cache))
+    equal(
+        ops.avg_pool2d_backward(dy, cache),
+        reference.pooling.avg_pool2d_backward(dy, reference_cache),
+    )
 
 
 @pytest.mark.parametrize("case", POOLS.values(), ids=POOLS)
@@ -401,10 +407,10 @@ def test_avg_pool2d_of_any_shape_many_times(integers, case, seed, dtype):
 def global_average_equals_reference(draw, x_shape):
     x = draw(*x_shape)
     y, cache = ops.global_avg_pool2d(x)
-    expected, reference_cache = reference.global_avg_pool2d(x)
+    expected, reference_cache = reference.pooling.global_avg_pool2d(x)
     equal(y, expected)
     dy = draw(*y.shape)
-    gradient = reference.global_avg_pool2d_backward(dy, reference_cache)
+    gradient = reference.pooling.global_avg_pool2d_backward(dy, reference_cache)
     equal(ops.global_avg_pool2d_backward(dy, cache), gradient)
 
 
@@ -434,10 +440,10 @@ def test_dense(integers, dtype, N, inputs, outputs):
     draw = integers(6, dtype)
     x, weight, bias = draw(N, inputs), draw(inputs, outputs), draw(outputs)
     y, cache = ops.dense(x, weight, bias)
-    expected, reference_cache = reference.dense(x, weight, bias)
+    expected, reference_cache = reference.dense.dense(x, weight, bias)
     equal(y, expected)
     dy = draw(N, outputs)
-    gradients = reference.dense_backward(dy, reference_cache)
+    gradients = reference.dense.dense_backward(dy, reference_cache)
     equal(ops.dense_backward(dy, cache), gradients)
     no_dx, *others = ops.dense_backward(dy, cache, need_dx=False)
     assert no_dx is None
@@ -449,10 +455,10 @@ def test_flatten(integers, dtype, shape):
     draw = integers(7, dtype)
     x = draw(*shape)
     y, cache = ops.flatten(x)
-    expected, reference_cache = reference.flatten(x)
+    expected, reference_cache = reference.dense.flatten(x)
     equal(y, expected)
     dy = draw(*y.shape)
-    equal(ops.flatten_backward(dy, cache), reference.flatten_backward(dy, reference_cache))
+    equal(ops.flatten_backward(dy, cache), reference.dense.flatten_backward(dy, reference_cache))
 
 
 @pytest.mark.parametrize(
@@ -462,9 +468,9 @@ def test_relu(integers, dtype, shape):
     draw = integers(8, dtype)
     x, dy = draw(*shape), draw(*shape)
     y, cache = ops.relu(x)
-    expected, reference_cache = reference.relu(x)
+    expected, reference_cache = reference.activations.relu(x)
     equal(y, expected)
-    equal(ops.relu_backward(dy, cache), reference.relu_backward(dy, reference_cache))
+    equal(ops.relu_backward(dy, cache), reference.activations.relu_backward(dy, reference_cache))
 
 
 @pytest.mark.parametrize("case", CONVOLUTIONS.values(), ids=CONVOLUTIONS)

@@ -17,6 +17,7 @@ import numba
 import numpy as np
 import pytest
 from numba.core.codegen import get_host_cpu_features
+from reference_ops import reference_ops
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, reference
@@ -331,15 +332,15 @@ def compute_by_reference(model):
     for layer in model.layers:
         own = layer.parameters.values()
         if isinstance(layer, Conv2D):
-            y, cache = reference.conv2d(y, *own, layer.stride, layer.padding)
-            backwards.append((reference.conv2d_backward, cache))
+            y, cache = reference.conv.conv2d(y, *own, layer.stride, layer.padding)
+            backwards.append((reference.conv.conv2d_backward, cache))
         elif isinstance(layer, MaxPool2D):
-            y, cache = reference.max_pool2d(y, layer.pool_size, layer.stride)
-            backwards.append((reference.max_pool2d_backward, cache))
+            y, cache = reference.pooling.max_pool2d(y, layer.pool_size, layer.stride)
+            backwards.append((reference.pooling.max_pool2d_backward, cache))
         else:
             name = type(layer).__name__.lower()
-            y, cache = getattr(reference, name)(y, *own)
-            backwards.append((getattr(reference, f"{name}_backward"), cache))
+            y, cache = getattr(reference_ops, name)(y, *own)
+            backwards.append((getattr(reference_ops, f"{name}_backward"), cache))
     for back, cache in reversed(backwards):
         dy, *gradients = dy if isinstance(dy := back(dy, cache), tuple) else (dy,)
         found = [gradient.ravel() for gradient in gradients] + found

@@ -36,15 +36,15 @@ def naive_softmax(logits: Array) -> Array:
 
 def probabilities_less_ones(logits: Array, labels: Array) -> Array:
     """Return ``p - t``: N times the gradient of the mean."""
-    ones = reference.one_hot(labels, logits.shape[1])
-    _, cache = reference.softmax_cross_entropy(logits, ones)
-    return reference.softmax_cross_entropy_backward(float(len(labels)), cache)
+    ones = reference.losses.one_hot(labels, logits.shape[1])
+    _, cache = reference.losses.softmax_cross_entropy(logits, ones)
+    return reference.losses.softmax_cross_entropy_backward(float(len(labels)), cache)
 
 
 LOSS = {
     "softmax": Exercise(
         logits,
-        lambda logits: reference.softmax(logits)[0],
+        lambda logits: reference.activations.softmax(logits)[0],
         {
             "e^1000 is too large for a float: subtract the largest logit of each row first.": (
                 naive_softmax
@@ -53,7 +53,7 @@ LOSS = {
                 lambda logits: np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
             ),
             "The sum goes over the classes of one image (axis 1), not over the images.": (
-                lambda logits: reference.softmax(logits.T)[0].T
+                lambda logits: reference.activations.softmax(logits.T)[0].T
             ),
             "One maximum for all rows is not enough: in another row every power becomes 0.": (
                 lambda logits: naive_softmax(logits - logits.max())
@@ -69,7 +69,7 @@ LOSS = {
                 lambda logits, labels: -probabilities_less_ones(logits, labels) / len(labels)
             ),
             "At the label, 1 must be subtracted.": (
-                lambda logits, labels: reference.softmax(logits)[0] / len(labels)
+                lambda logits, labels: reference.activations.softmax(logits)[0] / len(labels)
             ),
             "Divide by the number of images, not of classes.": (
                 lambda logits, labels: probabilities_less_ones(logits, labels) / logits.shape[1]
@@ -93,7 +93,7 @@ def dense_cases(rng: Generator) -> Iterator[Arguments]:
 
 def dense_gradients(dy: Array, x: Array, weight: Array) -> tuple[Array, Array, Array]:
     """Return dx, dweight and dbias of the reference."""
-    return reference.dense_backward(dy, (x, weight))
+    return reference.dense.dense_backward(dy, (x, weight))
 
 
 def pooled_gradients(rng: Generator) -> Iterator[Arguments]:
@@ -105,8 +105,8 @@ def pooled_gradients(rng: Generator) -> Iterator[Arguments]:
 def mean_gradient(dy: Array, H: int, W: int) -> Array:
     """Return dx of 2×2 mean pooling of the reference."""
     N, _, _, C = dy.shape
-    _, cache = reference.avg_pool2d(np.zeros((N, H, W, C)), 2)
-    return reference.avg_pool2d_backward(dy, cache)
+    _, cache = reference.pooling.avg_pool2d(np.zeros((N, H, W, C)), 2)
+    return reference.pooling.avg_pool2d_backward(dy, cache)
 
 
 def at_the_first(dy: Array, H: int, W: int) -> Array:

@@ -115,7 +115,7 @@ def outputs(rng: Generator) -> Iterator[Arguments]:
 
 def one_output(x: Array, weight: Array, bias: Array, n: int, oh: int, ow: int, f: int) -> Any:
     """Return one output of the reference convolution."""
-    return reference.conv2d(x, weight, bias)[0][n, oh, ow, f]
+    return reference.conv.conv2d(x, weight, bias)[0][n, oh, ow, f]
 
 
 def images(rng: Generator) -> Iterator[Arguments]:
@@ -200,7 +200,7 @@ def squares(x: Array) -> Array:
 
 def first_argmax(x: Array) -> Array:
     """Return the argmax of each 2×2 window of the reference."""
-    _, (_, argmax, _) = reference.max_pool2d(x, 2)
+    _, (_, argmax, _) = reference.pooling.max_pool2d(x, 2)
     found: Array = argmax[..., 0] % 2 * 2 + argmax[..., 1] % 2
     return found
 
@@ -213,17 +213,17 @@ def sliding_max(x: Array, size: int) -> Array:
 POOLING = {
     "max_pool": Exercise(
         maps,
-        lambda x, size: reference.max_pool2d(x, size)[0],
+        lambda x, size: reference.pooling.max_pool2d(x, size)[0],
         {
             "A maximum that starts at 0 is wrong where all numbers are below 0.": (
-                lambda x, size: np.maximum(reference.max_pool2d(x, size)[0], 0)
+                lambda x, size: np.maximum(reference.pooling.max_pool2d(x, size)[0], 0)
             ),
             "The windows overlap; each should start where the one before ends.": sliding_max,
             "That is the mean, not the maximum.": (
-                lambda x, size: reference.avg_pool2d(x, size)[0]
+                lambda x, size: reference.pooling.avg_pool2d(x, size)[0]
             ),
             "The maximum is taken over the channels too; each keeps its own.": (
-                lambda x, size: reference.max_pool2d(x, size)[0].max(axis=3)
+                lambda x, size: reference.pooling.max_pool2d(x, size)[0].max(axis=3)
             ),
         },
     ),
