@@ -23,8 +23,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import minicnn
-from minicnn.recognizer.glyphs import GLYPHS
-from minicnn.recognizer.synthetic import HandStyle, digit_strokes, random_hand, render_strokes
+from minicnn.recognizer.synthetic import (
+    GLYPHS,
+    HandStyle,
+    digit_strokes,
+    random_hand,
+    render_strokes,
+)
 
 FOLDER = Path(__file__).parents[1] / "digits"
 # A check compares pixels, because encoders differ slightly from version to version.

@@ -1,18 +1,16 @@
 """Detect the digits of a line or a page, in reading order."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from minicnn.recognizer.grouping import Handwriting, group_components, split_touching
 from minicnn.recognizer.load_image import BlankImageError, ImageError, ImageSource, read_gray
 from minicnn.recognizer.mnist_format import normalize_digit
 from minicnn.recognizer.segmentation import (
-    Gray,
     Mask,
     Regions,
     label_regions,
@@ -67,8 +65,8 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
         If the image has no ink.
     """
     name, gray = read_gray(image)
-    reduced, scale = reduce_size(gray)
-    foreground = segment_foreground(reduced)
+    scale = -(-max(gray.shape) // MAX_SIZE)
+    foreground = segment_foreground(np.asarray(Image.fromarray(gray).reduce(scale)))
     density = foreground.density
     if not foreground.mask.any():
         raise BlankImageError(f"{name}: the image is blank; draw digits with more contrast")
@@ -93,14 +91,6 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
             )
             detected.append(DigitBox(box, normalize_digit(ink), line))
     return detected
-
-
-def reduce_size(gray: Gray) -> tuple[Gray, int]:
-    """Reduce a large image; return it and the reduction factor."""
-    from PIL import Image
-
-    scale = -(-max(gray.shape) // MAX_SIZE)
-    return np.asarray(Image.fromarray(gray).reduce(scale)), scale
 
 
 def grow_into_soft_edges(digits: Regions, mask: Mask, handwriting: Handwriting) -> Regions:

@@ -4,26 +4,22 @@ Files come from strangers: size limits are checked before anything is decoded, a
 an `ImageError` that names the file.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PillowImage
+from PIL import Image, ImageOps
 
 # Pillow reads more formats; several of them start other programs or hold no pixels.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "TGA", "ICO")
 MAX_BYTES = 64 * 1024**2
 MAX_PIXELS = 64_000_000  # 8000 × 8000
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | PillowImage | NDArray[Any]"
+ImageSource = str | os.PathLike[str] | bytes | bytearray | Image.Image | NDArray[Any]
 
 
 class ImageError(ValueError):
@@ -36,11 +32,9 @@ class BlankImageError(ImageError):
 
 def read_gray(image: ImageSource) -> tuple[str, NDArray[np.uint8]]:
     """Return a name of the image for messages, and its gray levels (H, W)."""
-    from PIL import Image
-
     if isinstance(image, np.ndarray):
         name = f"array {image.shape} of {image.dtype}"
-        return name, to_gray(array_to_pillow(image, name))
+        return name, decode(array_to_pillow(image, name), name)
     if isinstance(image, Image.Image):
         name = f"{image.mode} image of {image.width}×{image.height}"
         return name, decode(image, name)
@@ -71,8 +65,6 @@ def check_size(size: int, name: str) -> None:
 
 def decode_file(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode the bytes of an image file."""
-    from PIL import Image
-
     Image.init()  # without it Pillow has loaded half of the formats only
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about odd files that it reads well
@@ -87,25 +79,19 @@ def decode_file(data: bytes, name: str) -> NDArray[np.uint8]:
         return decode(image, name)
 
 
-def decode(image: PillowImage, name: str) -> NDArray[np.uint8]:
+def decode(image: Image.Image, name: str) -> NDArray[np.uint8]:
     """Decode pixels within the size limit, upright, as gray levels."""
-    from PIL import ImageOps
-
-    if not 1 <= image.width * image.height <= MAX_PIXELS:
-        raise ImageError(
-            f"{name} has {image.width}×{image.height} pixels; the number of pixels must be "
-            f"1 to {MAX_PIXELS}"
-        )
+    W, H = image.size
+    if not 1 <= W * H <= MAX_PIXELS:
+        raise ImageError(f"{name}: the number of pixels must be 1 to {MAX_PIXELS}, not {W}×{H}")
     try:
         return to_gray(ImageOps.exif_transpose(image))
     except Exception as error:  # a hostile file can make a decoder raise any exception
         raise ImageError(f"{name} is damaged or truncated: {error}") from error
 
 
-def to_gray(image: PillowImage) -> NDArray[np.uint8]:
+def to_gray(image: Image.Image) -> NDArray[np.uint8]:
     """Convert to gray levels, with transparent pixels as paper."""
-    from PIL import Image
-
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         papers = [Image.new("RGBA", image.size, color) for color in ("white", "black")]
@@ -115,37 +101,30 @@ def to_gray(image: PillowImage) -> NDArray[np.uint8]:
         # White ink on transparency shows on black only.
         return on_black if 2 * int(np.ptp(on_white)) < int(np.ptp(on_black)) else on_white
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return scale_to_uint8(np.asarray(image))
+        levels = np.asarray(image)
+        top = float(levels.max())
+        # The smallest range that fits.
+        return scale_to_uint8(levels, 1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0)
     if image.mode not in ("L", "RGB", "1"):
         image = image.convert("RGB")
     return np.asarray(image.convert("L"))
 
 
-def scale_to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Scale from the smallest fitting range: 0..1, 0..255 or 0..65535."""
-    top = float(array.max())
-    full = 1.0 if top <= 1 else 255.0 if top <= 255 else 65535.0
+def scale_to_uint8(array: NDArray[Any], full: float) -> NDArray[np.uint8]:
+    """Scale from 0..`full` to 0..255."""
     return np.round(np.clip(array / full, 0, 1) * 255).astype(np.uint8)
 
 
-def array_to_pillow(array: NDArray[Any], name: str) -> PillowImage:
+def array_to_pillow(array: NDArray[Any], name: str) -> Image.Image:
     """Convert an array to a Pillow image with 8 bits per channel."""
-    from PIL import Image
-
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))) or not array.size:
         raise ImageError(f"{name}: the shape must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
-    if array.dtype == np.bool_:
-        array = array * np.uint8(255)
-    elif array.dtype == np.uint16:
-        array = np.round(array / 257).astype(np.uint8)
-    elif array.dtype.kind == "f":
-        if not (array.min() >= 0 and array.max() <= 1):
-            raise ImageError(f"{name}: floats must be 0 to 1; convert 0..255 to uint8")
-        array = np.round(array * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
+    if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.uint16, np.bool_):
         raise ImageError(f"{name}: the dtype must be uint8, uint16, bool or float")
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise ImageError(f"{name}: the number of pixels must be 1 to {MAX_PIXELS}")
+    if array.dtype.kind == "f" and not (array.min() >= 0 and array.max() <= 1):
+        raise ImageError(f"{name}: floats must be 0 to 1; convert 0..255 to uint8")
+    if array.dtype != np.uint8:
+        array = scale_to_uint8(array, 65535.0 if array.dtype == np.uint16 else 1.0)
     return Image.fromarray(np.ascontiguousarray(array))

@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from minicnn.recognizer.load_image import BlankImageError, ImageSource, read_gray
@@ -101,13 +102,9 @@ def crop_to_ink(ink: InkDensity) -> InkDensity:
 
 def resize(image: InkDensity, scale: float, upsampling: str) -> InkDensity:
     """Resize by area averaging when shrinking, by `upsampling` when enlarging."""
-    from PIL import Image
-
     height, width = (max(1, round(n * scale)) for n in image.shape)
     method = Image.Resampling[upsampling] if scale > 1 else Image.Resampling.BOX
-    resized = Image.fromarray(image).resize((width, height), method)
-    pixels: InkDensity = np.asarray(resized, np.float32)
-    return pixels
+    return np.asarray(Image.fromarray(image).resize((width, height), method))
 
 
 # ---------------------------------------------------------------- stroke width

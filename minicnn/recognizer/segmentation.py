@@ -5,16 +5,12 @@ on white, white on black, pencil on gray and a photo with a shadow give the same
 paper, 1 for ink.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from scipy import ndimage
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as PillowImage
 
 Gray = NDArray[np.uint8]  # (H, W) brightness
 InkDensity = NDArray[np.float32]  # (H, W), 0 = paper, 1 = darkest ink
@@ -63,7 +59,7 @@ class Regions(NamedTuple):
 def segment_foreground(gray: Gray) -> Foreground:
     """Separate the ink from the paper."""
     uniform = has_uniform_background(gray)
-    scale = 1 if uniform else max(1, -(-max(gray.shape) // PHOTO_SIZE))
+    scale = 1 if uniform else -(-max(gray.shape) // PHOTO_SIZE)
     levels = global_contrast(gray) if uniform else local_contrast(denoise(gray, scale))
     levels = levels - np.minimum(levels, np.uint8(np.median(border_pixels(levels))))
     peak = nth_largest(levels, max(4, max(levels.shape) // 8))
@@ -104,21 +100,16 @@ def label_regions(mask: Mask) -> Regions:
 
 def measure_regions(labels: NDArray[np.int32]) -> Regions:
     """Compute boxes and areas of the labels 1 to n, none of them empty."""
-    boxes = [(*(s.start for s in box), *(s.stop for s in box)) for box in find_objects(labels)]
+    slices = ndimage.find_objects(labels)
+    boxes = [(*(s.start for s in box), *(s.stop for s in box)) for box in slices]
     areas = np.bincount(labels.ravel(), minlength=1)[1:]
     return Regions(labels, np.array(boxes, np.int64).reshape(-1, 4), areas)
 
 
 def bounding_box(mask: Mask) -> Box:
     """Return the rows and columns of the box around all True pixels."""
-    (box,) = find_objects(mask.astype(np.int8))
+    box: Box = ndimage.find_objects(mask.astype(np.int8))[0]
     return box
-
-
-def find_objects(labels: NDArray[np.integer]) -> list[Box]:
-    """Return the bounding box of every label from 1 on."""
-    boxes: list[Box] = ndimage.find_objects(labels)
-    return boxes
 
 
 # ---------------------------------------------------------------- background
@@ -143,12 +134,9 @@ def has_uniform_background(gray: Gray) -> bool:
 
 def denoise(gray: Gray, scale: int) -> Gray:
     """Reduce a photo by `scale` and blur it slightly."""
-    from PIL import Image, ImageFilter
-
     image = Image.fromarray(gray).reduce(scale)
     radius = min(1.0, max(image.size) / 400)
-    blurred: Gray = np.asarray(image.filter(ImageFilter.GaussianBlur(radius)))
-    return blurred
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)))
 
 
 def global_contrast(gray: Gray) -> InkLevels:
@@ -167,10 +155,8 @@ def global_contrast(gray: Gray) -> InkLevels:
 
 def local_contrast(gray: Gray) -> InkLevels:
     """Measure contrast to the paper's brightness around each pixel."""
-    from PIL import Image, ImageFilter
-
     image = Image.fromarray(gray)
-    small = image.reduce(max(1, -(-max(image.size) // BACKGROUND_SIZE)))
+    small = image.reduce(-(-max(image.size) // BACKGROUND_SIZE))
     if not ink_is_dark(small):
         image, small = (Image.fromarray(255 - np.asarray(each)) for each in (image, small))
     # Grey closing: the maximum over a neighborhood wider than a stroke is paper, and the minimum
@@ -183,10 +169,8 @@ def local_contrast(gray: Gray) -> InkLevels:
     return np.rint(np.clip(ratio, 0, 1) * 255).astype(np.uint8)
 
 
-def ink_is_dark(small: PillowImage) -> bool:
+def ink_is_dark(small: Image.Image) -> bool:
     """Return whether the skewness of the local contrast is negative."""
-    from PIL import ImageFilter
-
     # Ink is rarer than paper, so it is the long tail of the distribution.
     surroundings = small.filter(ImageFilter.GaussianBlur(max(small.size) / 8))
     difference = np.asarray(small, np.float32) - np.asarray(surroundings, np.float32)

@@ -4,8 +4,7 @@ import draw_digits
 import numpy as np
 import pytest
 
-from minicnn.recognizer.glyphs import GLYPHS
-from minicnn.recognizer.synthetic import HandStyle, digit_strokes, render_strokes
+from minicnn.recognizer.synthetic import GLYPHS, HandStyle, digit_strokes, render_strokes
 
 
 def test_strokes_fill_the_unit_height_and_start_at_0():
