@@ -6,9 +6,11 @@ A schedule maps progress, the share of training done (0 to 1), to a factor of th
 knows no epochs and batches, so it serves short and long trainings alike.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from math import cos, pi, sqrt
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from math import cos, inf, pi, sqrt
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,109 @@ from minicnn.kernels import optimizers
 from minicnn.shapes import Array
 from minicnn.shapes.checks import check_array, check_range, check_same_dtype
 
+State = dict[str, NDArray[Any]]
+Mask = NDArray[np.bool_]
 
-class SGD:
+
+class _Optimizer(ABC):
+    """Check the arrays of a step and keep the state; subclasses update."""
+
+    learning_rate: float
+    weight_decay: float
+    moments: ClassVar[tuple[str, ...]]
+    # Each argument is at least 0 and below this.
+    upper_bounds: ClassVar[dict[str, float]] = {"learning_rate": inf, "weight_decay": inf}
+
+    def __post_init__(self) -> None:
+        for name, bound in self.upper_bounds.items():
+            value = check_range(type(self).__name__, name, getattr(self, name), high=bound)
+            setattr(self, name, value)
+        self._state: State = {}
+
+    def state_dict(self, parameters: Array) -> State:
+        """Return the arrays that one step passes to the next.
+
+        Parameters
+        ----------
+        parameters : ndarray (P,)
+            The parameters that `step` updates.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The number of ``steps`` (), and for SGD the velocity ``v`` (P,), for Adam the moments
+            ``m`` and ``v`` (P,); zeros before the first step. No copies: write into them to restore
+            a state.
+        """
+        if not self._state:
+            self._state = {name: np.zeros_like(parameters) for name in self.moments}
+            self._state["steps"] = np.zeros((), np.int64)
+        return self._state
+
+    def step(
+        self,
+        parameters: Array,
+        gradients: Array,
+        lr_scale: float = 1.0,
+        decay_mask: Mask | None = None,
+    ) -> None:
+        """Update `parameters` in place by one step.
+
+        Parameters
+        ----------
+        parameters, gradients : ndarray (P,)
+            Of one dtype.
+        lr_scale : float
+            Factor of the learning rate in this step, from a schedule.
+        decay_mask : ndarray of bool (P,), optional
+            The parameters that weight decay applies to; all by default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the arrays fit neither each other nor the parameters of the first step.
+        """
+        self._check_step(parameters, gradients, decay_mask)
+        state, lr = self.state_dict(parameters), self.learning_rate * lr_scale
+        state["steps"] += 1
+        if self.weight_decay == 0:
+            decay_mask = np.empty(0, np.bool_)
+        elif decay_mask is None:
+            decay_mask = np.ones(parameters.shape, np.bool_)
+        decay = parameters.dtype.type(lr * self.weight_decay)
+        self._update(parameters, gradients, state, lr, decay, decay_mask)
+
+    @abstractmethod
+    def _update(
+        self, parameters: Array, gradients: Array, state: State, lr: float, decay: Any, mask: Mask
+    ) -> None:
+        """Call the kernel; `mask` is empty without weight decay."""
+
+    def _check_step(self, parameters: Array, gradients: Array, decay_mask: Mask | None) -> None:
+        """Raise unless the arguments of a step fit each other and the state."""
+        op, state = type(self).__name__, self._state.get(self.moments[0], parameters)
+        check_array(op, "parameters", parameters, "P")
+        check_array(op, "gradients", gradients, "P")
+        check_same_dtype(op, parameters=parameters, gradients=gradients, state=state)
+        if not parameters.shape == gradients.shape == state.shape:
+            raise ValueError(
+                f"{op}: parameters {parameters.shape}, gradients {gradients.shape} and the "
+                f"optimizer's state {state.shape} must have one length; give each model its own "
+                f"optimizer"
+            )
+        if decay_mask is None:
+            return
+        if not isinstance(decay_mask, np.ndarray) or decay_mask.dtype != np.bool_:
+            raise TypeError(f"{op}: decay_mask must be an array of bool, not {decay_mask!r}")
+        if decay_mask.shape != parameters.shape:
+            raise ValueError(
+                f"{op}: decay_mask {decay_mask.shape} must have the shape of parameters "
+                f"{parameters.shape}"
+            )
+
+
+@dataclass(eq=False)
+class SGD(_Optimizer):
     """Stochastic gradient descent with momentum or Nesterov momentum.
 
     ``v ← momentum · v + g``, then ``p ← p - learning_rate · v``; with Nesterov
@@ -48,84 +151,31 @@ class SGD:
     (ICLR 2019), algorithm 1.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 0.01,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        *,
-        weight_decay: float = 0.0,
-    ) -> None:
-        self.learning_rate = check_range("SGD", "learning_rate", learning_rate)
-        self.momentum = check_range("SGD", "momentum", momentum, high=1)
-        if nesterov and momentum == 0:
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    _: KW_ONLY
+    weight_decay: float = 0.0
+
+    moments = ("v",)
+    upper_bounds: ClassVar = _Optimizer.upper_bounds | {"momentum": 1}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov requires a momentum above 0; set momentum=0.9")
-        self.nesterov = nesterov
-        self.weight_decay = check_range("SGD", "weight_decay", weight_decay)
-        self._velocity: Array | None = None
 
-    def __repr__(self) -> str:
-        return (
-            f"SGD({self.learning_rate}, momentum={self.momentum}, nesterov={self.nesterov}, "
-            f"weight_decay={self.weight_decay})"
-        )
-
-    def state_dict(self, parameters: Array) -> dict[str, NDArray[Any]]:
-        """Return the arrays that one step passes to the next.
-
-        Parameters
-        ----------
-        parameters : ndarray (P,)
-            The parameters that `step` updates.
-
-        Returns
-        -------
-        dict of str to ndarray
-            The velocity ``v`` (P,), zeros before the first step. No copy: write into it to restore
-            a state.
-        """
-        if self._velocity is None:
-            self._velocity = np.zeros_like(parameters)
-        return {"v": self._velocity}
-
-    def step(
-        self,
-        parameters: Array,
-        gradients: Array,
-        lr_scale: float = 1.0,
-        decay_mask: NDArray[np.bool_] | None = None,
+    def _update(
+        self, parameters: Array, gradients: Array, state: State, lr: float, decay: Any, mask: Mask
     ) -> None:
-        """Update `parameters` in place by one step.
-
-        Parameters
-        ----------
-        parameters, gradients : ndarray (P,)
-            Of one dtype.
-        lr_scale : float
-            Factor of the learning rate in this step, from a schedule.
-        decay_mask : ndarray of bool (P,), optional
-            The parameters that weight decay applies to; all by default.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the arrays fit neither each other nor the parameters of the first step.
-        """
-        _check_vectors("SGD", parameters, gradients, self._velocity, decay_mask)
-        scalar = parameters.dtype.type
+        step_size, momentum = map(parameters.dtype.type, (lr, self.momentum))
         optimizers.sgd_update(
-            parameters,
-            gradients,
-            self.state_dict(parameters)["v"],
-            scalar(self.learning_rate * lr_scale),
-            scalar(self.momentum),
-            self.nesterov,
-            scalar(self.learning_rate * lr_scale * self.weight_decay),
-            _decay_mask(self.weight_decay, parameters, decay_mask),
+            parameters, gradients, state["v"], step_size, momentum, self.nesterov, decay, mask
         )
 
 
-class Adam:
+@dataclass(eq=False)
+class Adam(_Optimizer):
     """Adam: a step size per parameter from running moments of its gradient.
 
     ``m ← m + (1 - β1)(g - m)``, ``v ← β2 v + (1 - β2) g²``, then in step t
@@ -158,127 +208,33 @@ class Adam:
     Hutter, "Decoupled weight decay regularization" (ICLR 2019), algorithm 2.
     """
 
-    def __init__(
-        self,
-        learning_rate: float = 0.001,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        *,
-        weight_decay: float = 0.0,
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    _: KW_ONLY
+    weight_decay: float = 0.0
+
+    moments = "m", "v"
+    upper_bounds: ClassVar = _Optimizer.upper_bounds | {"beta1": 1, "beta2": 1, "epsilon": inf}
+
+    def _update(
+        self, parameters: Array, gradients: Array, state: State, lr: float, decay: Any, mask: Mask
     ) -> None:
-        self.learning_rate = check_range("Adam", "learning_rate", learning_rate)
-        self.beta1 = check_range("Adam", "beta1", beta1, high=1)
-        self.beta2 = check_range("Adam", "beta2", beta2, high=1)
-        self.epsilon = check_range("Adam", "epsilon", epsilon)
-        self.weight_decay = check_range("Adam", "weight_decay", weight_decay)
-        self._steps = np.zeros((), np.int64)
-        self._m: Array | None = None
-        self._v: Array | None = None
-
-    def __repr__(self) -> str:
-        return (
-            f"Adam({self.learning_rate}, beta1={self.beta1}, beta2={self.beta2}, "
-            f"epsilon={self.epsilon}, weight_decay={self.weight_decay})"
-        )
-
-    def state_dict(self, parameters: Array) -> dict[str, NDArray[Any]]:
-        """Return the arrays that one step passes to the next.
-
-        Parameters
-        ----------
-        parameters : ndarray (P,)
-            The parameters that `step` updates.
-
-        Returns
-        -------
-        dict of str to ndarray
-            The moments ``m`` and ``v`` (P,) and the number of ``steps`` (), zeros before the first
-            step. No copies: write into them to restore a state.
-        """
-        if self._m is None or self._v is None:
-            self._m, self._v = np.zeros_like(parameters), np.zeros_like(parameters)
-        return {"m": self._m, "v": self._v, "steps": self._steps}
-
-    def step(
-        self,
-        parameters: Array,
-        gradients: Array,
-        lr_scale: float = 1.0,
-        decay_mask: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Update `parameters` in place by one step.
-
-        Parameters
-        ----------
-        parameters, gradients : ndarray (P,)
-            Of one dtype.
-        lr_scale : float
-            Factor of the learning rate in this step, from a schedule.
-        decay_mask : ndarray of bool (P,), optional
-            The parameters that weight decay applies to; all by default.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the arrays fit neither each other nor the parameters of the first step.
-        """
-        _check_vectors("Adam", parameters, gradients, self._m, decay_mask)
-        state = self.state_dict(parameters)
-        self._steps += 1
-        t = int(self._steps)
-        scalar = parameters.dtype.type
+        t, scalar = int(state["steps"]), parameters.dtype.type
         optimizers.adam_update(
             parameters,
             gradients,
             state["m"],
             state["v"],
-            scalar(self.learning_rate * lr_scale / (1 - self.beta1**t)),
+            scalar(lr / (1 - self.beta1**t)),
             scalar(1 - self.beta1),
             scalar(self.beta2),
             scalar(1 - self.beta2),
             scalar(1 / sqrt(1 - self.beta2**t)),
             scalar(self.epsilon),
-            scalar(self.learning_rate * lr_scale * self.weight_decay),
-            _decay_mask(self.weight_decay, parameters, decay_mask),
-        )
-
-
-def _decay_mask(
-    weight_decay: float, parameters: Array, decay_mask: NDArray[np.bool_] | None
-) -> NDArray[np.bool_]:
-    """Return the mask as the kernels take it: empty without weight decay."""
-    if weight_decay == 0:
-        return np.empty(0, np.bool_)
-    return np.ones(parameters.shape, np.bool_) if decay_mask is None else decay_mask
-
-
-def _check_vectors(
-    op: str,
-    parameters: Array,
-    gradients: Array,
-    state: Array | None,
-    decay_mask: NDArray[np.bool_] | None,
-) -> None:
-    """Raise unless the arguments of a step fit each other and the state."""
-    state = parameters if state is None else state  # the first step makes one that fits
-    check_array(op, "parameters", parameters, "P")
-    check_array(op, "gradients", gradients, "P")
-    check_same_dtype(op, parameters=parameters, gradients=gradients, state=state)
-    if not parameters.shape == gradients.shape == state.shape:
-        raise ValueError(
-            f"{op}: parameters {parameters.shape}, gradients {gradients.shape} and the "
-            f"optimizer's state {state.shape} must have one length; give each model its own "
-            f"optimizer"
-        )
-    if decay_mask is None:
-        return
-    if not isinstance(decay_mask, np.ndarray) or decay_mask.dtype != np.bool_:
-        raise TypeError(f"{op}: decay_mask must be an array of bool, not {decay_mask!r}")
-    if decay_mask.shape != parameters.shape:
-        raise ValueError(
-            f"{op}: decay_mask {decay_mask.shape} must have the shape of parameters "
-            f"{parameters.shape}"
+            decay,
+            mask,
         )
 
 

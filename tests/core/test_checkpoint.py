@@ -257,8 +257,8 @@ def other_labels(digits):
         ({"validation_split": 0.3}, r"same: validation_images \(16 there, 24 here\)$"),
         ({"label_smoothing": 0.2}, r"the same: label_smoothing \(0.1 there, 0.2 here\)$"),
         ({"augment": None}, r"the same: augment \(<.*Turned object> there, None here\)$"),
-        ({"optimizer": lambda _: Adam(0.02)}, r"optimizer \(Adam\(0.01, .* there, Adam\(0.02, "),
-        ({"optimizer": SGD}, r"optimizer \(Adam\(.*\) there, SGD\(0.01, .*\) here\)$"),
+        ({"optimizer": lambda _: Adam(0.02)}, r"optimizer \(Adam\(.*=0.01, .* there, Adam\(.*2, "),
+        ({"optimizer": SGD}, r"optimizer \(Adam\(.*\) there, SGD\(.*=0.01, .*\) here\)$"),
         (
             {"schedule": step_decay},
             r"schedule \(warmup_linear there, step_decay here\), schedule's factors",

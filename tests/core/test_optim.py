@@ -147,7 +147,7 @@ def test_the_state_has_the_dtype_of_the_parameters(dtype, cls):
     first.step(np.ones(P, dtype), np.ones(P, dtype))
     second.step(np.ones(2, dtype), np.ones(2, dtype))
     state = first.state_dict(np.ones(P, dtype))
-    assert set(state) == ({"v"} if cls is SGD else {"m", "v", "steps"})
+    assert set(state) == ({"v", "steps"} if cls is SGD else {"m", "v", "steps"})
     assert all((state[n].shape, state[n].dtype) == ((P,), dtype) for n in set(state) - {"steps"})
 
 
@@ -176,9 +176,9 @@ def test_repr_is_the_call_that_makes_an_optimizer():
         Adam(),
     ):
         again = eval(repr(optimizer), {"SGD": SGD, "Adam": Adam})
-        assert {**vars(again), "_steps": 0} == {**vars(optimizer), "_steps": 0}
-    assert repr(SGD(0.1, 0.9, True)) == "SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.0)"
-    assert repr(Adam()) == "Adam(0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)"
+        assert vars(again) == vars(optimizer)
+    nesterov = "SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=0.0)"
+    assert repr(SGD(0.1, 0.9, True)) == nesterov
 
 
 @both
