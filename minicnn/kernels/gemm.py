@@ -100,14 +100,11 @@ def gemm(a: Array, b: Array, out: Array, bias: Array | None = None, relu: bool =
         gemv_kernel(a, b, bias, relu, out)
         return
     NR = choose_nr(N)
-    if a.flags.c_contiguous:
-        source, row_stride, k_stride = a, K, 1
-    else:
-        source, row_stride, k_stride = np.ascontiguousarray(a.T), 1, M
-    Np = round_up(N, NR)
+    transposed, Np = not a.flags.c_contiguous, round_up(N, NR)
     packed = b if b.shape[1] == Np else arena.empty((K, Np), b.dtype)
     start = arena.constant_zeros(0, a.dtype) if bias is None else bias
-    gemm_kernel[NR](source, row_stride, k_stride, K, b, packed, start, relu, out)
+    a = np.ascontiguousarray(a.T if transposed else a)
+    gemm_kernel[NR](a, transposed, b, packed, start, relu, out)
 
 
 def mask_and_transpose(dy: Array, y: Array | None, dbias: Array) -> tuple[Array, Array]:
@@ -142,10 +139,8 @@ def gemm_kernel(NR: int) -> Kernel:
     """Loop order: block of k, i, j, k."""
 
     def gemm(
-        a: Array,  # (M, K) if k_stride is 1, (K, M) if row_stride is 1
-        row_stride: int,
-        k_stride: int,
-        K: int,
+        a: Array,  # (M, K), or (K, M) if `transposed`
+        transposed: bool,
         b: Array,  # (K, N) or (K, Np)
         packed: Array,  # scratch (K, Np), N padded to a multiple of NR; `b` itself if it is padded
         bias: Array,  # (N,), or (0,) to add the product to `out`
@@ -157,7 +152,8 @@ def gemm_kernel(NR: int) -> Kernel:
         With an empty bias the sum is added to `out`. Every element adds its terms in the order of
         k, wherever it lies, so an image has the same result alone as in a batch.
         """
-        (M, N), Np = out.shape, packed.shape[1]
+        (M, N), (K, Np) = out.shape, packed.shape
+        row_stride, k_stride = (1, M) if transposed else (K, 1)
         if Np > b.shape[1]:
             for k in range(K):
                 for j in range(N):
