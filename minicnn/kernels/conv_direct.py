@@ -21,8 +21,7 @@ The file reads top down: the backend interface that `minicnn.ops.conv` calls, th
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels import conv_col2im, copy
-from minicnn.kernels.copy import pad_image
+from minicnn.kernels import copy, im2col
 from minicnn.kernels.gemm import MR, accumulate
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.pack import (
@@ -30,7 +29,6 @@ from minicnn.kernels.pack import (
     pack_weights,
     pad_channels,
     pad_images,
-    padded_shape,
     panels_spec,
     round_up,
     window_origins,
@@ -69,66 +67,43 @@ MR_NARROW = 10
 
 
 def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
-    """Compute y (N, OH, OW, F)."""
+    """Compute y (N, OH, OW, F).
+
+    At stride 1 that is the input gradient of the transposed convolution, so with few filters col2im
+    is faster here too.
+    """
     _, H, W, C = x.shape
     KH, KW, _, F = weight.shape
-    if conv_col2im.forward_is_faster(window, H, W, C, F):
-        conv_col2im.forward(x, weight, bias, window, y)
+    weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+    transposed = _transpose_window(window, H, W)
+    possible = window.SH * window.SW == 1 and min(transposed.top, transposed.left) >= 0
+    if possible and col2im_is_faster(transposed, window.OH * window.OW, F, C):
+        im2col.backward_input(x, _transpose_weight(weight), transposed, y)
+        add_bias(bias, y.reshape(-1, F))
         return
-    shape = padded_shape(x.shape, window)
-    row_stride = (W if shape is None else shape[2]) * C
-    padded_size = 0 if shape is None else shape[1] * row_stride
-    padded, panels = arena.allocate(
-        (((padded_size,), x.dtype), panels_spec(KH * KW * C, F, x.dtype))
-    )
-    forward_kernel[choose_nr(F)](
-        np.ascontiguousarray(x).reshape(-1),
-        (H, W * C, window.top, window.left * C),
-        padded,
-        row_stride,
-        window_origins(window.OH, window.OW, window.SH * row_stride, window.SW * C),
-        KH,
-        np.ascontiguousarray(weight),
-        np.ascontiguousarray(bias),
-        panels,
-        y,
-    )
+    x = pad_images(x, window)
+    row_stride = x.shape[2] * C
+    origins = window_origins(window.OH, window.OW, window.SH * row_stride, window.SW * C)
+    panels = arena.empty(*panels_spec(KH * KW * C, F, x.dtype))
+    forward_kernel[choose_nr(F)](x, origins, weight, bias, panels, y)
 
 
 def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight (KH, KW, C, F)."""
     x = pad_images(x, window)
-    KH, KW, SH, SW, _, _, OH, OW = window
-    N, C, F = len(x), x.shape[3], dy.shape[3]
-    row_stride = x[0, 0].size
+    KH, KW, C, F = dweight.shape
     if _prefers_row_vectors(KH, KW * C, F):
         _backward_weight_few_filters(x, dy, window, dweight)
         return
-    h_stride, w_stride = SH * row_stride, SW * C
-    if h_stride == OW * w_stride:  # rows follow each other without a gap: treat them as one
-        OH, OW = 1, OH * OW
-    NR = choose_nr(F)
-    block = max(MIN_BLOCK_PIXELS, BLOCK_BYTES // (x.itemsize * (F + X_VALUES_PER_PIXEL)))
+    N, NR = len(x), choose_nr(F)
+    taps = window_origins(KH, KW * C, x[0, 0].size, 1)
     copy.fill_zero(dweight.reshape(-1))
     # Vectors may read past the last channel of a pixel. At the end of dy that would be past the
     # array, so the last images take a copy with padded channels.
-    tail = 0 if F % NR == 0 else min(N, -(-NR // (OH * OW * F)))
-    for images, gradients in (
-        (x[: N - tail], dy),
-        (x[N - tail :], pad_channels(dy[N - tail :], NR)),
-    ):
-        backward_weight_kernel[NR](
-            images,
-            x[0].size,
-            window_origins(KH, KW * C, row_stride, 1),
-            OH,
-            h_stride,
-            OW,
-            w_stride,
-            block,
-            gradients.reshape(len(gradients), OH * OW, gradients.shape[3]),
-            dweight.reshape(-1, F),
-        )
+    tail = 0 if F % NR == 0 else min(N, -(-NR // dy[0].size))
+    backward_weight_kernel[NR](x[: N - tail], window, taps, dy, dweight)
+    last = pad_channels(dy[N - tail :], NR)
+    backward_weight_kernel[NR](x[N - tail :], window, taps, last, dweight)
 
 
 def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
@@ -138,21 +113,43 @@ def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     rows of zeros before it. If that is negative, its first rows have no pixel of the image in their
     windows and are cut off. Columns likewise.
     """
-    KH, KW, C, F = weight.shape
-    N, H, W, _ = dx.shape
-    if conv_col2im.is_faster(window, H * W, C, F):
-        conv_col2im.backward_input(dy, weight, window, dx)
+    _, H, W, C = dx.shape
+    if col2im_is_faster(window, H * W, C, dy.shape[3]):
+        im2col.backward_input(dy, weight, window, dx)
         return
-    rotated = arena.empty((KH, KW, F, C), dy.dtype)
+    zeros = arena.constant_zeros(C, dy.dtype)
+    forward(dy, _transpose_weight(weight), zeros, _transpose_window(window, H, W), dx)
+
+
+def col2im_is_faster(window: Window, pixels: int, C: int, F: int) -> bool:
+    """Return whether `im2col.backward_input` is the faster way to dx.
+
+    Parameters
+    ----------
+    window : Window
+    pixels : int
+        H · W of the input.
+    C, F : int
+        Input and output channels.
+    """
+    # At a stride above 1 the direct way multiplies the zeros between the pixels of dy. At stride 1
+    # it wastes the lanes that C leaves empty; col2im adds each product in memory instead.
+    additions = window.OH * window.OW * C * (F + NR_SMALL)
+    return window.SH * window.SW > 1 or additions < pixels * round_up(C, NR_SMALL) * F
+
+
+def _transpose_window(window: Window, H: int, W: int) -> Window:
+    """Return the window of the transposed convolution, at stride 1."""
+    KH, KW, _, _, top, left, _, _ = window
+    return Window(KH, KW, 1, 1, KH - 1 - top, KW - 1 - left, H, W)
+
+
+def _transpose_weight(weight: Array) -> Array:
+    """Return the weights of the transposed convolution: (KH, KW, F, C)."""
+    KH, KW, C, F = weight.shape
+    rotated: Array = arena.empty((KH, KW, F, C), weight.dtype)
     rotate180_swap_channels(np.ascontiguousarray(weight), rotated)
-    top, left = KH - 1 - window.top, KW - 1 - window.left
-    if min(top, left) < 0:
-        cut_top, cut_left = max(0, -top), max(0, -left)
-        whole = dy
-        dy = arena.empty((N, window.OH - cut_top, window.OW - cut_left, F), dy.dtype)
-        copy.crop_images(whole, cut_top, cut_left, dy)
-    transposed = Window(KH, KW, 1, 1, max(0, top), max(0, left), H, W)
-    forward(dy, rotated, arena.constant_zeros(C, dy.dtype), transposed, dx)
+    return rotated
 
 
 def _prefers_row_vectors(KH: int, K_row: int, F: int) -> bool:
@@ -163,24 +160,13 @@ def _prefers_row_vectors(KH: int, K_row: int, F: int) -> bool:
 
 def _backward_weight_few_filters(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight where F is below the lanes of a vector."""
-    KH, KW, SH, SW, _, _, OH, OW = window
-    N, row_stride, C, F = len(x), x[0, 0].size, x.shape[3], dy.shape[3]
+    KH, KW, C, F = dweight.shape
     K_row = KW * C
     chunks = np.minimum(np.arange(0, K_row, NR_SMALL), K_row - NR_SMALL)  # the last may overlap
-    offsets = outer_sum(np.arange(KH) * row_stride, chunks)
+    offsets = outer_sum(np.arange(KH) * x[0, 0].size, chunks)
     sums = arena.empty((F, len(offsets), NR_SMALL), x.dtype)
-    backward_weight_few_filters_kernel(
-        x,
-        x[0].size,
-        offsets,
-        OH,
-        SH * row_stride,
-        OW,
-        SW * C,
-        dy.reshape(N, OH * OW, F),
-        sums,
-        dweight.reshape(KH, K_row, F),
-    )
+    rows = dweight.reshape(KH, K_row, F)
+    backward_weight_few_filters_kernel(x, window, offsets, dy, sums, rows)
 
 
 # ---------------------------------------------------------------- kernels
@@ -192,12 +178,8 @@ def forward_kernel(NR: int) -> Kernel:
     rows = MR_NARROW if NR <= SIMD_WIDTH else MR
 
     def conv_direct_forward(
-        x: Array,  # (N * H * W * C,)
-        image: tuple[int, int, int, int],  # H, W * C, top padding, left padding * C
-        padded: Array,  # scratch for one padded image, which stays in L2; empty if none is needed
-        row_stride: int,  # values between two rows of `padded`, or of `x`
+        x: Array,  # (N, H, W, C), padded
         origins: Offsets,  # (OH * OW,) first value of each window
-        KH: int,
         weight: Array,  # (KH, KW, C, F)
         bias: Array,  # (F,)
         panels: Array,  # scratch (ceil(F / NR), 1 + KH * KW * C, NR); one panel stays in L1
@@ -205,17 +187,12 @@ def forward_kernel(NR: int) -> Kernel:
     ) -> None:
         """Compute the formula at the top of this file."""
         pack_weights(weight, bias, panels, NR)
-        H, row, top, left = image
-        N, OH, OW, F = y.shape
-        P, panel_rows = OH * OW, panels.shape[1]
-        K_row = (panel_rows - 1) // KH  # values of one window row: KW * C
-        source = padded if padded.size > 0 else x
+        _, H, W, C = x.shape
+        KH, KW, _, F = weight.shape
+        K_row, row_stride = KW * C, W * C  # values of a row of the window, and of the image
+        N, P, panel_rows = len(y), origins.size, panels.shape[1]
         for n in range(N):
-            base = n * H * row
-            if padded.size > 0:
-                height = padded.size // row_stride
-                pad_image(x, base, H, row, top, left, padded, 0, height, row_stride)
-                base = 0
+            base = n * H * row_stride
             for f in range(0, F, NR):
                 panel = f * panel_rows
                 bias_tile = splat_tile(load(panels, panel, NR), rows)
@@ -224,7 +201,7 @@ def forward_kernel(NR: int) -> Kernel:
                     for kh in range(KH):
                         windows = gather_offsets(origins, pixels, base + kh * row_stride)
                         w = panel + (1 + kh * K_row) * NR
-                        acc = accumulate(acc, source, windows, K_row, 1, panels, w, NR, NR)
+                        acc = accumulate(acc, x, windows, K_row, 1, panels, w, NR, NR)
                     store_tile(y, row_offsets(pixels, F, n * P * F + f), acc, F - f)
 
     return conv_direct_forward
@@ -236,24 +213,25 @@ def backward_weight_kernel(NR: int) -> Kernel:
 
     def conv_direct_backward_weight(
         x: Array,  # (N, H, W, C), padded
-        image_stride: int,
+        window: Window,
         taps: Offsets,  # (KH * KW * C,) offset of each value of a window
-        OH: int,
-        h_stride: int,  # values between window origins, downwards
-        OW: int,
-        w_stride: int,  # and to the right
-        block: int,  # pixels whose x and dy stay in L1: several rows, or a part of one
-        dy: Array,  # (N or more, OH * OW, F or more): a vector may end past a pixel of image N - 1
-        dweight: Array,  # (KH * KW * C, F), accumulated
+        dy: Array,  # (N or more, OH, OW, F or more): a vector may end past a pixel of image N - 1
+        dweight: Array,  # (KH, KW, C, F), accumulated
     ) -> None:
         """Add ``dweight[k, f] += Σ x[n, origin[p] + taps[k]] · dy[n, p, f]``."""
-        _, P, dy_stride = dy.shape
-        K, F = dweight.shape
+        _, _, SH, SW, _, _, OH, OW = window
+        N, H, W, C = x.shape
+        h_stride, w_stride = SH * W * C, SW * C  # values between window origins
+        K, P, F, dy_stride = taps.size, OH * OW, dweight.shape[3], dy.shape[3]
+        if h_stride == OW * w_stride:  # rows follow each other without a gap: treat them as one
+            OH, OW = 1, P
+        # The x and dy of a block of pixels stay in L1: several rows, or a part of one.
+        block = max(MIN_BLOCK_PIXELS, BLOCK_BYTES // (x.itemsize * (F + X_VALUES_PER_PIXEL)))
         block_h, block_w = max(1, block // OW), min(block, OW)
-        for n in range(x.shape[0]):
+        for n in range(N):
             for oh in range(0, OH, block_h):
                 for ow in range(0, OW, block_w):
-                    origin = n * image_stride + oh * h_stride + ow * w_stride
+                    origin = n * H * W * C + oh * h_stride + ow * w_stride
                     g = (n * P + oh * OW + ow) * dy_stride
                     height, width = min(block_h, OH - oh), min(block_w, OW - ow)
                     for k in range(0, K, MR):
@@ -275,13 +253,9 @@ def backward_weight_kernel(NR: int) -> Kernel:
 @kernel
 def backward_weight_few_filters_kernel(
     x: Array,  # (N, H, W, C), padded
-    image_stride: int,
+    window: Window,
     offsets: Offsets,  # (V,) offset of each vector inside a window
-    OH: int,
-    h_stride: int,
-    OW: int,
-    w_stride: int,
-    dy: Array,  # (N, OH * OW, F)
+    dy: Array,  # (N, OH, OW, F)
     sums: Array,  # scratch (F, V, NR_SMALL)
     dweight: Array,  # out (KH, KW * C, F)
 ) -> None:
@@ -289,7 +263,8 @@ def backward_weight_few_filters_kernel(
 
     ``Σ dy[n, p, f] · x[n, origin[p] + offsets[v] + lane]``. Loop order: n, f, v, oh, ow.
     """
-    N, P, F = dy.shape
+    _, H, W, C = x.shape
+    N, OH, OW, F = dy.shape
     V = len(offsets)
     sums[:] = 0
     for n in range(N):
@@ -299,13 +274,13 @@ def backward_weight_few_filters_kernel(
                 out = row_offsets(rows, NR_SMALL, f * V * NR_SMALL)
                 acc = load_tile(sums, out, NR_SMALL, NR_SMALL)
                 vectors = gather_offsets(offsets, rows, 0)
-                g = n * P * F + f
+                g = n * OH * OW * F + f
                 for oh in range(OH):
-                    i = n * image_stride + oh * h_stride
+                    i = (n * H + oh * window.SH) * W * C
                     for _ in range(OW):
                         tile = load_tile(x, row_offsets(vectors, 1, i), NR_SMALL, NR_SMALL)
                         acc = axpy_tile(acc, load_splat(dy, g, NR_SMALL), tile)
-                        i += w_stride
+                        i += window.SW * C
                         g += F
                 store_tile(sums, out, acc, NR_SMALL)
     KH, K_row, _ = dweight.shape
@@ -316,3 +291,12 @@ def backward_weight_few_filters_kernel(
             for lane in range(NR_SMALL):
                 for f in range(F):
                     dweight[kh, q + lane, f] = sums[f, kh * chunks + j, lane]
+
+
+@kernel
+def add_bias(bias: Array, y: Array) -> None:
+    """Add ``bias[f]`` to ``y[p, f]``."""
+    P, F = y.shape
+    for p in range(P):
+        for f in range(F):
+            y[p, f] += bias[f]

@@ -66,7 +66,7 @@ def backward_input(dy: Array, argmax: Bytes, weight: Array, window: Window, shap
     if padded is None:
         return dpadded[:-width].reshape(shape)
     dx: Array = arena.empty(shape, dy.dtype)
-    copy.crop_images(dpadded[:-width].reshape(padded), window.top, window.left, dx)
+    copy.pad_images(dpadded[:-width].reshape(padded), -window.top, -window.left, dx)
     return dx
 
 

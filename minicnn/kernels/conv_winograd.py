@@ -117,7 +117,7 @@ def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     dpadded = dx if shape is None else arena.empty(shape, dy.dtype)
     backward_input_kernel[NR](dy, transformed, dpadded, gradients, products)
     if shape is not None:
-        copy.crop_images(dpadded, window.top, window.left, dx)
+        copy.pad_images(dpadded, -window.top, -window.left, dx)
 
 
 def choose_panel(F: int) -> int:

@@ -1,4 +1,4 @@
-"""Copy, fill, pad, crop, look up and add arrays."""
+"""Copy, fill, pad or crop, look up and add arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,33 +37,6 @@ def fill_zero_range(out: Array, out_offset: int, count: int) -> None:
         store(out, out_offset + q, splat(out, 0, 1))
 
 
-@device_function
-def pad_image(
-    x: Array,
-    x_offset: int,
-    H: int,
-    W: int,  # values of a row: all channels of all pixels
-    top: int,
-    left: int,  # values, as W
-    padded: Array,
-    padded_offset: int,
-    height: int,
-    width: int,  # values, as W
-) -> None:
-    """Copy an image into a larger one with zeros around it; crop the excess."""
-    o = padded_offset
-    count = max(0, min(W, width - left))
-    before = min(left, width)
-    for h in range(height):
-        if top <= h < top + H:
-            fill_zero_range(padded, o, before)
-            copy_range(x, x_offset + (h - top) * W, count, padded, o + before)
-            fill_zero_range(padded, o + before + count, width - before - count)
-        else:
-            fill_zero_range(padded, o, width)
-        o += width
-
-
 @kernel
 def pad_images(
     x: Array,  # (N, H, W, C)
@@ -71,36 +44,25 @@ def pad_images(
     left: int,
     padded: Array,  # out (N, H', W', C)
 ) -> None:
-    """Copy images into larger ones, at (top, left), with zeros around them.
+    """Copy images into others, at (top, left), with zeros around them.
 
-    Loops: n, h, w. Each value is written once. Rows and columns that do not fit are cropped.
+    Loops: n, h, w. Each value is written once. Rows and columns that do not fit are cropped; a
+    negative `top` or `left` crops the first ones.
     """
     N, H, W, C = x.shape
     _, height, width, _ = padded.shape
+    before, first = min(max(0, left), width), max(0, -left)
+    count = max(0, min(W - first, width - before))
     for n in range(N):
-        i, o = n * H * W * C, n * height * width * C
-        pad_image(x, i, H, W * C, top, left * C, padded, o, height, width * C)
-
-
-@kernel
-def crop_images(
-    x: Array,  # (N, H', W', C)
-    top: int,
-    left: int,
-    cropped: Array,  # out (N, H, W, C)
-) -> None:
-    """Copy a part of each image, from (top, left) on; zeros beyond its end."""
-    N, height, width, _ = x.shape
-    _, H, W, C = cropped.shape
-    count = max(0, min(W, width - left)) * C
-    for n in range(N):
-        for h in range(H):
-            o = (n * H + h) * W * C
-            if top + h < height:
-                copy_range(x, ((n * height + top + h) * width + left) * C, count, cropped, o)
-                fill_zero_range(cropped, o + count, W * C - count)
+        for h in range(height):
+            o = (n * height + h) * width * C
+            if top <= h < top + H:
+                i, middle = ((n * H + h - top) * W + first) * C, o + before * C
+                fill_zero_range(padded, o, before * C)
+                copy_range(x, i, count * C, padded, middle)
+                fill_zero_range(padded, middle + count * C, (width - before - count) * C)
             else:
-                fill_zero_range(cropped, o, W * C)
+                fill_zero_range(padded, o, width * C)
 
 
 @kernel

@@ -4,6 +4,10 @@ With P the matrix of windows ``(N·OH·OW, KH·KW·C)``, W the weights as ``(KH�
 ``(N·OH·OW, F)``: ``Y = P W + bias``, ``dW = Pᵀ dY`` and ``dP = dY Wᵀ``. col2im, the adjoint of
 im2col, adds dP to the pixels that were copied.
 
+`conv_direct` calls `backward_input` where that is faster. Few input channels waste no lanes,
+because a row of dP holds all values of the window. At a stride above 1 no product is taken with the
+zeros between the pixels of dy.
+
 Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing"
 (2006), section 2.
 """
@@ -12,15 +16,20 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minicnn.kernels import copy, transpose
-from minicnn.kernels.gemm import gemm
+from minicnn.kernels import copy
+from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
+from minicnn.kernels.gemm import gemm, gemm_panel
 from minicnn.kernels.jit import kernel
+from minicnn.kernels.pack import receptive_size
+from minicnn.kernels.target import NR_CHOICES, Kernel, choose_nr, specialize
+from minicnn.kernels.transpose import transpose_block
 from minicnn.runtime import arena
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
 # The windows of a chunk of images stay in the L2 cache until the matrix product reads them.
 COLUMNS_BYTES = 256 * 1024
+PIXELS_PER_BLOCK = 24  # of dy, whose products are held in scratch: four microtiles
 
 
 # ---------------------------------------------------------------- backend interface
@@ -45,31 +54,28 @@ def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None
 def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Compute dx (N, H, W, C)."""
     KH, KW, C, F = weight.shape
-    K = KH * KW * C
-    chunk = _images_per_chunk(dx, window)
-    weight_transposed, buffer = arena.allocate(
-        (((F, K), dy.dtype), ((chunk, window.OH, window.OW, KH, KW, C), dy.dtype))
+    _, H, W, _ = dx.shape
+    NR = choose_nr(KH * KW * C)
+    panels = -(-KH * KW * C // NR)
+    rows, columns = receptive_size(window)
+    image_shape = max(H + window.top, rows), max(W + window.left, columns), C
+    packed, image, dcolumns = arena.allocate(
+        (
+            ((panels, F, NR), dy.dtype),
+            (image_shape, dy.dtype),
+            ((PIXELS_PER_BLOCK, panels * NR), dy.dtype),
+        )
     )
-    transpose.transpose(np.ascontiguousarray(weight).reshape(K, F), weight_transposed)
-    copy.fill_zero(dx.reshape(-1))
-    for n in range(0, len(dx), chunk):
-        rows = dy[n : n + chunk].reshape(-1, F)
-        dcolumns = buffer[: len(dy[n : n + chunk])]
-        gemm(rows, weight_transposed, dcolumns.reshape(-1, K), arena.constant_zeros(K, dy.dtype))
-        col2im(dcolumns, window, dx[n : n + chunk])
-
-
-def _images_per_chunk(x: Array, window: Window) -> int:
-    """Return the number of images whose windows fit in `COLUMNS_BYTES`."""
-    KH, KW, _, _, _, _, OH, OW = window
-    image_bytes: int = OH * OW * KH * KW * x.shape[3] * x.itemsize
-    return min(len(x), max(1, COLUMNS_BYTES // image_bytes))
+    dy, weight = np.ascontiguousarray(dy), np.ascontiguousarray(weight)
+    backward_input_kernel[NR](dy, weight, window, dx, packed, image, dcolumns)
 
 
 def _columns(x: Array, window: Window) -> Iterator[tuple[slice, Array]]:
     """Yield images and the matrix of their windows, which is reused."""
     KH, KW, _, _, _, _, OH, OW = window
-    C, chunk = x.shape[3], _images_per_chunk(x, window)
+    C = x.shape[3]
+    image_bytes = OH * OW * KH * KW * C * x.itemsize
+    chunk = min(len(x), max(1, COLUMNS_BYTES // image_bytes))
     x = np.ascontiguousarray(x)
     buffer: Array = arena.empty((chunk, OH, OW, KH, KW, C), x.dtype)
     for n in range(0, len(x), chunk):
@@ -110,26 +116,48 @@ def im2col(
                                 columns[n, oh, ow, kh, kw, c] = 0
 
 
-@kernel
-def col2im(
-    dcolumns: Array,  # (N, OH, OW, KH, KW, C)
-    window: Window,
-    dx: Array,  # updated (N, H, W, C)
-) -> None:
-    """Add the gradient of each window to its pixels: the adjoint of `im2col`.
+@specialize(NR_CHOICES)
+def backward_input_kernel(NR: int) -> Kernel:
+    """Loop order: image, block of pixels, panel, pixel, f; then pixel, kh, q."""
 
-    ``dx[n, oh·SH - top + kh, ow·SW - left + kw, c] += dcolumns[n, oh, ow, kh, kw, c]``: a pixel
-    that was copied k times receives k gradients.
-    """
-    KH, KW, SH, SW, top, left, OH, OW = window
-    N, H, W, C = dx.shape
-    for n in range(N):
-        for oh in range(OH):
-            for ow in range(OW):
-                for kh in range(KH):
-                    h = oh * SH - top + kh
-                    for kw in range(KW):
-                        w = ow * SW - left + kw
-                        if 0 <= h < H and 0 <= w < W:
-                            for c in range(C):
-                                dx[n, h, w, c] += dcolumns[n, oh, ow, kh, kw, c]
+    def im2col_backward_input(
+        dy: Array,  # (N, OH, OW, F)
+        weight: Array,  # (KH, KW, C, F)
+        window: Window,
+        dx: Array,  # out (N, H, W, C)
+        packed: Array,  # scratch (panels, F, NR): the transpose of `weight` in panels of columns
+        image: Array,  # scratch (H', W', C): dx of one image with its padding
+        dcolumns: Array,  # scratch (B, panels * NR): dy · weightᵀ of a block of pixels
+    ) -> None:
+        """Add the gradient of each window to its pixels: the adjoint of `im2col`.
+
+        ``dx[n, oh·SH - top + kh, ow·SW - left + kw, c] += Σ_f dy[n, oh, ow, f] · weight[kh, kw, c,
+        f]``: a pixel that was copied k times receives k gradients.
+        """
+        KH, KW, SH, SW, top, left, OH, OW = window
+        N, H, W, C = dx.shape
+        B, M = dcolumns.shape
+        P, K_row, F = OH * OW, KW * C, dy.shape[3]
+        K, row = KH * K_row, image.shape[1] * C
+        fill_zero_range(packed, 0, packed.size)
+        for k in range(0, K, NR):
+            transpose_block(weight, k * F, min(NR, K - k), F, packed, k * F, NR)
+        for n in range(N):
+            fill_zero_range(image, 0, image.size)  # one image stays in the L2 cache
+            for first in range(0, P, B):
+                count = min(B, P - first)
+                i = (n * P + first) * F
+                for m in range(0, M, NR):
+                    gemm_panel(dy, i, F, count, packed, m * F, dcolumns, m, M, NR)
+                for p in range(count):
+                    oh, ow = divmod(first + p, OW)
+                    i, s = oh * SH * row + ow * SW * C, p * M
+                    for _ in range(KH):
+                        add_range(dcolumns, s, K_row, image, i)
+                        i += row
+                        s += K_row
+            for h in range(H):
+                i = (top + h) * row + left * C
+                copy_range(image, i, W * C, dx, (n * H + h) * W * C)
+
+    return im2col_backward_input

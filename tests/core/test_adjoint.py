@@ -37,8 +37,11 @@ def gather_is_the_adjoint_of_scatter(draw, N, size, C, window):
     x = draw(N, *size, C)
     patches = np.empty((N, window.OH, window.OW, window.KH, window.KW, C), x.dtype)
     im2col.im2col(x, window, patches)
-    c, scattered = draw(*patches.shape), np.zeros_like(x)
-    im2col.col2im(c, window, scattered)
+    c, scattered = draw(*patches.shape), np.empty_like(x)
+    # One filter for each value of a window: c is the gradient of the windows.
+    K = window.KH * window.KW * C
+    identity = np.eye(K, dtype=x.dtype).reshape(window.KH, window.KW, C, K)
+    im2col.backward_input(c.reshape(N, window.OH, window.OW, K), identity, window, scattered)
     assert inner(patches, c) == inner(x, scattered)
 
 
@@ -76,8 +79,8 @@ def test_a_pixel_copied_k_times_collects_k_gradients():
     # 3×3 image, 2×2 windows at stride 1: corners are in one window, edges in two, the middle in
     # all four.
     window = make_window("test", (3, 3), 2)
-    dx = np.zeros((1, 3, 3, 1))
-    im2col.col2im(np.ones((1, 2, 2, 2, 2, 1)), window, dx)
+    dx = np.empty((1, 3, 3, 1))
+    im2col.backward_input(np.ones((1, 2, 2, 1)), np.ones((2, 2, 1, 1)), window, dx)
     assert dx[0, :, :, 0].tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
 
 

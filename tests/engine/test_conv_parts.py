@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import ops
-from minicnn.kernels import conv_col2im, conv_winograd, pack, reduce, target
+from minicnn.kernels import conv_direct, conv_winograd, pack, reduce, target
 from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.runtime import arena
 from minicnn.shapes.window import Window
@@ -45,9 +45,9 @@ def test_pad_images_overwrites_reused_memory(integers, window):
 
 def test_col2im_is_chosen_where_it_takes_fewer_multiplications():
     window = Window(3, 3, 1, 1, 1, 1, 8, 8)
-    assert conv_col2im.is_faster(window, 64, C=3, F=64)
-    assert not conv_col2im.is_faster(window, 64, C=16, F=64)
-    assert conv_col2im.is_faster(window._replace(SH=2), 256, C=16, F=64)
+    assert conv_direct.col2im_is_faster(window, 64, C=3, F=64)
+    assert not conv_direct.col2im_is_faster(window, 64, C=16, F=64)
+    assert conv_direct.col2im_is_faster(window._replace(SH=2), 256, C=16, F=64)
 
 
 def test_gradients_of_windows_on_padding_only_are_dropped(integers, dtype):

@@ -478,10 +478,11 @@ def test_im2col_and_col2im(integers, dtype, case):
     (N, H, W, C), (KH, KW, _), stride, padding = case
     draw = integers(9, dtype)
     window = make_window("test", (H, W), (KH, KW), stride, padding)
-    x, dx = draw(N, H, W, C), draw(N, H, W, C)
+    x = draw(N, H, W, C)
+    dx = np.full_like(x, np.nan)
     patches = np.full((N, window.OH, window.OW, KH, KW, C), np.nan, dtype)
     dpatches = draw(*patches.shape)
-    expected_patches, expected_dx = np.zeros_like(patches), dx.copy()
+    expected_patches, expected_dx = np.zeros_like(patches), np.zeros_like(x)
     for oh, ow, kh, kw in product(range(window.OH), range(window.OW), range(KH), range(KW)):
         h, w = oh * window.SH - window.top + kh, ow * window.SW - window.left + kw
         if 0 <= h < H and 0 <= w < W:
@@ -489,7 +490,10 @@ def test_im2col_and_col2im(integers, dtype, case):
             expected_dx[:, h, w] += dpatches[:, oh, ow, kh, kw]
     im2col.im2col(x, window, patches)  # must overwrite every NaN
     equal(patches, expected_patches)
-    im2col.col2im(dpatches, window, dx)  # adds to what is there
+    # One filter for each value of a window: dy is the gradient of the windows.
+    K = KH * KW * C
+    dy, identity = dpatches.reshape(*patches.shape[:3], K), np.eye(K, dtype=dtype)
+    im2col.backward_input(dy, identity.reshape(KH, KW, C, K), window, dx)  # here too
     equal(dx, expected_dx)
 
 
