@@ -5,3 +5,5 @@ checks nothing; `minicnn.ops` checks and allocates. Each kernel's docstring has 
 nest, in the letters of `minicnn.shapes`. With ``NUMBA_DISABLE_JIT=1`` every kernel runs as plain
 Python, for a debugger or for coverage.
 """
+
+from minicnn.kernels import llvm as llvm  # tells Numba how to compile the functions of `simd`

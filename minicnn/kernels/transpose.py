@@ -3,17 +3,13 @@
 Value by value, with one store each, it takes three times as long.
 """
 
-from typing import Any
-
 from minicnn.kernels.copy import fill_zero_range
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.simd import interleave_high, interleave_low, load, store
+from minicnn.kernels.simd import load, load_tile, row_offsets, store, store_tile, transpose_tile
 from minicnn.shapes import Array
 
-Vector = Any
-EightVectors = tuple[Vector, Vector, Vector, Vector, Vector, Vector, Vector, Vector]
-
 SIDE = 8  # rows and columns of a block
+ROWS = tuple(range(SIDE))
 
 
 @device_function
@@ -31,54 +27,11 @@ def transpose_block(
     whole_rows, whole_columns = rows - rows % SIDE, columns - columns % SIDE
     for f in range(0, whole_columns, SIDE):
         for c in range(0, whole_rows, SIDE):
-            _transpose_tile(a, i + c * columns + f, columns, out, o + f * step + c, step)
+            tile = load_tile(a, row_offsets(ROWS, columns, i + c * columns + f), SIDE, SIDE)
+            store_tile(out, row_offsets(ROWS, step, o + f * step + c), transpose_tile(tile), SIDE)
     for c in range(rows):
         for f in range(whole_columns if c < whole_rows else 0, columns):
             store(out, o + f * step + c, load(a, i + c * columns + f, 1))
-
-
-@device_function
-def _transpose_tile(a: Array, i: int, columns: int, out: Array, o: int, step: int) -> None:
-    """Transpose one 8×8 block in registers.
-
-    Each interleaving moves the value in lane c₂c₁c₀ of vector r₂r₁r₀ (bits of the indices) to lane
-    c₁c₀r₂ of vector r₁r₀c₂. After three interleavings lane and vector are exchanged.
-    """
-    eight = (
-        load(a, i, SIDE),
-        load(a, i + columns, SIDE),
-        load(a, i + 2 * columns, SIDE),
-        load(a, i + 3 * columns, SIDE),
-        load(a, i + 4 * columns, SIDE),
-        load(a, i + 5 * columns, SIDE),
-        load(a, i + 6 * columns, SIDE),
-        load(a, i + 7 * columns, SIDE),
-    )
-    a0, a1, a2, a3, a4, a5, a6, a7 = _interleave_all(_interleave_all(_interleave_all(eight)))
-    store(out, o, a0)
-    store(out, o + step, a1)
-    store(out, o + 2 * step, a2)
-    store(out, o + 3 * step, a3)
-    store(out, o + 4 * step, a4)
-    store(out, o + 5 * step, a5)
-    store(out, o + 6 * step, a6)
-    store(out, o + 7 * step, a7)
-
-
-@device_function
-def _interleave_all(eight: EightVectors) -> EightVectors:
-    """Interleave the lanes of vectors k and k + 4 into vectors 2k and 2k + 1."""
-    a0, a1, a2, a3, a4, a5, a6, a7 = eight
-    return (
-        interleave_low(a0, a4),
-        interleave_high(a0, a4),
-        interleave_low(a1, a5),
-        interleave_high(a1, a5),
-        interleave_low(a2, a6),
-        interleave_high(a2, a6),
-        interleave_low(a3, a7),
-        interleave_high(a3, a7),
-    )
 
 
 @kernel

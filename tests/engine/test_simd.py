@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from minicnn.kernels.simd import python
+from minicnn.kernels import simd
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled"
@@ -36,7 +36,7 @@ def test_load_and_load_splat(array, i):
         store(out, 0, load(array, i, LANES))
         store(out, LANES, load_splat(array, i, LANES))
 
-    expected = [python.load(array, i, LANES), python.load_splat(array, i, LANES)]
+    expected = [simd.load(array, i, LANES), simd.load_splat(array, i, LANES)]
     np.testing.assert_array_equal(run(loads, array, i, np.zeros((2, LANES), array.dtype)), expected)
 
 
@@ -49,8 +49,8 @@ def test_load_and_store_tail(array, count):
         store_tail(out, LANES, load(array, 4, LANES), count)
 
     expected = np.full(4 * LANES, 7, array.dtype)
-    python.store(expected, 0, python.load_tail(array, 2, count, LANES))
-    python.store_tail(expected, LANES, python.load(array, 4, LANES), count)
+    simd.store(expected, 0, simd.load_tail(array, 2, count, LANES))
+    simd.store_tail(expected, LANES, simd.load(array, 4, LANES), count)
     out = run(tail, array, count, np.full(4 * LANES, 7, array.dtype))
     np.testing.assert_array_equal(out, expected)
 
@@ -75,13 +75,13 @@ def test_fma_and_select(array):
         store(out, LANES, select(greater_or_nan(a, c), a, b))
         store(out, 2 * LANES, select(greater_or_nan(c, a), c, b))
 
-    a, b = python.load(array, 0, LANES), python.load(array, 8, LANES)
-    c = python.splat(array, python.load_scalar(array, 20), LANES)
+    a, b = simd.load(array, 0, LANES), simd.load(array, 8, LANES)
+    c = simd.splat(array, simd.load_scalar(array, 20), LANES)
     with np.errstate(invalid="ignore"):
         expected = [
-            python.fma(a, b, c),
-            python.select(python.greater_or_nan(a, c), a, b),
-            python.select(python.greater_or_nan(c, a), c, b),
+            simd.fma(a, b, c),
+            simd.select(simd.greater_or_nan(a, c), a, b),
+            simd.select(simd.greater_or_nan(c, a), c, b),
         ]
     np.testing.assert_array_equal(run(arithmetic, array, np.zeros((3, LANES), a.dtype)), expected)
 
@@ -95,8 +95,8 @@ def test_add_subtract_and_divide(array):
         store(out, LANES, subtract(a, b))
         store(out, 2 * LANES, divide(a, b))
 
-    a, b = python.load(array, 0, LANES), python.load(array, 8, LANES)
-    expected = [python.add(a, b), python.subtract(a, b), python.divide(a, b)]
+    a, b = simd.load(array, 0, LANES), simd.load(array, 8, LANES)
+    expected = [simd.add(a, b), simd.subtract(a, b), simd.divide(a, b)]
     np.testing.assert_array_equal(run(sums, array, np.zeros((3, LANES), array.dtype)), expected)
 
 
@@ -110,16 +110,16 @@ def test_equal_bytes(array, value):
 
     values = np.full(16, value, np.uint8)
     values[4] = 3
-    mask = python.equal_bytes(values, 2, 3, LANES)
+    mask = simd.equal_bytes(values, 2, 3, LANES)
     assert mask.tolist() == (values[2:10] == 3).tolist()
-    expected = np.where(mask, 1, python.load(array, 8, LANES))
+    expected = np.where(mask, 1, simd.load(array, 8, LANES))
     out = np.zeros(LANES, array.dtype)
     np.testing.assert_array_equal(run(where_three, array, values, out), expected)
 
 
 def test_greater_or_nan_of_equal_values_and_nan():
     nan, one, two = (np.full(LANES, value) for value in (np.nan, 1.0, 2.0))
-    greater_or_nan = python.greater_or_nan
+    greater_or_nan = simd.greater_or_nan
     assert greater_or_nan(nan, two).all()
     assert greater_or_nan(two, one).all()
     assert not greater_or_nan(one, one).any()
@@ -154,8 +154,8 @@ def test_vectors_of_unsigned_integers(array, unsigned, count):
         store_tail(values, 2 * LANES, load(array, 24, LANES), count)
 
     values = np.array([9, 7, 7, 0, 7, 1, 7, 7, 7, 7] + [5] * 14, unsigned)
-    a = python.load_tail(values, 2, count, LANES)
-    mask = python.equals(a, python.splat(values, 7, LANES))
+    a = simd.load_tail(values, 2, count, LANES)
+    mask = simd.equals(a, simd.splat(values, 7, LANES))
     assert mask.tolist() == [True, False, True, False, True, True, True, True][:count] + (
         [False] * (LANES - count)
     )
@@ -177,11 +177,11 @@ def test_load_and_store_mask(array, lanes):
         store(out, 0, select(load_mask(bits, 1, lanes), threes, splat(array, 0, lanes)))
 
     bits, expected = np.full(6, 9, np.uint8), np.full(6, 9, np.uint8)
-    threes = python.splat(array, 3, lanes)
-    mask = python.greater(python.load(array, 0, lanes), threes)
+    threes = simd.splat(array, 3, lanes)
+    mask = simd.greater(simd.load(array, 0, lanes), threes)
     assert mask.tolist() == [bool(x > 3) for x in array.ravel()[:lanes]]
-    python.store_mask(expected, 1, mask)
-    assert python.load_mask(expected, 1, lanes).tolist() == mask.tolist()
+    simd.store_mask(expected, 1, mask)
+    assert simd.load_mask(expected, 1, lanes).tolist() == mask.tolist()
     out = run(above_three, array, bits, np.full(lanes, 9, array.dtype))
     assert bits.tolist() == expected.tolist()
     np.testing.assert_array_equal(out, np.where(mask, 3, 0))
@@ -202,28 +202,26 @@ def test_iteration_over_the_bits_of_a_mask(lanes, value):
     values[lanes] = value  # the highest bit, the sign of an integer
     expected = np.flatnonzero(values[1:] == value).tolist()
     assert run(set_bits, values, value, np.full(lanes, -1))[: len(expected)].tolist() == expected
-    bits, found = python.movemask(python.equal_bytes(values, 1, value, lanes)), []
+    bits, found = simd.movemask(simd.equal_bytes(values, 1, value, lanes)), []
     while bits:
-        found.append(python.count_trailing_zeros(bits))
-        bits = python.clear_lowest_bit(bits)
+        found.append(simd.count_trailing_zeros(bits))
+        bits = simd.clear_lowest_bit(bits)
     assert found == expected
 
 
-@pytest.mark.parametrize("lanes", [8, 16])
-def test_interleave(array, lanes):
-    from minicnn.kernels.simd import interleave_high, interleave_low, load, store
+@pytest.mark.parametrize("side", [2, 4])
+def test_transpose_tile(array, side):
+    from minicnn.kernels.simd import load_tile, store_tile, transpose_tile
 
-    def interleave(array, out):
-        a, b = load(array, 0, lanes), load(array, lanes, lanes)
-        store(out, 0, interleave_low(a, b))
-        store(out, lanes, interleave_high(a, b))
+    def transpose(array, rows, out):
+        store_tile(out, rows, transpose_tile(load_tile(array, rows, side, side)), side)
 
-    a, b = array.ravel()[:lanes], array.ravel()[lanes : 2 * lanes]
-    expected = [value for pair in zip(a, b, strict=True) for value in pair]
-    first, second = python.interleave_low(a, b), python.interleave_high(a, b)
-    np.testing.assert_array_equal([*first, *second], expected)
-    out = run(interleave, array, np.zeros(2 * lanes, array.dtype))
-    np.testing.assert_array_equal(out, expected)
+    rows = tuple(8 * r for r in range(side))
+    square = array[:side, :side]
+    tile = simd.load_tile(array, rows, side, side)
+    np.testing.assert_array_equal(simd.transpose_tile(tile), square.T)
+    out = run(transpose, array, rows, np.zeros_like(array))
+    np.testing.assert_array_equal(out[:side, :side], square.T)
 
 
 @pytest.mark.parametrize("MR", [1, 3, 4])
@@ -238,9 +236,9 @@ def test_rows_of_a_tile(MR):
 
     indices = np.array([5, 2, 9, 4])
     for first in range(4):
-        rows = python.clamp_rows(first, 4, MR)
+        rows = simd.clamp_rows(first, 4, MR)
         assert rows == tuple(min(first + r, 3) for r in range(MR))
-        expected = [rows, python.gather_offsets(indices, rows, 100), python.row_offsets(rows, 7, 3)]
+        expected = [rows, simd.gather_offsets(indices, rows, 100), simd.row_offsets(rows, 7, 3)]
         out = run(offsets, indices, first, 4, np.zeros((3, MR), np.int64))
         assert out.tolist() == [list(row) for row in expected]
 
@@ -286,17 +284,17 @@ def test_arithmetic_of_tiles(array, MR, remaining):
     out = run(tiles, array, remaining, np.full(shape, 7, array.dtype))
     np.testing.assert_array_equal(out, expected)
     out = np.full(shape, 7, array.dtype)
-    rows = python.row_offsets(python.clamp_rows(0, MR, MR), LANES, 0)
-    acc = python.load_tile(array, rows, remaining, LANES)
+    rows = simd.row_offsets(simd.clamp_rows(0, MR, MR), LANES, 0)
+    acc = simd.load_tile(array, rows, remaining, LANES)
     results = (
         acc,
-        python.fma_tile(acc, array, rows, 3, array[1]),
-        python.axpy_tile(acc, array[1], acc),
-        python.relu_tile(acc),
-        python.splat_tile(array[1], MR),
+        simd.fma_tile(acc, array, rows, 3, array[1]),
+        simd.axpy_tile(acc, array[1], acc),
+        simd.relu_tile(acc),
+        simd.splat_tile(array[1], MR),
     )
     for i, result in enumerate(results):
-        python.store_tile(out, python.row_offsets(rows, 1, 24 * i), result, remaining)
+        simd.store_tile(out, simd.row_offsets(rows, 1, 24 * i), result, remaining)
     np.testing.assert_array_equal(out, expected)
 
 

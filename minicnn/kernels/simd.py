@@ -1,9 +1,14 @@
-"""SIMD functions in plain Python: their definition.
+"""SIMD vectors, masks and register tiles, defined in plain Python.
 
-With ``NUMBA_DISABLE_JIT=1`` the kernels run on these functions; `simd.llvm` and `simd.tile` emit
-the same as LLVM instructions, and a test compares both. A vector is an array of `lanes` values, a
-mask an array of `lanes` truth values, a tile a tuple of MR vectors. Arrays are in C order and their
-indices count the values flat, whatever the shape. `lanes` and `MR` must be constants.
+The compiler by itself turns only simple loops into vector code. So Numba compiles a call of these
+functions to the instructions in `minicnn.kernels.llvm`, on vectors (``<16 x float>``) of any power
+of two of lanes; LLVM splits one that is wider than a register over several registers. A kernel that
+keeps its accumulators in such vectors is a plain loop nest. With ``NUMBA_DISABLE_JIT=1`` the
+kernels run on the functions as they stand here; a test compares both.
+
+A vector is an array of `lanes` values, a mask an array of `lanes` truth values, a tile a tuple of
+MR vectors. Arrays are in C order and their indices count the values flat, whatever the shape.
+`lanes` and `MR` must be constants; every function of a tile is fully unrolled.
 """
 
 from typing import Any
@@ -58,45 +63,31 @@ def store_tail(array: AnyArray, i: int, vector: Vector, remaining: int) -> None:
     array.reshape(-1)[i : i + min(remaining, len(vector))] = vector[:remaining]
 
 
-# ---------------------------------------------------------------- arithmetic and shuffles
+# ---------------------------------------------------------------- arithmetic
 
 
+@np.errstate(all="ignore")  # compiled code does not warn either
 def fma(a: Vector, b: Vector, c: Vector) -> Vector:
     """Return ``a * b + c``, rounded once or twice, depending on the CPU."""
-    with np.errstate(invalid="ignore", over="ignore"):  # compiled code does not warn either
-        result: Vector = a * b + c
-    return result
+    return a * b + c
 
 
+@np.errstate(all="ignore")
 def add(a: Vector, b: Vector) -> Vector:
     """Return ``a + b``."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        result: Vector = a + b
-    return result
+    return a + b
 
 
+@np.errstate(all="ignore")
 def subtract(a: Vector, b: Vector) -> Vector:
     """Return ``a - b``."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        result: Vector = a - b
-    return result
+    return a - b
 
 
+@np.errstate(all="ignore")
 def divide(a: Vector, b: Vector) -> Vector:
     """Return ``a / b``, rounded as in IEEE 754."""
-    with np.errstate(all="ignore"):
-        result: Vector = a / b
-    return result
-
-
-def interleave_low(a: Vector, b: Vector) -> Vector:
-    """Return the lanes of the lower halves in turn: a₀ b₀ a₁ b₁."""
-    return np.stack((a, b), axis=1).reshape(-1)[: len(a)]
-
-
-def interleave_high(a: Vector, b: Vector) -> Vector:
-    """Return the lanes of the upper halves in turn."""
-    return np.stack((a, b), axis=1).reshape(-1)[len(a) :]
+    return a / b
 
 
 # ---------------------------------------------------------------- masks
@@ -194,6 +185,11 @@ def relu_tile(tile: Tile) -> Tile:
     """Return ``max(tile[r], 0)``; NaN stays NaN."""
     zero = np.zeros_like(tile[0])
     return tuple(select(greater_or_nan(v, zero), v, zero) for v in tile)
+
+
+def transpose_tile(tile: Tile) -> Tile:
+    """Return the lanes r of all vectors as vector r; `lanes` equals MR."""
+    return tuple(np.stack(tile, axis=1))
 
 
 def load_tile(array: AnyArray, rows: Rows, remaining: int, lanes: int) -> Tile:
