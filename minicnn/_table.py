@@ -32,13 +32,9 @@ def lay_out(
     """
     every = [*rows, *footer]
     widths = [max(map(len, column)) for column in zip(*every, strict=True)]
-    lines = [
-        "  ".join(
-            f"{cell:{side}{width}}"
-            for cell, side, width in zip(row, alignment, widths, strict=True)
-        ).rstrip()
-        for row in every
-    ]
+    columns = zip(alignment, widths, strict=True)
+    line = "  ".join(f"{{:{side}{width}}}" for side, width in columns)
+    lines = [line.format(*row).rstrip() for row in every]
     rule = "-" * len(lines[0])
     lines.insert(1, rule)
     if footer:

@@ -29,11 +29,10 @@ def summarize(sequence: FusedSequence, input_shape: Shape) -> Table:
 
 def _rows(sequence: FusedSequence, shape: Shape, indent: str = "") -> Iterator[Row]:
     """Yield one row for each layer, and those of the layers inside containers."""
-    brackets = [""] * len(sequence.layers)
+    brackets: list[str] = []
     for step in sequence.steps:
-        if step.length > 1:
-            last = step.first + step.length - 1
-            brackets[step.first : last + 1] = ["┐", *"│" * (step.length - 2), "┘ one kernel"]
+        fused = ["┐", *"│" * (step.length - 2), "┘ one kernel"]
+        brackets += fused if step.length > 1 else [""]
     for position, (layer, bracket) in enumerate(zip(sequence.layers, brackets, strict=True)):
         number = "" if indent else str(position + 1)
         after = layer.output_shape(shape)
