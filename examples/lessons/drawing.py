@@ -55,10 +55,10 @@ def numbers(
         for title, values in arrays.items()
     ]
     tallest = max(values.shape[0] for values in arrays.values())
-    sheet, axes = inches(0.15 + sum(widths), 0.35 + edge + cell * tallest + 0.12)
-    left, top = 0.15 + edge, 0.35 + edge
+    sheet, axes = inches(sum(widths) - 0.3, 0.2 + edge + cell * tallest)
+    left, top = edge, 0.2 + edge
     for (title, values), width in zip(arrays.items(), widths, strict=True):
-        write(axes, left, 0.23, title, fontsize=9, fontweight="bold")
+        write(axes, left, 0.08, title, fontsize=9, fontweight="bold")
         _cells(axes, values, left, top, cell)
         if frames and title in frames:
             h, w, KH, KW = frames[title]
@@ -74,7 +74,7 @@ def numbers(
 def _cells(axes: Any, values: Array, left: float, top: float, cell: float) -> None:
     H, W = values.shape
     colors, limits = _shades(values)
-    picture(axes, values, (left, top, W * cell, H * cell), colors, limits)
+    picture(axes, values, left, top, max(H, W) * cell, colors, limits)
     for h, w in np.ndindex(H, W):
         number = float(values[h, w]) + 0.0  # -0 becomes 0
         share = abs(number) / limits[1]
@@ -108,11 +108,11 @@ def maps(panels: Mapping[str, Array]) -> Figure:
     """Show arrays (H, W) as images side by side, each below its title."""
     size = 1.8
     widths = [max(size, text_width(title, 9)) + 0.25 for title in panels]
-    sheet, axes = inches(0.15 + sum(widths), 0.35 + size + 0.12)
-    left = 0.15
+    sheet, axes = inches(sum(widths) - 0.25, 0.2 + size)
+    left = 0.0
     for (title, values), width in zip(panels.items(), widths, strict=True):
-        write(axes, left, 0.23, title, fontsize=9, fontweight="bold")
-        picture(axes, values, (left, 0.35, size, size), *_shades(values))
+        write(axes, left, 0.08, title, fontsize=9, fontweight="bold")
+        picture(axes, values, left, 0.2, size, *_shades(values))
         left += width
     return sheet
 

@@ -194,10 +194,6 @@ def _depthwise_conv(layer: Any, x: Array, at: Index) -> UnitTrace:
     return _weighted(layer, inputs, at[2], box=box)
 
 
-def _dense(layer: Any, x: Array, at: Index) -> UnitTrace:
-    return _weighted(layer, x, at[0])
-
-
 def _weighted(layer: Any, inputs: Array, f: int, **fields: Any) -> UnitTrace:
     """Return the trace of output f of a layer with weights."""
     weights = layer.parameters["weight"][..., f]
@@ -210,14 +206,6 @@ def _max_pool(layer: Any, x: Array, at: Index) -> UnitTrace:
     kh, kw = divmod(int(inputs.argmax()), inputs.shape[1])  # the first of equal maxima
     source = (box[0] + kh, box[1] + kw, at[2])
     return UnitTrace("the largest of the inputs", inputs, box=box, source=source)
-
-
-def _avg_pool(layer: Any, x: Array, at: Index) -> UnitTrace:
-    return _mean(*_window_inputs(layer, x, at))
-
-
-def _global_avg_pool(layer: Any, x: Array, at: Index) -> UnitTrace:
-    return _mean(x[..., at[0]], (0, 0, *x.shape[:2]))
 
 
 def _mean(inputs: Array, box: Box) -> UnitTrace:
@@ -242,10 +230,10 @@ def _flatten(layer: Any, x: Array, at: Index) -> UnitTrace:
 FORMULAS: dict[type[Layer], Callable[[Any, Array, Index], UnitTrace]] = {
     Conv2D: _conv,
     DepthwiseConv2D: _depthwise_conv,
-    Dense: _dense,
+    Dense: lambda layer, x, at: _weighted(layer, x, at[0]),
     MaxPool2D: _max_pool,
-    AvgPool2D: _avg_pool,
-    GlobalAvgPool2D: _global_avg_pool,
+    AvgPool2D: lambda layer, x, at: _mean(*_window_inputs(layer, x, at)),
+    GlobalAvgPool2D: lambda layer, x, at: _mean(x[..., at[0]], (0, 0, *x.shape[:2])),
     BatchNorm: _batch_norm,
     ReLU: lambda layer, x, at: _copy("max(x, 0)", x, at),
     Dropout: lambda layer, x, at: _copy("x, copied", x, at),

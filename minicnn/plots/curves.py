@@ -1,7 +1,6 @@
 """Charts: learning curves, confusion matrix, reliability diagram."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
@@ -10,23 +9,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from minicnn import metrics
-from minicnn.plots.style import (
-    BLUE,
-    GRAY,
-    INK,
-    LARGE,
-    NORMAL,
-    PALE,
-    SMALL,
-    VERMILION,
-    Sheet,
-    inches,
-    own_style,
-    percent,
-    readable,
-    text_width,
-    write,
-)
+from minicnn.plots import style
+from minicnn.plots.style import Sheet, own_style, percent, readable, text_width, write
 from minicnn.shapes import IntArray
 from minicnn.shapes.checks import check_class_names
 
@@ -34,8 +18,8 @@ MAX_MARKED_EPOCHS = 30  # longer curves have no markers
 MAX_LARGE_CELLS = 12  # more classes have smaller cells
 FEW_PREDICTIONS = 10  # fewer say little about the accuracy of a bin
 LINES = {
-    "": ("training, as it went", BLUE, "o", "-"),
-    "val_": ("validation, after each epoch", VERMILION, "s", "--"),
+    "": ("training, as it went", style.BLUE, "o", "-"),
+    "val_": ("validation, after each epoch", style.VERMILION, "s", "--"),
 }
 
 
@@ -61,11 +45,8 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     ValueError
         If ``loss`` or ``accuracy`` is missing or empty, or the lengths differ.
     """
-    curves = {
-        name: np.asarray(history[name], np.float64)
-        for name in ("loss", "accuracy", "val_loss", "val_accuracy")
-        if name in history
-    }
+    names = ("loss", "accuracy", "val_loss", "val_accuracy")
+    curves = {name: np.asarray(history[name], np.float64) for name in names if name in history}
     lengths = {name: len(values) for name, values in curves.items()}
     if not {"loss", "accuracy"} <= set(curves) or len(set(lengths.values())) > 1:
         raise ValueError(
@@ -84,18 +65,15 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
                     epochs, curves[prefix + measure], color=color, label=label, linestyle=line,
                     marker=marker if len(epochs) <= MAX_MARKED_EPOCHS else "", markersize=4,
                 )  # fmt: skip
-        axes.set_title(measure)
-        axes.set_xlabel("epoch")
+        axes.set(title=measure, xlabel="epoch", xlim=(0.5, len(epochs) + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlim(0.5, len(epochs) + 0.5)
         axes.grid()
     panels[0].set_ylim(bottom=0)
     panels[1].yaxis.set_major_formatter(PercentFormatter(1))
     bottom, top = panels[1].get_ylim()
     # A little above 100 %, so that a line at 100 % is drawn in full width.
     panels[1].set_ylim(top=min(1 + 0.02 * (1 - bottom), top))
-    handles, labels = panels[0].get_legend_handles_labels()
-    sheet.legend(handles, labels, loc="outside upper center", ncols=2)
+    sheet.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return sheet
 
 
@@ -125,50 +103,45 @@ def confusion_matrix(matrix: IntArray, class_names: Sequence[str] | None = None)
     shares = metrics.normalize_rows(matrix)
     classes = len(matrix)
     names = check_class_names("confusion_matrix", class_names, classes)
-    names = [readable(name, NORMAL, 1.5) for name in names]
-    cell, size = (0.62, NORMAL) if classes <= MAX_LARGE_CELLS else (0.5, SMALL)  # inches, points
-    cell = max(cell, text_width(f"{matrix.max():,}", size) + 0.05)
-    longest = max(text_width(name, NORMAL) for name in names)
+    names = [readable(name, style.NORMAL, 1.5) for name in names]
+    cell, size = (0.62, style.NORMAL) if classes <= MAX_LARGE_CELLS else (0.5, style.SMALL)
+    cell = max(cell, text_width(f"{matrix.max():,}", size) + 0.05)  # inches; size in points
+    longest = max(text_width(name, style.NORMAL) for name in names)
     upright = longest > cell - 0.06  # too long to stand side by side
-    left, top = 0.5 + longest, 0.75 + (longest if upright else 0.15)
     side = classes * cell
-    sheet, axes = inches(max(left + side, 4.0) + 0.15, top + side + 0.35)
-    axes.imshow(
-        _cell_colors(shares), extent=(left, left + side, top + side, top), aspect="auto",
-        interpolation="nearest",
-    )  # fmt: skip
-    lines = cell * np.arange(classes + 1)
-    axes.hlines(top + lines, left, left + side, color="white", linewidth=1.5)
-    axes.vlines(left + lines, top, top + side, color="white", linewidth=1.5)
-
+    width, height = side + longest + 0.6, side + (longest if upright else 0.2) + 0.9
+    sheet = Sheet(max(width, 4.0), height, arranged=True)
     correct, total = matrix.trace(), matrix.sum()
     head = f"{correct:,} of {total:,} right ({correct / total:.2%})"
-    write(axes, 0.15, 0.3, head, fontweight="bold", fontsize=LARGE)
-    write(axes, left, 0.58, "predicted", color=GRAY)
-    write(axes, 0.3, top, "true", color=GRAY, rotation=90, ha="right", va="top")
+    sheet.suptitle(head, x=0.03, ha="left", fontweight="bold", fontsize=style.LARGE)
     below = "in each cell: images, and their share of the true class"
-    write(axes, 0.15, top + side + 0.22, below, color=GRAY, fontsize=SMALL)
-    for k, name in enumerate(names):
-        middle = (k + 0.5) * cell
-        write(axes, left - 0.08, top + middle, name, ha="right", va="center_baseline")
-        turned = {"rotation": 90, "va": "bottom"} if upright else {"va": "baseline"}
-        write(axes, left + middle, top - 0.08, name, ha="center", **turned)
+    sheet.supxlabel(below, x=0.03, ha="left", **style.NOTE)
+    axes = sheet.subplots()
+    axes.imshow(_cell_colors(shares))
+    edges = np.arange(classes + 1) - 0.5
+    axes.hlines(edges, -0.5, classes - 0.5, color="white", linewidth=1.5)
+    axes.vlines(edges, -0.5, classes - 0.5, color="white", linewidth=1.5)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("predicted", color=style.GRAY, loc="left")
+    axes.set_ylabel("true", color=style.GRAY, loc="top")
+    axes.set_xticks(range(classes), names, rotation=90 if upright else 0, parse_math=False)
+    axes.set_yticks(range(classes), names, parse_math=False)
     for i, j in np.argwhere(matrix > 0):
-        x, y = left + (j + 0.5) * cell, top + (i + 0.5) * cell
-        color = "white" if i == j and shares[i, j] > 0.6 else INK
-        options: dict[str, Any] = {"ha": "center", "va": "center", "color": color}
-        write(axes, x, y - 0.13 * cell, f"{matrix[i, j]:,}", fontsize=size, **options)
-        write(axes, x, y + 0.2 * cell, percent(shares[i, j]), fontsize=size - 1.5, **options)
+        color = "white" if i == j and shares[i, j] > 0.6 else style.INK
+        count, share = f"{matrix[i, j]:,}", percent(shares[i, j])
+        write(axes, j, i - 0.13, count, fontsize=size, color=color, **style.MIDDLE)
+        write(axes, j, i + 0.2, share, fontsize=size - 1.5, color=color, **style.MIDDLE)
     return sheet
 
 
 def _cell_colors(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return colors (classes, classes, 3) for the row shares of cells."""
-    mistakes = shares.copy()
-    np.fill_diagonal(mistakes, 0)
-    strength = mistakes / (mistakes.max() or 1)
-    np.fill_diagonal(strength, shares.diagonal())
-    full = np.where(np.eye(len(shares), dtype=bool)[..., None], to_rgb(BLUE), to_rgb(VERMILION))
+    right = np.eye(len(shares), dtype=bool)
+    largest = shares.max(initial=0, where=~right) or 1  # of the mistakes
+    strength = np.where(right, shares, shares / largest)
+    full = np.where(right[..., None], to_rgb(style.BLUE), to_rgb(style.VERMILION))
     mix = np.where(shares > 0, 0.1 + 0.8 * strength, 0)[..., None]
     empty = np.array(to_rgb("#F7F7F7"))
     colors: NDArray[np.float64] = empty + mix * (full - empty)
@@ -199,27 +172,21 @@ def reliability_diagram(calibration: metrics.Calibration) -> Figure:
     counts, confidence, accuracy, error = calibration
     bins = len(counts)
     left, width = np.arange(bins) / bins, 1 / bins
-    colors = [PALE if count < FEW_PREDICTIONS else BLUE for count in counts]
+    colors = [style.PALE if count < FEW_PREDICTIONS else style.BLUE for count in counts]
     sheet = Sheet(4.6, 5, arranged=True)
     upper, lower = sheet.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.bar(left, np.nan_to_num(accuracy), width, align="edge", color=colors, edgecolor="white")
-    upper.plot([0, 1], [0, 1], color=GRAY, linestyle="--", label="perfect calibration")
-    upper.vlines(
-        confidence,
-        accuracy,
-        confidence,
-        color=VERMILION,
-        linewidth=2,
-        label="gap to mean confidence",
-    )
-    upper.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-    upper.set_title(f"expected calibration error {error:.2%}")
+    upper.plot([0, 1], [0, 1], color=style.GRAY, linestyle="--", label="perfect calibration")
+    label = "gap to mean confidence"
+    upper.vlines(confidence, accuracy, confidence, style.VERMILION, linewidth=2, label=label)
+    title = f"expected calibration error {error:.2%}"
+    upper.set(title=title, xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
     upper.legend(loc="upper left")
     lower.bar(left, counts, width, align="edge", color=colors, edgecolor="white")
-    lower.set_yscale("log")
-    lower.set(ylim=(0.7, 2 * counts.max()), xlabel="confidence", ylabel="predictions")
-    lower.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    lower.set(yscale="log", ylim=(0.7, 2 * counts.max()))
+    lower.set(xlabel="confidence", ylabel="predictions")
+    lower.yaxis.set_major_formatter("{x:,.0f}")
     lower.yaxis.set_minor_locator(NullLocator())
-    for axis in (upper.yaxis, lower.xaxis):
-        axis.set_major_formatter(PercentFormatter(1))
+    upper.yaxis.set_major_formatter(PercentFormatter(1))
+    lower.xaxis.set_major_formatter(PercentFormatter(1))
     return sheet

@@ -1,7 +1,8 @@
 """Images side by side: grids, mistakes, augmentation, predictions."""
 
 from collections.abc import Sequence
-from typing import Any
+from math import ceil
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,21 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from minicnn.plots.style import (
-    BLUE,
-    GRAY,
-    LARGE,
-    LIGHT,
-    NORMAL,
-    SMALL,
-    inches,
-    own_style,
-    percent,
-    picture,
-    readable,
-    text_width,
-    write,
-)
+from minicnn.plots import style
+from minicnn.plots.style import inches, own_style, percent, picture, readable, text_width, write
 from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import (
     check_array,
@@ -36,9 +24,24 @@ from minicnn.shapes.checks import (
 )
 from minicnn.train.data_parallel import Augmentation
 
-# Inches: the longer side of a tile, the gap between tiles, the margin of the figure, a line of
-# text above a tile, the title.
-TILE, GAP, MARGIN, LINE, TITLE = 0.98, 0.12, 0.15, 0.15, 0.35
+# Inches: the longer side of a tile, the gap between tiles, a line of text, the title.
+TILE, GAP, LINE, TITLE = 0.98, 0.12, 0.15, 0.35
+
+
+class Section(NamedTuple):
+    """Pictures of one size, drawn in rows."""
+
+    pictures: NDArray[Any]  # (N, H, W) or (N, H, W, 3)
+    title: str = ""
+    captions: Sequence[Sequence[str]] = ()  # lines for each picture, as many for each; or none
+    colors: str = "gray"  # the color map of pictures (H, W)
+    limits: tuple[float, float] = (0, 1)  # the values at the ends of the color map
+
+    def row_height(self) -> float:
+        """Return the inches of a row with its captions and the gap below."""
+        H, W = self.pictures.shape[1:3]
+        lines = len(self.captions[0]) if self.captions else 0
+        return float(lines * LINE + TILE * H / max(H, W) + GAP)
 
 
 @own_style
@@ -69,7 +72,8 @@ def image_grid(
     columns = positive_int("image_grid", "columns", columns)
     if captions is not None and len(captions) != len(pictures):
         raise ValueError(f"image_grid: {len(captions)} captions for {len(pictures)} images")
-    return grid(pictures, [[text] for text in captions or []], min(columns, len(pictures)))
+    lines = [[readable(text, style.SMALL, 2.0)] for text in captions or []]
+    return grid([Section(pictures, captions=lines)], min(columns, len(pictures)))
 
 
 @own_style
@@ -111,6 +115,7 @@ def worst_mistakes(
     check_probability_rows("worst_mistakes", probabilities, probabilities.shape, "row")
     check_labels("worst_mistakes", labels, *probabilities.shape)
     names = check_class_names("worst_mistakes", class_names, probabilities.shape[1])
+    names = [readable(name, style.SMALL, 1.2) for name in names]
     count = positive_int("worst_mistakes", "count", count)
     if len(images) != len(labels):
         raise ValueError(f"worst_mistakes: {len(images)} images, but {len(labels)} labels")
@@ -119,9 +124,7 @@ def worst_mistakes(
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     title = f"{len(wrong):,} of {len(labels):,} read wrong"
     if not len(worst):
-        sheet, axes = inches(MARGIN + text_width(title, LARGE) + MARGIN, 0.5)
-        write(axes, MARGIN, 0.3, title, fontsize=LARGE, fontweight="bold")
-        return sheet
+        return inches(0, 0.2, title)[0]
     if len(worst) < len(wrong):
         title += f"; the {len(worst)} surest"
     captions = [
@@ -129,7 +132,7 @@ def worst_mistakes(
         for n, k in zip(worst, predicted[worst], strict=True)
     ]
     pictures = as_pictures("worst_mistakes", images[worst])
-    return grid(pictures, captions, min(6, len(worst)), title=title)
+    return grid([Section(pictures, captions=captions)], min(6, len(worst)), title)
 
 
 @own_style
@@ -175,57 +178,52 @@ def augmentation_grid(
     ]
     rows = np.stack([pictures, *augmented], axis=1)  # (N, 1 + epochs, H, W)
     headings = ["original", *(f"epoch {epoch + 1}" for epoch in range(epochs))]
-    return grid(rows.reshape(-1, *pictures.shape[1:]), [], 1 + epochs, headings=headings)
+    section = Section(rows.reshape(-1, *pictures.shape[1:]))
+    return grid([section], 1 + epochs, headings=headings)
 
 
 def grid(
-    pictures: NDArray[Any],  # (N, H, W) or (N, H, W, 3)
-    captions: Sequence[Sequence[str]],  # lines for each picture, as many for each; or empty
+    sections: Sequence[Section],
     columns: int,
-    *,
     title: str = "",
     headings: Sequence[str] = (),  # one for each column
-    colors: str = "gray",  # the color map of pictures (H, W)
-    limits: tuple[float, float] = (0, 1),  # the values at the ends of the color map
 ) -> Figure:
-    """Draw pictures in rows."""
-    captions = [[readable(line, SMALL, 2.0) for line in lines] for lines in captions]
-    lines = len(captions[0]) if captions else 0
-    widths = [text_width(line, SMALL) for lines in captions for line in lines]
-    width, height = tile_size(pictures.shape[1:3])
-    across = max(width, *widths, *(text_width(text, SMALL) for text in headings), 0) + GAP
-    down = lines * LINE + height + GAP
-    rows = -(-len(pictures) // columns)
-    top = MARGIN + TITLE * bool(title) + LINE * bool(headings)
-    total = max(columns * across - GAP, text_width(title, LARGE))
-    sheet, axes = inches(MARGIN + total + MARGIN, top + rows * down - GAP + MARGIN)
-    write(axes, MARGIN, 0.3, title, fontsize=LARGE, fontweight="bold")
+    """Draw the pictures of each section in rows."""
+    lines = [line for section in sections for caption in section.captions for line in caption]
+    across = max([TILE, *(text_width(text, style.SMALL) for text in [*headings, *lines])]) + GAP
+    titles = [text_width(section.title, style.NORMAL) for section in sections]
+    y = TITLE * bool(title) + LINE * bool(headings)
+    head = LINE * bool(sections[0].title)  # either all sections have titles or none
+    heights = [
+        head + ceil(len(section.pictures) / columns) * section.row_height() + GAP
+        for section in sections
+    ]
+    sheet, axes = inches(max(columns * across - GAP, *titles), y + sum(heights) - 2 * GAP, title)
     for column, heading in enumerate(headings):
-        write(axes, MARGIN + column * across, top - 0.05, heading, fontsize=SMALL, color=GRAY)
-    for index, image in enumerate(pictures):
-        x, y = MARGIN + index % columns * across, top + index // columns * down
-        for line, text in enumerate(captions[index] if captions else []):
-            last = line == lines - 1
-            weight = "bold" if last and lines > 1 else "normal"
-            write(axes, x, y + (line + 1) * LINE - 0.05, text, fontsize=SMALL, fontweight=weight)
-        picture(axes, image, (x, y + lines * LINE, width, height), colors, limits)
+        write(axes, column * across, y - 0.05, heading, **style.NOTE)
+    for section, height in zip(sections, heights, strict=True):
+        write(axes, 0, y + head - 0.07, section.title)
+        captions = section.captions or [()] * len(section.pictures)
+        for index, (image, caption) in enumerate(zip(section.pictures, captions, strict=True)):
+            row, column = divmod(index, columns)
+            left, top = column * across, y + head + row * section.row_height()
+            for text in caption:
+                top += LINE
+                weight = "bold" if text is caption[-1] and len(caption) > 1 else "normal"
+                write(axes, left, top - 0.05, text, fontsize=style.SMALL, fontweight=weight)
+            picture(axes, image, left, top, TILE, section.colors, section.limits)
+        y += height
     return sheet
-
-
-def tile_size(shape: Sequence[int]) -> tuple[float, float]:
-    """Return width and height in inches of the tile of an image (H, W)."""
-    H, W = shape
-    return TILE * W / max(H, W), TILE * H / max(H, W)
 
 
 def as_pictures(op: str, images: NDArray[Any], name: str = "images") -> NDArray[Any]:
     """Check images; return float (N, H, W) or (N, H, W, 3) in 0 to 1."""
     check_pixels(op, images)
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+    if images.ndim < 3 or images.shape[3:] not in ((), (1,), (3,)):
         raise ValueError(
             f"{op}: {name} must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), not {images.shape}"
         )
-    if images.ndim == 4 and images.shape[3] == 1:
+    if images.shape[3:] == (1,):
         images = images[..., 0]
     if images.dtype == np.uint8:
         return images / np.float32(255)
@@ -284,6 +282,7 @@ def predictions(
     check_probability_rows("predictions", probabilities, probabilities.shape, "row")
     count, classes = probabilities.shape
     names = check_class_names("predictions", class_names, classes)
+    names = [readable(name, style.SMALL, 1.0) for name in names]
     tiles = as_pictures("predictions", inputs)
     titles = [""] * count if titles is None else titles
     lengths = {"originals": len(originals), "inputs": len(tiles), "titles": len(titles)}
@@ -298,24 +297,22 @@ def predictions(
             f"predictions: draw at most {MAX_PREDICTIONS} images in one figure, not {count}"
         )
 
-    names = [readable(name, SMALL, 1.0) for name in names]
-    margin = max(text_width(name, SMALL) for name in names) + 0.05
+    margin = max(text_width(name, style.SMALL) for name in names) + 0.05
     width = SIDE + SPACE + SIDE + SPACE + margin + BAR + SHARE
     head = HEAD if any(titles) else 0.0
     height = head + SIDE + SPACE
     columns = 1 if count == 1 else 2 if count <= 12 else 3
-    rows = -(-count // columns)
-    sheet, axes = inches(columns * (width + SPACE) + SPACE, HEAD + rows * height + SPACE)
+    rows = ceil(count / columns)
+    sheet, axes = inches(columns * (width + SPACE) - SPACE, LINE + rows * height - SPACE)
     for column in range(columns):
-        x = SPACE + column * (width + SPACE)
+        x = column * (width + SPACE)
         for part, text in enumerate(["original", "network input", "probabilities"]):
-            write(axes, x + part * (SIDE + SPACE), HEAD - 0.06, text, color=GRAY)
-    for index, (original, tile, row) in enumerate(
-        zip(originals, tiles, probabilities, strict=True)
-    ):
+            write(axes, x + part * (SIDE + SPACE), LINE - 0.06, text, color=style.GRAY)
+    cells = zip(originals, tiles, probabilities, titles, strict=True)
+    for index, (original, tile, row, title) in enumerate(cells):
         down, across = divmod(index, columns)
-        x, y = SPACE + across * (width + SPACE), HEAD + down * height
-        title = readable(titles[index], NORMAL, width)
+        x, y = across * (width + SPACE), LINE + down * height
+        title = readable(title, style.NORMAL, width)
         write(axes, x, y + HEAD - 0.06, title, fontweight="bold")
         y += head
         _centered(axes, _thumbnail(original), x, y)
@@ -333,9 +330,8 @@ def _thumbnail(original: Picture) -> NDArray[np.uint8]:
         )
     if isinstance(original, np.ndarray):
         check_pixels("predictions", original)
-        if original.ndim == 3 and original.shape[2] == 4:
-            pixels = original
-        else:
+        pixels = original
+        if original.shape[2:] != (4,):
             pixels = as_pictures("predictions", original[None], "originals")[0]
         if pixels.dtype != np.uint8:
             pixels = np.rint(pixels * 255).astype(np.uint8)
@@ -346,15 +342,15 @@ def _thumbnail(original: Picture) -> NDArray[np.uint8]:
     small = original.copy()
     small.thumbnail((MAX_PIXELS, MAX_PIXELS))
     small = small.convert("RGBA")
-    background = Image.new("RGBA", small.size, LIGHT)
+    background = Image.new("RGBA", small.size, style.LIGHT)
     return np.asarray(Image.alpha_composite(background, small).convert("RGB"))
 
 
 def _centered(axes: Axes, image: NDArray[Any], x: float, y: float) -> None:
     """Draw an image of any proportions in the middle of a square."""
-    height, width = image.shape[:2]
-    width, height = SIDE * width / max(width, height), SIDE * height / max(width, height)
-    picture(axes, image, (x + (SIDE - width) / 2, y + (SIDE - height) / 2, width, height))
+    H, W = image.shape[:2]
+    pixel = SIDE / max(H, W)
+    picture(axes, image, x + (SIDE - W * pixel) / 2, y + (SIDE - H * pixel) / 2, SIDE)
 
 
 def _bars(axes: Axes, row: Array, names: list[str], x: float, y: float) -> None:
@@ -363,15 +359,12 @@ def _bars(axes: Axes, row: Array, names: list[str], x: float, y: float) -> None:
     shown = np.sort(best[:MAX_BARS])
     pitch = min(SIDE / len(shown), 0.25)
     middles = y + (np.arange(len(shown)) + 0.5) * pitch
-    colors = [BLUE if k == best[0] else LIGHT for k in shown]
+    colors = [style.BLUE if k == best[0] else style.LIGHT for k in shown]
     axes.barh(middles, BAR * row[shown], 0.7 * pitch, left=x, color=colors)
     for middle, k in zip(middles, shown, strict=True):
-        options = {
-            "fontsize": SMALL,
-            "fontweight": "bold" if k == best[0] else "normal",
-            "va": "center_baseline",
-        }
+        weight = "bold" if k == best[0] else "normal"
+        options = {"fontsize": style.SMALL, "fontweight": weight, "va": "center_baseline"}
         write(axes, x - 0.05, middle, names[k], ha="right", **options)
         if k in best[:2] and row[k] >= 0.0005:
             write(axes, x + BAR * row[k] + 0.04, middle, percent(row[k]), **options)
-    axes.plot([x, x], [y, y + pitch * len(shown)], color=GRAY, linewidth=0.8)
+    axes.plot([x, x], [y, y + pitch * len(shown)], color=style.GRAY, linewidth=0.8)

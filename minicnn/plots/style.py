@@ -20,11 +20,14 @@ INK, GRAY, LIGHT = "#222222", "#666666", "#CCCCCC"
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that every machine draws the same
 SMALL, NORMAL, LARGE = 7.0, 9.0, 11.0  # points
+MARGIN = 0.15  # inches, around a figure
+NOTE: dict[str, Any] = {"fontsize": SMALL, "color": GRAY}
+MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 
 STYLE: dict[str, Any] = {
     "figure.dpi": 120,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.08,
     "font.family": FONT,
     "font.size": NORMAL,
     "text.color": INK,
@@ -76,12 +79,17 @@ class Sheet(Figure):
         return file.getvalue()
 
 
-def inches(width: float, height: float) -> tuple[Sheet, Axes]:
-    """Make a sheet with axes in inches: x to the right, y down, no frame."""
-    sheet = Sheet(width, height)
+def inches(width: float, height: float, title: str = "") -> tuple[Sheet, Axes]:
+    """Make a sheet with axes in inches: x to the right, y down, no frame.
+
+    A margin around width and height is added. A long title widens the sheet.
+    """
+    width = max(width, text_width(title, LARGE))
+    sheet = Sheet(width + 2 * MARGIN, height + 2 * MARGIN)
     axes = sheet.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set(xlim=(-MARGIN, width + MARGIN), ylim=(height + MARGIN, -MARGIN))
+    write(axes, 0, 0.15, title, fontsize=LARGE, fontweight="bold")
     return sheet, axes
 
 
@@ -99,13 +107,11 @@ def readable(text: str, size: float, width: float = np.inf) -> str:
     text = "".join(sign if ord(sign) in known else "\N{REPLACEMENT CHARACTER}" for sign in text)
     if text_width(text, size) <= width:
         return text
-    keep = int(len(text) * width / text_width(text, size))
-    while True:  # The remaining letters may be wide ones.
-        head, tail = -(-keep // 2), keep // 2
-        shorter = f"{text[:head]}…{text[len(text) - tail :]}"
-        if keep == 0 or text_width(shorter, size) <= width:
-            return shorter
-        keep -= 1
+    for keep in range(int(len(text) * width / text_width(text, size)), -1, -1):
+        shorter = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+        if text_width(shorter, size) <= width:  # The remaining letters may be wide ones.
+            break
+    return shorter
 
 
 def percent(share: float) -> str:
@@ -123,19 +129,16 @@ def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
 def picture(
     axes: Axes,  # from `inches`
     image: NDArray[Any],  # (H, W), (H, W, 3) or (H, W, 4)
-    box: tuple[float, float, float, float],  # left, top, width, height
+    x: float,  # the left edge
+    y: float,  # the upper edge
+    side: float,  # the longer side
     colors: str = "gray",  # the color map of an image (H, W)
     limits: tuple[float, float] = (0, 1),  # the values at the ends of the color map
 ) -> None:
     """Draw an image with a thin frame."""
-    x, y, width, height = box
-    axes.imshow(
-        image,
-        extent=(x, x + width, y + height, y),
-        aspect="auto",
-        cmap=colors,
-        vmin=limits[0],
-        vmax=limits[1],
-    )
-    frame = Rectangle((x, y), width, height, fill=False, edgecolor=LIGHT, linewidth=0.5)
-    axes.add_patch(frame)
+    H, W = image.shape[:2]
+    width, height = side * W / max(H, W), side * H / max(H, W)
+    extent = (x, x + width, y + height, y)
+    low, high = limits
+    axes.imshow(image, extent=extent, aspect="auto", cmap=colors, vmin=low, vmax=high)
+    axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=LIGHT, linewidth=0.5))
