@@ -21,6 +21,7 @@ from minicnn.kernels.simd import (
     row_offsets,
     splat,
     splat_tile,
+    store,
     store_tile,
 )
 from minicnn.kernels.target import NR_CHOICES, NR_SMALL, Kernel, choose_nr, specialize
@@ -87,7 +88,7 @@ def gemm(a: Array, b: Array, out: Array, bias: Array | None = None, relu: bool =
     ----------
     a : ndarray (M, K)
         In C order, or the transpose of such an array.
-    b : ndarray (K, N), or (K, Np) with N rounded up to a multiple of NR by zeros
+    b : ndarray (K, N)
         In C order.
     out : ndarray (M, N)
         Overwritten, or updated if there is no bias.
@@ -96,19 +97,19 @@ def gemm(a: Array, b: Array, out: Array, bias: Array | None = None, relu: bool =
         Set negative results to 0.
     """
     (M, K), N = a.shape, out.shape[1]
-    if M == 1 and bias is not None and b.shape[1] == N:
+    if M == 1 and bias is not None:
         gemv_kernel(a, b, bias, relu, out)
         return
     NR = choose_nr(N)
     transposed, Np = not a.flags.c_contiguous, round_up(N, NR)
-    packed = b if b.shape[1] == Np else arena.empty((K, Np), b.dtype)
+    packed = b if Np == N else arena.empty((K, Np), b.dtype)
     start = arena.constant_zeros(0, a.dtype) if bias is None else bias
     a = np.ascontiguousarray(a.T if transposed else a)
     gemm_kernel[NR](a, transposed, b, packed, start, relu, out)
 
 
 def mask_and_transpose(dy: Array, y: Array | None, dbias: Array) -> tuple[Array, Array]:
-    """Return dy and its transpose, padded for `gemm`; compute dbias.
+    """Return dy and its transpose, 0 where y is 0; compute dbias.
 
     Parameters
     ----------
@@ -120,16 +121,11 @@ def mask_and_transpose(dy: Array, y: Array | None, dbias: Array) -> tuple[Array,
 
     Returns
     -------
-    dy : ndarray (N, out or more)
-    dy_transposed : ndarray (out, N or more)
+    dy : ndarray (N, out)
+    dy_transposed : ndarray (out, N)
     """
     N, outputs = dy.shape
-    rows, columns = arena.allocate(
-        (
-            ((N, round_up(outputs, choose_nr(outputs))), dy.dtype),
-            ((outputs, round_up(N, choose_nr(N))), dy.dtype),
-        )
-    )
+    rows, columns = arena.allocate((((N, outputs), dy.dtype), ((outputs, N), dy.dtype)))
     mask_and_transpose_kernel(dy, dy[:0] if y is None else y, rows, columns, dbias)
     return rows, columns
 
@@ -141,8 +137,8 @@ def gemm_kernel(NR: int) -> Kernel:
     def gemm(
         a: Array,  # (M, K), or (K, M) if `transposed`
         transposed: bool,
-        b: Array,  # (K, N) or (K, Np)
-        packed: Array,  # scratch (K, Np), N padded to a multiple of NR; `b` itself if it is padded
+        b: Array,  # (K, N)
+        packed: Array,  # scratch (K, Np), N padded to a multiple of NR; `b` itself if N is one
         bias: Array,  # (N,), or (0,) to add the product to `out`
         relu: bool,
         out: Array,  # (M, N)
@@ -154,12 +150,10 @@ def gemm_kernel(NR: int) -> Kernel:
         """
         (M, N), (K, Np) = out.shape, packed.shape
         row_stride, k_stride = (1, M) if transposed else (K, 1)
-        if Np > b.shape[1]:
+        if Np > N:
             for k in range(K):
-                for j in range(N):
-                    packed[k, j] = load_scalar(b, k * N + j)
-                for j in range(N, Np):
-                    packed[k, j] = 0
+                for j in range(0, N, NR):
+                    store(packed, k * Np + j, load_tail(b, k * N + j, N - j, NR))
         block = max(1, BLOCK // Np)
         for k in range(0, K, block):
             terms = min(block, K - k)
@@ -218,8 +212,8 @@ def _gemv_panel(
 def mask_and_transpose_kernel(
     dy: Array,  # (N, out)
     y: Array,  # (N, out), the output of a fused ReLU, or (0, ...)
-    rows: Array,  # out (N, out padded): dy, and zeros
-    columns: Array,  # out (out, N padded): its transpose, and zeros
+    rows: Array,  # out (N, out)
+    columns: Array,  # out (out, N)
     dbias: Array,  # out (out,)
 ) -> None:
     """Copy dy in both orders, 0 where y is 0; sum ``dbias[j] = Σ_n dy[n, j]``."""
