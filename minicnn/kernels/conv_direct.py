@@ -19,17 +19,17 @@ The file reads top down: the backend interface that `minicnn.ops.conv` calls, th
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minicnn.kernels import copy, im2col
 from minicnn.kernels.gemm import MR, accumulate
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.pack import (
+    Offsets,
+    empty_panels,
     outer_sum,
     pack_weights,
     pad_channels,
     pad_images,
-    panels_spec,
     round_up,
     window_origins,
 )
@@ -49,8 +49,6 @@ from minicnn.kernels.transpose import rotate180_swap_channels
 from minicnn.runtime import arena
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window
-
-Offsets = NDArray[np.int64]
 
 # L1 bytes for a block of pixels while its weight gradient is summed: all channels of dy, and one or
 # two cache lines of x per pixel.
@@ -73,7 +71,7 @@ def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> N
     is faster here too.
     """
     _, H, W, C = x.shape
-    KH, KW, _, F = weight.shape
+    F = weight.shape[3]
     weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
     transposed = _transpose_window(window, H, W)
     possible = window.SH * window.SW == 1 and min(transposed.top, transposed.left) >= 0
@@ -84,8 +82,7 @@ def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> N
     x = pad_images(x, window)
     row_stride = x.shape[2] * C
     origins = window_origins(window.OH, window.OW, window.SH * row_stride, window.SW * C)
-    panels = arena.empty(*panels_spec(KH * KW * C, F, x.dtype))
-    forward_kernel[choose_nr(F)](x, origins, weight, bias, panels, y)
+    forward_kernel[choose_nr(F)](x, origins, weight, bias, empty_panels(weight), y)
 
 
 def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:

@@ -16,10 +16,10 @@ from minicnn.kernels.gemm import accumulate
 from minicnn.kernels.jit import device_function
 from minicnn.kernels.pack import (
     Offsets,
+    empty_panels,
     pack_weights,
     pad_images,
     padded_shape,
-    panels_spec,
     window_origins,
 )
 from minicnn.kernels.simd import (
@@ -36,7 +36,6 @@ from minicnn.kernels.simd import (
     store_tail,
 )
 from minicnn.kernels.target import NR_CHOICES, SIMD_WIDTH, Kernel, choose_nr, specialize
-from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
 from minicnn.shapes.window import Window
 
@@ -49,14 +48,12 @@ def forward(
     x: Array, weight: Array, bias: Array, window: Window, relu: bool, y: Array, argmax: Bytes
 ) -> None:
     """Compute y and argmax (N, OH // 2, OW // 2, F); OH and OW are even."""
-    F = weight.shape[3]
-    (panels,) = arena.allocate((panels_spec(weight.size // F, F, x.dtype),))
-    forward_kernel[choose_nr(F)](
+    forward_kernel[choose_nr(weight.shape[3])](
         pad_images(x, window),
         *window_layout(x.shape, window),
         np.ascontiguousarray(weight),
         np.ascontiguousarray(bias),
-        panels,
+        empty_panels(weight),
         relu,
         y,
         argmax,

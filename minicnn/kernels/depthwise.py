@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.gemm import MR
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.pack import pack_weights, pad_images, panels_spec
+from minicnn.kernels.pack import Offsets, empty_panels, pack_weights, pad_images
 from minicnn.kernels.simd import (
     axpy_tile,
     clamp_rows,
@@ -33,8 +33,6 @@ from minicnn.kernels.target import FULL_VECTOR, NR_CHOICES, NR_SMALL, Kernel, ch
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntArray, Shape
 from minicnn.shapes.window import Window
-
-Offsets = NDArray[np.int64]
 
 TAPS = 9  # accumulators of the weight gradient: all taps of a 3×3 kernel
 # Average pixels of a group below which padding the images is faster: the last microtile of each
@@ -71,10 +69,9 @@ def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
 
 def _convolve(x: Array, around: Window, reads: Reads, weight: Array, bias: Array, y: Array) -> None:
     """Compute y, each pixel of which reads pixels of x."""
-    C = len(bias)
     weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
-    panels = arena.empty(*panels_spec(weight.size // C, C, x.dtype))
-    forward_kernel[choose_nr(C)](pad_images(x, around), reads, weight, bias, panels, y)
+    panels = empty_panels(weight)
+    forward_kernel[choose_nr(len(bias))](pad_images(x, around), reads, weight, bias, panels, y)
 
 
 # ---------------------------------------------------------------- lists of pixels and taps

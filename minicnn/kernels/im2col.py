@@ -59,13 +59,9 @@ def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     panels = -(-KH * KW * C // NR)
     rows, columns = receptive_size(window)
     image_shape = max(H + window.top, rows), max(W + window.left, columns), C
-    packed, image, dcolumns = arena.allocate(
-        (
-            ((panels, F, NR), dy.dtype),
-            (image_shape, dy.dtype),
-            ((PIXELS_PER_BLOCK, panels * NR), dy.dtype),
-        )
-    )
+    packed = arena.empty((panels, F, NR), dy.dtype)
+    image = arena.empty(image_shape, dy.dtype)
+    dcolumns = arena.empty((PIXELS_PER_BLOCK, panels * NR), dy.dtype)
     dy, weight = np.ascontiguousarray(dy), np.ascontiguousarray(weight)
     backward_input_kernel[NR](dy, weight, window, dx, packed, image, dcolumns)
 

@@ -4,13 +4,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from minicnn.kernels import copy, target
 from minicnn.kernels.jit import device_function
 from minicnn.kernels.simd import load_tail, store
 from minicnn.runtime import arena
-from minicnn.runtime.arena import ArraySpec
 from minicnn.shapes import Array, IntArray, Shape
 from minicnn.shapes.window import Window
 
@@ -71,10 +70,12 @@ def pad_channels(array: NDArray[Any], NR: int) -> NDArray[Any]:
     return padded
 
 
-def panels_spec(K: int, F: int, dtype: DTypeLike) -> ArraySpec:
+def empty_panels(weight: Array) -> Array:
     """Return the array that `pack_weights` fills: (panels, 1 + K, NR)."""
+    F = weight.shape[-1]
     NR = target.choose_nr(F)
-    return (-(-F // NR), 1 + K, NR), dtype
+    panels: Array = arena.empty((-(-F // NR), 1 + weight.size // F, NR), weight.dtype)
+    return panels
 
 
 @device_function
