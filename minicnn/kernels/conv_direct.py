@@ -21,6 +21,7 @@ The file reads top down: the backend interface that `minicnn.ops.conv` calls, th
 import numpy as np
 
 from minicnn.kernels import copy, im2col
+from minicnn.kernels.copy import rotate180_swap_channels
 from minicnn.kernels.gemm import MR, accumulate
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.pack import (
@@ -45,7 +46,6 @@ from minicnn.kernels.simd import (
     store_tile,
 )
 from minicnn.kernels.target import NR_CHOICES, NR_SMALL, SIMD_WIDTH, Kernel, choose_nr, specialize
-from minicnn.kernels.transpose import rotate180_swap_channels
 from minicnn.runtime import arena
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window

@@ -18,6 +18,7 @@ from minicnn.kernels.conv_pool_chunks import (
     choose_width,
     nine_fit_in_registers,
 )
+from minicnn.kernels.copy import transpose_block
 from minicnn.kernels.jit import device_function
 from minicnn.kernels.pack import Offsets, outer_sum, padded_shape, round_up
 from minicnn.kernels.simd import (
@@ -36,7 +37,6 @@ from minicnn.kernels.simd import (
     store_tile,
 )
 from minicnn.kernels.target import L1_BYTES, Kernel, specialize
-from minicnn.kernels.transpose import transpose_block
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
 from minicnn.shapes.window import Window

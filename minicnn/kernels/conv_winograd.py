@@ -21,12 +21,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from minicnn.kernels import copy, target
 from minicnn.kernels.conv_pool import store_max
-from minicnn.kernels.copy import fill_zero_range
+from minicnn.kernels.copy import fill_zero_range, transpose
 from minicnn.kernels.gemm import MR
 from minicnn.kernels.pack import pad_images, padded_shape, round_up
 from minicnn.kernels.simd import load_tail, store_tail
 from minicnn.kernels.target import FULL_VECTOR, NR_CHOICES, NR_SMALL, Kernel, specialize
-from minicnn.kernels.transpose import swap_channel_axes
 from minicnn.kernels.winograd_transforms import (
     add_input_gradient,
     batched_gemm,
@@ -111,7 +110,7 @@ def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     swapped, transformed, gradients, products = arena.allocate(
         (((3, 3, Fp, C), dy.dtype), *scratch_specs(Fp, C, dy.dtype))
     )
-    swap_channel_axes(np.ascontiguousarray(weight), swapped)
+    transpose(np.ascontiguousarray(weight), swapped)
     transform_weight(swapped, NR, transformed)
     shape = padded_shape(dx.shape, window)
     dpadded = dx if shape is None else arena.empty(shape, dy.dtype)

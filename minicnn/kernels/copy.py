@@ -1,11 +1,22 @@
-"""Copy, fill, pad or crop, look up and add arrays."""
+"""Copy, fill, pad, look up, add and transpose arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.simd import add, load, splat, store
-from minicnn.kernels.target import LANES
+from minicnn.kernels.simd import (
+    add,
+    load,
+    load_tail,
+    load_tile,
+    row_offsets,
+    splat,
+    store,
+    store_tail,
+    store_tile,
+    transpose_tile,
+)
+from minicnn.kernels.target import BLOCK_ROWS, FULL_VECTOR, LANES
 from minicnn.shapes import Array
 
 
@@ -108,3 +119,97 @@ def add_arrays(
     """Compute ``y[i] = a[i] + b[i]``."""
     for i in range(y.size):
         y[i] = a[i] + b[i]
+
+
+# ---------------------------------------------------------------- column sums
+
+
+@kernel
+def column_sums(
+    dy: Array,  # (P, F)
+    dbias: Array,  # out (F,)
+) -> None:
+    """Compute ``dbias[f] = Σ_p dy[p, f]``.
+
+    Loops: block of p, vector of f, p. Even and odd rows have an accumulator each.
+    """
+    P, F = dy.shape
+    for f in range(F):
+        dbias[f] = 0
+    for p in range(0, P, BLOCK_ROWS):
+        rows = min(BLOCK_ROWS, P - p)
+        for f in range(0, F, LANES):
+            if F - f >= LANES:  # a constant, so that LLVM drops the masks
+                _add_rows(dy, p * F + f, rows, dbias, f, FULL_VECTOR)
+            else:
+                _add_rows(dy, p * F + f, rows, dbias, f, F - f)
+
+
+@device_function
+def _add_rows(dy: Array, i: int, rows: int, dbias: Array, f: int, remaining: int) -> None:
+    """Add one vector of columns of `rows` rows to ``dbias[f]``."""
+    F = dbias.size
+    even, odd = load_tail(dbias, f, remaining, LANES), splat(dy, 0, LANES)
+    for _ in range(rows // 2):
+        even = add(even, load_tail(dy, i, remaining, LANES))
+        odd = add(odd, load_tail(dy, i + F, remaining, LANES))
+        i += 2 * F
+    if rows % 2:
+        even = add(even, load_tail(dy, i, remaining, LANES))
+    store_tail(dbias, f, add(even, odd), remaining)
+
+
+# ---------------------------------------------------------------- transposition
+
+# In 8×8 blocks of registers. Value by value, with one store each, it takes three times as long.
+SIDE = 8  # rows and columns of a block
+ROWS = tuple(range(SIDE))
+
+
+@device_function
+def transpose_block(
+    a: Array,
+    a_offset: int,
+    rows: int,
+    columns: int,
+    out: Array,
+    out_offset: int,
+    out_stride: int,  # values between two rows of the transposed matrix
+) -> None:
+    """Transpose a row-major matrix inside flat arrays."""
+    i, o, step = a_offset, out_offset, out_stride
+    whole_rows, whole_columns = rows - rows % SIDE, columns - columns % SIDE
+    for f in range(0, whole_columns, SIDE):
+        for c in range(0, whole_rows, SIDE):
+            tile = load_tile(a, row_offsets(ROWS, columns, i + c * columns + f), SIDE, SIDE)
+            store_tile(out, row_offsets(ROWS, step, o + f * step + c), transpose_tile(tile), SIDE)
+    for c in range(rows):
+        for f in range(whole_columns if c < whole_rows else 0, columns):
+            store(out, o + f * step + c, load(a, i + c * columns + f, 1))
+
+
+@kernel
+def transpose(
+    matrices: Array,  # (…, rows, columns)
+    transposed: Array,  # out (…, columns or more, rows), zeros in the rows beyond
+) -> None:
+    """Compute ``transposed[…, j, i] = matrices[…, i, j]``."""
+    rows, columns, padded = matrices.shape[-2], matrices.shape[-1], transposed.shape[-2]
+    for k in range(matrices.size // (rows * columns)):
+        i, o = k * rows * columns, k * padded * rows
+        transpose_block(matrices, i, rows, columns, transposed, o, rows)
+        fill_zero_range(transposed, o + columns * rows, (padded - columns) * rows)
+
+
+@kernel
+def rotate180_swap_channels(
+    weight: Array,  # (KH, KW, C, F)
+    rotated: Array,  # out (KH, KW, F, C)
+) -> None:
+    """Rotate each filter by 180° and swap its channel axes.
+
+    ``rotated[kh, kw, f, c] = weight[KH - 1 - kh, KW - 1 - kw, c, f]``.
+    """
+    KH, KW, C, F = weight.shape
+    for k in range(KH * KW):
+        transpose_block(weight, (KH * KW - 1 - k) * C * F, C, F, rotated, k * F * C, C)

@@ -10,13 +10,11 @@ from minicnn.kernels.simd import (
     fma,
     greater,
     greater_or_nan,
-    load,
     load_mask,
     load_splat,
     load_tail,
     select,
     splat,
-    store,
     store_mask,
     store_tail,
 )
@@ -42,13 +40,8 @@ def relu_forward(
     size = x.size
     zeros = splat(x, 0, RELU_LANES)
     for i in range(0, size, RELU_LANES):
-        remaining = size - i
-        if remaining >= RELU_LANES:
-            a = load(x, i, RELU_LANES)
-            store(y, i, select(greater_or_nan(a, zeros), a, zeros))
-        else:
-            a = load_tail(x, i, remaining, RELU_LANES)
-            store_tail(y, i, select(greater_or_nan(a, zeros), a, zeros), remaining)
+        a = load_tail(x, i, size - i, RELU_LANES)
+        store_tail(y, i, select(greater_or_nan(a, zeros), a, zeros), size - i)
         store_mask(positive, i // 8, greater(a, zeros))
 
 
@@ -62,13 +55,9 @@ def relu_backward(
     size = dy.size
     zeros = splat(dy, 0, RELU_LANES)
     for i in range(0, size, RELU_LANES):
-        remaining = size - i
         mask = load_mask(positive, i // 8, RELU_LANES)
-        if remaining >= RELU_LANES:
-            store(dx, i, select(mask, load(dy, i, RELU_LANES), zeros))
-        else:
-            g = load_tail(dy, i, remaining, RELU_LANES)
-            store_tail(dx, i, select(mask, g, zeros), remaining)
+        g = load_tail(dy, i, size - i, RELU_LANES)
+        store_tail(dx, i, select(mask, g, zeros), size - i)
 
 
 # ---------------------------------------------------------------- random bits: Philox4x32-10
@@ -170,11 +159,6 @@ def apply_dropout(
     for n in range(N):
         row, mask_row = n * size, n * mask.shape[1]
         for i in range(0, size, DROPOUT_LANES):
-            remaining = size - i
             kept = load_mask(bits, mask_row + i // 8, DROPOUT_LANES)
-            if remaining >= DROPOUT_LANES:
-                a = fma(load(flat, row + i, DROPOUT_LANES), factor, zeros)
-                store(out, row + i, select(kept, a, zeros))
-            else:
-                a = fma(load_tail(flat, row + i, remaining, DROPOUT_LANES), factor, zeros)
-                store_tail(out, row + i, select(kept, a, zeros), remaining)
+            a = fma(load_tail(flat, row + i, size - i, DROPOUT_LANES), factor, zeros)
+            store_tail(out, row + i, select(kept, a, zeros), size - i)

@@ -17,12 +17,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from minicnn.kernels import copy
-from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
+from minicnn.kernels.copy import add_range, copy_range, fill_zero_range, transpose_block
 from minicnn.kernels.gemm import gemm, gemm_panel
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.pack import receptive_size
 from minicnn.kernels.target import NR_CHOICES, Kernel, choose_nr, specialize
-from minicnn.kernels.transpose import transpose_block
 from minicnn.runtime import arena
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window

@@ -10,7 +10,6 @@ the mean of a channel's first values: as close to the true mean as rounding requ
 import numpy as np
 
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.kernels.simd import (
     add,
     fma,
@@ -22,7 +21,7 @@ from minicnn.kernels.simd import (
     store_tail,
     subtract,
 )
-from minicnn.kernels.target import FULL_VECTOR, LANES
+from minicnn.kernels.target import BLOCK_ROWS, FULL_VECTOR, LANES
 from minicnn.shapes import Array
 
 # Blocks of BLOCK_ROWS rows have sums of their own, so rounding errors grow with the length of a

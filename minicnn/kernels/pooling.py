@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
 from minicnn.kernels.jit import device_function, kernel
-from minicnn.kernels.reduce import BLOCK_ROWS
 from minicnn.kernels.simd import (
     add,
     divide,
@@ -28,7 +27,7 @@ from minicnn.kernels.simd import (
     store,
     store_tail,
 )
-from minicnn.kernels.target import FULL_VECTOR, LANES
+from minicnn.kernels.target import BLOCK_ROWS, FULL_VECTOR, LANES
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 

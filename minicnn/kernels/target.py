@@ -77,6 +77,9 @@ LANES = NR_SMALL
 # LANES as an argument of a device function. Numba would compile the function once more for a Python
 # constant; LLVM treats this as a constant all the same.
 FULL_VECTOR: Any = np.int64(LANES)
+# Rows per block. One vector of columns is read from all rows of a block before the next vector; a
+# block of rows stays in L1, however wide it is.
+BLOCK_ROWS = 64
 # Bytes that an array may occupy in a core's L1 data cache. Lists and accumulators need an eighth.
 L1_BYTES = l1_data_bytes() * 7 // 8
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minicnn.kernels.copy import transpose
 from minicnn.kernels.gemm import gemm, mask_and_transpose
-from minicnn.kernels.transpose import transpose
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_array, check_gradient, check_weight

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.kernels import depthwise, reduce
+from minicnn.kernels import copy, depthwise
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
@@ -102,7 +102,7 @@ def depthwise_conv2d_backward(
     check_gradient("depthwise_conv2d_backward", dy, (len(x), window.OH, window.OW, C), x.dtype)
     dy = np.ascontiguousarray(dy)
     dweight, dbias = arena.gradient_buffers("depthwise_conv2d_backward", weight, out)
-    reduce.column_sums(dy.reshape(-1, C), dbias)
+    copy.column_sums(dy.reshape(-1, C), dbias)
     depthwise.backward_weight(x, dy, window, dweight)
     if not need_dx:
         return None, dweight, dbias

@@ -25,7 +25,7 @@ from minicnn import (
     reference,
 )
 from minicnn.gradcheck import away_from_kinks, check_gradients, format_report
-from minicnn.kernels.reduce import BLOCK_ROWS
+from minicnn.kernels.target import BLOCK_ROWS
 from minicnn.layers.fusion import CONV_POOL, fuse
 from minicnn.random import RandomKey, generator
 from minicnn.train.data_parallel import DataParallelGradient
