@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.initializers import glorot_uniform, he_normal
-from minicnn.layers.base import Layer, find_layer, layer_name
+from minicnn.layers.base import Layer, layer_classes
 from minicnn.layers.container import Container
 from minicnn.model import parameters
 from minicnn.model.sequential import Sequential
@@ -152,7 +152,7 @@ def _layer_to_config(layer: Layer) -> dict[str, Any]:
             f"fields; write @dataclass(eq=False, repr=False) above class {type(layer).__name__}"
         )
     arguments = {name: _to_json_value(layer, getattr(layer, name)) for name in names}
-    return {"layer": layer_name(type(layer)), **arguments}
+    return {"layer": _layer_name(type(layer)), **arguments}
 
 
 def _to_json_value(layer: Layer, value: Any) -> Any:
@@ -223,7 +223,7 @@ def _layer_from_config(entry: object) -> Layer:
     if not isinstance(entry, dict) or not isinstance(entry.get("layer"), str):
         raise ValueError("it does not name its layer")
     name = entry["layer"]
-    cls = find_layer(name)
+    cls = _find_layer(name)
     options = {option.name for option in fields(cls) if option.init}
     arguments = {key: _from_json_value(value) for key, value in entry.items() if key != "layer"}
     if unknown := sorted(set(arguments) - options):
@@ -280,3 +280,28 @@ def state_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, 
                 f"{LARGEST_OUTPUT:,}"
             )
     return found
+
+
+def _layer_name(cls: type[Layer]) -> str:
+    """Return ``Name`` of a class of minicnn, ``module.Name`` of another."""
+    module = cls.__module__
+    return cls.__name__ if module.startswith("minicnn.") else f"{module}.{cls.__name__}"
+
+
+def _find_layer(name: str) -> type[Layer]:
+    """Return the layer class of a name; ValueError if none or several fit."""
+    module, _, short = name.rpartition(".")
+    exact = [cls for cls in layer_classes() if _layer_name(cls) == name]
+    # A script's own module is __main__: the class may be in another module now.
+    found = exact or [cls for cls in layer_classes() if module and cls.__name__ == short]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        where = " and ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found)
+        raise ValueError(f"the layer {name!r} is ambiguous: it may be {where}; rename one of them")
+    known = ", ".join(sorted(map(_layer_name, layer_classes())))
+    fix = f"; known are {known}"
+    if module:
+        line = f"from {module if module != '__main__' else 'your_module'} import {short}"
+        fix = f": import the module that defines it first, as in `{line}`"
+    raise ValueError(f"there is no layer {name!r}{fix}")

@@ -7,10 +7,12 @@ A layer stores no activations: `forward` returns a cache for `backward`. So seve
 one layer.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import MISSING, dataclass, field, fields
 from inspect import getsourcefile, isabstract
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +22,7 @@ from numpy.typing import DTypeLike
 from minicnn.random import RandomKey
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
+from minicnn.shapes.checks import check_bool
 
 Gradients = dict[str, Array]
 Initializer = Callable[[Generator, Shape, DTypeLike], Array]
@@ -334,7 +337,7 @@ class Layer:
         return {}
 
 
-class WeightedLayer(Layer):
+class WeightedLayer(Layer, ABC):
     """A layer with a weight and an optional bias, such as a convolution.
 
     Its op requires a bias: a layer without one passes zeros.
@@ -342,6 +345,21 @@ class WeightedLayer(Layer):
 
     initializer: Initializer
     bias: bool
+
+    def __post_init__(self) -> None:
+        check_bool(type(self).__name__, "bias", self.bias)
+
+    @abstractmethod
+    def _weight_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of the weight; its last axis is that of the bias."""
+
+    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        weight = self._weight_shape(input_shape)
+        return {"weight": weight, "bias": weight[-1:]} if self.bias else {"weight": weight}
+
+    def macs(self, input_shape: Shape) -> int:
+        # Each output pixel takes a product with every weight.
+        return prod(self.output_shape(input_shape)[:-1]) * prod(self._weight_shape(input_shape))
 
     def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
         super().build(input_shape, rng, dtype)
@@ -371,7 +389,7 @@ def layer_classes() -> list[type[Layer]]:
     list of type
         Your own classes too, once their module is imported.
     """
-    return sorted(filter(_has_forward, _registry.values()), key=layer_name)
+    return [cls for _, cls in sorted(_registry.items()) if _has_forward(cls)]
 
 
 def _has_forward(cls: type[Layer]) -> bool:
@@ -405,42 +423,3 @@ def make_example(cls: type[Layer]) -> tuple[Layer, Shape]:
             f"`example = (2,), (4, 6, 2)`, arguments and an input shape, to the class in "
             f"{getsourcefile(cls)}"
         ) from error
-
-
-def layer_name(cls: type[Layer]) -> str:
-    """Return ``Name`` of a class of minicnn, ``module.Name`` of another."""
-    module = cls.__module__
-    return cls.__name__ if module.startswith("minicnn.") else f"{module}.{cls.__name__}"
-
-
-def find_layer(name: str) -> type[Layer]:
-    """Return the layer class of a name that `layer_name` returned.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    type
-
-    Raises
-    ------
-    ValueError
-        If no class or more than one class has that name.
-    """
-    module, _, short = name.rpartition(".")
-    exact = [cls for cls in layer_classes() if layer_name(cls) == name]
-    # A script's own module is __main__: the class may be in another module now.
-    found = exact or [cls for cls in layer_classes() if module and cls.__name__ == short]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        where = " and ".join(f"{cls.__module__}.{cls.__qualname__}" for cls in found)
-        raise ValueError(f"the layer {name!r} is ambiguous: it may be {where}; rename one of them")
-    known = ", ".join(layer_name(cls) for cls in layer_classes())
-    fix = f"; known are {known}"
-    if module:
-        line = f"from {module if module != '__main__' else 'your_module'} import {short}"
-        fix = f": import the module that defines it first, as in `{line}`"
-    raise ValueError(f"there is no layer {name!r}{fix}")

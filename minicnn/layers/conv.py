@@ -7,12 +7,30 @@ from minicnn.initializers import he_normal
 from minicnn.layers.base import Initializer, WeightedLayer
 from minicnn.ops.conv import select_backend
 from minicnn.shapes import IntPair, Padding, Shape
-from minicnn.shapes.checks import check_bool, check_image_shape, positive_int
+from minicnn.shapes.checks import check_image_shape, positive_int
 from minicnn.shapes.window import Window, make_window
 
 
+class _Convolution(WeightedLayer):
+    """A layer whose weight slides over the image as a window."""
+
+    kernel_size: IntPair
+    stride: IntPair
+    padding: Padding
+
+    def _window(self, input_shape: Shape) -> Window:
+        """Return the window for an input shape."""
+        op = type(self).__name__
+        H, W, _ = check_image_shape(op, input_shape)
+        return make_window(op, (H, W), self.kernel_size, self.stride, self.padding)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        window = self._window(input_shape)
+        return window.OH, window.OW, self._weight_shape(input_shape)[-1]
+
+
 @dataclass(eq=False, repr=False)
-class Conv2D(WeightedLayer):
+class Conv2D(_Convolution):
     """Convolution of images with `filters` kernels, plus a bias for each.
 
     Parameters
@@ -51,30 +69,17 @@ class Conv2D(WeightedLayer):
 
     def __post_init__(self) -> None:
         self.filters = positive_int("Conv2D", "filters", self.filters)
-        check_bool("Conv2D", "bias", self.bias)
+        super().__post_init__()
 
-    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+    def _weight_shape(self, input_shape: Shape) -> Shape:
         window, C = self._window(input_shape), input_shape[2]
         # Raises an error if the backend does not support the window.
         select_backend("Conv2D", self.backend, window, C, self.filters)
-        weight = (window.KH, window.KW, C, self.filters)
-        return {"weight": weight, "bias": (self.filters,)} if self.bias else {"weight": weight}
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        window = self._window(input_shape)
-        return window.OH, window.OW, self.filters
-
-    def macs(self, input_shape: Shape) -> int:
-        window = self._window(input_shape)
-        return window.OH * window.OW * self.filters * window.KH * window.KW * input_shape[2]
-
-    def _window(self, input_shape: Shape) -> Window:
-        H, W, _ = check_image_shape("Conv2D", input_shape)
-        return make_window("Conv2D", (H, W), self.kernel_size, self.stride, self.padding)
+        return window.KH, window.KW, C, self.filters
 
 
 @dataclass(eq=False, repr=False)
-class DepthwiseConv2D(WeightedLayer):
+class DepthwiseConv2D(_Convolution):
     """Convolution of each channel with its own filter, plus a bias for each.
 
     Followed by a 1×1 `Conv2D`, which mixes the channels, it replaces a convolution with a fraction
@@ -108,23 +113,6 @@ class DepthwiseConv2D(WeightedLayer):
     example = (3,), (6, 5, 3)
     replayable = True
 
-    def __post_init__(self) -> None:
-        check_bool("DepthwiseConv2D", "bias", self.bias)
-
-    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        window, C = self._window(input_shape), input_shape[2]
-        weight = (window.KH, window.KW, C)
-        return {"weight": weight, "bias": (C,)} if self.bias else {"weight": weight}
-
-    def output_shape(self, input_shape: Shape) -> Shape:
+    def _weight_shape(self, input_shape: Shape) -> Shape:
         window = self._window(input_shape)
-        return window.OH, window.OW, input_shape[2]
-
-    def macs(self, input_shape: Shape) -> int:
-        window = self._window(input_shape)
-        return window.OH * window.OW * window.KH * window.KW * input_shape[2]
-
-    def _window(self, input_shape: Shape) -> Window:
-        op = "DepthwiseConv2D"
-        H, W, _ = check_image_shape(op, input_shape)
-        return make_window(op, (H, W), self.kernel_size, self.stride, self.padding)
+        return window.KH, window.KW, input_shape[2]

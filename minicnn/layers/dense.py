@@ -7,7 +7,7 @@ from minicnn import ops
 from minicnn.initializers import he_normal
 from minicnn.layers.base import Initializer, Layer, WeightedLayer
 from minicnn.shapes import Shape
-from minicnn.shapes.checks import check_bool, check_flat_shape, check_image_shape, positive_int
+from minicnn.shapes.checks import check_flat_shape, check_image_shape, positive_int
 
 
 @dataclass(eq=False, repr=False)
@@ -39,18 +39,13 @@ class Dense(WeightedLayer):
 
     def __post_init__(self) -> None:
         self.units = positive_int("Dense", "units", self.units)
-        check_bool("Dense", "bias", self.bias)
+        super().__post_init__()
 
-    def parameter_shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        weight = (check_flat_shape("Dense", input_shape), self.units)
-        return {"weight": weight, "bias": (self.units,)} if self.bias else {"weight": weight}
+    def _weight_shape(self, input_shape: Shape) -> Shape:
+        return check_flat_shape("Dense", input_shape), self.units
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        check_flat_shape("Dense", input_shape)
-        return (self.units,)
-
-    def macs(self, input_shape: Shape) -> int:
-        return check_flat_shape("Dense", input_shape) * self.units
+        return self._weight_shape(input_shape)[-1:]
 
 
 @dataclass(eq=False, repr=False)

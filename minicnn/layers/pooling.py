@@ -9,12 +9,13 @@ from minicnn.shapes.checks import check_image_shape
 from minicnn.shapes.window import pool_window
 
 
+@dataclass(eq=False, repr=False)
 class _Pool2D(Layer):
     """Pooling over windows; the fields are those of `MaxPool2D`."""
 
     pool_size: IntPair
-    stride: IntPair | None
-    padding: Padding
+    stride: IntPair | None = None
+    padding: Padding = 0
 
     options = "pool_size", "stride", "padding"
     example = (2,), (6, 4, 3)
@@ -38,10 +39,6 @@ class MaxPool2D(_Pool2D):
         The pool size by default.
     padding : int, pair of int, "same" or "valid"
     """
-
-    pool_size: IntPair
-    stride: IntPair | None = None
-    padding: Padding = 0
 
     ops = ops.max_pool2d, ops.max_pool2d_backward
     replayable = True
@@ -72,10 +69,6 @@ class AvgPool2D(_Pool2D):
         The pool size by default.
     padding : int, pair of int, "same" or "valid"
     """
-
-    pool_size: IntPair
-    stride: IntPair | None = None
-    padding: Padding = 0
 
     ops = ops.avg_pool2d, ops.avg_pool2d_backward
     replayable = True
