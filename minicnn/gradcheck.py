@@ -5,8 +5,6 @@ The central difference ``(L(x + ε) - L(x - ε)) / 2ε``, taken for one element 
 and rounding, which in float64 leaves at least eight digits to compare. dy is random, never all
 ones: a plain sum hides mistakes such as a transposed matrix.
 
-This module knows no layers: it takes callables and arrays.
-
 References
 ----------
 Karpathy, Li, Johnson, CS231n notes, "Neural networks part 3: gradient checks" (2016).
@@ -23,16 +21,6 @@ from minicnn._table import lay_out
 from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
 from minicnn.shapes import Array, Shape
-
-__all__ = [
-    "GradientCheck",
-    "away_from_kinks",
-    "check_gradients",
-    "check_layer",
-    "format_report",
-    "relative_errors",
-]
-
 
 MAX_ELEMENTS = 2000
 DIRECTIONS = 20
@@ -121,11 +109,8 @@ def check_gradients(
         )
 
     def slope(argument: str, direction: Array) -> float:
-        moved = dict(arguments)
-        moved[argument] = arguments[argument] + epsilon * direction
-        above, _ = forward(**moved)
-        moved[argument] = arguments[argument] - epsilon * direction
-        below, _ = forward(**moved)
+        above, _ = forward(**{**arguments, argument: arguments[argument] + epsilon * direction})
+        below, _ = forward(**{**arguments, argument: arguments[argument] - epsilon * direction})
         # Subtract before summing: outputs that did not change add 0, not rounding.
         return float(np.sum(dy * ((above - below) / (2 * epsilon))))
 
@@ -136,20 +121,18 @@ def check_gradients(
             raise ValueError(
                 f"{name}: d{argument} has shape {gradient.shape} but {argument} has {array.shape}"
             )
-        analytic, numeric = _both(argument, gradient, slope, rng, max_elements)
+        if array.size > max_elements:
+            directions = rng.standard_normal((DIRECTIONS, *array.shape))
+            analytic = np.array([np.sum(gradient * direction) for direction in directions])
+        else:
+            directions = np.eye(array.size).reshape(array.size, *array.shape)
+            analytic = gradient.ravel()
+        numeric = np.array([slope(argument, direction) for direction in directions])
         error = relative_errors(analytic, numeric)
-        worst = np.unravel_index(np.argmax(error), error.shape)
-        checks.append(
-            GradientCheck(
-                name,
-                argument,
-                tuple(int(axis) for axis in worst),
-                float(analytic[worst]),
-                float(numeric[worst]),
-                float(error[worst]),
-                tolerance,
-            )
-        )
+        worst = int(error.argmax())
+        values = float(analytic[worst]), float(numeric[worst]), float(error[worst])
+        index = (worst,) if array.size > max_elements else np.unravel_index(worst, array.shape)
+        checks.append(GradientCheck(name, argument, tuple(map(int, index)), *values, tolerance))
     return checks
 
 
@@ -187,26 +170,6 @@ def check_layer(layer: Layer, input_shape: Shape, *, batch: int = 2) -> list[Gra
     # Values beyond ±50 make the rounding of large layers too coarse to compare.
     x = away_from_kinks(rng, shape, min(0.05, 100 / prod(shape)))
     return check_gradients(str(layer), forward, backward, {"x": x, **parameters}, rng)
-
-
-def _both(
-    argument: str,
-    gradient: Array,
-    slope: Callable[[str, Array], float],
-    rng: Generator,
-    max_elements: int,
-) -> tuple[Array, Array]:
-    """Return (analytic, numeric) per element, or along random directions."""
-    if gradient.size > max_elements:
-        directions = rng.standard_normal((DIRECTIONS, *gradient.shape))
-        analytic = np.array([np.sum(gradient * direction) for direction in directions])
-        return analytic, np.array([slope(argument, direction) for direction in directions])
-    numeric = np.empty(gradient.shape)
-    for place in np.ndindex(gradient.shape):
-        direction = np.zeros(gradient.shape)
-        direction[place] = 1
-        numeric[place] = slope(argument, direction)
-    return gradient, numeric
 
 
 def relative_errors(analytic: Array, numeric: Array) -> Array:
@@ -248,10 +211,9 @@ def away_from_kinks(rng: Generator, shape: Shape, gap: float = 0.05) -> Array:
     -------
     ndarray of float64
     """
-    size = int(np.prod(shape))
-    ladder = (np.arange(size) - size // 2 + 0.5) * gap
-    values: Array = rng.permutation(ladder).reshape(shape)
-    return values
+    size = prod(shape)
+    ladder: Array = (np.arange(size) - size // 2 + 0.5) * gap
+    return rng.permutation(ladder).reshape(shape)
 
 
 def format_report(checks: list[GradientCheck]) -> str:
@@ -266,19 +228,9 @@ def format_report(checks: list[GradientCheck]) -> str:
     str
         One line per check: name, argument, worst element, both values, relative error, verdict.
     """
-    rows = [
-        ("Layer", "Argument", "Worst element", "Analytic", "Numeric", "Relative error", ""),
-        *(
-            (
-                check.name,
-                check.argument,
-                str(list(check.element)),
-                f"{check.analytic:.10f}",
-                f"{check.numeric:.10f}",
-                f"{check.relative_error:.1e}",
-                "ok" if check.passed else "FAILED",
-            )
-            for check in checks
-        ),
-    ]
+    rows = [("Layer", "Argument", "Worst element", "Analytic", "Numeric", "Relative error", "")]
+    for check in checks:
+        values = f"{check.analytic:.10f}", f"{check.numeric:.10f}", f"{check.relative_error:.1e}"
+        verdict = "ok" if check.passed else "FAILED"
+        rows.append((check.name, check.argument, str(list(check.element)), *values, verdict))
     return lay_out(rows, "<<<>>><")
