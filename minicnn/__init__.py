@@ -17,9 +17,9 @@ from minicnn.ensemble import Ensemble, TestTimeAugmentation
 from minicnn.explanation import explain
 from minicnn.layers.activations import Dropout, ReLU
 from minicnn.layers.base import Layer
+from minicnn.layers.container import Concat, Residual
 from minicnn.layers.conv import Conv2D, DepthwiseConv2D
 from minicnn.layers.dense import Dense, Flatten
-from minicnn.layers.merge import Concat, Residual
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from minicnn.losses import one_hot, softmax_cross_entropy, softmax_cross_entropy_backward

@@ -8,9 +8,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from minicnn.layers.activations import Dropout, ReLU
 from minicnn.layers.base import Layer
+from minicnn.layers.container import Concat, Residual
 from minicnn.layers.conv import Conv2D, DepthwiseConv2D
 from minicnn.layers.dense import Dense, Flatten
-from minicnn.layers.merge import Concat, Residual
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from minicnn.shapes import Array, Shape

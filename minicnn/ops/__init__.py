@@ -16,10 +16,15 @@ from minicnn.ops.activations import (
     softmax,
     softmax_backward,
 )
-from minicnn.ops.conv import conv2d, conv2d_backward, register_backend
+from minicnn.ops.conv import (
+    conv2d,
+    conv2d_backward,
+    depthwise_conv2d,
+    depthwise_conv2d_backward,
+    register_backend,
+)
 from minicnn.ops.conv_pool import conv2d_max_pool2d, conv2d_max_pool2d_backward
 from minicnn.ops.dense import dense, dense_backward, flatten, flatten_backward
-from minicnn.ops.depthwise import depthwise_conv2d, depthwise_conv2d_backward
 from minicnn.ops.merge import add, add_backward, concat, concat_backward
 from minicnn.ops.norm import batch_norm, batch_norm_backward, batch_norm_inference, fold_batch_norm
 from minicnn.ops.pooling import (

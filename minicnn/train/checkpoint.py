@@ -115,11 +115,12 @@ def _is_history(history: Any, epochs: int, validated: bool) -> TypeGuard[History
     )
 
 
-def describe_object(thing: object) -> str | None:
-    """Return a function's name, else the repr without its address."""
-    if thing is None:
-        return None
-    return getattr(thing, "__qualname__", re.sub(" at 0x[0-9A-Fa-f]+", "", repr(thing)))
+def describe(value: object) -> object:
+    """Return a number or None itself, a function's name, else the repr."""
+    if value is None or isinstance(value, (int, float)):
+        return value
+    # An object's address differs from run to run.
+    return getattr(value, "__qualname__", re.sub(" at 0x[0-9A-Fa-f]+", "", repr(value)))
 
 
 def fingerprint(

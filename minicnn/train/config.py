@@ -9,7 +9,7 @@ from minicnn.optim import Schedule
 from minicnn.random import generator
 from minicnn.shapes import IntArray
 from minicnn.shapes.checks import check_range, positive_int
-from minicnn.train.checkpoint import describe_object
+from minicnn.train.checkpoint import describe
 from minicnn.train.data_parallel import Augmentation
 from minicnn.train.state import Optimizer
 
@@ -46,16 +46,9 @@ class TrainConfig:
 
         (The number of validation images, which `fit` adds, says more.)
         """
-        return {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "optimizer": describe_object(self.optimizer),
-            "schedule": describe_object(self.schedule),
-            "augment": describe_object(self.augment),
-            "label_smoothing": self.label_smoothing,
-            "patience": self.patience,
-            "seed": self.seed,
-        }
+        values = {name: describe(value) for name, value in vars(self).items()}
+        del values["validation_split"]
+        return values
 
 
 def validation_split_indices(config: TrainConfig, count: int) -> tuple[IntArray, IntArray]:

@@ -93,9 +93,9 @@ class DataParallelGradient:
         self.model, self.images, self.pool = model, images, pool
         self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
         self.augment, self.seed, self.label_smoothing = augment, seed, label_smoothing
-        self._gradients = np.empty((0, model.parameters.size), model.dtype)  # (microbatches, P)
-        self._rows: list[Array] = []  # of the gradients: the same objects in each step
-        self._statistics = np.empty((0, model.statistics.size), model.dtype)  # (microbatches, S)
+        # Memory that is never written to costs nothing: small batches use the first rows only.
+        self._gradients = np.empty((MAX_PENDING_GRADIENTS, model.parameters.size), model.dtype)
+        self._rows = list(self._gradients)  # the same objects in each step, for the replay
         self._total = np.empty_like(model.parameters)
         self._replay_cache = ReplayCache(model.replayable)
 
@@ -114,11 +114,11 @@ class DataParallelGradient:
         StepResult
         """
         parts = microbatches(batch)
-        self._grow(len(parts))
+        statistics = np.empty((len(parts), self.model.statistics.size), self.model.dtype)
         loss, correct = 0.0, 0
         for first in range(0, len(parts), MAX_PENDING_GRADIENTS):
             group = slice(first, first + MAX_PENDING_GRADIENTS)
-            rows = zip(parts[group], self._rows, self._statistics[group], strict=False)
+            rows = zip(parts[group], self._rows, statistics[group], strict=False)
             results = self.pool.map(
                 lambda row: self._run_microbatch(len(batch), epoch, *row), list(rows)
             )
@@ -126,16 +126,7 @@ class DataParallelGradient:
             optimizers.reduce_gradients(self._gradients, len(results), first == 0, self._total)
             loss += sum(loss for loss, _ in results)
             correct += sum(correct for _, correct in results)
-        return StepResult(loss, correct, self._total, self._statistics[: len(parts)])
-
-    def _grow(self, count: int) -> None:
-        """Make the buffers large enough for a number of microbatches."""
-        rows = min(count, MAX_PENDING_GRADIENTS)
-        if len(self._gradients) < rows:
-            self._gradients = np.empty((rows, self.model.parameters.size), self.model.dtype)
-            self._rows = list(self._gradients)
-        if len(self._statistics) < count:
-            self._statistics = np.empty((count, self.model.statistics.size), self.model.dtype)
+        return StepResult(loss, correct, self._total, statistics)
 
     def augmented_images(self, image_ids: IntArray, epoch: int) -> NDArray[Any]:
         """Return images as augmented in an epoch, before preprocessing.

@@ -120,8 +120,9 @@ def fit(
         raise TypeError(
             f"fit: on_epoch_end must be a function that takes a TrainingState, not {on_epoch_end!r}"
         )
+    optimizer = Adam() if optimizer is None else optimizer
     config = TrainConfig(
-        optimizer=Adam() if optimizer is None else optimizer,
+        optimizer=optimizer,
         schedule=schedule,
         augment=augment,
         label_smoothing=label_smoothing,
@@ -135,9 +136,9 @@ def fit(
     training, validation = validation_split_indices(config, len(images))
     counts = {"train_images": len(images), "validation_images": len(validation)}
     metadata = config.to_dict() | counts
-    say: Callable[[str], object] = tqdm.write if progress else _say_nothing
+    say: Callable[[str], object] = tqdm.write if progress else lambda text: None
 
-    state = TrainingState(model, config.optimizer, config.patience)
+    state = TrainingState(model, optimizer, config.patience)
     saved = None
     if checkpoint is not None:
         data = fingerprint(model, images, labels, schedule)
@@ -209,7 +210,3 @@ def _train_epoch(
     rate = seen / (time.perf_counter() - started)
     speed = f"{seen} images in {len(batches)} batches of {config.batch_size} - {rate:.0f} images/s"
     return {"loss": loss / seen, "accuracy": correct / seen}, speed
-
-
-def _say_nothing(text: str) -> None:
-    """Replace ``tqdm.write`` where no progress is printed."""

@@ -1,11 +1,12 @@
 """Locate the layer where infinity or NaN first arises."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minicnn.layers.base import Layer
 from minicnn.layers.container import Container
 from minicnn.losses import softmax_cross_entropy, softmax_cross_entropy_backward
 from minicnn.model.sequential import Sequential
@@ -42,12 +43,11 @@ def find_non_finite(
     str
         One sentence that names the layer, forward before backward, and one of advice.
     """
+    culprit: str | None = None
     with np.errstate(over="ignore", invalid="ignore"):
-        culprits = (
-            _first_in_step(model, model.preprocess(images), labels, key, label_smoothing)
-            for images, labels, key in microbatches
-        )
-        culprit = next((culprit for culprit in culprits if culprit), None)
+        for images, labels, key in microbatches:
+            x = model.preprocess(images)
+            culprit = culprit or _first_in_step(model, x, labels, key, label_smoothing)
     culprit = culprit or "no layer on its own, only the sum over the batch,"
     return f"{culprit} holds infinity or NaN. {ADVICE}."
 
@@ -57,19 +57,18 @@ def _first_in_step(
 ) -> str | None:
     """Name the first non-finite array of a step, or return None."""
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
-    caches = []
-    for position, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
+    for name, layer in zip(names, model.layers, strict=True):
         for parameter, array in layer.parameters.items():
             if not np.isfinite(array).all():
                 return f"the {parameter} of {name}"
-        own = key.fold_in(position)
-        y, cache = layer.forward(x, key=own)
-        caches.append(cache)
+    for name, y in _outputs(model.layers, names, x, key):
         if not np.isfinite(y).all():
-            inside = _first_inside(layer, x, own) if isinstance(layer, Container) else None
-            return f"the output of {inside or name}"
-        x = y
-    loss, loss_cache = softmax_cross_entropy(x, labels, label_smoothing=label_smoothing)
+            return f"the output of {name}"
+    logits, caches = x, []
+    for position, layer in enumerate(model.layers):
+        logits, cache = layer.forward(logits, key=key.fold_in(position))
+        caches.append(cache)
+    loss, loss_cache = softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)
     if not np.isfinite(loss):
         return "the loss, though the logits are finite (they lie too far apart): it"
     dy: Array | None = softmax_cross_entropy_backward(1.0, loss_cache)
@@ -81,15 +80,16 @@ def _first_in_step(
     return None
 
 
-def _first_inside(container: Container, x: Array, key: RandomKey) -> str | None:
-    """Name the first layer inside with a non-finite output, or return None."""
-    for branch, (prefix, chain) in enumerate(container.sequences.items()):
-        part = x
-        for position, layer in enumerate(chain.layers):
-            own = key.fold_in(branch).fold_in(position)
-            y, _ = layer.forward(part, key=own)
-            if not np.isfinite(y).all():
-                inside = _first_inside(layer, part, own) if isinstance(layer, Container) else None
-                return inside or f"{layer}, which is {prefix}{position} inside {container}"
-            part = y
-    return None
+def _outputs(
+    layers: Sequence[Layer], names: Sequence[str], x: Array, key: RandomKey
+) -> Iterator[tuple[str, Array]]:
+    """Yield name and output of each layer, those inside a container first."""
+    for position, (layer, name) in enumerate(zip(layers, names, strict=True)):
+        own = key.fold_in(position)
+        if isinstance(layer, Container):
+            for branch, (prefix, sequence) in enumerate(layer.sequences.items()):
+                inner = sequence.layers
+                inside = [f"{i}, which is {prefix}{n} inside {layer}" for n, i in enumerate(inner)]
+                yield from _outputs(inner, inside, x, own.fold_in(branch))
+        x, _ = layer.forward(x, key=own)
+        yield name, x

@@ -29,7 +29,7 @@ from minicnn import (
     load_model,
 )
 from minicnn.optim import cosine, step_decay, warmup_linear
-from minicnn.train.checkpoint import describe_object
+from minicnn.train.checkpoint import describe
 from minicnn.train.data_parallel import DataParallelGradient
 
 
@@ -299,13 +299,11 @@ def test_another_network_is_rejected(digits, stopped):
 
 
 def test_objects_are_described_by_name_or_repr():
-    assert describe_object(None) is None
-    assert describe_object(cosine) == "cosine"
-    assert describe_object(Adam(0.5)) == repr(Adam(0.5))
-    assert describe_object(Turned()) == describe_object(Turned())
-    assert describe_object(functools.partial(step_decay)) == describe_object(
-        functools.partial(step_decay)
-    )
+    assert describe(None) is None
+    assert describe(cosine) == "cosine"
+    assert describe(Adam(0.5)) == repr(Adam(0.5))
+    assert describe(Turned()) == describe(Turned())
+    assert describe(functools.partial(step_decay)) == describe(functools.partial(step_decay))
 
 
 # ---------------------------------------------------------------- unusable files
