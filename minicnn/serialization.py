@@ -10,18 +10,19 @@ from inspect import signature
 from math import prod
 from os import PathLike
 from types import NoneType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minicnn.initializers import glorot_uniform, he_normal
 from minicnn.layers.base import Layer, layer_classes
 from minicnn.layers.container import Container
-from minicnn.model import parameters
 from minicnn.model.sequential import Sequential
 from minicnn.runtime import archive
 from minicnn.runtime.archive import Archive, Entry
-from minicnn.shapes import Shape
+from minicnn.shapes import Array, Shape
+
+T = TypeVar("T")
 
 DTYPES = ("float32", "float64")
 INITIALIZERS = {initializer.__name__: initializer for initializer in (he_normal, glorot_uniform)}
@@ -35,7 +36,7 @@ LARGEST_OUTPUT = 2**30  # values that a layer computes for one image
 def save_model(model: Sequential, path: str | PathLike[str]) -> None:
     """Write a model to a file, atomically; see `Sequential.save`."""
     about = {"model": to_config(model), "metadata": model.metadata}
-    archive.write(path, "model", about, parameters.state_arrays(model.layers))
+    archive.write(path, "model", about, _state_arrays(model.layers))
 
 
 def load_model(path: str | PathLike[str]) -> Sequential:
@@ -72,7 +73,7 @@ def load_model(path: str | PathLike[str]) -> Sequential:
         model = Sequential(**arguments)
     except (TypeError, ValueError) as error:
         raise file.error(f"its description is wrong: {error}") from error
-    for name, array in parameters.state_arrays(model.layers).items():
+    for name, array in _state_arrays(model.layers).items():
         array[...] = weights[name]
     model.metadata = file.description["metadata"]
     return model
@@ -101,9 +102,23 @@ def _read_description(description: dict[str, Any]) -> tuple[dict[str, Any], dict
     shapes = state_shapes(layers, tuple(shape))
     entries = {
         name: Entry(np.dtype(arguments["dtype"]), size)
-        for name, size in parameters.named_arrays(shapes).items()
+        for name, size in named_arrays(shapes).items()
     }
     return {**arguments, "layers": layers, "input_shape": tuple(shape)}, entries
+
+
+def named_arrays(layers: Sequence[dict[str, T]]) -> dict[str, T]:
+    """Merge the dicts of all layers; names become ``0.weight`` and so on."""
+    return {
+        f"{position}.{name}": value
+        for position, own in enumerate(layers)
+        for name, value in own.items()
+    }
+
+
+def _state_arrays(layers: Sequence[Layer]) -> dict[str, Array]:
+    """Return parameters and statistics by name, as in a model file."""
+    return named_arrays([layer.parameters | layer.statistics for layer in layers])
 
 
 def _check_keys(found: dict[str, Any], expected: set[str]) -> None:

@@ -42,8 +42,8 @@ from minicnn.gradcheck import GradientCheck, check_gradients, check_layer, forma
 from minicnn.kernels import jit
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container, iter_layers
-from minicnn.model.parameters import named_arrays
 from minicnn.random import RandomKey
+from minicnn.serialization import named_arrays
 from minicnn.shapes import Array
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -1,6 +1,7 @@
 """Diagnose a network on one batch: activations, gradients, update sizes."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from minicnn.shapes.checks import check_range
 from minicnn.train.data_parallel import DataParallelGradient, microbatches
 from minicnn.train.evaluate import check_data
 from minicnn.train.nonfinite import find_non_finite
-from minicnn.train.state import TrainingState
+from minicnn.train.state import TrainingState, decay_mask
 
 __all__ = ["Diagnosis", "LayerDiagnosis", "ParameterDiagnosis", "diagnose"]
 
@@ -154,7 +155,7 @@ def diagnose(
             model, images, labels, workers, seed=seed, label_smoothing=smoothing
         )
         result = gradient_of(batch)
-        change = None if state is None else state.peek_update(result.gradient)
+        change = None if state is None else peek_update(state, result.gradient)
         layers = _layer_diagnoses(model, statistics, result.gradient, change)
     lr_scale = None if state is None else state.lr_scale
     if all(np.isfinite(part).all() for part in result):
@@ -162,6 +163,25 @@ def diagnose(
     else:
         warnings = (find_non_finite(model, gradient_of.microbatches(batch, 0), smoothing),)
     return Diagnosis(len(images), result.loss, lr_scale, layers, warnings)
+
+
+def peek_update(state: TrainingState, gradient: Array) -> Array:
+    """Compute the update of one more step, on copies.
+
+    Parameters
+    ----------
+    state : TrainingState
+    gradient : ndarray (P,)
+
+    Returns
+    -------
+    ndarray (P,)
+        New parameters minus old ones, at the learning rate of the last step.
+    """
+    model, optimizer = state.model, deepcopy(state.optimizer)
+    parameters = model.parameters.copy()
+    optimizer.step(parameters, gradient, state.lr_scale, decay_mask(model))
+    return parameters - model.parameters
 
 
 def _layer_diagnoses(

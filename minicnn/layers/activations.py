@@ -1,12 +1,9 @@
 """ReLU and dropout."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from minicnn import ops
 from minicnn.layers.base import Layer
-from minicnn.random import RandomKey
-from minicnn.shapes import Array
 from minicnn.shapes.checks import check_range
 
 
@@ -16,16 +13,6 @@ class ReLU(Layer):
 
     ops = ops.relu, ops.relu_backward
     replayable = True
-
-
-def _dropout(x: Array, *, rate: float, key: RandomKey | None) -> tuple[Array, Any]:
-    """Drop elements in training; the cache is None at inference, where y is x."""
-    return (x, None) if key is None else ops.dropout(x, rate, key)
-
-
-def _dropout_backward(dy: Array, cache: Any) -> Array:
-    """Compute the gradient of `_dropout`."""
-    return dy if cache is None else ops.dropout_backward(dy, cache)
 
 
 @dataclass(eq=False, repr=False)
@@ -47,7 +34,7 @@ class Dropout(Layer):
 
     rate: float
 
-    ops = _dropout, _dropout_backward
+    ops = ops.dropout, ops.dropout_backward
     options = ("rate",)
     uses_key = True
     example = (0.4,), (3, 4, 2)

@@ -180,17 +180,13 @@ class Layer:
         dtype : dtype
             float32, or float64 for gradient checks.
         """
-
-        def initial(shapes: dict[str, Shape]) -> dict[str, Array]:
-            return {
-                name: np.full(shape, self.initial_values.get(name, 0), dtype)
-                for name, shape in shapes.items()
-            }
-
-        self.bind(
-            initial(self.parameter_shapes(input_shape)),
-            initial(self.statistics_shapes(input_shape)),
+        shapes = self.parameter_shapes(input_shape), self.statistics_shapes(input_shape)
+        first = self.initial_values
+        parameters, statistics = (
+            {name: np.full(shape, first.get(name, 0), dtype) for name, shape in own.items()}
+            for own in shapes
         )
+        self.bind(parameters, statistics)
 
     def bind(self, parameters: Gradients, statistics: Gradients) -> None:
         """Replace the layer's arrays, such as by views of a flat vector.

@@ -88,20 +88,6 @@ def unflatten(vector: Array, layout: Layout) -> list[dict[str, Array]]:
     ]
 
 
-def named_arrays(layers: Sequence[dict[str, T]]) -> dict[str, T]:
-    """Merge the dicts of all layers; names become ``0.weight`` and so on."""
-    return {
-        f"{position}.{name}": value
-        for position, own in enumerate(layers)
-        for name, value in own.items()
-    }
-
-
-def state_arrays(layers: Sequence[Layer]) -> dict[str, Array]:
-    """Return parameters and statistics by name, as in a model file."""
-    return named_arrays([layer.parameters | layer.statistics for layer in layers])
-
-
 def flatten_statistics(
     layers: Sequence[Layer],
     values: Sequence[Mapping[str, Any]],  # for each layer a number or array per statistic

@@ -235,8 +235,18 @@ class Sequential(Classifier):
         ValueError
             If the shape does not fit, there are no images, or a float pixel is not in 0..1.
         """
-        batch, _ = as_batch("Sequential", images, self.input_shape)
-        return scale_pixels(batch, self.input_mean, self.input_std, self.dtype)
+        pixels, _ = as_batch("Sequential", images, self.input_shape)
+        mean, std = map(self.dtype.type, (self.input_mean, self.input_std))
+        x: Array = arena.empty(pixels.shape, self.dtype)
+        if pixels.dtype == np.uint8:
+            levels = (np.arange(256, dtype=self.dtype) / self.dtype.type(255) - mean) / std
+            copy.apply_lut(levels, np.ascontiguousarray(pixels).reshape(-1), x.reshape(-1))
+        else:
+            check_pixel_range("Sequential", pixels)
+            x[...] = pixels
+            x -= mean
+            x /= std
+        return x
 
     def infer(self, x: Array, *, threads: int | None = None) -> Array:
         """Compute the logits of preprocessed images, on several threads.
@@ -304,24 +314,3 @@ class Sequential(Classifier):
         from minicnn.serialization import save_model
 
         save_model(self, path)
-
-
-def scale_pixels(
-    pixels: NDArray[Any],  # uint8 or float
-    mean: float,
-    std: float,
-    dtype: np.dtype[np.floating[Any]],
-) -> Array:
-    """Return ``(pixels - mean) / std``; uint8 pixels are divided by 255 first."""
-    x: Array = arena.empty(pixels.shape, dtype)
-    center, width = dtype.type(mean), dtype.type(std)
-    if pixels.dtype == np.uint8:
-        levels = np.arange(256, dtype=dtype) / dtype.type(255)
-        levels = (levels - center) / width
-        copy.apply_lut(levels, np.ascontiguousarray(pixels).reshape(-1), x.reshape(-1))
-        return x
-    check_pixel_range("Sequential", pixels)
-    x[...] = pixels
-    x -= center
-    x /= width
-    return x

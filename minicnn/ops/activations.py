@@ -167,11 +167,11 @@ class DropoutCache(NamedTuple):
     scale: Array
 
 
-def dropout(x: Array, rate: float, key: RandomKey) -> tuple[Array, DropoutCache]:
+def dropout(x: Array, rate: float, key: RandomKey | None) -> tuple[Array, DropoutCache | None]:
     """Set random values to 0 and scale the remaining ones.
 
-    ``y = x / (1 - rate)`` where kept, else 0. So the mean of y is x, and inference needs no
-    dropout. The mask depends only on seed, epoch, layer and image.
+    ``y = x / (1 - rate)`` where kept, else 0. So the mean of y is x, and at inference y is x. The
+    mask depends only on seed, epoch, layer and image.
 
     Parameters
     ----------
@@ -179,13 +179,13 @@ def dropout(x: Array, rate: float, key: RandomKey) -> tuple[Array, DropoutCache]
         float32 or float64.
     rate : float
         Probability of dropping a value, 0 to below 1, rounded to a multiple of 2⁻¹⁶.
-    key : RandomKey
-        With one image id for each image of `x`.
+    key : RandomKey or None
+        With one image id for each image of `x`; None at inference.
 
     Returns
     -------
     y : ndarray, as `x`
-    cache : DropoutCache
+    cache : DropoutCache, or None at inference
 
     Raises
     ------
@@ -199,6 +199,8 @@ def dropout(x: Array, rate: float, key: RandomKey) -> tuple[Array, DropoutCache]
     Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to prevent
     neural networks from overfitting" (JMLR 2014), section 10 for the scale in training.
     """
+    if key is None:
+        return x, None
     rate = check_dropout(x, rate, len(key.image_ids))
     kept = dropout_mask(key, rate, x[0].size)
     scale = np.array([1 / (1 - drop_threshold(rate) / elementwise.PROBABILITY_STEPS)], x.dtype)
@@ -206,7 +208,7 @@ def dropout(x: Array, rate: float, key: RandomKey) -> tuple[Array, DropoutCache]
     return _keep(x, cache), cache
 
 
-def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
+def dropout_backward(dy: Array, cache: DropoutCache | None) -> Array:
     """Compute the gradient of `dropout`.
 
     ``dx = dy / (1 - rate)`` where x was kept, else 0.
@@ -216,7 +218,7 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
     Parameters
     ----------
     dy : ndarray, as the output
-    cache : DropoutCache
+    cache : DropoutCache or None
 
     Returns
     -------
@@ -227,6 +229,8 @@ def dropout_backward(dy: Array, cache: DropoutCache) -> Array:
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
+    if cache is None:
+        return dy
     check_gradient("dropout_backward", dy, cache.shape, cache.scale.dtype)
     return _keep(dy, cache)
 

@@ -7,32 +7,23 @@ import numpy as np
 from minicnn.kernels import norm
 from minicnn.runtime import arena
 from minicnn.shapes import Array
-from minicnn.shapes.checks import check_batch_norm, check_fold, check_gradient
+from minicnn.shapes.checks import check_channels, check_gradient
 
 
 class BatchNormCache(NamedTuple):
     """x, by reference, and the constants of each channel.
 
-    The rows of `channels` are listed in `minicnn.kernels.norm`. `frozen` is True if mean and
-    variance were arguments. Backward computes the mask of the ReLU from x again.
+    The rows of `channels` are listed in `minicnn.kernels.norm`. `mean` and `variance` (C,), which
+    divides by ``M - 1``, are two of them. `frozen` is True if they were arguments. Backward
+    computes the mask of the ReLU from x again.
     """
 
     x: Array
     channels: Array
+    mean: Array
+    variance: Array
     relu: bool
     frozen: bool
-
-    @property
-    def mean(self) -> Array:
-        """Mean of each channel, (C,)."""
-        mean: Array = self.channels[norm.MEAN]
-        return mean
-
-    @property
-    def variance(self) -> Array:
-        """Variance of each channel, (C,), divided by ``M - 1``."""
-        variance: Array = self.channels[norm.VARIANCE]
-        return variance
 
 
 def batch_norm(
@@ -73,7 +64,8 @@ def batch_norm(
     Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal
     covariate shift" (ICML 2015), algorithm 1.
     """
-    M = check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
+    check_channels("batch_norm", "x", "N C | N H W C", x, epsilon, weight=weight, bias=bias)
+    M = x.size // x.shape[-1]
     if M == 1:
         raise ValueError(
             f"batch_norm: x has one value per channel {x.shape}, which has no variance; "
@@ -83,7 +75,7 @@ def batch_norm(
     y, channels = _allocate(matrix)
     norm.batch_norm_statistics(matrix, weight, bias, epsilon, channels)
     norm.normalize(matrix, channels, relu, y)
-    return y.reshape(x.shape), BatchNormCache(x, channels, relu, False)
+    return y.reshape(x.shape), _cache(x, channels, relu, frozen=False)
 
 
 def batch_norm_inference(
@@ -127,19 +119,23 @@ def batch_norm_inference(
     Ioffe, Szegedy (ICML 2015), algorithm 2, steps 10 and 11.
     """
     arrays = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
-    M = check_batch_norm("batch_norm_inference", x, epsilon, **arrays)
-    matrix = np.ascontiguousarray(x.reshape(M, -1))
+    check_channels("batch_norm_inference", "x", "N C | N H W C", x, epsilon, **arrays)
+    matrix = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
     y, channels = _allocate(matrix)
     weight, bias, mean, variance = map(np.ascontiguousarray, arrays.values())
     norm.batch_norm_from_running(weight, bias, mean, variance, epsilon, channels)
     norm.normalize(matrix, channels, relu, y)
-    return y.reshape(x.shape), BatchNormCache(x, channels, relu, True)
+    return y.reshape(x.shape), _cache(x, channels, relu, frozen=True)
 
 
 def _allocate(matrix: Array) -> list[Array]:
     """Return y (M, C) and the table of channel constants."""
     C = matrix.shape[1]
     return arena.allocate(((matrix.shape, matrix.dtype), ((norm.CHANNEL_ROWS, C), matrix.dtype)))
+
+
+def _cache(x: Array, channels: Array, relu: bool, *, frozen: bool) -> BatchNormCache:
+    return BatchNormCache(x, channels, channels[norm.MEAN], channels[norm.VARIANCE], relu, frozen)
 
 
 def batch_norm_backward(
@@ -177,7 +173,7 @@ def batch_norm_backward(
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
-    x, channels, relu, frozen = cache
+    x, channels, _, _, relu, frozen = cache
     check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
     C = x.shape[-1]
     rows, matrix = (np.ascontiguousarray(array).reshape(-1, C) for array in (dy, x))
@@ -243,7 +239,8 @@ def fold_batch_norm(
         "mean": mean,
         "variance": variance,
     }
-    check_fold("fold_batch_norm", weight, epsilon, **channels)
+    axes = "in out | KH KW C | KH KW C F"
+    check_channels("fold_batch_norm", "weight", axes, weight, epsilon, **channels)
     F = weight.shape[-1]
     matrix = np.ascontiguousarray(weight).reshape(-1, F)
     folded, folded_bias, scale = arena.allocate(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.shapes import Array
-from minicnn.shapes.checks import check_batch_norm, check_gradient
+from minicnn.shapes.checks import check_channels, check_gradient
 
 Cache = tuple[Any, ...]
 
@@ -36,7 +36,7 @@ def batch_norm(
     TypeError, ValueError
         As the op of this name in `minicnn.ops`.
     """
-    check_batch_norm("batch_norm", x, epsilon, weight=weight, bias=bias)
+    check_channels("batch_norm", "x", "N C | N H W C", x, epsilon, weight=weight, bias=bias)
     C = x.shape[-1]
     mean, variance = np.zeros(C), np.zeros(C)
     for c in range(C):
@@ -49,8 +49,8 @@ def batch_norm(
         for value in channel:
             squares += (value - mean[c]) ** 2
         variance[c] = squares / len(channel)
-    y = _normalized(x, weight, bias, mean, variance, epsilon)
-    return y, (x, weight, epsilon, mean, variance, True)
+    y = _normalize(x, mean, variance, epsilon) * weight + bias
+    return y.astype(x.dtype), (x, weight, epsilon, mean, variance, True)
 
 
 def batch_norm_inference(
@@ -76,20 +76,18 @@ def batch_norm_inference(
         As the op of this name in `minicnn.ops`.
     """
     channels = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
-    check_batch_norm("batch_norm_inference", x, epsilon, **channels)
-    y = _normalized(x, weight, bias, mean, variance, epsilon)
-    return y, (x, weight, epsilon, mean, variance, False)
+    check_channels("batch_norm_inference", "x", "N C | N H W C", x, epsilon, **channels)
+    y = _normalize(x, mean, variance, epsilon) * weight + bias
+    return y.astype(x.dtype), (x, weight, epsilon, mean, variance, False)
 
 
-def _normalized(
-    x: Array, weight: Array, bias: Array, mean: Array, variance: Array, epsilon: float
-) -> Array:
-    y = np.empty_like(x)
+def _normalize(x: Array, mean: Array, variance: Array, epsilon: float) -> Array:
+    """Return ``(x - mean) / √(variance + ε)`` in float64."""
+    normal = np.empty(x.shape)
     for place in np.ndindex(x.shape):
         c = place[-1]
-        normal = (float(x[place]) - float(mean[c])) / sqrt(float(variance[c]) + epsilon)
-        y[place] = normal * float(weight[c]) + float(bias[c])
-    return y
+        normal[place] = (float(x[place]) - float(mean[c])) / sqrt(float(variance[c]) + epsilon)
+    return normal
 
 
 def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
@@ -123,10 +121,9 @@ def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     C = x.shape[-1]
     M = x.size // C
     dx, dweight, dbias = np.empty(x.shape), np.zeros(C), np.zeros(C)
-    normal = np.empty(x.shape)
+    normal = _normalize(x, mean, variance, epsilon)
     for place in np.ndindex(x.shape):
         c = place[-1]
-        normal[place] = (float(x[place]) - float(mean[c])) / sqrt(float(variance[c]) + epsilon)
         dweight[c] += float(dy[place]) * normal[place]
         dbias[c] += float(dy[place])
     for place in np.ndindex(x.shape):

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from math import prod
 from operator import index
 from typing import Any
 
@@ -79,14 +78,12 @@ def check_float(op: str, name: str, array: object) -> None:
 
 
 def check_array(op: str, name: str, array: Array, axes: str) -> None:
-    """Check for a non-empty float array with axes such as ``"N H W C"``."""
+    """Check for a non-empty float array with axes such as "N C | N H W C"."""
     check_float(op, name, array)
-    wanted = axes.split()
-    if array.ndim != len(wanted):
-        raise ValueError(
-            f"{op}: {name} must have {len(wanted)} axes ({', '.join(wanted)}), "
-            f"not {array.ndim} (shape {array.shape})"
-        )
+    forms = [form.split() for form in axes.split(" | ")]
+    if array.ndim not in map(len, forms):
+        wanted = " or ".join(f"{len(form)} axes ({', '.join(form)})" for form in forms)
+        raise ValueError(f"{op}: {name} must have {wanted}, not {array.ndim} (shape {array.shape})")
     if array.size == 0:
         raise ValueError(f"{op}: {name} is empty (shape {array.shape}); give at least one image")
 
@@ -286,34 +283,11 @@ def check_class_names(op: str, names: Sequence[str] | None, classes: int) -> lis
 
 
 @memoize_by_shape
-def check_batch_norm(op: str, x: Array, epsilon: float, **channels: Array) -> int:
-    """Return M, the number of values per channel, if all arrays fit."""
-    check_float(op, "x", x)
-    if x.ndim not in (2, 4):
-        raise ValueError(
-            f"{op}: x must be images (N, H, W, C) or rows (N, C), not of shape {x.shape}"
-        )
-    check_array(op, "x", x, "N C" if x.ndim == 2 else "N H W C")
-    _check_channels(op, "x", x, epsilon, channels)
-    return prod(x.shape[:-1])
-
-
-@memoize_by_shape
-def check_fold(op: str, weight: Array, epsilon: float, **channels: Array) -> None:
-    """Check a weight (..., F) and the arrays (F,) to fold into it."""
-    check_float(op, "weight", weight)
-    if weight.ndim < 2:
-        raise ValueError(
-            f"{op}: weight must have at least 2 axes (..., F), not {weight.ndim} "
-            f"(shape {weight.shape})"
-        )
-    _check_channels(op, "weight", weight, epsilon, channels)
-
-
-def _check_channels(
-    op: str, name: str, array: Array, epsilon: float, channels: dict[str, Array]
+def check_channels(
+    op: str, name: str, axes: str, array: Array, epsilon: float, **channels: Array
 ) -> None:
-    """Check arrays (C,) against the last axis of `array`, and epsilon."""
+    """Check an array, and arrays with one element for each of its channels."""
+    check_array(op, name, array, axes)
     C = array.shape[-1]
     for other, numbers in channels.items():
         check_array(op, other, numbers, "C")

@@ -127,22 +127,6 @@ class TrainingState:
         self.optimizer.step(model.parameters, result.gradient, lr_scale, self._decay_mask)
         update_running_statistics(model.layers, model.statistics, result.batch_statistics)
 
-    def peek_update(self, gradient: Array) -> Array:
-        """Compute the update of one more step, on copies.
-
-        Parameters
-        ----------
-        gradient : ndarray (P,)
-
-        Returns
-        -------
-        ndarray (P,)
-            New parameters minus old ones, at the learning rate of the last step.
-        """
-        parameters = self.model.parameters.copy()
-        deepcopy(self.optimizer).step(parameters, gradient, self.lr_scale, self._decay_mask)
-        return parameters - self.model.parameters
-
     def record_epoch(self, metrics: dict[str, float]) -> None:
         """Append an epoch to the history; keep its weights if they are best.
 

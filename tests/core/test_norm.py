@@ -294,7 +294,9 @@ TYPES = {
     "batch_norm: epsilon must be a number, not True": norm(epsilon=True),
 }
 VALUES = {
-    "batch_norm: x must be images (N, H, W, C) or rows (N, C), not of shape (3, 4, 5)": norm(X[0]),
+    "batch_norm: x must have 2 axes (N, C) or 4 axes (N, H, W, C), not 3 (shape (3, 4, 5))": norm(
+        X[0]
+    ),
     "batch_norm: x is empty (shape (0, 5)); give at least one image": norm(X[0, 0, :0]),
     "batch_norm: bias must have 1 axes (C), not 2 (shape (1, 5))": norm(bias=ONES[None]),
     "batch_norm: weight has 4 elements but x has 5 channels (weight (4,), x (2, 3, 4, 5))": norm(
@@ -573,7 +575,8 @@ def test_folding_exact_numbers_is_exact(integers, dtype, shape):
 
 FIVE = np.ones(5, f32)
 FOLDS = {
-    "fold_batch_norm: weight must have at least 2 axes (..., F), not 1 (shape (5,))": (FIVE, FIVE),
+    "fold_batch_norm: weight must have 2 axes (in, out) or 3 axes (KH, KW, C) or 4 axes "
+    "(KH, KW, C, F), not 1 (shape (5,))": (FIVE, FIVE),
     "fold_batch_norm: bias has 4 elements but weight has 5 channels (bias (4,), weight (2, 5))": (
         np.ones((2, 5), f32),
         FIVE[:4],

@@ -25,7 +25,7 @@ from minicnn import (
     fit,
     load_mnist_sample,
 )
-from minicnn.diagnostics import diagnose
+from minicnn.diagnostics import diagnose, peek_update
 from minicnn.diagnostics.report import DEAD, SCALES, UPDATES
 from minicnn.random import RandomKey
 from minicnn.train.state import TrainingState
@@ -347,7 +347,7 @@ def test_the_measured_step_leaves_optimizer_and_weights_unchanged(digits):
     gradient = np.ones_like(model.parameters)
     optimizer.step(model.parameters, gradient)
     before = copy.deepcopy(optimizer.state_dict(model.parameters)), model.parameters.copy()
-    change = TrainingState(model, optimizer, None).peek_update(gradient)
+    change = peek_update(TrainingState(model, optimizer, None), gradient)
     assert change == pytest.approx(-0.01, rel=1e-4)
     np.testing.assert_array_equal(model.parameters, before[1])
     for name, array in optimizer.state_dict(model.parameters).items():
