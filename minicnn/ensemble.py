@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.augment import warp
+from minicnn.augment.transform import UNCHANGED, elastic_smoothing, transform_images
 from minicnn.model.classifier import Classifier, check_model
+from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import as_batch, check_pixel_range, check_range
 
@@ -168,7 +169,7 @@ def _mean(outputs: Iterable[Array]) -> Array:
 def _inverse_affine(
     *, turn: float = 0.0, zoom: float = 1.0, down: float = 0.0, right: float = 0.0
 ) -> Array:
-    """Return the matrix (2, 3) from output to input pixels, for `warp`."""
+    """Return the matrix (2, 3) from output to input pixels."""
     cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
     return np.array([[cos, sin, -down], [-sin, cos, -right]])
 
@@ -180,21 +181,10 @@ def _warp_images(
     """Return images as floats, all transformed by one matrix."""
     dtype = np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
     N, H, W, _ = images.shape
-    planes = images.transpose(0, 3, 1, 2).astype(dtype, order="C")  # (N, C, H, W)
-    if images.dtype == np.uint8:
-        planes /= dtype.type(255)
-    Wp = -(-W // warp.WARP_LANES) * warp.WARP_LANES
-    out = np.empty_like(planes)
-    warp.warp(
-        planes,
-        np.tile(matrix.astype(dtype), (N, 1, 1)),
-        np.empty((N, 0), np.int32),  # no elastic distortion
-        np.empty((H, 0), dtype),
-        np.empty((0, Wp), dtype),
-        np.empty(0, dtype),
-        np.empty((2, H, Wp), dtype),
-        np.empty((H, Wp), np.int32),
-        np.empty((H + 3, W + 3), dtype),
-        out,
-    )
-    return np.ascontiguousarray(out.transpose(0, 2, 3, 1))  # (N, H, W, C)
+    affine, magnitudes = np.full((N, 2, 3), matrix, dtype), np.full((N, 3), UNCHANGED, dtype)
+    erase_boxes, bits = np.zeros((N, 4), np.int64), np.empty((N, 0), np.int32)
+    smoothing = elastic_smoothing(H, W, 0.0, dtype)
+    with arena.scope():
+        return transform_images(
+            images, True, affine, magnitudes, erase_boxes, bits, smoothing
+        ).copy()

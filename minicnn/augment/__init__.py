@@ -1,34 +1,24 @@
 """Data augmentation: random changes of training images."""
 
 import warnings
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.augment import sample, warp
-from minicnn.augment.warp import smoothing
+from minicnn.augment import sample
+from minicnn.augment.transform import elastic_smoothing, transform_images
 from minicnn.random import random_bits
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntArray
-from minicnn.shapes.checks import check_pixel_range, check_pixels
+from minicnn.shapes.checks import check_bool, check_labels, check_pixel_range, check_pixels
 
-# The largest value of each field; the smallest is 0.
-MAXIMUM = {
-    "rotation": 180.0,
-    "shift": np.inf,
-    "shear": 80.0,
-    "zoom": 10.0,
-    "elastic": np.inf,
-    "thin": 100.0,
-    "thicken": 100.0,
-    "blur": 1.0,
-    "sharpen": 100.0,
-    "brightness": 1.0,
-    "erase": 1.0,
-}
+
+def _range(maximum: float) -> Any:
+    """Return a field that is 0 (off) by default, and at most `maximum`."""
+    return field(default=0.0, metadata={"maximum": maximum})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,28 +76,28 @@ class Augment:
     augmentation" (AAAI 2020), section 3.
     """
 
-    rotation: float = 0.0
-    shift: float = 0.0
-    shear: float = 0.0
-    zoom: float = 0.0
+    rotation: float = _range(180.0)
+    shift: float = _range(np.inf)
+    shear: float = _range(80.0)
+    zoom: float = _range(10.0)
     horizontal_flip: bool = False
     vertical_flip: bool = False
-    elastic: float = 0.0
-    thin: float = 0.0
-    thicken: float = 0.0
-    blur: float = 0.0
-    sharpen: float = 0.0
-    brightness: float = 0.0
-    erase: float = 0.0
+    elastic: float = _range(np.inf)
+    thin: float = _range(100.0)
+    thicken: float = _range(100.0)
+    blur: float = _range(1.0)
+    sharpen: float = _range(100.0)
+    brightness: float = _range(1.0)
+    erase: float = _range(1.0)
 
     def __post_init__(self) -> None:
         """Check every field."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_flip"):
-                _check_flip(field.name, value)
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if "maximum" in each.metadata:
+                _check_range(each.name, value, each.metadata["maximum"])
             else:
-                _check_range(field.name, value, MAXIMUM[field.name])
+                _check_flip(each.name, value)
 
     @classmethod
     def digits(cls) -> Self:
@@ -164,59 +154,26 @@ class Augment:
         """
         _check_batch(images, image_ids)
         dtype = np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
-        batch = images[..., None] if images.ndim == 3 else images
-        batch = np.ascontiguousarray(batch, None if images.dtype == np.uint8 else dtype)
-        N, H, W, C = batch.shape
-        rows, columns = smoothing(H, W, self.elastic, dtype)
-        elastic_words = 2 * rows.shape[1] * len(columns)
+        N, H, W = images.shape[:3]
+        smoothing = elastic_smoothing(H, W, self.elastic, dtype)
+        elastic_words = 2 * smoothing[0].shape[1] * len(smoothing[1])
         bits = random_bits(seed, "augmentation", epoch, image_ids, sample.WORDS)
         elastic_bits = random_bits(seed, "elastic", epoch, image_ids, elastic_words)
-        affine, magnitudes, boxes = arena.allocate(
-            (((N, 2, 3), dtype), ((sample.MAGNITUDES, N), dtype), ((N, 4), np.int64))
+        affine, magnitudes, boxes, draws = arena.allocate(
+            (((N, 2, 3), dtype), ((N, 3), dtype), ((N, 4), np.int64), ((sample.WORDS,), np.float64))
         )
-        sample.sample_transforms(self._ranges, bits, H, W, affine, magnitudes, boxes)
-        scratch = arena.allocate(_scratch((N, C, H, W), rows, columns))
-        sample.augment(
-            batch, self._moves, affine, magnitudes, boxes, elastic_bits, rows, columns, *scratch
+        sample.sample_transforms(self._ranges, bits, H, W, affine, magnitudes, boxes, draws)
+        return transform_images(
+            images, self._moves, affine, magnitudes, boxes, elastic_bits, smoothing
         )
-        return _channels_last(scratch[-1]).reshape(images.shape)
 
     @cached_property
     def _ranges(self) -> Array:
-        return np.array([getattr(self, name) for name in sample.RANGES], np.float64)
+        return np.array(astuple(self), np.float64)
 
     @cached_property
     def _moves(self) -> bool:
-        ranges = (self.rotation, self.shift, self.shear, self.zoom, self.elastic)
-        return any(ranges) or self.horizontal_flip or self.vertical_flip
-
-
-def _scratch(
-    shape: tuple[int, int, int, int], rows: Array, columns: Array
-) -> tuple[arena.ArraySpec, ...]:
-    """Return the specs of the scratch and output of `sample.augment`."""
-    H, W = shape[2:]
-    K, (J, width), dtype = rows.shape[1], columns.shape, rows.dtype
-    return (
-        ((K * (J + warp.WARP_LANES),), dtype),
-        ((2, H, width), dtype),
-        ((H, width), np.int32),
-        ((H + 3, W + 3), dtype),
-        ((H + 4, W + 4), dtype),
-        ((W + 4,), dtype),
-        (shape, dtype),
-        (shape, dtype),
-    )
-
-
-def _channels_last(planes: Array) -> Array:
-    """Return images (N, H, W, C), without a copy if C is 1."""
-    N, C, H, W = planes.shape
-    if C == 1:
-        return planes.reshape(N, H, W, 1)
-    out: Array = arena.empty((N, H, W, C), planes.dtype)
-    out[...] = planes.transpose(0, 2, 3, 1)
-    return out
+        return bool(self._ranges[: sample.ELASTIC + 1].any())  # elastic is the last of the warp
 
 
 def _check_range(name: str, value: object, maximum: float) -> None:
@@ -228,8 +185,7 @@ def _check_range(name: str, value: object, maximum: float) -> None:
 
 
 def _check_flip(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"Augment: {name} must be True or False, not {value!r}")
+    check_bool("Augment", name, value)
     if value:
         warnings.warn(
             f"Augment: {name} is for photos of things; a mirrored digit or letter is another or "
@@ -246,15 +202,6 @@ def _check_batch(images: NDArray[Any], image_ids: IntArray) -> None:
             f"Augment: images must have axes (N, H, W) or (N, H, W, C), not {images.ndim} axes "
             f"(shape {images.shape}); images[None] makes a batch of one"
         )
-    if not isinstance(image_ids, np.ndarray) or not np.issubdtype(image_ids.dtype, np.integer):
-        kind = image_ids.dtype if isinstance(image_ids, np.ndarray) else type(image_ids).__name__
-        raise TypeError(f"Augment: image_ids must be an integer array, not {kind}")
-    if image_ids.shape != images.shape[:1]:
-        raise ValueError(
-            f"Augment: image_ids must have shape ({len(images)},), one for each image, "
-            f"not {image_ids.shape}"
-        )
-    if image_ids.min() < 0 or image_ids.max() >= 2**32:
-        raise ValueError("Augment: image_ids must lie in 0 .. 2**32 - 1")
+    check_labels("Augment", image_ids, len(images), 2**32, name="image_ids")
     if images.dtype != np.uint8:
         check_pixel_range("Augment", images)
