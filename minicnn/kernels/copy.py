@@ -1,5 +1,8 @@
 """Copy, fill, pad, look up, add and transpose arrays."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -124,6 +127,23 @@ def add_arrays(
 # ---------------------------------------------------------------- column sums
 
 
+@device_function
+def for_each_vector(body: Callable[..., None], P: int, F: int, *arguments: Any) -> None:
+    """Call `body` for each vector of columns of each block of rows (P, F).
+
+    Its arguments are the index of the vector in each row of the block, its first column, the number
+    of columns from there on, and `arguments`.
+    """
+    for p in range(0, P, BLOCK_ROWS):
+        end = min(p + BLOCK_ROWS, P) * F
+        for f in range(0, F, LANES):
+            rows = range(p * F + f, end, F)
+            if F - f >= LANES:  # a constant, so that LLVM drops the masks
+                body(rows, f, FULL_VECTOR, *arguments)
+            else:
+                body(rows, f, F - f, *arguments)
+
+
 @kernel
 def column_sums(
     dy: Array,  # (P, F)
@@ -134,27 +154,20 @@ def column_sums(
     Loops: block of p, vector of f, p. Even and odd rows have an accumulator each.
     """
     P, F = dy.shape
-    for f in range(F):
-        dbias[f] = 0
-    for p in range(0, P, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, P - p)
-        for f in range(0, F, LANES):
-            if F - f >= LANES:  # a constant, so that LLVM drops the masks
-                _add_rows(dy, p * F + f, rows, dbias, f, FULL_VECTOR)
-            else:
-                _add_rows(dy, p * F + f, rows, dbias, f, F - f)
+    dbias[:] = 0
+    for_each_vector(_add_rows, P, F, dy, dbias)
 
 
 @device_function
-def _add_rows(dy: Array, i: int, rows: int, dbias: Array, f: int, remaining: int) -> None:
-    """Add one vector of columns of `rows` rows to ``dbias[f]``."""
-    F = dbias.size
+def _add_rows(rows: range, f: int, remaining: int, dy: Array, dbias: Array) -> None:
+    """Add one vector of columns of `rows` to ``dbias[f]``."""
     even, odd = load_tail(dbias, f, remaining, LANES), splat(dy, 0, LANES)
-    for _ in range(rows // 2):
+    i, count, F = rows.start, len(rows), dbias.size
+    for _ in range(count // 2):
         even = add(even, load_tail(dy, i, remaining, LANES))
         odd = add(odd, load_tail(dy, i + F, remaining, LANES))
         i += 2 * F
-    if rows % 2:
+    if count % 2:
         even = add(even, load_tail(dy, i, remaining, LANES))
     store_tail(dbias, f, add(even, odd), remaining)
 

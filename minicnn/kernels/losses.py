@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels.jit import kernel
+from minicnn.kernels.jit import device_function, kernel
 from minicnn.shapes import Array
 
 Scalar = float | np.floating[Any]
@@ -30,15 +30,8 @@ def softmax_cross_entropy_forward_backward(
     N, K = logits.shape
     totals[:] = 0
     for n in range(N):
-        argmax = 0
-        for k in range(1, K):
-            if logits[n, k] > logits[n, argmax] or np.isnan(logits[n, k]):
-                argmax = k
+        argmax, total = _exponentials(logits, n, dlogits)
         m, label = logits[n, argmax], labels[n]
-        total = np.float32(0)
-        for k in range(K):
-            dlogits[n, k] = np.exp(logits[n, k] - m)
-            total += dlogits[n, k]
         loss = np.log(total) - on_value * (logits[n, label] - m)
         if off_value > 0:  # 0 · ∞ would be NaN
             for k in range(K):
@@ -64,14 +57,8 @@ def softmax_cross_entropy(
     """
     N, K = logits.shape
     for n in range(N):
-        m = logits[n, 0]
-        for k in range(1, K):
-            if logits[n, k] > m or np.isnan(logits[n, k]):
-                m = logits[n, k]
-        total = np.float32(0)
-        for k in range(K):
-            dlogits[n, k] = np.exp(logits[n, k] - m)
-            total += dlogits[n, k]
+        argmax, total = _exponentials(logits, n, dlogits)
+        m = logits[n, argmax]
         log_total, loss, target_sum = np.log(total), np.float32(0), np.float32(0)
         for k in range(K):
             target_sum += targets[n, k]
@@ -80,3 +67,18 @@ def softmax_cross_entropy(
         loss_per_image[n] = loss
         for k in range(K):
             dlogits[n, k] = dlogits[n, k] / total * target_sum - targets[n, k]
+
+
+@device_function
+def _exponentials(logits: Array, n: int, out: Array) -> tuple[int, Scalar]:
+    """Set row n to ``e^(logits - m)``; return the argmax of m and the sum."""
+    K = logits.shape[1]
+    argmax, total = 0, np.float32(0)
+    for k in range(1, K):
+        if logits[n, k] > logits[n, argmax] or np.isnan(logits[n, k]):
+            argmax = k
+    m = logits[n, argmax]
+    for k in range(K):
+        out[n, k] = np.exp(logits[n, k] - m)
+        total += out[n, k]
+    return argmax, total

@@ -9,19 +9,24 @@ the mean of a channel's first values: as close to the true mean as rounding requ
 
 import numpy as np
 
+from minicnn.kernels.copy import for_each_vector
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import (
+    Tile,
+    Vector,
     add,
     fma,
     greater,
     greater_or_nan,
     load_tail,
+    load_tile,
+    row_offsets,
     select,
     splat,
     store_tail,
     subtract,
 )
-from minicnn.kernels.target import BLOCK_ROWS, FULL_VECTOR, LANES
+from minicnn.kernels.target import BLOCK_ROWS, LANES
 from minicnn.shapes import Array
 
 # Blocks of BLOCK_ROWS rows have sums of their own, so rounding errors grow with the length of a
@@ -33,6 +38,9 @@ from minicnn.shapes import Array
 # ``y = (x - pivot) · gamma_rstd + beta``. The row VARIANCE divides by M - 1.
 PIVOT, MEAN_MINUS_PIVOT, RSTD, GAMMA_RSTD, BETA, MEAN, VARIANCE = range(7)
 CHANNEL_ROWS = 7
+SCALE = (PIVOT, GAMMA_RSTD, BETA)  # the rows that give y
+
+Inputs = tuple[Array, Array, Array, bool]  # dy, x, channels, relu
 
 
 # ---------------------------------------------------------------- forward
@@ -52,21 +60,13 @@ def batch_norm_statistics(
     ``D = Σ_p (x[p, c] - pivot)`` and ``Q = Σ_p (x[p, c] - pivot)²``.
     """
     M, C = x.shape
+    channels[:] = 0
+    first_rows = min(M, BLOCK_ROWS)
+    for_each_vector(_add_deviations, first_rows, C, x, channels)
     for c in range(C):
-        channels[PIVOT, c] = channels[MEAN_MINUS_PIVOT, c] = channels[VARIANCE, c] = 0
-    count = min(M, BLOCK_ROWS)
-    for c in range(0, C, LANES):
-        _add_deviations(x, c, count, channels, c, min(FULL_VECTOR, C - c))
-    for c in range(C):
-        channels[PIVOT, c] = channels[MEAN_MINUS_PIVOT, c] / count
+        channels[PIVOT, c] = channels[MEAN_MINUS_PIVOT, c] / first_rows
         channels[MEAN_MINUS_PIVOT, c] = channels[VARIANCE, c] = 0
-    for p in range(0, M, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, M - p)
-        for c in range(0, C, LANES):
-            if C - c >= LANES:  # a constant, so that LLVM drops the masks
-                _add_deviations(x, p * C + c, rows, channels, c, FULL_VECTOR)
-            else:
-                _add_deviations(x, p * C + c, rows, channels, c, C - c)
+    for_each_vector(_add_deviations, M, C, x, channels)
     for c in range(C):
         D, Q = float(channels[MEAN_MINUS_PIVOT, c]), float(channels[VARIANCE, c])
         mean_minus_pivot = D / M
@@ -80,21 +80,16 @@ def batch_norm_statistics(
 
 
 @device_function
-def _add_deviations(x: Array, i: int, rows: int, channels: Array, c: int, remaining: int) -> None:
-    """Add the deviations of a block and their squares to the state."""
+def _add_deviations(rows: range, c: int, remaining: int, x: Array, channels: Array) -> None:
+    """Add the sums of x - pivot and of its square over `rows`."""
     C = channels.shape[1]
     pivot = load_tail(channels, PIVOT * C + c, remaining, LANES)
-    even_d, even_q = splat(x, 0, LANES), splat(x, 0, LANES)
-    odd_d, odd_q = splat(x, 0, LANES), splat(x, 0, LANES)
-    for _ in range(rows // 2):
-        a = subtract(load_tail(x, i, remaining, LANES), pivot)
-        b = subtract(load_tail(x, i + C, remaining, LANES), pivot)
-        even_d, even_q = add(even_d, a), fma(a, a, even_q)
-        odd_d, odd_q = add(odd_d, b), fma(b, b, odd_q)
-        i += 2 * C
-    if rows % 2:
-        a = subtract(load_tail(x, i, remaining, LANES), pivot)
-        even_d, even_q = add(even_d, a), fma(a, a, even_q)
+    # Two sums of each kind take turns, so that no addition waits for the one before it.
+    even_d = even_q = odd_d = odd_q = splat(x, 0, LANES)
+    for i in rows:
+        d = subtract(load_tail(x, i, remaining, LANES), pivot)
+        even_d, odd_d = odd_d, add(even_d, d)
+        even_q, odd_q = odd_q, fma(d, d, even_q)
     _add_to(channels, MEAN_MINUS_PIVOT * C + c, add(even_d, odd_d), remaining)
     _add_to(channels, VARIANCE * C + c, add(even_q, odd_q), remaining)
 
@@ -126,7 +121,7 @@ def _set_scale(channels: Array, c: int, weight: float, variance: float) -> None:
 
 
 @device_function
-def _add_to(array: Array, i: int, v: Array, remaining: int) -> None:
+def _add_to(array: Array, i: int, v: Vector, remaining: int) -> None:
     """Add the first `remaining` lanes of a vector to ``array[i]`` and on."""
     store_tail(array, i, add(load_tail(array, i, remaining, LANES), v), remaining)
 
@@ -140,34 +135,22 @@ def normalize(
 ) -> None:
     """Compute ``y = (x - pivot) · gamma_rstd + beta``, then ReLU if `relu`."""
     M, C = x.shape
-    for p in range(0, M, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, M - p)
-        for c in range(0, C, LANES):
-            i = p * C + c
-            if C - c >= LANES:
-                _normalize(x, i, rows, channels, c, FULL_VECTOR, relu, y)
-            else:
-                _normalize(x, i, rows, channels, c, C - c, relu, y)
+    for_each_vector(_normalize, M, C, x, channels, relu, y)
 
 
 @device_function
 def _normalize(
-    x: Array, i: int, rows: int, channels: Array, c: int, remaining: int, relu: bool, y: Array
+    rows: range, c: int, remaining: int, x: Array, channels: Array, relu: bool, y: Array
 ) -> None:
-    """Normalize one vector of channels of a block of rows."""
+    """Normalize one vector of channels of `rows`."""
     C = channels.shape[1]
-    pivot, gamma_rstd, beta = (
-        load_tail(channels, PIVOT * C + c, remaining, LANES),
-        load_tail(channels, GAMMA_RSTD * C + c, remaining, LANES),
-        load_tail(channels, BETA * C + c, remaining, LANES),
-    )
+    pivot, gamma_rstd, beta = load_tile(channels, row_offsets(SCALE, C, c), remaining, LANES)
     zeros = splat(x, 0, LANES)
-    for _ in range(rows):
+    for i in rows:
         v = fma(subtract(load_tail(x, i, remaining, LANES), pivot), gamma_rstd, beta)
         if relu:
             v = select(greater_or_nan(v, zeros), v, zeros)
         store_tail(y, i, v, remaining)
-        i += C
 
 
 @kernel
@@ -223,14 +206,7 @@ def batch_norm_gradients(
     M, C = x.shape
     for c in range(C):
         dweight[c] = dbias[c] = 0
-    for p in range(0, M, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, M - p)
-        for c in range(0, C, LANES):
-            i = p * C + c
-            if C - c >= LANES:
-                _add_gradients(dy, x, i, rows, channels, c, FULL_VECTOR, relu, dweight, dbias)
-            else:
-                _add_gradients(dy, x, i, rows, channels, c, C - c, relu, dweight, dbias)
+    for_each_vector(_add_gradients, M, C, (dy, x, channels, relu), dweight, dbias)
     for c in range(C):
         # dweight holds Σ g · (x - pivot) so far.
         product = float(dweight[c]) - float(channels[MEAN_MINUS_PIVOT, c]) * float(dbias[c])
@@ -239,45 +215,31 @@ def batch_norm_gradients(
 
 @device_function
 def _add_gradients(
-    dy: Array,
-    x: Array,
-    i: int,
-    rows: int,
-    channels: Array,
-    c: int,
-    remaining: int,
-    relu: bool,
-    dweight: Array,
-    dbias: Array,
+    rows: range, c: int, remaining: int, inputs: Inputs, dweight: Array, dbias: Array
 ) -> None:
-    """Add the sums of one vector of channels of a block of rows."""
-    C = channels.shape[1]
-    pivot, gamma_rstd, beta = (
-        load_tail(channels, PIVOT * C + c, remaining, LANES),
-        load_tail(channels, GAMMA_RSTD * C + c, remaining, LANES),
-        load_tail(channels, BETA * C + c, remaining, LANES),
-    )
-    zeros = splat(x, 0, LANES)
-    even_bias, even_weight = zeros, zeros
-    odd_bias, odd_weight = zeros, zeros
-    for _ in range(rows // 2):
-        d = subtract(load_tail(x, i, remaining, LANES), pivot)
-        e = subtract(load_tail(x, i + C, remaining, LANES), pivot)
-        g, h = load_tail(dy, i, remaining, LANES), load_tail(dy, i + C, remaining, LANES)
-        if relu:
-            g = select(greater(fma(d, gamma_rstd, beta), zeros), g, zeros)
-            h = select(greater(fma(e, gamma_rstd, beta), zeros), h, zeros)
-        even_bias, even_weight = add(even_bias, g), fma(g, d, even_weight)
-        odd_bias, odd_weight = add(odd_bias, h), fma(h, e, odd_weight)
-        i += 2 * C
-    if rows % 2:
-        d = subtract(load_tail(x, i, remaining, LANES), pivot)
-        g = load_tail(dy, i, remaining, LANES)
-        if relu:
-            g = select(greater(fma(d, gamma_rstd, beta), zeros), g, zeros)
-        even_bias, even_weight = add(even_bias, g), fma(g, d, even_weight)
+    """Add the sums of g and of g · (x - pivot) over `rows`."""
+    _, x, channels, _ = inputs
+    scale = load_tile(channels, row_offsets(SCALE, dbias.size, c), remaining, LANES)
+    even_bias = even_weight = odd_bias = odd_weight = splat(x, 0, LANES)
+    for i in rows:
+        d, g = _load_gradient(inputs, i, remaining, scale)
+        even_bias, odd_bias = odd_bias, add(even_bias, g)
+        even_weight, odd_weight = odd_weight, fma(g, d, even_weight)
     _add_to(dbias, c, add(even_bias, odd_bias), remaining)
     _add_to(dweight, c, add(even_weight, odd_weight), remaining)
+
+
+@device_function
+def _load_gradient(inputs: Inputs, i: int, remaining: int, scale: Tile) -> tuple[Vector, Vector]:
+    """Return x - pivot and g, which is dy or 0 where the ReLU output is 0."""
+    dy, x, _, relu = inputs
+    pivot, gamma_rstd, beta = scale
+    d = subtract(load_tail(x, i, remaining, LANES), pivot)
+    g = load_tail(dy, i, remaining, LANES)
+    if relu:
+        zeros = splat(x, 0, LANES)
+        g = select(greater(fma(d, gamma_rstd, beta), zeros), g, zeros)
+    return d, g
 
 
 @kernel
@@ -303,43 +265,19 @@ def batch_norm_input_gradient(
         slope = -share * float(channels[RSTD, c]) * float(dweight[c])
         factors[0, c] = slope
         factors[1, c] = -share * float(dbias[c]) - slope * float(channels[MEAN_MINUS_PIVOT, c])
-    for p in range(0, M, BLOCK_ROWS):
-        rows = min(BLOCK_ROWS, M - p)
-        for c in range(0, C, LANES):
-            i = p * C + c
-            if C - c >= LANES:
-                _input_gradient(dy, x, i, rows, channels, factors, c, FULL_VECTOR, relu, dx)
-            else:
-                _input_gradient(dy, x, i, rows, channels, factors, c, C - c, relu, dx)
+    for_each_vector(_input_gradient, M, C, (dy, x, channels, relu), factors, dx)
 
 
 @device_function
 def _input_gradient(
-    dy: Array,
-    x: Array,
-    i: int,
-    rows: int,
-    channels: Array,
-    factors: Array,
-    c: int,
-    remaining: int,
-    relu: bool,
-    dx: Array,
+    rows: range, c: int, remaining: int, inputs: Inputs, factors: Array, dx: Array
 ) -> None:
-    """Compute dx for one vector of channels of a block of rows."""
+    """Compute dx for one vector of channels of `rows`."""
+    _, _, channels, _ = inputs
     C = channels.shape[1]
-    pivot, gamma_rstd, beta = (
-        load_tail(channels, PIVOT * C + c, remaining, LANES),
-        load_tail(channels, GAMMA_RSTD * C + c, remaining, LANES),
-        load_tail(channels, BETA * C + c, remaining, LANES),
-    )
-    slope = load_tail(factors, c, remaining, LANES)
-    constant = load_tail(factors, C + c, remaining, LANES)
-    zeros = splat(x, 0, LANES)
-    for _ in range(rows):
-        d = subtract(load_tail(x, i, remaining, LANES), pivot)
-        g = load_tail(dy, i, remaining, LANES)
-        if relu:
-            g = select(greater(fma(d, gamma_rstd, beta), zeros), g, zeros)
+    scale = load_tile(channels, row_offsets(SCALE, C, c), remaining, LANES)
+    _, gamma_rstd, _ = scale
+    slope, constant = load_tile(factors, row_offsets((0, 1), C, c), remaining, LANES)
+    for i in rows:
+        d, g = _load_gradient(inputs, i, remaining, scale)
         store_tail(dx, i, fma(g, gamma_rstd, fma(d, slope, constant)), remaining)
-        i += C

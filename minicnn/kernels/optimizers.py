@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import kernel
-from minicnn.kernels.simd import add, load, load_tail, store, store_tail
+from minicnn.kernels.simd import add, load_tail, store_tail
 from minicnn.shapes import Array
 
 Scalar = float | np.floating[Any]  # of the arrays' dtype
@@ -28,20 +28,12 @@ def reduce_gradients(
     P = total.size
     for i in range(0, P, SUM_LANES):
         remaining = P - i
-        if remaining >= SUM_LANES:
-            s = load(rows, i, SUM_LANES) if overwrite else load(total, i, SUM_LANES)
-            for row in range(overwrite, count):
-                s = add(s, load(rows, row * P + i, SUM_LANES))
-            store(total, i, s)
-        else:
-            t = (
-                load_tail(rows, i, remaining, SUM_LANES)
-                if overwrite
-                else load_tail(total, i, remaining, SUM_LANES)
-            )
-            for row in range(overwrite, count):
-                t = add(t, load_tail(rows, row * P + i, remaining, SUM_LANES))
-            store_tail(total, i, t, remaining)
+        s = load_tail(rows, i, remaining, SUM_LANES)
+        if not overwrite:
+            s = add(load_tail(total, i, remaining, SUM_LANES), s)
+        for row in range(1, count):
+            s = add(s, load_tail(rows, row * P + i, remaining, SUM_LANES))
+        store_tail(total, i, s, remaining)
 
 
 @kernel

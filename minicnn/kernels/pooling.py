@@ -5,13 +5,11 @@ is one pass over contiguous values for any number of channels; then KW neighbors
 stays in L1. So a value is read KH times instead of KH·KW times.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import store_max
-from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
+from minicnn.kernels.copy import add_range, copy_range, fill_zero_range, for_each_vector
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import (
     add,
@@ -27,7 +25,7 @@ from minicnn.kernels.simd import (
     store,
     store_tail,
 )
-from minicnn.kernels.target import BLOCK_ROWS, FULL_VECTOR, LANES
+from minicnn.kernels.target import FULL_VECTOR, LANES
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
@@ -37,7 +35,6 @@ from minicnn.shapes.window import Window
 WIDE = 4 * LANES
 WIDE_2X2 = 2 * LANES
 
-Vector = Any
 Argmax = NDArray[np.unsignedinteger]
 
 
@@ -232,55 +229,39 @@ def avg_pool(
     """
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = x.shape
-    area, o = KH * KW, 0
+    o = 0
     for n in range(N):
         for oh in range(OH):
             first, last = max(0, oh * SH - top), min(H, oh * SH - top + KH)
-            _sum_rows(x, (n * H + first) * W * C, last - first, row_sums)
+            i = (n * H + first) * W * C
+            # row_sums.size is W·C, but LLVM makes slower code for that product.
+            _mean_range(x, i, last - first, row_sums.size, 1, row_sums, 0)
             for ow in range(OW):
                 start, end = max(0, ow * SW - left), min(W, ow * SW - left + KW)
-                for c in range(0, C, LANES):
-                    i, count, remaining = start * C + c, end - start, C - c
-                    if remaining >= LANES:  # a constant, so that LLVM drops the masks
-                        _store_mean(row_sums, i, count, C, area, y, o + c, FULL_VECTOR)
-                    else:
-                        _store_mean(row_sums, i, count, C, area, y, o + c, remaining)
+                _mean_range(row_sums, start * C, end - start, C, KH * KW, y, o)
                 o += C
 
 
 @device_function
-def _sum_rows(x: Array, i: int, count: int, row_sums: Array) -> None:
-    """Compute ``row_sums[q] = Σ_k x[i + k·length + q]``."""
-    length = row_sums.size
+def _mean_range(a: Array, i: int, rows: int, length: int, divisor: int, out: Array, o: int) -> None:
+    """Set ``out[o + q] = Σ_k a[i + k·length + q] / divisor`` for all q."""
     for q in range(0, length, LANES):
-        if length - q >= LANES:
-            _store_sum(x, i + q, count, length, row_sums, q, FULL_VECTOR)
+        if length - q >= LANES:  # a constant, so that LLVM drops the masks
+            _store_mean(a, i + q, rows, length, divisor, out, o + q, FULL_VECTOR)
         else:
-            _store_sum(x, i + q, count, length, row_sums, q, length - q)
-
-
-@device_function
-def _sum(a: Array, i: int, count: int, stride: int, remaining: int) -> Vector:
-    """Return ``Σ_k a[i + k·stride]`` of one vector, for k below `count`."""
-    total = load_tail(a, i, remaining, LANES)
-    for _ in range(1, count):
-        i += stride
-        total = add(total, load_tail(a, i, remaining, LANES))
-    return total
-
-
-@device_function
-def _store_sum(a: Array, i: int, count: int, stride: int, out: Array, o: int, tail: int) -> None:
-    """Compute ``out[o] = Σ_k a[i + k·stride]`` of one vector."""
-    store_tail(out, o, _sum(a, i, count, stride, tail), tail)
+            _store_mean(a, i + q, rows, length, divisor, out, o + q, length - q)
 
 
 @device_function
 def _store_mean(
-    a: Array, i: int, count: int, stride: int, area: int, y: Array, o: int, tail: int
+    a: Array, i: int, count: int, stride: int, divisor: int, out: Array, o: int, remaining: int
 ) -> None:
-    """Compute ``y[o] = Σ_k a[i + k·stride] / area`` of one vector."""
-    store_tail(y, o, divide(_sum(a, i, count, stride, tail), splat(y, area, LANES)), tail)
+    """Set ``out[o] = Σ_k a[i + k·stride] / divisor`` for one vector."""
+    total = load_tail(a, i, remaining, LANES)
+    for _ in range(1, count):
+        i += stride
+        total = add(total, load_tail(a, i, remaining, LANES))
+    store_tail(out, o, divide(total, splat(out, divisor, LANES)), remaining)
 
 
 @kernel
@@ -299,14 +280,16 @@ def avg_pool_backward(
     KH, KW, SH, SW, top, left, OH, OW = window
     N, H, W, C = dx.shape
     length = W * C
+    fill_zero_range(row, 0, length)  # what remains of it: columns outside all windows
     for n in range(N):
         written = 0  # rows of the image
         for oh in range(OH):
-            _divide_range(dy, (n * OH + oh) * OW * C, OW * C, KH * KW, row, length)
+            _mean_range(dy, (n * OH + oh) * OW * C, 1, OW * C, KH * KW, row, length)
             for w in range(W):
                 first = max(0, (w + left - KW) // SW + 1)
                 last = min(OW, (w + left) // SW + 1)
-                _sum_columns(row, length + first * C, last - first, C, w * C)
+                if first < last:
+                    _mean_range(row, length + first * C, last - first, C, 1, row, w * C)
             h0 = oh * SH - top
             if written < h0:
                 fill_zero_range(dx, (n * H + written) * length, (h0 - written) * length)
@@ -319,28 +302,6 @@ def avg_pool_backward(
                     add_range(row, 0, length, dx, i)
             written = max(written, last_h)
         fill_zero_range(dx, (n * H + written) * length, (H - written) * length)
-
-
-@device_function
-def _divide_range(dy: Array, i: int, count: int, area: int, out: Array, o: int) -> None:
-    """Compute ``out[o + q] = dy[i + q] / area``."""
-    for q in range(0, count - LANES + 1, LANES):
-        store(out, o + q, divide(load(dy, i + q, LANES), splat(out, area, LANES)))
-    for q in range(count - count % LANES, count):
-        store(out, o + q, divide(load(dy, i + q, 1), splat(out, area, 1)))
-
-
-@device_function
-def _sum_columns(row: Array, i: int, count: int, C: int, o: int) -> None:
-    """Compute ``row[o + c] = Σ_k row[i + k·C + c]``."""
-    for c in range(0, C, LANES):
-        remaining = C - c
-        if count <= 0:
-            store_tail(row, o + c, splat(row, 0, LANES), remaining)
-        elif remaining >= LANES:
-            _store_sum(row, i + c, count, C, row, o + c, FULL_VECTOR)
-        else:
-            _store_sum(row, i + c, count, C, row, o + c, remaining)
 
 
 # ---------------------------------------------------------------- global average pooling
@@ -357,35 +318,30 @@ def global_avg_pool(
     summed. Four accumulators per vector hide the latency of an addition.
     """
     N, P, C = x.shape
-    fill_zero_range(y, 0, N * C)
+    y[:] = 0
     for n in range(N):
-        for p in range(0, P, BLOCK_ROWS):
-            count = min(BLOCK_ROWS, P - p)
-            for c in range(0, C, LANES):
-                i, o, remaining = (n * P + p) * C + c, n * C + c, C - c
-                if remaining >= LANES:
-                    _add_sum(x, i, count, C, y, o, FULL_VECTOR)
-                else:
-                    _add_sum(x, i, count, C, y, o, remaining)
-        _divide_range(y, n * C, C, P, y, n * C)
+        for_each_vector(_add_sum, P, C, x, n, y)  # slices of x and y would cost a third
+        _mean_range(y, n * C, 1, C, P, y, n * C)
 
 
 @device_function
-def _add_sum(x: Array, i: int, count: int, stride: int, y: Array, o: int, tail: int) -> None:
-    """Compute ``y[o] += Σ_k x[i + k·stride]`` with four accumulators."""
-    zero = splat(x, 0, LANES)
-    a0, a1, a2, a3 = load_tail(y, o, tail, LANES), zero, zero, zero
+def _add_sum(rows: range, c: int, remaining: int, x: Array, n: int, y: Array) -> None:
+    """Add one vector of channels of `rows` to ``y[n, c]``, in four sums."""
+    _, P, C = x.shape
+    i, o, count = n * P * C + rows.start, n * C + c, len(rows)
+    zeros = splat(x, 0, LANES)
+    a0, a1, a2, a3 = load_tail(y, o, remaining, LANES), zeros, zeros, zeros
     for _ in range(count // 4):
-        a0 = add(a0, load_tail(x, i, tail, LANES))
-        a1 = add(a1, load_tail(x, i + stride, tail, LANES))
-        i += 2 * stride
-        a2 = add(a2, load_tail(x, i, tail, LANES))
-        a3 = add(a3, load_tail(x, i + stride, tail, LANES))
-        i += 2 * stride
+        a0 = add(a0, load_tail(x, i, remaining, LANES))
+        a1 = add(a1, load_tail(x, i + C, remaining, LANES))
+        i += 2 * C
+        a2 = add(a2, load_tail(x, i, remaining, LANES))
+        a3 = add(a3, load_tail(x, i + C, remaining, LANES))
+        i += 2 * C
     for _ in range(count % 4):
-        a0 = add(a0, load_tail(x, i, tail, LANES))
-        i += stride
-    store_tail(y, o, add(add(a0, a1), add(a2, a3)), tail)
+        a0 = add(a0, load_tail(x, i, remaining, LANES))
+        i += C
+    store_tail(y, o, add(add(a0, a1), add(a2, a3)), remaining)
 
 
 @kernel
@@ -401,7 +357,7 @@ def global_avg_pool_backward(
     N, P, C = dx.shape
     for n in range(N):
         first = n * P * C
-        _divide_range(dy, n * C, C, P, dx, first)
+        _mean_range(dy, n * C, 1, C, P, dx, first)
         for p in range(1, min(P, LANES)):
             copy_range(dx, first, C, dx, first + p * C)
         for p in range(LANES, P, LANES):
