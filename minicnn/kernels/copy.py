@@ -65,18 +65,20 @@ def pad_images(
     """
     N, H, W, C = x.shape
     _, height, width, _ = padded.shape
-    before, first = min(max(0, left), width), max(0, -left)
-    count = max(0, min(W - first, width - before))
+    # From here on in values: all channels of all pixels of a row.
+    row, padded_row = W * C, width * C
+    before, first = min(max(0, left), width) * C, max(0, -left) * C
+    count = max(0, min(row - first, padded_row - before))
+    o = 0
     for n in range(N):
         for h in range(height):
-            o = (n * height + h) * width * C
             if top <= h < top + H:
-                i, middle = ((n * H + h - top) * W + first) * C, o + before * C
-                fill_zero_range(padded, o, before * C)
-                copy_range(x, i, count * C, padded, middle)
-                fill_zero_range(padded, middle + count * C, (width - before - count) * C)
+                fill_zero_range(padded, o, before)
+                copy_range(x, (n * H + h - top) * row + first, count, padded, o + before)
+                fill_zero_range(padded, o + before + count, padded_row - before - count)
             else:
-                fill_zero_range(padded, o, width * C)
+                fill_zero_range(padded, o, padded_row)
+            o += padded_row
 
 
 @kernel

@@ -24,6 +24,9 @@ WINDOWS = [
     Window(3, 3, 1, 1, 1, 2, 5, 6),
     Window(2, 2, 3, 1, 0, 0, 3, 6),
     Window(1, 1, 9, 9, 5, 6, 1, 1),  # reads padding only
+    Window(1, 1, 1, 1, -1, -2, 4, 5),  # a negative padding crops
+    Window(1, 1, 1, 1, -4, 1, 2, 2),
+    Window(1, 1, 1, 1, 1, -7, 2, 2),  # all columns
 ]
 
 
