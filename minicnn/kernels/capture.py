@@ -17,7 +17,6 @@ Replay repeats kernel calls and nothing else. So it is declared, never guessed:
 
 import ctypes
 import os
-import struct
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,9 +124,9 @@ def _argument_words(value: Any) -> list[int]:
         address = value.__array_interface__["data"][0]
         return [0, 0, value.size, value.itemsize, address, *value.shape, *value.strides]
     if isinstance(value, np.float32):
-        return list(struct.unpack("<I", struct.pack("<f", value)))
+        return [int(value.view(np.uint32))]
     if isinstance(value, float):  # includes np.float64
-        return list(struct.unpack("<Q", struct.pack("<d", value)))
+        return [int(np.float64(value).view(np.uint64))]
     if isinstance(value, bool | int | np.integer | np.bool_):
         return [int(value) & (2**64 - 1)]
     raise CaptureError(f"an argument of type {type(value).__name__}")

@@ -27,13 +27,15 @@ from minicnn.kernels.simd import (
     clamp_rows,
     clear_lowest_bit,
     count_trailing_zeros,
-    equal_bytes,
+    equals,
     gather_offsets,
+    load,
     load_scalar,
     load_splat,
     load_tile,
     movemask,
     row_offsets,
+    splat,
     store_tile,
 )
 from minicnn.kernels.target import L1_BYTES, Kernel, specialize
@@ -180,7 +182,8 @@ def _scatter_add_rows(
 def _argmax_bitmask(argmax: Bytes, i: int, k: int, remaining: int) -> int:
     """Return a bit for each filter from ``argmax[i]`` on: is pixel k active?"""
     if i + CHANNELS <= argmax.size:
-        active = movemask(equal_bytes(argmax, i, k, CHANNELS))
+        equal = equals(load(argmax, i, CHANNELS), splat(argmax, k, CHANNELS))
+        active = movemask(equal)
     else:  # a vector would read past the array
         active = 0
         for c in range(argmax.size - i):

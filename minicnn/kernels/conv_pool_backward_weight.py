@@ -32,7 +32,7 @@ from minicnn.kernels.simd import (
     add,
     axpy_tile,
     clamp_rows,
-    equal_bytes,
+    equals,
     fma_tile,
     gather_offsets,
     load,
@@ -257,7 +257,7 @@ def backward_weight_dense(
             total = load(dbias, f, NR_SMALL)
             for p in range(P):
                 i = (n * P + p) * F + f
-                inactive = equal_bytes(argmax, i, INACTIVE, NR_SMALL)
+                inactive = equals(load(argmax, i, NR_SMALL), splat(argmax, INACTIVE, NR_SMALL))
                 total = add(total, select(inactive, zero, load(dy, i, NR_SMALL)))
             store(dbias, f, total)
             for kh in range(0, KH, 3):
@@ -279,12 +279,12 @@ def backward_weight_dense(
                     )
                     for p in range(P):
                         i = (n * P + p) * F + f
-                        g = load(dy, i, NR_SMALL)
+                        g, position = load(dy, i, NR_SMALL), load(argmax, i, NR_SMALL)
                         k0, k1, k2, k3 = gather_offsets(origins, clamp_rows(4 * p, 4 * P, 4), 0)
-                        g0 = select(equal_bytes(argmax, i, 0, NR_SMALL), g, zero)
-                        g1 = select(equal_bytes(argmax, i, 1, NR_SMALL), g, zero)
-                        g2 = select(equal_bytes(argmax, i, 2, NR_SMALL), g, zero)
-                        g3 = select(equal_bytes(argmax, i, 3, NR_SMALL), g, zero)
+                        g0 = select(equals(position, splat(argmax, 0, NR_SMALL)), g, zero)
+                        g1 = select(equals(position, splat(argmax, 1, NR_SMALL)), g, zero)
+                        g2 = select(equals(position, splat(argmax, 2, NR_SMALL)), g, zero)
+                        g3 = select(equals(position, splat(argmax, 3, NR_SMALL)), g, zero)
                         tiles = _fma_square(tiles, x, windows, k0, g0)
                         tiles = _fma_square(tiles, x, windows, k1, g1)
                         tiles = _fma_square(tiles, x, windows, k2, g2)

@@ -256,14 +256,6 @@ def fma(builder: IRBuilder, a: Value, b: Value, c: Value) -> Value:
 select = instructions_of(simd.select, lambda mask, a, b: a(mask, a, b))(IRBuilder.select)
 
 
-@instructions_of(
-    simd.equal_bytes, lambda array, i, value, lanes: mask_of(lanes)(array, INT, INT, lanes)
-)
-def equal_bytes(builder: IRBuilder, array: Value, i: Value, value: Value, lanes: int) -> Value:
-    byte = builder.trunc(value, ir.IntType(8))
-    return equals(builder, load(builder, array, i, lanes), broadcast(builder, byte, lanes))
-
-
 @instructions_of(simd.equals, lambda a, b: Vector(types.boolean, a.lanes)(a, b))
 def equals(builder: IRBuilder, a: Value, b: Value) -> Value:
     return builder.icmp_unsigned("==", a, b)

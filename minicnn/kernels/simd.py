@@ -93,12 +93,6 @@ def divide(a: Vector, b: Vector) -> Vector:
 # ---------------------------------------------------------------- masks
 
 
-def equal_bytes(array: AnyArray, i: int, value: int, lanes: int) -> Mask:
-    """Return where ``array[i : i + lanes]``, of uint8, equals `value`."""
-    mask: Mask = array.ravel()[i : i + lanes] == value
-    return mask
-
-
 def equals(a: Vector, b: Vector) -> Mask:
     """Return where two vectors of integers are equal."""
     mask: Mask = a == b

@@ -122,7 +122,7 @@ class Archive:
 
     def __init__(self, path: str | PathLike[str], kind: str) -> None:
         self.path = path
-        data = _bytes_of(path)
+        data = self._read_bytes()
         if not data:
             raise self.error("it is empty")
         if data.startswith(b"\x93NUMPY"):
@@ -167,6 +167,17 @@ class Archive:
             if not np.isfinite(arrays[name]).all():
                 raise self.error(f"{name} holds infinity or NaN")
         return arrays
+
+    def _read_bytes(self) -> bytes:
+        file = Path(self.path)
+        if not file.exists():
+            raise FileNotFoundError(f"{self.path} cannot be loaded: there is no such file")
+        if not file.is_file():
+            raise self.error("it is not a file")
+        size = file.stat().st_size
+        if size > LARGEST_FILE:
+            raise self.error(f"it has {size:,} bytes, more than the limit of {LARGEST_FILE:,}")
+        return file.read_bytes()
 
     def _check_members(self, names: list[str]) -> None:
         if len(set(names)) < len(names):
@@ -238,21 +249,6 @@ class Archive:
             return np.frombuffer(member.read(), dtype).reshape(shape)
         except ValueError as error:
             raise self.error(f"{name} does not have the size it declares ({error})") from error
-
-
-def _bytes_of(path: str | PathLike[str]) -> bytes:
-    file = Path(path)
-    if not file.exists():
-        raise FileNotFoundError(f"{path} cannot be loaded: there is no such file")
-    if not file.is_file():
-        raise ModelFileError(f"{path} cannot be loaded: it is not a file")
-    size = file.stat().st_size
-    if size > LARGEST_FILE:
-        raise ModelFileError(
-            f"{path} cannot be loaded: it has {size:,} bytes, more than the limit of "
-            f"{LARGEST_FILE:,}"
-        )
-    return file.read_bytes()
 
 
 def _listed(names: list[str]) -> str:

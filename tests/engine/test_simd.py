@@ -101,16 +101,16 @@ def test_add_subtract_and_divide(array):
 
 
 @pytest.mark.parametrize("value", [0, 3, 255])
-def test_equal_bytes(array, value):
-    from minicnn.kernels.simd import equal_bytes, load, select, splat, store
+def test_equals(array, value):
+    from minicnn.kernels.simd import equals, load, select, splat, store
 
     def where_three(array, values, out):
-        ones = splat(array, 1, LANES)
-        store(out, 0, select(equal_bytes(values, 2, 3, LANES), ones, load(array, 8, LANES)))
+        mask = equals(load(values, 2, LANES), splat(values, 3, LANES))
+        store(out, 0, select(mask, splat(array, 1, LANES), load(array, 8, LANES)))
 
     values = np.full(16, value, np.uint8)
     values[4] = 3
-    mask = simd.equal_bytes(values, 2, 3, LANES)
+    mask = simd.equals(simd.load(values, 2, LANES), simd.splat(values, 3, LANES))
     assert mask.tolist() == (values[2:10] == 3).tolist()
     expected = np.where(mask, 1, simd.load(array, 8, LANES))
     out = np.zeros(LANES, array.dtype)
@@ -190,10 +190,17 @@ def test_load_and_store_mask(array, lanes):
 @pytest.mark.parametrize("lanes", [8, 64])
 @pytest.mark.parametrize("value", [0, 3, 255])
 def test_iteration_over_the_bits_of_a_mask(lanes, value):
-    from minicnn.kernels.simd import clear_lowest_bit, count_trailing_zeros, equal_bytes, movemask
+    from minicnn.kernels.simd import (
+        clear_lowest_bit,
+        count_trailing_zeros,
+        equals,
+        load,
+        movemask,
+        splat,
+    )
 
     def set_bits(values, value, out):
-        bits, count = movemask(equal_bytes(values, 1, value, lanes)), 0
+        bits, count = movemask(equals(load(values, 1, lanes), splat(values, value, lanes))), 0
         while bits:
             out[count] = count_trailing_zeros(bits)
             bits, count = clear_lowest_bit(bits), count + 1
@@ -202,7 +209,8 @@ def test_iteration_over_the_bits_of_a_mask(lanes, value):
     values[lanes] = value  # the highest bit, the sign of an integer
     expected = np.flatnonzero(values[1:] == value).tolist()
     assert run(set_bits, values, value, np.full(lanes, -1))[: len(expected)].tolist() == expected
-    bits, found = simd.movemask(simd.equal_bytes(values, 1, value, lanes)), []
+    mask = simd.equals(simd.load(values, 1, lanes), simd.splat(values, value, lanes))
+    bits, found = simd.movemask(mask), []
     while bits:
         found.append(simd.count_trailing_zeros(bits))
         bits = simd.clear_lowest_bit(bits)
