@@ -22,17 +22,17 @@ from numpy.typing import DTypeLike, NDArray
 from minicnn.kernels import copy, target
 from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import fill_zero_range, transpose
-from minicnn.kernels.gemm import MR
 from minicnn.kernels.pack import pad_images, padded_shape, round_up
 from minicnn.kernels.simd import load_tail, store_tail
-from minicnn.kernels.target import FULL_VECTOR, NR_CHOICES, NR_SMALL, Kernel, specialize
+from minicnn.kernels.target import NR_CHOICES, NR_SMALL, Kernel, specialize
 from minicnn.kernels.winograd_transforms import (
     add_input_gradient,
     batched_gemm,
     batched_gemm_tn,
-    output_transform,
+    tile_origin,
     transform_dy,
     transform_input,
+    transform_products,
     transform_weight,
     transform_weight_backward,
 )
@@ -44,7 +44,7 @@ from minicnn.shapes.window import Window
 Bytes = NDArray[np.uint8]
 
 # Tiles that are transformed and multiplied together: each transformed weight that is loaded serves
-# them all.
+# them all. A multiple of MR.
 TILES_PER_BLOCK = 48
 # With fewer channels the transforms take longer than the multiplications that they save.
 MIN_CHANNELS = 16
@@ -65,12 +65,9 @@ def is_faster(window: Window, C: int, F: int) -> bool:
 
 def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
     """Compute y (N, OH, OW, F)."""
-    C, F = weight.shape[2:]
-    NR = choose_panel(F)
-    transformed, tiles, products = arena.allocate(scratch_specs(C, F, x.dtype))
-    transform_weight(np.ascontiguousarray(weight), NR, transformed)
+    NR, *scratch = _transform_weight(weight)
     padded = pad_images(x, _whole_tiles(window))
-    forward_kernel[NR](padded, transformed, np.ascontiguousarray(bias), y, tiles, products)
+    forward_kernel[NR](padded, np.ascontiguousarray(bias), y, *scratch)
 
 
 def forward_pool(
@@ -80,14 +77,9 @@ def forward_pool(
 
     y and argmax are (N, OH // 2, OW // 2, F). OH and OW are even.
     """
-    C, F = weight.shape[2:]
-    NR = choose_panel(F)
-    transformed, tiles, products = arena.allocate(scratch_specs(C, F, x.dtype))
-    transform_weight(np.ascontiguousarray(weight), NR, transformed)
-    bias = np.ascontiguousarray(bias)
-    forward_pool_kernel[NR](
-        pad_images(x, window), transformed, bias, relu, y, argmax, tiles, products
-    )
+    NR, *scratch = _transform_weight(weight)
+    padded = pad_images(x, window)
+    forward_pool_kernel[NR](padded, np.ascontiguousarray(bias), relu, y, argmax, *scratch)
 
 
 def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
@@ -106,17 +98,24 @@ def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None
 def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     """Compute dx (N, H, W, C)."""
     C, F = weight.shape[2:]
-    Fp, NR, window = round_up(F, NR_SMALL), choose_panel(C), _whole_tiles(window)
-    swapped, transformed, gradients, products = arena.allocate(
-        (((3, 3, Fp, C), dy.dtype), *scratch_specs(Fp, C, dy.dtype))
-    )
+    swapped = arena.empty((3, 3, round_up(F, NR_SMALL), C), dy.dtype)
     transpose(np.ascontiguousarray(weight), swapped)
-    transform_weight(swapped, NR, transformed)
+    NR, *scratch = _transform_weight(swapped)
+    window = _whole_tiles(window)
     shape = padded_shape(dx.shape, window)
     dpadded = dx if shape is None else arena.empty(shape, dy.dtype)
-    backward_input_kernel[NR](dy, transformed, dpadded, gradients, products)
+    backward_input_kernel[NR](dy, dpadded, *scratch)
     if shape is not None:
         copy.pad_images(dpadded, -window.top, -window.left, dx)
+
+
+def _transform_weight(weight: Array) -> tuple[int, Array, Array, Array]:
+    """Return NR, the transformed weights, and scratch for tiles and products."""
+    C, F = weight.shape[2:]
+    NR = choose_panel(F)
+    transformed, tiles, products = arena.allocate(scratch_specs(C, F, weight.dtype))
+    transform_weight(np.ascontiguousarray(weight), NR, transformed)
+    return NR, transformed, tiles, products
 
 
 def choose_panel(F: int) -> int:
@@ -151,30 +150,25 @@ def forward_kernel(NR: int) -> Kernel:
 
     def conv_winograd_forward(
         x: Array,  # (N, H, W, C), padded to at least two more rows and columns than whole tiles
-        weight: Array,  # (16, C * Fp + NR_SMALL), transformed
         bias: Array,  # (F,)
         y: Array,  # out (N, OH, OW, F)
+        weight: Array,  # (16, C * Fp + NR_SMALL), transformed
         tiles: Array,  # scratch (16, B, C)
         products: Array,  # scratch (16, B, Fp)
     ) -> None:
         """Compute ``y = Aᵀ [(G w Gᵀ) ⊙ (Bᵀ x B)] A + bias``."""
         N, OH, OW, F = y.shape
-        _, B, Fp = products.shape
-        block = B - B % MR
         TH, TW = (OH + 1) // 2, (OW + 1) // 2
-        for first in range(0, N * TH * TW, block):
-            count = min(block, N * TH * TW - first)
+        for first in range(0, N * TH * TW, TILES_PER_BLOCK):
+            count = min(TILES_PER_BLOCK, N * TH * TW - first)
             transform_input(x, TH, TW, first, count, tiles)
             batched_gemm(tiles, weight, count, products, NR)
             for t in range(count):
-                n, tile = divmod(first + t, TH * TW)
-                th, tw = divmod(tile, TW)
-                out = ((n * OH + 2 * th) * OW + 2 * tw) * F
-                below, beside = 2 * th + 1 < OH, 2 * tw + 1 < OW
+                out, below, beside = tile_origin(y, first + t, TH, TW)
                 for f in range(0, F, NR_SMALL):
                     remaining = F - f
                     b = load_tail(bias, f, remaining, NR_SMALL)
-                    y00, y01, y10, y11 = output_transform(products, t * Fp + f, B * Fp, b)
+                    y00, y01, y10, y11 = transform_products(products, t, f, b)
                     store_tail(y, out + f, y00, remaining)
                     if beside:
                         store_tail(y, out + F + f, y01, remaining)
@@ -192,26 +186,25 @@ def forward_pool_kernel(NR: int) -> Kernel:
 
     def conv_winograd_forward_pool(
         x: Array,  # (N, H, W, C), padded to at least two more rows and columns than the outputs
-        weight: Array,  # (16, C * Fp + NR_SMALL), transformed
         bias: Array,  # (F,)
         relu: bool,
         y: Array,  # out (N, PH, PW, F)
         argmax: Bytes,  # out (N, PH, PW, F)
+        weight: Array,  # (16, C * Fp + NR_SMALL), transformed
         tiles: Array,  # scratch (16, B, C)
         products: Array,  # scratch (16, B, Fp)
     ) -> None:
         """Compute the maximum of the four outputs of each tile."""
         N, PH, PW, F = y.shape
-        _, B, Fp = products.shape
-        block = B - B % MR
-        for first in range(0, N * PH * PW, block):
-            count = min(block, N * PH * PW - first)
+        for first in range(0, N * PH * PW, TILES_PER_BLOCK):
+            count = min(TILES_PER_BLOCK, N * PH * PW - first)
             transform_input(x, PH, PW, first, count, tiles)
             batched_gemm(tiles, weight, count, products, NR)
             for t in range(count):
                 for f in range(0, F, NR_SMALL):
-                    b = load_tail(bias, f, F - f, NR_SMALL)
-                    outputs = output_transform(products, t * Fp + f, B * Fp, b)
+                    outputs = transform_products(
+                        products, t, f, load_tail(bias, f, F - f, NR_SMALL)
+                    )
                     store_max(outputs, relu, y, argmax, (first + t) * F + f, NR_SMALL)
 
     return conv_winograd_forward_pool
@@ -230,13 +223,11 @@ def backward_weight_kernel(NR: int) -> Kernel:
     ) -> None:
         """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles."""
         N, OH, OW, _ = dy.shape
-        B = tiles.shape[1]
-        block = B - B % MR
         TH, TW = (OH + 1) // 2, (OW + 1) // 2
-        for first in range(0, N * TH * TW, block):
-            count = min(block, N * TH * TW - first)
+        for first in range(0, N * TH * TW, TILES_PER_BLOCK):
+            count = min(TILES_PER_BLOCK, N * TH * TW - first)
             transform_input(x, TH, TW, first, count, tiles)
-            transform_dy(dy, first, count, gradients)
+            transform_dy(dy, TH, TW, first, count, gradients)
             batched_gemm_tn(tiles, gradients, count, dtransformed, NR)
 
     return conv_winograd_backward_weight
@@ -248,31 +239,19 @@ def backward_input_kernel(NR: int) -> Kernel:
 
     def conv_winograd_backward_input(
         dy: Array,  # (N, OH, OW, F)
-        weight: Array,  # (16, Fp * Cp + NR_SMALL), transformed with swapped channels
         dx: Array,  # out (N, H, W, C), padded as x in the forward pass
+        weight: Array,  # (16, Fp * Cp + NR_SMALL), transformed with swapped channels
         gradients: Array,  # scratch (16, B, Fp)
         products: Array,  # scratch (16, B, Cp)
     ) -> None:
         """Add ``B [Σ_f (G w Gᵀ) ⊙ (A dy Aᵀ)] Bᵀ`` of each tile to its 4×4 pixels."""
         N, OH, OW, _ = dy.shape
-        _, H, W, C = dx.shape
-        _, B, Cp = products.shape
-        block = B - B % MR
         TH, TW = (OH + 1) // 2, (OW + 1) // 2
         fill_zero_range(dx, 0, dx.size)
-        for first in range(0, N * TH * TW, block):
-            count = min(block, N * TH * TW - first)
-            transform_dy(dy, first, count, gradients)
+        for first in range(0, N * TH * TW, TILES_PER_BLOCK):
+            count = min(TILES_PER_BLOCK, N * TH * TW - first)
+            transform_dy(dy, TH, TW, first, count, gradients)
             batched_gemm(gradients, weight, count, products, NR)
-            for t in range(count):
-                n, tile = divmod(first + t, TH * TW)
-                th, tw = divmod(tile, TW)
-                origin = ((n * H + 2 * th) * W + 2 * tw) * C
-                for c in range(0, C, NR_SMALL):
-                    i, o = t * Cp + c, origin + c
-                    if C - c >= NR_SMALL:  # a constant, so that LLVM drops the masks
-                        add_input_gradient(products, i, B * Cp, dx, o, W * C, C, FULL_VECTOR)
-                    else:
-                        add_input_gradient(products, i, B * Cp, dx, o, W * C, C, C - c)
+            add_input_gradient(products, TH, TW, first, count, dx)
 
     return conv_winograd_backward_input

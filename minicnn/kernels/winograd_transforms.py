@@ -11,16 +11,20 @@ With
 - weight transform ``G w Gᵀ``: a 3×3 kernel to 16 values, transposed ``Gᵀ u G``;
 - output transform ``Aᵀ m A``: 16 values to 2×2 outputs, transposed ``A dy Aᵀ``.
 
-The transposes are the backward pass. Channels are taken in panels of NR; the remaining ones in
-panels of `NR_SMALL`.
+The transposes are the backward pass. A square is a tile of vectors in row order. Channels are taken
+in panels of NR; the remaining ones in panels of `NR_SMALL`.
 """
+
+from collections.abc import Callable
 
 from minicnn.kernels.gemm import MR, accumulate, gemm_panel
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import (
+    Rows,
     Tile,
     Vector,
     add,
+    axpy_tile,
     clamp_rows,
     fma,
     load_tail,
@@ -33,157 +37,216 @@ from minicnn.kernels.simd import (
 from minicnn.kernels.target import FULL_VECTOR, NR_SMALL
 from minicnn.shapes import Array
 
-THREE_ROWS, FOUR_ROWS = (0, 1, 2), (0, 1, 2, 3)
+Transform = Callable[[Tile, Array], Tile]  # of one column; the array gives the dtype of constants
+
+NINE, SIXTEEN = tuple(range(9)), tuple(range(16))
+SIXTEEN_BY_COLUMN = SIXTEEN[0::4] + SIXTEEN[1::4] + SIXTEEN[2::4] + SIXTEEN[3::4]
 
 
-# ---------------------------------------------------------------- input transform
+# ---------------------------------------------------------------- one axis
 
 
 @device_function
-def input_transform_1d(d: Tile) -> Tile:
+def input_transform(d: Tile, like: Array) -> Tile:
     """Return ``Bᵀ d``."""
     d0, d1, d2, d3 = d
     return subtract(d0, d2), add(d1, d2), subtract(d2, d1), subtract(d1, d3)
 
 
 @device_function
+def input_transposed(v: Tile, like: Array) -> Tile:
+    """Return ``B v``."""
+    v0, v1, v2, v3 = v
+    zero = splat(like, 0, NR_SMALL)
+    return v0, add(subtract(v1, v2), v3), subtract(add(v1, v2), v0), subtract(zero, v3)
+
+
+@device_function
+def weight_transform(w: Tile, like: Array) -> Tile:
+    """Return ``G w``."""
+    w0, w1, w2 = w
+    half, minus_half = splat(like, 0.5, NR_SMALL), splat(like, -0.5, NR_SMALL)
+    middle = fma(half, add(w0, w2), splat(like, 0, NR_SMALL))
+    return w0, fma(half, w1, middle), fma(minus_half, w1, middle), w2
+
+
+@device_function
+def weight_transposed(u: Tile, like: Array) -> Tile:
+    """Return ``Gᵀ u``."""
+    u0, u1, u2, u3 = u
+    half, zero = splat(like, 0.5, NR_SMALL), splat(like, 0, NR_SMALL)
+    both = fma(half, add(u1, u2), zero)
+    return add(u0, both), fma(half, subtract(u1, u2), zero), add(both, u3)
+
+
+@device_function
+def output_transform(m: Tile, like: Array) -> Tile:
+    """Return ``Aᵀ m``."""
+    m0, m1, m2, m3 = m
+    return add(m0, add(m1, m2)), subtract(subtract(m1, m2), m3)
+
+
+@device_function
+def output_transposed(y: Tile, like: Array) -> Tile:
+    """Return ``A y``."""
+    a, b = y
+    return a, add(a, b), subtract(a, b), subtract(splat(like, 0, NR_SMALL), b)
+
+
+# ---------------------------------------------------------------- both axes
+# Each of these functions makes rows of columns. So two calls transform both axes and leave the
+# square in row order.
+
+
+@device_function
+def two_columns(transform: Transform, square: Tile, like: Array) -> Tile:
+    """Return the transforms of two columns, one after the other."""
+    return transform(square[0::2], like) + transform(square[1::2], like)
+
+
+@device_function
+def three_columns(transform: Transform, square: Tile, like: Array) -> Tile:
+    """Return the transforms of three columns, one after the other."""
+    first = transform(square[0::3], like) + transform(square[1::3], like)
+    return first + transform(square[2::3], like)
+
+
+@device_function
+def four_columns(transform: Transform, square: Tile, like: Array) -> Tile:
+    """Return the transforms of four columns, one after the other."""
+    first = transform(square[0::4], like) + transform(square[1::4], like)
+    return first + transform(square[2::4], like) + transform(square[3::4], like)
+
+
+# ---------------------------------------------------------------- tiles of images
+
+
+@device_function
+def tile_origin(images: Array, t: int, TH: int, TW: int) -> tuple[int, bool, bool]:
+    """Return the offset of pixel (2·th, 2·tw) of tile t, and what is inside.
+
+    The tiles of all images (N, H, W, C) are counted, TH rows of TW each. The image may end at the
+    pixel: the truth values are whether there is a pixel below, and one beside.
+    """
+    _, H, W, C = images.shape
+    n, tile = divmod(t, TH * TW)
+    th, tw = divmod(tile, TW)
+    return ((n * H + 2 * th) * W + 2 * tw) * C, 2 * th + 1 < H, 2 * tw + 1 < W
+
+
+@device_function
+def pixel_row(images: Array, i: int) -> Rows:
+    """Return the offsets of four pixels, the first of which is at offset i."""
+    C = images.shape[3]
+    return i, i + C, i + 2 * C, i + 3 * C
+
+
+@device_function
 def transform_input(
     x: Array,  # (N, H, W, C)
-    TH: int,  # rows of tiles; tile (th, tw) begins at pixel (2 * th, 2 * tw)
+    TH: int,  # rows of tiles
     TW: int,
     first: int,  # tile, counted over all images
     count: int,
     transformed: Array,  # out (16, B, C)
 ) -> None:
     """Compute ``transformed[:, t] = Bᵀ x B`` of `count` tiles."""
-    _, H, W, C = x.shape
-    _, B, _ = transformed.shape
-    row_stride, plane = W * C, B * C
+    C = x.shape[3]
     for t in range(count):
-        n, tile = divmod(first + t, TH * TW)
-        th, tw = divmod(tile, TW)
-        origin = n * H * row_stride + 2 * th * row_stride + 2 * tw * C
+        origin, _, _ = tile_origin(x, first + t, TH, TW)
         for c in range(0, C, NR_SMALL):
-            i, o = origin + c, t * C + c
             if C - c >= NR_SMALL:  # a constant, so that LLVM drops the masks
-                _transform_tile(x, i, row_stride, C, FULL_VECTOR, transformed, o, plane)
+                _transform_pixels(x, origin + c, FULL_VECTOR, transformed, t * C + c)
             else:
-                _transform_tile(x, i, row_stride, C, C - c, transformed, o, plane)
+                _transform_pixels(x, origin + c, C - c, transformed, t * C + c)
 
 
 @device_function
-def _transform_tile(
-    x: Array, i: int, row_stride: int, C: int, remaining: int, out: Array, o: int, plane: int
-) -> None:
-    """Write the 16 values of a tile, row by row, for `remaining` channels."""
-    a0, a1, a2, a3 = load_tile(x, row_offsets(FOUR_ROWS, C, i), remaining, NR_SMALL)
-    i += row_stride
-    b0, b1, b2, b3 = load_tile(x, row_offsets(FOUR_ROWS, C, i), remaining, NR_SMALL)
-    i += row_stride
-    d0, d1, d2, d3 = load_tile(x, row_offsets(FOUR_ROWS, C, i), remaining, NR_SMALL)
-    i += row_stride
-    e0, e1, e2, e3 = load_tile(x, row_offsets(FOUR_ROWS, C, i), remaining, NR_SMALL)
-    a0, b0, d0, e0 = input_transform_1d((a0, b0, d0, e0))  # each column
-    a1, b1, d1, e1 = input_transform_1d((a1, b1, d1, e1))
-    a2, b2, d2, e2 = input_transform_1d((a2, b2, d2, e2))
-    a3, b3, d3, e3 = input_transform_1d((a3, b3, d3, e3))
-    planes = row_offsets(FOUR_ROWS, plane, o)
-    store_tile(out, planes, input_transform_1d((a0, a1, a2, a3)), remaining)
-    planes = row_offsets(planes, 1, 4 * plane)
-    store_tile(out, planes, input_transform_1d((b0, b1, b2, b3)), remaining)
-    planes = row_offsets(planes, 1, 4 * plane)
-    store_tile(out, planes, input_transform_1d((d0, d1, d2, d3)), remaining)
-    planes = row_offsets(planes, 1, 4 * plane)
-    store_tile(out, planes, input_transform_1d((e0, e1, e2, e3)), remaining)
+def _transform_pixels(x: Array, i: int, remaining: int, transformed: Array, o: int) -> None:
+    """Compute ``Bᵀ x B`` for at most one vector of channels."""
+    _, B, C = transformed.shape
+    width = x.shape[2] * C
+    upper = _load_row(x, i, remaining) + _load_row(x, i + width, remaining)
+    lower = _load_row(x, i + 2 * width, remaining) + _load_row(x, i + 3 * width, remaining)
+    d = four_columns(input_transform, upper + lower, x)
+    d = four_columns(input_transform, d, x)
+    store_tile(transformed, row_offsets(SIXTEEN, B * C, o), d, remaining)
 
 
 @device_function
-def input_transform_t(v: Tile, zero: Vector) -> Tile:
-    """Return ``B v``, the transpose of `input_transform_1d`."""
-    v0, v1, v2, v3 = v
-    return v0, add(subtract(v1, v2), v3), subtract(add(v1, v2), v0), subtract(zero, v3)
+def _load_row(x: Array, i: int, remaining: int) -> Tile:
+    """Return four pixels."""
+    return load_tile(x, pixel_row(x, i), remaining, NR_SMALL)
 
 
 @device_function
 def add_input_gradient(
-    products: Array, i: int, plane: int, dx: Array, o: int, row_stride: int, C: int, remaining: int
+    products: Array,  # (16, B, Cp)
+    TH: int,
+    TW: int,
+    first: int,
+    count: int,
+    dx: Array,  # updated (N, H, W, C)
 ) -> None:
-    """Add ``B m Bᵀ`` to 4×4 pixels of dx, for `remaining` channels."""
-    a0, a1, a2, a3 = _column_t(products, i, plane)  # the first column of B m
-    b0, b1, b2, b3 = _column_t(products, i + plane, plane)
-    d0, d1, d2, d3 = _column_t(products, i + 2 * plane, plane)
-    e0, e1, e2, e3 = _column_t(products, i + 3 * plane, plane)
-    _add_row_t(dx, o, C, (a0, b0, d0, e0), remaining)
-    _add_row_t(dx, o + row_stride, C, (a1, b1, d1, e1), remaining)
-    _add_row_t(dx, o + 2 * row_stride, C, (a2, b2, d2, e2), remaining)
-    _add_row_t(dx, o + 3 * row_stride, C, (a3, b3, d3, e3), remaining)
+    """Add ``B m Bᵀ`` of `count` tiles to their 4×4 pixels of dx."""
+    C, Cp = dx.shape[3], products.shape[2]
+    for t in range(count):
+        origin, _, _ = tile_origin(dx, first + t, TH, TW)
+        for c in range(0, C, NR_SMALL):
+            if C - c >= NR_SMALL:  # a constant, so that LLVM drops the masks
+                _add_pixels(products, t * Cp + c, FULL_VECTOR, dx, origin + c)
+            else:
+                _add_pixels(products, t * Cp + c, C - c, dx, origin + c)
 
 
 @device_function
-def _column_t(products: Array, i: int, plane: int) -> Tile:
-    """Return ``B m`` of one column."""
-    m = load_tile(products, row_offsets(FOUR_ROWS, 4 * plane, i), NR_SMALL, NR_SMALL)
-    return input_transform_t(m, splat(products, 0, NR_SMALL))
+def _add_pixels(products: Array, i: int, remaining: int, dx: Array, o: int) -> None:
+    """Add ``B m Bᵀ`` for at most one vector of channels."""
+    _, B, Cp = products.shape
+    _, _, W, C = dx.shape
+    m = load_tile(products, row_offsets(SIXTEEN, B * Cp, i), NR_SMALL, NR_SMALL)
+    m = four_columns(input_transposed, m, dx)
+    m = four_columns(input_transposed, m, dx)
+    _add_row(dx, o, m[0:4], remaining)
+    _add_row(dx, o + W * C, m[4:8], remaining)
+    _add_row(dx, o + 2 * W * C, m[8:12], remaining)
+    _add_row(dx, o + 3 * W * C, m[12:16], remaining)
 
 
 @device_function
-def _add_row_t(dx: Array, o: int, C: int, v: Tile, remaining: int) -> None:
-    """Add ``B v`` to four pixels of dx."""
-    x0, x1, x2, x3 = input_transform_t(v, splat(dx, 0, NR_SMALL))
-    pixels = row_offsets(FOUR_ROWS, C, o)
-    y0, y1, y2, y3 = load_tile(dx, pixels, remaining, NR_SMALL)
-    store_tile(dx, pixels, (add(y0, x0), add(y1, x1), add(y2, x2), add(y3, x3)), remaining)
-
-
-# ---------------------------------------------------------------- output transform
+def _add_row(dx: Array, o: int, row: Tile, remaining: int) -> None:
+    """Add a row of a square to four pixels."""
+    pixels = pixel_row(dx, o)
+    acc = load_tile(dx, pixels, remaining, NR_SMALL)
+    store_tile(dx, pixels, axpy_tile(acc, splat(dx, 1, NR_SMALL), row), remaining)
 
 
 @device_function
-def output_transform_1d(products: Array, i: int, plane: int) -> tuple[Vector, Vector]:
-    """Return ``Aᵀ m`` of four planes from offset i on."""
-    m0, m1, m2, m3 = load_tile(products, row_offsets(FOUR_ROWS, plane, i), NR_SMALL, NR_SMALL)
-    return add(m0, add(m1, m2)), subtract(subtract(m1, m2), m3)
-
-
-@device_function
-def output_transform(products: Array, i: int, plane: int, bias: Vector) -> Tile:
-    """Return the four outputs of a tile, in row order: ``Aᵀ m A + bias``."""
-    a0, a1 = output_transform_1d(products, i, plane)  # the first row of m A
-    b0, b1 = output_transform_1d(products, i + 4 * plane, plane)
-    d0, d1 = output_transform_1d(products, i + 8 * plane, plane)
-    e0, e1 = output_transform_1d(products, i + 12 * plane, plane)
-    return (
-        add(add(a0, add(b0, d0)), bias),
-        add(add(a1, add(b1, d1)), bias),
-        add(subtract(subtract(b0, d0), e0), bias),
-        add(subtract(subtract(b1, d1), e1), bias),
-    )
-
-
-@device_function
-def output_transform_t(a: Vector, b: Vector, zero: Vector) -> Tile:
-    """Return ``A y`` of two vectors, the transpose of `output_transform_1d`."""
-    return a, add(a, b), subtract(a, b), subtract(zero, b)
+def transform_products(products: Array, t: int, f: int, bias: Vector) -> Tile:
+    """Return the four outputs of tile t, in row order: ``Aᵀ m A + bias``."""
+    _, B, Fp = products.shape
+    planes = row_offsets(SIXTEEN_BY_COLUMN, B * Fp, t * Fp + f)
+    m = load_tile(products, planes, NR_SMALL, NR_SMALL)  # transposed, because m A is computed first
+    m = four_columns(output_transform, m, products)
+    y00, y10, y01, y11 = two_columns(output_transform, m, products)
+    return add(y00, bias), add(y01, bias), add(y10, bias), add(y11, bias)
 
 
 @device_function
 def transform_dy(
     dy: Array,  # (N, OH, OW, F)
-    first: int,  # tile, counted over all images
+    TH: int,
+    TW: int,
+    first: int,
     count: int,
     transformed: Array,  # out (16, B, Fp)
 ) -> None:
     """Compute ``A dy Aᵀ`` of `count` tiles; dy is 0 outside the image."""
-    _, OH, OW, F = dy.shape
+    _, _, OW, F = dy.shape
     _, B, Fp = transformed.shape
-    TH, TW = (OH + 1) // 2, (OW + 1) // 2
-    plane = B * Fp
     zero = splat(dy, 0, NR_SMALL)
     for t in range(count):
-        n, tile = divmod(first + t, TH * TW)
-        th, tw = divmod(tile, TW)
-        i = ((n * OH + 2 * th) * OW + 2 * tw) * F
-        below, beside = 2 * th + 1 < OH, 2 * tw + 1 < OW
+        i, below, beside = tile_origin(dy, first + t, TH, TW)
         both = below and beside
         for f in range(0, Fp, NR_SMALL):
             remaining = max(0, F - f)
@@ -191,19 +254,12 @@ def transform_dy(
             g01 = load_tail(dy, i + F + f, remaining, NR_SMALL) if beside else zero
             g10 = load_tail(dy, i + OW * F + f, remaining, NR_SMALL) if below else zero
             g11 = load_tail(dy, i + (OW + 1) * F + f, remaining, NR_SMALL) if both else zero
-            a0, a1, a2, a3 = output_transform_t(g00, g10, zero)  # the first column of A dy
-            b0, b1, b2, b3 = output_transform_t(g01, g11, zero)
-            planes = row_offsets(FOUR_ROWS, plane, t * Fp + f)
-            store_tile(transformed, planes, output_transform_t(a0, b0, zero), NR_SMALL)
-            planes = row_offsets(planes, 1, 4 * plane)
-            store_tile(transformed, planes, output_transform_t(a1, b1, zero), NR_SMALL)
-            planes = row_offsets(planes, 1, 4 * plane)
-            store_tile(transformed, planes, output_transform_t(a2, b2, zero), NR_SMALL)
-            planes = row_offsets(planes, 1, 4 * plane)
-            store_tile(transformed, planes, output_transform_t(a3, b3, zero), NR_SMALL)
+            g = two_columns(output_transposed, (g00, g01, g10, g11), dy)
+            g = four_columns(output_transposed, g, dy)
+            store_tile(transformed, row_offsets(SIXTEEN, B * Fp, t * Fp + f), g, NR_SMALL)
 
 
-# ---------------------------------------------------------------- weight transform
+# ---------------------------------------------------------------- weights
 
 
 @kernel
@@ -216,39 +272,15 @@ def transform_weight(
     _, _, C, F = weight.shape
     plane = transformed.shape[1]
     Fp = (plane - NR_SMALL) // C
-    row, column = 3 * C * F, C * F  # strides of the kernel's rows and columns
     for c in range(C):
         for f in range(0, Fp, NR_SMALL):
-            i, remaining = c * F + f, max(0, F - f)
-            a0, a1, a2, a3 = _weight_column(weight, i, row, remaining)  # the first column of G w
-            b0, b1, b2, b3 = _weight_column(weight, i + column, row, remaining)
-            d0, d1, d2, d3 = _weight_column(weight, i + 2 * column, row, remaining)
+            taps = row_offsets(NINE, C * F, c * F + f)
+            w = load_tile(weight, taps, max(0, F - f), NR_SMALL)
+            w = three_columns(weight_transform, w, weight)
+            w = four_columns(weight_transform, w, weight)
             panel_width = NR if f < Fp - Fp % NR else NR_SMALL
             o = (f - f % panel_width) * C + c * panel_width + f % panel_width
-            planes = row_offsets(FOUR_ROWS, plane, o)
-            store_tile(transformed, planes, weight_transform_1d(weight, (a0, b0, d0)), NR_SMALL)
-            planes = row_offsets(planes, 1, 4 * plane)
-            store_tile(transformed, planes, weight_transform_1d(weight, (a1, b1, d1)), NR_SMALL)
-            planes = row_offsets(planes, 1, 4 * plane)
-            store_tile(transformed, planes, weight_transform_1d(weight, (a2, b2, d2)), NR_SMALL)
-            planes = row_offsets(planes, 1, 4 * plane)
-            store_tile(transformed, planes, weight_transform_1d(weight, (a3, b3, d3)), NR_SMALL)
-
-
-@device_function
-def _weight_column(weight: Array, i: int, row: int, remaining: int) -> Tile:
-    """Return ``G w`` of one column of the kernel."""
-    w = load_tile(weight, row_offsets(THREE_ROWS, row, i), remaining, NR_SMALL)
-    return weight_transform_1d(weight, w)
-
-
-@device_function
-def weight_transform_1d(like: Array, w: Tile) -> Tile:
-    """Return ``G w``."""
-    w0, w1, w2 = w
-    half, minus_half = splat(like, 0.5, NR_SMALL), splat(like, -0.5, NR_SMALL)
-    middle = fma(half, add(w0, w2), splat(like, 0, NR_SMALL))
-    return w0, fma(half, w1, middle), fma(minus_half, w1, middle), w2
+            store_tile(transformed, row_offsets(SIXTEEN, plane, o), w, NR_SMALL)
 
 
 @kernel
@@ -259,36 +291,13 @@ def transform_weight_backward(
     """Compute ``Gᵀ du G`` for each pair of channels."""
     _, rows, Fp = dtransformed.shape
     _, _, C, F = dweight.shape
-    plane, column = rows * Fp, C * F
     for c in range(C):
         for f in range(0, F, NR_SMALL):
-            i = c * Fp + f
-            a0, a1, a2 = _weight_column_t(dtransformed, i, plane)  # the first column of Gᵀ du
-            b0, b1, b2 = _weight_column_t(dtransformed, i + plane, plane)
-            d0, d1, d2 = _weight_column_t(dtransformed, i + 2 * plane, plane)
-            e0, e1, e2 = _weight_column_t(dtransformed, i + 3 * plane, plane)
-            columns = row_offsets(THREE_ROWS, column, c * F + f)
-            store_tile(dweight, columns, weight_transform_t(dweight, (a0, b0, d0, e0)), F - f)
-            columns = row_offsets(columns, 1, 3 * column)
-            store_tile(dweight, columns, weight_transform_t(dweight, (a1, b1, d1, e1)), F - f)
-            columns = row_offsets(columns, 1, 3 * column)
-            store_tile(dweight, columns, weight_transform_t(dweight, (a2, b2, d2, e2)), F - f)
-
-
-@device_function
-def _weight_column_t(dtransformed: Array, i: int, plane: int) -> Tile:
-    """Return ``Gᵀ u`` of one column."""
-    u = load_tile(dtransformed, row_offsets(FOUR_ROWS, 4 * plane, i), NR_SMALL, NR_SMALL)
-    return weight_transform_t(dtransformed, u)
-
-
-@device_function
-def weight_transform_t(like: Array, u: Tile) -> Tile:
-    """Return ``Gᵀ u``, the transpose of `weight_transform_1d`."""
-    u0, u1, u2, u3 = u
-    half, zero = splat(like, 0.5, NR_SMALL), splat(like, 0, NR_SMALL)
-    both = fma(half, add(u1, u2), zero)
-    return add(u0, both), fma(half, subtract(u1, u2), zero), add(both, u3)
+            planes = row_offsets(SIXTEEN, rows * Fp, c * Fp + f)
+            u = load_tile(dtransformed, planes, NR_SMALL, NR_SMALL)
+            u = four_columns(weight_transposed, u, dweight)
+            u = three_columns(weight_transposed, u, dweight)
+            store_tile(dweight, row_offsets(NINE, C * F, c * F + f), u, F - f)
 
 
 # ---------------------------------------------------------------- matrix products
