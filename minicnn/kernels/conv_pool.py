@@ -7,21 +7,13 @@ made the output 0.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.gemm import accumulate
 from minicnn.kernels.jit import device_function
-from minicnn.kernels.pack import (
-    Offsets,
-    empty_panels,
-    pack_weights,
-    pad_images,
-    padded_shape,
-    window_origins,
-)
+from minicnn.kernels.pack import Offsets, empty_panels, pack_weights, pad_images, window_origins
 from minicnn.kernels.simd import (
     Tile,
     Vector,
@@ -36,7 +28,7 @@ from minicnn.kernels.simd import (
     store_tail,
 )
 from minicnn.kernels.target import NR_CHOICES, SIMD_WIDTH, Kernel, choose_nr, specialize
-from minicnn.shapes import Array, Shape
+from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
 Bytes = NDArray[np.uint8]
@@ -48,71 +40,51 @@ def forward(
     x: Array, weight: Array, bias: Array, window: Window, relu: bool, y: Array, argmax: Bytes
 ) -> None:
     """Compute y and argmax (N, OH // 2, OW // 2, F); OH and OW are even."""
-    forward_kernel[choose_nr(weight.shape[3])](
-        pad_images(x, window),
-        *window_layout(x.shape, window),
-        np.ascontiguousarray(weight),
-        np.ascontiguousarray(bias),
-        empty_panels(weight),
-        relu,
-        y,
-        argmax,
-    )
-
-
-class WindowLayout(NamedTuple):
-    """The position of every window in the padded images."""
-
-    image_stride: int
-    origins: Offsets  # (OH // 2 * OW // 2 * 4,): the four windows of an output follow each other
-    row_stride: int
-    KH: int
+    C, F = weight.shape[2:]
+    padded = pad_images(x, window)
+    origins = pool_origins(window, padded.shape[2] * C, C)
+    weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+    panels = empty_panels(weight)
+    forward_kernel[choose_nr(F)](padded, origins, weight, bias, panels, relu, y, argmax)
 
 
 @lru_cache(maxsize=256)
-def window_layout(shape: Shape, window: Window) -> WindowLayout:
-    """Return the layout of the windows in padded images (N, H, W, C)."""
-    _, H, W, C = padded_shape(shape, window) or shape
-    OH, OW, row = window.OH, window.OW, W * C
-    squares = window_origins(OH, OW, window.SH * row, window.SW * C)
-    squares = squares.reshape(OH // 2, 2, OW // 2, 2).transpose(0, 2, 1, 3)
-    return WindowLayout(H * row, np.ascontiguousarray(squares.ravel()), row, window.KH)
-
-
-@device_function
-def max_of_four(four: Tile, relu: bool, like: Array, NR: int) -> tuple[Vector, Vector]:
-    """Return the maximum of four vectors and its index, or INACTIVE.
-
-    Equal values give the first index. NaN is greater than any number. With a ReLU the maximum is at
-    least 0.
-    """
-    a0, a1, a2, a3 = four
-    mask = greater_or_nan(a1, a0)
-    best = select(mask, a1, a0)
-    argmax = select(mask, splat(like, 1, NR), splat(like, 0, NR))
-    mask = greater_or_nan(a2, best)
-    best = select(mask, a2, best)
-    argmax = select(mask, splat(like, 2, NR), argmax)
-    mask = greater_or_nan(a3, best)
-    best = select(mask, a3, best)
-    argmax = select(mask, splat(like, 3, NR), argmax)
-    if relu:
-        active = greater_or_nan(best, splat(like, 0, NR))
-        best = select(active, best, splat(like, 0, NR))
-        argmax = select(active, argmax, splat(like, INACTIVE, NR))
-    return best, argmax
+def pool_origins(window: Window, row_stride: int, C: int) -> Offsets:
+    """Return the origin of each window; those of an output are adjacent."""
+    OH, OW = window.OH, window.OW
+    origins = window_origins(OH, OW, window.SH * row_stride, window.SW * C)
+    squares = origins.reshape(OH // 2, 2, OW // 2, 2).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(squares.ravel())
 
 
 @device_function
 def store_max(four: Tile, relu: bool, y: Array, argmax: Bytes, offset: int, NR: int) -> None:
-    """Store the maximum of four vectors and its index.
+    """Store the maximum of four vectors and its index, or INACTIVE.
+
+    Equal values give the first index. NaN is greater than any number. With a ReLU the maximum is at
+    least 0.
 
     Only the end of the array is masked. Elsewhere a vector may end past the channels of its pixel;
     the caller overwrites these values later. Masked stores take ten times as long on some CPUs.
     """
-    best, index = max_of_four(four, relu, y, NR)
+    a0, a1, a2, a3 = four
+    zero = splat(y, 0, NR)
+    best, index = keep_greater(a0, zero, a1, splat(y, 1, NR))
+    best, index = keep_greater(best, index, a2, splat(y, 2, NR))
+    best, index = keep_greater(best, index, a3, splat(y, 3, NR))
+    if relu:
+        active = greater_or_nan(best, zero)
+        best = select(active, best, zero)
+        index = select(active, index, splat(y, INACTIVE, NR))
     store_tail(y, offset, best, y.size - offset)
     store_tail(argmax, offset, index, y.size - offset)
+
+
+@device_function
+def keep_greater(best: Vector, index: Vector, v: Vector, k: Vector) -> tuple[Vector, Vector]:
+    """Return v and k where v is greater, else the best so far and its index."""
+    mask = greater_or_nan(v, best)
+    return select(mask, v, best), select(mask, k, index)
 
 
 @specialize(NR_CHOICES)
@@ -125,11 +97,8 @@ def forward_kernel(NR: int) -> Kernel:
     MR = 4 * windows
 
     def conv_pool_forward(
-        x: Array,  # (N, image_stride), padded
-        image_stride: int,
+        x: Array,  # (N, H, W, C), padded
         origins: Offsets,  # (4 * P,): the four windows of an output follow each other
-        row_stride: int,
-        KH: int,
         weight: Array,  # (KH, KW, C, F)
         bias: Array,  # (F,)
         panels: Array,  # scratch (ceil(F / NR), 1 + KH * KW * C, NR)
@@ -142,9 +111,10 @@ def forward_kernel(NR: int) -> Kernel:
         ``bias[f] + Σ_{kh,q} x[n, origin[4p + j] + kh·row_stride + q] · weight[kh, q, f]``.
         """
         pack_weights(weight, bias, panels, NR)
-        N, PH, PW, F = y.shape
-        P, panel_rows = PH * PW, panels.shape[1]
-        K_row = (panel_rows - 1) // KH
+        N, H, W, C = x.shape
+        KH, KW, _, F = weight.shape
+        P = y.shape[1] * y.shape[2]
+        row_stride, K_row, panel_rows = W * C, KW * C, panels.shape[1]
         for n in range(N):
             # The last panel first: its vectors end past the channels of a pixel.
             for f in range((F - 1) // NR * NR, -1, -NR):
@@ -152,7 +122,7 @@ def forward_kernel(NR: int) -> Kernel:
                 bias_tile = splat_tile(load(panels, panel, NR), MR)
                 for p in range(0, P, windows):
                     pixels = clamp_rows(4 * p, 4 * P, MR)
-                    origin = gather_offsets(origins, pixels, n * image_stride)
+                    origin = gather_offsets(origins, pixels, n * H * row_stride)
                     acc = bias_tile
                     for kh in range(KH):
                         rows = row_offsets(origin, 1, kh * row_stride)

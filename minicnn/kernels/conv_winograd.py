@@ -17,10 +17,10 @@ convolutional neural networks" (CVPR 2016), section 4.1.
 """
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from minicnn.kernels import copy, target
-from minicnn.kernels.conv_pool import store_max
+from minicnn.kernels.conv_pool import Bytes, store_max
 from minicnn.kernels.copy import fill_zero_range, transpose
 from minicnn.kernels.pack import pad_images, padded_shape, round_up
 from minicnn.kernels.simd import load_tail, store_tail
@@ -40,8 +40,6 @@ from minicnn.runtime import arena
 from minicnn.runtime.arena import ArraySpec
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window
-
-Bytes = NDArray[np.uint8]
 
 # Tiles that are transformed and multiplied together: each transformed weight that is loaded serves
 # them all. A multiple of MR.

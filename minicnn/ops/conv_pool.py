@@ -5,12 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels import (
-    conv_pool,
-    conv_pool_backward_input,
-    conv_pool_backward_weight,
-    conv_winograd,
-)
+from minicnn.kernels import conv_pool, conv_pool_backward, conv_winograd
 from minicnn.ops.conv import select_backend
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding, memoize_by_shape
@@ -134,8 +129,8 @@ def conv2d_max_pool2d_backward(
     check_gradient("conv2d_max_pool2d_backward", dy, argmax.shape, x.dtype)
     dy = np.ascontiguousarray(dy)
     dweight, dbias = arena.gradient_buffers("conv2d_max_pool2d_backward", weight, out)
-    conv_pool_backward_weight.backward_weight(x, dy, argmax, window, dweight, dbias)
+    conv_pool_backward.backward_weight(x, dy, argmax, window, dweight, dbias)
     if not need_dx:
         return None, dweight, dbias
-    dx = conv_pool_backward_input.backward_input(dy, argmax, weight, window, x.shape)
+    dx = conv_pool_backward.backward_input(dy, argmax, weight, window, x.shape)
     return dx, dweight, dbias

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, ops
-from minicnn.kernels import conv_pool_backward_input, conv_pool_backward_weight, conv_pool_chunks
+from minicnn.kernels import conv_pool_backward
 from minicnn.layers.fusion import CONV_POOL, fuse
 from minicnn.shapes.window import Window
 
 # Without their caches, because some tests change the register count.
-overlapping_chunks = conv_pool_backward_weight._overlapping_chunks.__wrapped__
-padded_chunks = conv_pool_backward_input._padded_chunks.__wrapped__
+overlapping_chunks = conv_pool_backward._overlapping_chunks.__wrapped__
+padded_chunks = conv_pool_backward._padded_chunks.__wrapped__
 
 # x (N, H, W, C), kernel (KH, KW, F), stride, padding: a window row is KW·C values, which
 # the kernels cut into vectors of 1 to 32 lanes and accumulate nine or three at a time.
@@ -84,8 +84,8 @@ def test_winograd_conv_pool_equals_separate_ops(integers, dtype, case, relu):
 @pytest.mark.parametrize("KH", [1, 2, 3, 5])
 @pytest.mark.parametrize("R", [1, 3, 5, 8, 18, 30, 31, 32, 48, 96, 105, 144])
 def test_chunks_cover_a_window(monkeypatch, registers, KH, R):
-    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", registers[0])
-    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", registers[1])
+    monkeypatch.setattr(conv_pool_backward, "SIMD_WIDTH", registers[0])
+    monkeypatch.setattr(conv_pool_backward, "ACCUMULATOR_REGISTERS", registers[1])
     row = R + 2
     window = [kh * row + q for kh in range(KH) for q in range(R)]
 
@@ -100,23 +100,23 @@ def test_chunks_cover_a_window(monkeypatch, registers, KH, R):
 
 def test_choose_width_uses_the_fewest_registers(monkeypatch):
     def chosen(R):
-        return conv_pool_chunks.choose_width(
-            3, R, conv_pool_chunks.VECTOR_WIDTHS, conv_pool_chunks.nine_fit_in_registers
+        return conv_pool_backward.choose_width(
+            3, R, conv_pool_backward.VECTOR_WIDTHS, conv_pool_backward.nine_fit_in_registers
         )
 
-    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 16)
-    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 20)
-    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [True, True, True]
+    monkeypatch.setattr(conv_pool_backward, "SIMD_WIDTH", 16)
+    monkeypatch.setattr(conv_pool_backward, "ACCUMULATOR_REGISTERS", 20)
+    assert list(map(conv_pool_backward.nine_fit_in_registers, (8, 16, 32))) == [True, True, True]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 16, 32, 16]
-    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 8)
-    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 12)
-    assert list(map(conv_pool_chunks.nine_fit_in_registers, (8, 16, 32))) == [True, False, False]
+    monkeypatch.setattr(conv_pool_backward, "SIMD_WIDTH", 8)
+    monkeypatch.setattr(conv_pool_backward, "ACCUMULATOR_REGISTERS", 12)
+    assert list(map(conv_pool_backward.nine_fit_in_registers, (8, 16, 32))) == [True, False, False]
     assert [chosen(R) for R in (30, 48, 96, 144)] == [32, 8, 32, 8]
 
 
 def test_rows_of_a_block_fit_in_l1(monkeypatch):
-    monkeypatch.setattr(conv_pool_backward_weight, "L1_BYTES", 28 * 1024)
-    rows_per_block = conv_pool_backward_weight._rows_per_block
+    monkeypatch.setattr(conv_pool_backward, "L1_BYTES", 28 * 1024)
+    rows_per_block = conv_pool_backward._rows_per_block
     window = Window(3, 3, 1, 1, 0, 0, 24, 24)
     assert rows_per_block(window, 5, 13 * 32 * 4) == 5  # all windows
     assert rows_per_block(window, 12, 26 * 32 * 4) == 3  # eight rows of 3328 bytes
@@ -125,11 +125,11 @@ def test_rows_of_a_block_fit_in_l1(monkeypatch):
 
 
 def test_nine_chunks_require_that_their_weights_fit_in_l1(monkeypatch):
-    monkeypatch.setattr(conv_pool_chunks, "SIMD_WIDTH", 16)
-    monkeypatch.setattr(conv_pool_chunks, "ACCUMULATOR_REGISTERS", 20)
-    monkeypatch.setattr(conv_pool_backward_input, "L1_BYTES", 42 * 1024)
+    monkeypatch.setattr(conv_pool_backward, "SIMD_WIDTH", 16)
+    monkeypatch.setattr(conv_pool_backward, "ACCUMULATOR_REGISTERS", 20)
+    monkeypatch.setattr(conv_pool_backward, "L1_BYTES", 42 * 1024)
     cuts = {F: padded_chunks(3, 3 * C, 26 * C, 4 * F) for C, F in ((32, 32), (64, 64), (96, 96))}
-    assert {F: (cut.width, cut.use_nine_rows) for F, cut in cuts.items()} == {
+    assert {F: (width, use_nine) for F, (width, _, use_nine) in cuts.items()} == {
         32: (32, True),
         64: (16, True),  # 36 KiB; of 32 lanes 72
         96: (32, False),

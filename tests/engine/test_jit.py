@@ -426,7 +426,7 @@ def test_the_kernels_are_exact_on_this_machine(host, wanted):
     check(host, wanted)
     signatures = pickle.loads((host / "compiled").read_bytes())
     names = {name for (_, name), found in signatures.items() if found}
-    assert {"forward_kernel", "backward_weight_sparse"} <= names
+    assert {"forward_kernel", "backward_weight_sparse_kernel"} <= names
 
 
 @needs_jit
