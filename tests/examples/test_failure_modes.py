@@ -10,7 +10,7 @@ import pytest
 
 import minicnn
 from minicnn import SGD, diagnostics
-from minicnn.diagnostics.report import DEAD
+from minicnn.diagnostics import DEAD
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="the reference CNN takes hours without JIT"

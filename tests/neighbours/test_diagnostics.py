@@ -25,8 +25,7 @@ from minicnn import (
     fit,
     load_mnist_sample,
 )
-from minicnn.diagnostics import diagnose, peek_update
-from minicnn.diagnostics.report import DEAD, SCALES, UPDATES
+from minicnn.diagnostics import DEAD, SCALES, UPDATES, diagnose, peek_update
 from minicnn.random import RandomKey
 from minicnn.train.state import TrainingState
 
