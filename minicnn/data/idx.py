@@ -28,15 +28,8 @@ from numpy.typing import NDArray
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 16
-_UINT8 = 0x08
-_TYPE_NAMES = {
-    0x08: "uint8",
-    0x09: "int8",
-    0x0B: "int16",
-    0x0C: "int32",
-    0x0D: "float32",
-    0x0E: "float64",
-}
+_UINT8 = 8
+_TYPE_NAMES = {8: "uint8", 9: "int8", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
 _CONTENTS = {1: "labels", 3: "images"}
 
 

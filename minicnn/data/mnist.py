@@ -26,20 +26,13 @@ from minicnn.data.idx import read_images_and_labels
 # pooch is imported where it is used, because its import takes as long as NumPy's.
 
 # The published files with their SHA-256, in reading order.
-REGISTRY = {
-    "train-images-idx3-ubyte.gz": (
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
-    ),
-    "t10k-images-idx3-ubyte.gz": (
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
-    ),
+_SHA256 = {
+    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
+REGISTRY = {f"{name}.gz": sha256 for name, sha256 in _SHA256.items()}
 
 # Tried in this order. The original server, yann.lecun.com, has refused downloads for years.
 MIRRORS = (
@@ -172,18 +165,14 @@ def _complete_cache(cache: Path, download: bool) -> None:
     if not problems:
         return
     if not download:
-        raise MnistUnavailableError(
-            f"MNIST is incomplete in {cache}: {'; '.join(problems)}; download is False. "
-            f"{_alternatives(cache)}"
-        )
+        what = f"MNIST is incomplete in {cache}: {'; '.join(problems)}; download is False. "
+        raise MnistUnavailableError(what + _alternatives(cache))
     try:  # before the first byte is downloaded
         cache.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=cache).close()
     except OSError as error:
-        raise MnistUnavailableError(
-            f"MNIST cannot be stored: the cache folder {cache} is not writable ({error}). "
-            f"{_alternatives(cache)}"
-        ) from error
+        what = f"MNIST cannot be stored: the cache folder {cache} is not writable ({error}). "
+        raise MnistUnavailableError(what + _alternatives(cache)) from error
     _download(cache)
 
 
@@ -306,10 +295,4 @@ def load_mnist_sample() -> ImageDataset:
     """
     file = resources.files("minicnn.data").joinpath("mnist_sample.npz")
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return ImageDataset(
-            name="MNIST sample",
-            train_images=arrays["train_images"],
-            train_labels=arrays["train_labels"],
-            test_images=arrays["test_images"],
-            test_labels=arrays["test_labels"],
-        )
+        return ImageDataset("MNIST sample", **arrays)
