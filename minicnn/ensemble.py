@@ -40,7 +40,12 @@ class _Average(Classifier):
         -------
         ndarray (N, *output_shape)
         """
-        return _mean(self._logits(x, threads))
+        logarithms = [
+            logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+            for logits in self._logits(x, threads)
+        ]
+        mean: Array = np.logaddexp.reduce(logarithms) - np.log(len(logarithms))
+        return mean.astype(logarithms[0].dtype, copy=False)
 
     @abstractmethod
     def _logits(self, x: NDArray[Any], threads: int | None) -> Iterable[Array]:
@@ -155,15 +160,6 @@ class TestTimeAugmentation(_Average):
 def _interface(model: Classifier) -> tuple[Shape, Shape, tuple[str, ...] | None]:
     """Return input shape, output shape and class names."""
     return model.input_shape, model.output_shape, model.class_names
-
-
-def _mean(outputs: Iterable[Array]) -> Array:
-    """Return ``log(mean of softmax(logits))`` over logits (N, classes)."""
-    logarithms = [
-        logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True) for logits in outputs
-    ]
-    mean: Array = np.logaddexp.reduce(logarithms) - np.log(len(logarithms))
-    return mean.astype(logarithms[0].dtype, copy=False)
 
 
 def _inverse_affine(

@@ -19,7 +19,7 @@ from minicnn.layers.base import Layer, layer_classes
 from minicnn.layers.container import Container
 from minicnn.model.sequential import Sequential
 from minicnn.runtime import archive
-from minicnn.runtime.archive import Archive, Entry
+from minicnn.runtime.archive import Archive, Entry, ModelFileError
 from minicnn.shapes import Array, Shape
 
 T = TypeVar("T")
@@ -66,11 +66,10 @@ def load_model(path: str | PathLike[str]) -> Sequential:
     file = Archive(path, "model")
     try:
         arguments, entries = _read_description(file.description)
-    except (TypeError, ValueError) as error:
-        raise file.error(f"its description is wrong: {error}") from error
-    weights = file.arrays(entries)
-    try:
+        weights = file.arrays(entries)
         model = Sequential(**arguments)
+    except ModelFileError:  # a ValueError, of `arrays`
+        raise
     except (TypeError, ValueError) as error:
         raise file.error(f"its description is wrong: {error}") from error
     for name, array in _state_arrays(model.layers).items():
@@ -147,13 +146,12 @@ def to_config(model: Sequential) -> dict[str, Any]:
     TypeError
         If an argument of a layer has no JSON form.
     """
-    names = model.class_names
     return {
         "layers": [_layer_to_config(layer) for layer in model.layers],
         "input_shape": list(model.input_shape),
         "input_mean": model.input_mean,
         "input_std": model.input_std,
-        "class_names": None if names is None else list(names),
+        "class_names": model.class_names and list(model.class_names),
         "dtype": model.dtype.name,
     }
 
