@@ -215,13 +215,15 @@ def _correlate(
 ) -> None:
     """Add one group of one image to `remaining` channels of dweight."""
     groups, origins, outputs, taps, weight_rows = reads
-    last = groups[group, 3]
-    for t in range(groups[group, 1], last, TAPS):
-        rows = clamp_rows(t, last, TAPS)
+    # Not groups[group, 0], with which this takes up to a tenth longer.
+    first, first_tap = load_scalar(groups, 4 * group), load_scalar(groups, 4 * group + 1)
+    last, last_tap = load_scalar(groups, 4 * group + 2), load_scalar(groups, 4 * group + 3)
+    for t in range(first_tap, last_tap, TAPS):
+        rows = clamp_rows(t, last_tap, TAPS)
         tap_offsets = gather_offsets(taps, rows, 0)
         out = row_offsets(gather_offsets(weight_rows, rows, 0), dweight.shape[2], c)
         acc = load_tile(dweight, out, remaining, NR_SMALL)
-        for p in range(groups[group, 0], groups[group, 2]):
+        for p in range(first, last):
             windows = row_offsets(tap_offsets, 1, i + load_scalar(origins, p))
             d = load_tail(dy, g + load_scalar(outputs, p), remaining, NR_SMALL)
             acc = axpy_tile(acc, d, load_tile(x, windows, remaining, NR_SMALL))

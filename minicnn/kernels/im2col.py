@@ -134,6 +134,7 @@ def backward_input_kernel(NR: int) -> Kernel:
         B, M = dcolumns.shape
         P, K_row, F = OH * OW, KW * C, dy.shape[3]
         K, row = KH * K_row, image.shape[1] * C
+        h_stride, w_stride = SH * row, SW * C  # values between window origins in `image`
         fill_zero_range(packed, 0, packed.size)
         for k in range(0, K, NR):
             transpose_block(weight, k * F, min(NR, K - k), F, packed, k * F, NR)
@@ -146,7 +147,7 @@ def backward_input_kernel(NR: int) -> Kernel:
                     gemm_panel(dy, i, F, count, packed, m * F, dcolumns, m, M, NR)
                 for p in range(count):
                     oh, ow = divmod(first + p, OW)
-                    i, s = oh * SH * row + ow * SW * C, p * M
+                    i, s = oh * h_stride + ow * w_stride, p * M
                     for _ in range(KH):
                         add_range(dcolumns, s, K_row, image, i)
                         i += row
