@@ -12,20 +12,13 @@ from minicnn.shapes.checks import check_norm_shape, check_range
 
 
 def _batch_norm(
-    x: Array,  # (N, ..., C)
-    weight: Array,  # (C,), as the next three
-    bias: Array,
-    mean: Array,
-    variance: Array,
-    *,
-    epsilon: float,
-    relu: bool = False,
-    key: RandomKey | None,
+    x: Array, *arrays: Array, epsilon: float, relu: bool = False, key: RandomKey | None
 ) -> tuple[Array, Any]:
-    """Normalize by the batch in training, else by running statistics."""
-    if key is not None:
-        return ops.batch_norm(x, weight, bias, epsilon=epsilon, relu=relu)
-    return ops.batch_norm_inference(x, weight, bias, mean, variance, epsilon=epsilon, relu=relu)
+    """Normalize by the batch in training, else by the running statistics."""
+    if key is None:
+        return ops.batch_norm_inference(x, *arrays, epsilon=epsilon, relu=relu)
+    weight, bias, _, _ = arrays
+    return ops.batch_norm(x, weight, bias, epsilon=epsilon, relu=relu)
 
 
 @dataclass(eq=False, repr=False)
@@ -74,10 +67,6 @@ class BatchNorm(Layer):
     def statistics_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         channels = (check_norm_shape("BatchNorm", input_shape),)
         return {"mean": channels, "variance": channels}
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        check_norm_shape("BatchNorm", input_shape)
-        return input_shape
 
     def fold(self, weight: Array, bias: Array) -> Sequence[Array]:
         """Fold this batch norm into the weight and bias of the preceding layer.

@@ -87,9 +87,9 @@ class Sequential(Classifier):
     ) -> None:
         self.layers = list(layers)
         self.dtype = float_dtype("Sequential", dtype)
-        H, W, C = check_image_shape("Sequential", tuple(input_shape))
+        axes = check_image_shape("Sequential", tuple(input_shape))
         self.input_shape: Shape = tuple(
-            positive_int("Sequential", "input_shape", axis) for axis in (H, W, C)
+            positive_int("Sequential", "input_shape", axis) for axis in axes
         )
         self.input_mean, self.input_std = check_scaling(input_mean, input_std)
         self.output_shape = parameters.build(self.layers, self.input_shape, seed, self.dtype)

@@ -72,10 +72,9 @@ def batch_norm(
             f"give at least two images"
         )
     matrix, weight, bias = map(np.ascontiguousarray, (x.reshape(M, -1), weight, bias))
-    y, channels = _allocate(matrix)
+    channels: Array = arena.empty((norm.CHANNEL_ROWS, len(weight)), x.dtype)
     norm.batch_norm_statistics(matrix, weight, bias, epsilon, channels)
-    norm.normalize(matrix, channels, relu, y)
-    return y.reshape(x.shape), _cache(x, channels, relu, frozen=False)
+    return _normalize(x, channels, relu, frozen=False)
 
 
 def batch_norm_inference(
@@ -120,22 +119,20 @@ def batch_norm_inference(
     """
     arrays = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
     check_channels("batch_norm_inference", "x", "N C | N H W C", x, epsilon, **arrays)
-    matrix = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    y, channels = _allocate(matrix)
+    channels: Array = arena.empty((norm.CHANNEL_ROWS, len(weight)), x.dtype)
     weight, bias, mean, variance = map(np.ascontiguousarray, arrays.values())
     norm.batch_norm_from_running(weight, bias, mean, variance, epsilon, channels)
-    norm.normalize(matrix, channels, relu, y)
-    return y.reshape(x.shape), _cache(x, channels, relu, frozen=True)
+    return _normalize(x, channels, relu, frozen=True)
 
 
-def _allocate(matrix: Array) -> list[Array]:
-    """Return y (M, C) and the table of channel constants."""
-    C = matrix.shape[1]
-    return arena.allocate(((matrix.shape, matrix.dtype), ((norm.CHANNEL_ROWS, C), matrix.dtype)))
-
-
-def _cache(x: Array, channels: Array, relu: bool, *, frozen: bool) -> BatchNormCache:
-    return BatchNormCache(x, channels, channels[norm.MEAN], channels[norm.VARIANCE], relu, frozen)
+def _normalize(
+    x: Array, channels: Array, relu: bool, *, frozen: bool
+) -> tuple[Array, BatchNormCache]:
+    y: Array = arena.empty(x.shape, x.dtype)
+    matrix, out = (array.reshape(-1, x.shape[-1]) for array in (np.ascontiguousarray(x), y))
+    norm.normalize(matrix, channels, relu, out)
+    mean, variance = channels[norm.MEAN], channels[norm.VARIANCE]
+    return y, BatchNormCache(x, channels, mean, variance, relu, frozen)
 
 
 def batch_norm_backward(

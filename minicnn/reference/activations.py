@@ -156,8 +156,4 @@ def dropout_backward(dy: Array, cache: Cache) -> Array:
     dx : ndarray, as `dy`
     """
     keep, rate = cache
-    dx = np.zeros_like(dy)
-    for place in np.ndindex(dy.shape):
-        if keep[place]:
-            dx[place] = dy[place] * dy.dtype.type(1 / (1 - rate))
-    return dx
+    return dropout(dy, keep, rate)[0]  # the same mask and scale

@@ -182,12 +182,9 @@ def decay_mask(model: Sequential) -> NDArray[np.bool_]:
     ndarray of bool (P,)
         False for biases and scales, to which weight decay does not apply.
     """
-    axes = np.empty_like(model.parameters)
-    for arrays in model.unflatten(axes):
-        for array in arrays.values():
-            array[...] = array.ndim
-    mask: NDArray[np.bool_] = axes > 1
-    return mask
+    arrays = [array for own in model.unflatten(model.parameters) for array in own.values()]
+    masks = [np.full(array.size, array.ndim > 1) for array in arrays]
+    return np.concatenate([np.empty(0, np.bool_), *masks])  # of no arrays too
 
 
 def _copy_into(arrays: dict[str, Array], values: dict[str, Array]) -> None:

@@ -473,7 +473,7 @@ LAYERS = {
         epsilon=-1e-5
     ),
     "BatchNorm: needs images (H, W, C) or one row for each, but its input has shape (3, 4)": (
-        lambda: BatchNorm().output_shape((3, 4))
+        lambda: BatchNorm().parameter_shapes((3, 4))
     ),
 }
 
