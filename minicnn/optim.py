@@ -109,15 +109,11 @@ class _Optimizer(ABC):
                 f"optimizer's state {state.shape} must have one length; give each model its own "
                 f"optimizer"
             )
-        if decay_mask is None:
-            return
-        if not isinstance(decay_mask, np.ndarray) or decay_mask.dtype != np.bool_:
-            raise TypeError(f"{op}: decay_mask must be an array of bool, not {decay_mask!r}")
-        if decay_mask.shape != parameters.shape:
-            raise ValueError(
-                f"{op}: decay_mask {decay_mask.shape} must have the shape of parameters "
-                f"{parameters.shape}"
-            )
+        if decay_mask is not None:
+            if not isinstance(decay_mask, np.ndarray) or decay_mask.dtype != np.bool_:
+                raise TypeError(f"{op}: decay_mask must be an array of bool, not {decay_mask!r}")
+            if decay_mask.shape != (P := parameters.shape):
+                raise ValueError(f"{op}: decay_mask must have shape {P}, not {decay_mask.shape}")
 
 
 @dataclass(eq=False)

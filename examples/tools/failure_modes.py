@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 import minicnn
 from minicnn import SGD, BatchNorm, Conv2D, Dense, Sequential
 from minicnn._table import lay_out
-from minicnn.model.parameters import update_running_statistics
 from minicnn.plots.style import BLUE, INK, VERMILION, Sheet, own_style
 from minicnn.random import RandomKey
 
@@ -177,9 +176,7 @@ def learn(setup: Setup, images: Images, labels: NDArray[Any], epochs: int, seed:
             if not (np.isfinite(loss) and np.isfinite(gradient).all()):
                 return curves._replace(finite=False)
             optimizer.step(model.parameters, gradient)
-            update_running_statistics(
-                model.layers, model.statistics, model.batch_statistics(caches)[None]
-            )
+            model.update_statistics(model.batch_statistics(caches)[None])
             curves.losses.append(float(loss))
             if len(curves.losses) % interval == 0:
                 curves.steps.append(len(curves.losses))

@@ -94,7 +94,7 @@ class Container(Layer, ABC):
 
     def build(self, input_shape: Shape, rng: Generator, dtype: DTypeLike = np.float32) -> None:
         self.output_shape(input_shape)  # raises an error if the branches do not fit each other
-        inside = list(self._inside(input_shape))
+        inside = self._inside(input_shape)
         for _, layer, shape in inside:
             layer.build(shape, rng, dtype)
         self.parameters = _join((prefix, layer.parameters) for prefix, layer, _ in inside)
@@ -157,7 +157,7 @@ class Container(Layer, ABC):
         return _join((prefix, layer.statistics_momentum()) for prefix, layer in self._layers())
 
     def _layers(self) -> Iterator[tuple[str, Layer]]:
-        """Yield each layer inside and the prefix of its arrays' names."""
+        """Yield the prefix of its arrays' names and each layer inside."""
         for prefix, branch in self.sequences.items():
             for position, layer in enumerate(branch.layers):
                 yield f"{prefix}{position}.", layer
@@ -172,12 +172,12 @@ class Container(Layer, ABC):
                 raise type(error)(f"{prefix}{position} inside, {layer}: {error}") from error
         return shapes
 
-    def _inside(self, input_shape: Shape) -> Iterator[tuple[str, Layer, Shape]]:
-        """Yield prefix, layer and input shape of each layer inside."""
-        for prefix, branch in self.sequences.items():
-            shapes = self._shapes(prefix, input_shape)
-            for position, layer in enumerate(branch.layers):
-                yield f"{prefix}{position}.", layer, shapes[position]
+    def _inside(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
+        """Return prefix, layer and input shape of each layer inside."""
+        shapes: list[Shape] = []
+        for prefix in self.sequences:
+            shapes += self._shapes(prefix, input_shape)[:-1]
+        return [(*inside, shape) for inside, shape in zip(self._layers(), shapes, strict=True)]
 
 
 @dataclass(eq=False, repr=False)

@@ -20,6 +20,7 @@ from minicnn.shapes import Array
 
 CONV_POOL: OpPair = (ops.conv2d_max_pool2d, ops.conv2d_max_pool2d_backward)
 FUSIBLE_BACKENDS = ("auto", "direct", "winograd")
+FOLDABLE = (Conv2D, Dense, DepthwiseConv2D)  # a batch norm can be folded into their weights
 
 
 class FusedStep(NamedTuple):
@@ -72,47 +73,31 @@ def fuse(layers: Sequence[Layer], *, inference: bool = False) -> list[FusedStep]
     -------
     list of FusedStep
     """
-    steps = [FusedStep(layer, position) for position, layer in enumerate(layers)]
     if inference:
-        steps = _fold(steps)
-    fused, position = [], 0
-    while position < len(steps):
-        step = _fuse_first(steps[position : position + 3])
-        fused.append(step)
-        position += step.length
-    return fused
+        layers = [layer for layer in layers if type(layer) is not Dropout]
+    steps, position = [], 0
+    while position < len(layers):
+        step = _first_step(layers[position : position + 4], position, inference)
+        steps.append(step)
+        position += step.length + (step.norm is not None)
+    return steps
 
 
-def _fold(steps: Sequence[FusedStep]) -> list[FusedStep]:
-    """Fold each batch norm into the layer before it and remove dropout."""
-    folded: list[FusedStep] = []
-    for step in steps:
-        layer, before = step.layer, folded[-1] if folded else None
-        if (
-            type(layer) is BatchNorm
-            and before is not None
-            and type(before.layer) in (Conv2D, Dense, DepthwiseConv2D)
-            and before.norm is None
-        ):
-            folded[-1] = before._replace(ops=before.layer.ops, norm=layer)
-        elif type(layer) is not Dropout:
-            folded.append(step)
-    return folded
-
-
-def _fuse_first(steps: Sequence[FusedStep]) -> FusedStep:
-    """Fuse the first step with a ReLU, a 2×2 max-pool or both after it."""
-    layer, *rest = (step.layer for step in steps)
+def _first_step(layers: Sequence[Layer], first: int, inference: bool) -> FusedStep:
+    """Fuse a layer with the batch norm, ReLU and 2×2 max-pool after it."""
+    layer, *rest = layers
+    step = FusedStep(layer, first)
+    if inference and type(layer) in FOLDABLE and rest and type(rest[0]) is BatchNorm:
+        step, rest = step._replace(ops=layer.ops, norm=rest[0]), rest[1:]
     relu = bool(rest) and type(rest[0]) is ReLU
-    if type(layer) is Conv2D:
-        if layer.backend not in FUSIBLE_BACKENDS:
-            return steps[0]
-        pool = rest[relu] if len(rest) > relu else None
+    fusible = type(layer) in (Dense, BatchNorm)
+    if type(layer) is Conv2D and layer.backend in FUSIBLE_BACKENDS:
+        fusible, pool = True, rest[relu] if len(rest) > relu else None
         if type(pool) is MaxPool2D and pool.is_two_by_two():
-            return steps[0]._replace(length=2 + relu, ops=CONV_POOL, extra={"relu": relu})
-    if relu and type(layer) in (Conv2D, Dense, BatchNorm):
-        return steps[0]._replace(length=2, ops=layer.ops, extra={"relu": True})
-    return steps[0]
+            return step._replace(length=2 + relu, ops=CONV_POOL, extra={"relu": relu})
+    if fusible and relu:
+        return step._replace(length=2, ops=layer.ops, extra={"relu": True})
+    return step
 
 
 class FusedSequence:

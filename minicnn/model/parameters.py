@@ -47,33 +47,16 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
     return shape
 
 
-def flatten(layers: Sequence[Layer], dtype: DTypeLike) -> tuple[Array, Array, Layout]:
-    """Move all arrays to two flat vectors, of which they become views.
-
-    Returns the vectors of parameters (P,) and statistics (S,), and the layout of the parameters.
-    """
-    parameters, layout = _flatten([layer.parameters for layer in layers], dtype)
-    statistics, statistics_layout = _flatten([layer.statistics for layer in layers], dtype)
-    views = unflatten(parameters, layout), unflatten(statistics, statistics_layout)
-    for layer, own_parameters, own_statistics in zip(layers, *views, strict=True):
-        layer.bind(own_parameters, own_statistics)
-    return parameters, statistics, layout
-
-
-def _flatten(layers: Sequence[dict[str, Array]], dtype: DTypeLike) -> tuple[Array, Layout]:
-    """Return the arrays of all layers in one vector, and its layout."""
+def flatten(arrays: Sequence[dict[str, Array]], dtype: DTypeLike) -> tuple[Array, Layout]:
+    """Copy the arrays of all layers to one vector; return it and its layout."""
     layout, stop = [], 0
-    for arrays in layers:
+    for named in arrays:
         own = []
-        for name, array in arrays.items():
+        for name, array in named.items():
             start, stop = stop, stop + array.size
             own.append((name, start, stop, array.shape))
         layout.append(own)
-    vector: Array = np.empty(stop, dtype)
-    for arrays, views in zip(layers, unflatten(vector, layout), strict=True):
-        for name, view in views.items():
-            view[...] = arrays[name]
-    return vector, layout
+    return fill(np.empty(stop, dtype), layout, arrays), layout
 
 
 def unflatten(vector: Array, layout: Layout) -> list[dict[str, Array]]:
@@ -84,29 +67,9 @@ def unflatten(vector: Array, layout: Layout) -> list[dict[str, Array]]:
     ]
 
 
-def flatten_statistics(
-    layers: Sequence[Layer],
-    values: Sequence[Mapping[str, Any]],  # for each layer a number or array per statistic
-    out: Array,  # (S,)
-) -> Array:
-    """Write a value for each running statistic to a vector like theirs."""
-    stop = 0
-    for layer, own in zip(layers, values, strict=True):
-        for name, array in layer.statistics.items():
-            start, stop = stop, stop + array.size
-            out[start:stop] = np.ravel(own[name])
-    return out
-
-
-def update_running_statistics(
-    layers: Sequence[Layer],
-    statistics: Array,  # (S,), changed in place
-    batch_statistics: Array,  # (microbatches, S)
-) -> None:
-    """Apply ``running += m · (batch - running)`` per microbatch, in order."""
-    if not statistics.size:
-        return
-    momentum = [layer.statistics_momentum() for layer in layers]
-    m = flatten_statistics(layers, momentum, np.empty_like(statistics))
-    for row in batch_statistics:
-        statistics += m * (row - statistics)
+def fill(vector: Array, layout: Layout, values: Sequence[Mapping[str, Any]]) -> Array:
+    """Write a number or an array for each array of each layer to the vector."""
+    for views, own in zip(unflatten(vector, layout), values, strict=True):
+        for name, view in views.items():
+            view[...] = own[name]
+    return vector

@@ -103,7 +103,13 @@ class Sequential(Classifier):
 
     def _flatten(self) -> None:
         """Make the layers' arrays views of two flat vectors."""
-        self.parameters, self.statistics, self._layout = parameters.flatten(self.layers, self.dtype)
+        trained = [layer.parameters for layer in self.layers]
+        running = [layer.statistics for layer in self.layers]
+        self.parameters, self._layout = parameters.flatten(trained, self.dtype)
+        self.statistics, self._statistics_layout = parameters.flatten(running, self.dtype)
+        views = parameters.unflatten(self.statistics, self._statistics_layout)
+        for layer, *arrays in zip(self.layers, self.unflatten(self.parameters), views, strict=True):
+            layer.bind(*arrays)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a deep copy or a pickle, whose arrays are not views any more."""
@@ -211,7 +217,22 @@ class Sequential(Classifier):
         """
         out = np.empty_like(self.statistics) if out is None else out
         found = self._sequence.batch_statistics(caches)
-        return parameters.flatten_statistics(self.layers, found, out)
+        return parameters.fill(out, self._statistics_layout, found)
+
+    def update_statistics(self, batch_statistics: Array) -> None:
+        """Apply ``running += momentum · (batch - running)``, row by row.
+
+        Parameters
+        ----------
+        batch_statistics : ndarray (microbatches, S)
+            From `batch_statistics`, in the order of the microbatches.
+        """
+        if not self.statistics.size:
+            return
+        momentum = [layer.statistics_momentum() for layer in self.layers]
+        m = parameters.fill(np.empty_like(self.statistics), self._statistics_layout, momentum)
+        for row in batch_statistics:
+            self.statistics += m * (row - self.statistics)
 
     # ------------------------------------------------------------ prediction
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from minicnn.kernels import conv_pool, conv_pool_backward, conv_winograd
 from minicnn.ops.conv import select_backend
 from minicnn.runtime import arena
-from minicnn.shapes import Array, IntPair, Padding, memoize_by_shape
+from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
 from minicnn.shapes.window import Window, conv_window, pool_window
 
@@ -70,23 +70,15 @@ def conv2d_max_pool2d(
     TypeError, ValueError
         As `conv2d`; and if the output of the convolution is smaller than 2×2.
     """
-    backend, window = _check(x, weight, bias, stride, padding, backend)
-    shape = len(x), window.OH // 2, window.OW // 2, weight.shape[3]
+    window = conv_window("conv2d", "KH KW C F", x, weight, bias, stride, padding)
+    pool = pool_window("conv2d_max_pool2d", (window.OH, window.OW), 2)
+    window = window._replace(OH=2 * pool.OH, OW=2 * pool.OW)  # less those that the pool drops
+    C, F = weight.shape[2:]
+    backend = select_backend("conv2d_max_pool2d", backend, window, C, F, FORWARD)
+    shape = len(x), pool.OH, pool.OW, F
     y, argmax = arena.allocate(((shape, x.dtype), (shape, np.dtype(np.uint8))))
     FORWARD[backend](x, weight, bias, window, relu, y, argmax)
     return y, Conv2DMaxPool2DCache(x, weight, window, argmax)
-
-
-@memoize_by_shape
-def _check(
-    x: Array, weight: Array, bias: Array, stride: IntPair, padding: Padding, backend: str
-) -> tuple[str, Window]:
-    """Return backend and window, less the outputs that the pool drops."""
-    window = conv_window("conv2d", "KH KW C F", x, weight, bias, stride, padding)
-    pool = pool_window("conv2d_max_pool2d", (window.OH, window.OW), 2)
-    C, F = weight.shape[2:]
-    backend = select_backend("conv2d_max_pool2d", backend, window, C, F, FORWARD)
-    return backend, window._replace(OH=2 * pool.OH, OW=2 * pool.OW)
 
 
 def conv2d_max_pool2d_backward(

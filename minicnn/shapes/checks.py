@@ -99,14 +99,16 @@ def check_same_dtype(op: str, **arrays: Array) -> None:
             )
 
 
-def check_gradient(op: str, dy: object, shape: Shape, dtype: DTypeLike) -> None:
+def check_gradient(
+    op: str, dy: object, shape: Shape, dtype: DTypeLike, name: str = "dy", like: str = "output"
+) -> None:
     """Check that `dy` has the shape and dtype of the output."""
     if not isinstance(dy, np.ndarray):
-        raise TypeError(f"{op}: dy must be a NumPy array, not {type(dy).__name__}")
+        raise TypeError(f"{op}: {name} must be a NumPy array, not {type(dy).__name__}")
     if dy.shape != shape:
-        raise ValueError(f"{op}: dy has shape {dy.shape} but the output has {shape}")
+        raise ValueError(f"{op}: {name} has shape {dy.shape} but the {like} has {shape}")
     if dy.dtype != dtype:
-        raise TypeError(f"{op}: dy is {dy.dtype} but the output is {np.dtype(dtype)}")
+        raise TypeError(f"{op}: {name} is {dy.dtype} but the {like} is {np.dtype(dtype)}")
 
 
 def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) -> None:
@@ -114,10 +116,7 @@ def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) 
     if not isinstance(out, tuple) or [type(array) for array in out] != [np.ndarray] * len(sizes):
         raise TypeError(f"{op}: out must be a tuple of {len(sizes)} NumPy arrays")
     for array, size in zip(out, sizes, strict=True):
-        if array.shape != size:
-            raise ValueError(f"{op}: out has an array of shape {array.shape}, wanted is {size}")
-        if array.dtype != dtype:
-            raise TypeError(f"{op}: out is {array.dtype}, but the gradient is {np.dtype(dtype)}")
+        check_gradient(op, array, size, dtype, "each array of out", "gradient")
         if not array.flags.c_contiguous:
             raise ValueError(f"{op}: out must be in C order, as np.empty makes it")
 
@@ -214,17 +213,15 @@ def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray
     """Return images as (N, H, W, C), and whether `images` was a single one."""
     check_pixels(op, images)
     H, W, C = input_shape
-    single = images.shape == (H, W, C) or (C == 1 and images.shape == (H, W))
-    count = 1 if single else len(images)
-    if not single and images.shape[1:] != (H, W, C) and (C > 1 or images.shape[1:] != (H, W)):
-        wanted = f"({H}, {W}, {C}) or (N, {H}, {W}, {C})"
-        if C == 1:
-            wanted = f"({H}, {W}), (N, {H}, {W}), {wanted}"
+    forms = [(H, W), (H, W, C)] if C == 1 else [(H, W, C)]
+    single = images.shape in forms
+    if not single and images.shape[1:] not in forms:
+        wanted = ", ".join(f"{form} or (N, {str(form)[1:]}" for form in forms)
         raise ValueError(
             f"{op}: images have shape {images.shape}, but the model takes {wanted}; if the "
             f"pixels are all there, images.reshape(-1, {H}, {W}, {C}) brings them into form"
         )
-    return images.reshape(count, H, W, C), single
+    return images.reshape(1 if single else len(images), H, W, C), single
 
 
 def check_labels(

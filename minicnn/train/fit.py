@@ -185,27 +185,20 @@ def _train_epoch(
     epoch, started = state.epochs, time.perf_counter()
     loss, correct, seen = 0.0, 0, 0
     batches = epoch_batches(config, training, epoch)
-    with tqdm(
-        total=len(training),
-        desc=title,
-        unit=" images",
-        leave=False,
-        disable=None if progress else True,  # None: shown on a terminal only
-    ) as bar:
+    disable = None if progress else True  # None: shown on a terminal only
+    with tqdm(total=len(training), desc=title, unit=" images", leave=False, disable=disable) as bar:
         for done, batch in enumerate(batches):
             result = gradient_of(batch, epoch)
             if not all(np.isfinite(value).all() for value in result):
-                cause = find_non_finite(
-                    state.model, gradient_of.microbatches(batch, epoch), config.label_smoothing
-                )
+                parts = gradient_of.microbatches(batch, epoch)
+                cause = find_non_finite(state.model, parts, config.label_smoothing)
                 raise NonFiniteError(f"{title}, batch {done + 1}: {cause}")
             state.step(result, config.schedule((epoch + done / len(batches)) / config.epochs))
             seen += len(batch)
             loss += result.loss * len(batch)
             correct += result.correct
-            bar.set_postfix(
-                loss=f"{loss / seen:.4f}", accuracy=f"{correct / seen:.4f}", refresh=False
-            )
+            so_far = {"loss": f"{loss / seen:.4f}", "accuracy": f"{correct / seen:.4f}"}
+            bar.set_postfix(so_far, refresh=False)
             bar.update(len(batch))
     rate = seen / (time.perf_counter() - started)
     speed = f"{seen} images in {len(batches)} batches of {config.batch_size} - {rate:.0f} images/s"

@@ -6,7 +6,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.model.parameters import update_running_statistics
 from minicnn.model.sequential import Sequential
 from minicnn.shapes import Array
 from minicnn.train.data_parallel import StepResult
@@ -125,7 +124,7 @@ class TrainingState:
         """
         model, self.lr_scale = self.model, lr_scale
         self.optimizer.step(model.parameters, result.gradient, lr_scale, self._decay_mask)
-        update_running_statistics(model.layers, model.statistics, result.batch_statistics)
+        model.update_statistics(result.batch_statistics)
 
     def record_epoch(self, metrics: dict[str, float]) -> None:
         """Append an epoch to the history; keep its weights if they are best.

@@ -383,9 +383,9 @@ def test_what_is_to_be_overwritten_must_be_what_a_kernel_can_write_into(op):
     name = f"{op}_backward"
     for out in ((ones(*weight),), (ones(*weight), None), (ones(*weight).tolist(), ones(*bias))):
         refuses(TypeError, f"{name}: out must be a tuple of 2 NumPy arrays", given(*out))
-    message = f"{name}: out has an array of shape (9,), wanted is {bias}"
+    message = f"{name}: each array of out has shape (9,) but the gradient has {bias}"
     refuses(ValueError, message, given(ones(*weight), ones(9)))
-    message = f"{name}: out is float64, but the gradient is float32"
+    message = f"{name}: each array of out is float64 but the gradient is float32"
     refuses(TypeError, message, given(ones(*weight, dtype=f64), ones(*bias)))
     every_other = ones(*weight[:-1], 2 * weight[-1])[..., ::2]
     message = f"{name}: out must be in C order, as np.empty makes it"
@@ -482,7 +482,7 @@ def test_pixels_out_of_range(pixel):
 @pytest.mark.parametrize(
     ("input_shape", "wanted"),
     [
-        ((28, 20, 1), r"\(28, 20\), \(N, 28, 20\), \(28, 20, 1\) or \(N, 28, 20, 1\); if"),
+        ((28, 20, 1), r"\(28, 20\) or \(N, 28, 20\), \(28, 20, 1\) or \(N, 28, 20, 1\); if"),
         ((32, 30, 3), r"takes \(32, 30, 3\) or \(N, 32, 30, 3\); if"),
     ],
 )

@@ -286,7 +286,7 @@ def test_vectors_that_do_not_fit_are_rejected(cls, parameters, gradients, error,
     [
         ([True, False], TypeError, r"decay_mask must be an array of bool, not \[True, False\]"),
         (np.ones(2), TypeError, r"decay_mask must be an array of bool, not array\(\[1., 1.\]\)"),
-        (np.ones(3, bool), ValueError, r"decay_mask \(3,\) must have the shape of .* \(2,\)"),
+        (np.ones(3, bool), ValueError, r"decay_mask must have shape \(2,\), not \(3,\)"),
     ],
 )
 def test_a_decay_mask_that_does_not_fit_is_rejected(cls, decay_mask, error, message):

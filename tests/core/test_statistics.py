@@ -17,7 +17,6 @@ from minicnn import (
     fit,
     load_model,
 )
-from minicnn.model.parameters import update_running_statistics
 from minicnn.random import RandomKey, random_bits
 from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.train.data_parallel import DataParallelGradient, microbatches
@@ -110,7 +109,7 @@ def test_batch_statistics_are_those_of_the_microbatch():
 def test_running_statistics_are_updated_in_order_with_momentum():
     model = small_model()
     rows = np.arange(18, dtype=np.float32).reshape(2, 9)
-    update_running_statistics(model.layers, model.statistics, rows)
+    model.update_statistics(rows)
     m = np.repeat([0.25, 0.5], [4, 5])
     assert model.statistics.tolist() == (m * rows[0] + m * (rows[1] - m * rows[0])).tolist()
 
