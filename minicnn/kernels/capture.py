@@ -229,8 +229,7 @@ class _Entry(NamedTuple):
     arrays: Arrays  # inputs and outputs
     graph: CallGraph | None  # None: the step cannot be captured
     result: Any  # of the captured run
-    start: int  # the step's scratch memory in the arena
-    stop: int
+    scratch: NDArray[np.uint8]  # the step's memory in the arena
 
     def is_of(self, arrays: Arrays) -> bool:
         """Return whether these are the same array objects."""
@@ -313,7 +312,7 @@ class ReplayCache:
             pass
         except Exception as error:  # Numba's private functions are not those that were tested
             _distrust(f"{type(error).__name__}: {error}")
-        self._entries[owner] = _Entry(arrays, graph, result, start, arena.top())
+        self._entries[owner] = _Entry(arrays, graph, result, arena.memory(start, arena.top()))
         return result
 
     def _compare(
@@ -325,8 +324,7 @@ class ReplayCache:
         outputs: Arrays,
     ) -> Any:
         """Replay a step and run it eagerly, both on NaN; compare the bytes."""
-        written = [arena.memory(entry.start, entry.stop)]
-        written += [array.reshape(-1).view(np.uint8) for array in outputs]
+        written = [entry.scratch, *(array.reshape(-1).view(np.uint8) for array in outputs)]
 
         def run_on_nan(step: Callable[[], Any]) -> tuple[Any, list[bytes]]:
             for memory in written:

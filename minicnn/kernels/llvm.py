@@ -77,11 +77,6 @@ def vector_of(array: Any, lanes: Any) -> Vector:
     return Vector(array.dtype, lanes.literal_value)
 
 
-def mask_of(lanes: Any) -> Vector:
-    """Return the type of `lanes` truth values."""
-    return Vector(types.boolean, lanes.literal_value)
-
-
 def rows_of(count: int) -> Any:
     """Return the type of `count` rows."""
     return types.UniTuple(INT, count)
@@ -272,7 +267,10 @@ def greater_or_nan(builder: IRBuilder, a: Value, b: Value) -> Value:
     return builder.or_(builder.fcmp_ordered(">", a, b), nan)
 
 
-@instructions_of(simd.load_mask, lambda array, i, lanes: mask_of(lanes)(array, INT, lanes))
+@instructions_of(
+    simd.load_mask,
+    lambda array, i, lanes: Vector(types.boolean, lanes.literal_value)(array, INT, lanes),
+)
 def load_mask(builder: IRBuilder, array: Value, i: Value, lanes: int) -> Value:
     pointer = builder.bitcast(pointer_to(builder, array, i), ir.IntType(lanes).as_pointer())
     return builder.bitcast(builder.load(pointer, align=1), ir.VectorType(ir.IntType(1), lanes))

@@ -162,7 +162,13 @@ class Archive:
         arrays = {}
         for name, entry in expected.items():
             dtype = np.dtype(entry.dtype)
-            self._check_size(name, math.prod(entry.shape) * dtype.itemsize)
+            nbytes = math.prod(entry.shape) * dtype.itemsize
+            size = self._zip.getinfo(f"{name}.npy").file_size  # checked before it is read
+            if not nbytes < size <= nbytes + LONGEST_HEADER:
+                raise self.error(
+                    f"{name} should hold {nbytes:,} bytes after a header of at most "
+                    f"{LONGEST_HEADER:,}, but declares {size:,}"
+                )
             arrays[name] = self._array(name, dtype.newbyteorder("<"), entry.shape).astype(dtype)
             if not np.isfinite(arrays[name]).all():
                 raise self.error(f"{name} holds infinity or NaN")
@@ -216,15 +222,6 @@ class Archive:
         if form != f"minicnn {kind}":
             raise self.error(f"it is a {form.removeprefix('minicnn ')}, not a {kind}")
         return dict(description)
-
-    def _check_size(self, name: str, expected: int) -> None:
-        """Check the size of a member before it is read."""
-        size = self._zip.getinfo(f"{name}.npy").file_size
-        if not expected < size <= expected + LONGEST_HEADER:
-            raise self.error(
-                f"{name} should hold {expected:,} bytes after a header of at most "
-                f"{LONGEST_HEADER:,}, but declares {size:,}"
-            )
 
     def _array(
         self, name: str, expected: np.dtype[Any] | None, shape: tuple[int, ...]
