@@ -222,8 +222,10 @@ def backward_weight_kernel(NR: int) -> Kernel:
         """Add ``(Bᵀ x B) ⊙ (A dy Aᵀ)``, summed over all tiles."""
         N, OH, OW, _ = dy.shape
         TH, TW = (OH + 1) // 2, (OW + 1) // 2
-        for first in range(0, N * TH * TW, TILES_PER_BLOCK):
-            count = min(TILES_PER_BLOCK, N * TH * TW - first)
+        # TILES_PER_BLOCK, but not as a constant: LLVM's code for that is up to 5 % slower here.
+        block = tiles.shape[1] - 1
+        for first in range(0, N * TH * TW, block):
+            count = min(block, N * TH * TW - first)
             transform_input(x, TH, TW, first, count, tiles)
             transform_dy(dy, TH, TW, first, count, gradients)
             batched_gemm_tn(tiles, gradients, count, dtransformed, NR)
