@@ -204,8 +204,7 @@ def batch_norm_gradients(
     costs less than reading y or a mask from memory.
     """
     M, C = x.shape
-    for c in range(C):
-        dweight[c] = dbias[c] = 0
+    dweight[:] = dbias[:] = 0
     for_each_vector(_add_gradients, M, C, (dy, x, channels, relu), dweight, dbias)
     for c in range(C):
         # dweight holds Σ g · (x - pivot) so far.

@@ -12,6 +12,7 @@ from minicnn.kernels.conv_pool import store_max
 from minicnn.kernels.copy import add_range, copy_range, fill_zero_range, for_each_vector
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.simd import (
+    Vector,
     add,
     divide,
     equals,
@@ -245,23 +246,24 @@ def avg_pool(
 @device_function
 def _mean_range(a: Array, i: int, rows: int, length: int, divisor: int, out: Array, o: int) -> None:
     """Set ``out[o + q] = Σ_k a[i + k·length + q] / divisor`` for all q."""
+    divisors = splat(out, divisor, LANES)
     for q in range(0, length, LANES):
-        if length - q >= LANES:  # a constant, so that LLVM drops the masks
-            _store_mean(a, i + q, rows, length, divisor, out, o + q, FULL_VECTOR)
+        remaining = length - q
+        if remaining >= LANES:  # a constant, so that LLVM drops the masks
+            total = _sum(a, i + q, rows, length, FULL_VECTOR)
         else:
-            _store_mean(a, i + q, rows, length, divisor, out, o + q, length - q)
+            total = _sum(a, i + q, rows, length, remaining)
+        store_tail(out, o + q, divide(total, divisors), remaining)
 
 
 @device_function
-def _store_mean(
-    a: Array, i: int, count: int, stride: int, divisor: int, out: Array, o: int, remaining: int
-) -> None:
-    """Set ``out[o] = Σ_k a[i + k·stride] / divisor`` for one vector."""
+def _sum(a: Array, i: int, count: int, stride: int, remaining: int) -> Vector:
+    """Return ``Σ_k a[i + k·stride]`` for one vector."""
     total = load_tail(a, i, remaining, LANES)
     for _ in range(1, count):
         i += stride
         total = add(total, load_tail(a, i, remaining, LANES))
-    store_tail(out, o, divide(total, splat(out, divisor, LANES)), remaining)
+    return total
 
 
 @kernel
