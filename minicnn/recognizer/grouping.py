@@ -182,7 +182,9 @@ def merge_cost(
     top, left, bottom, right = (boxes[:, column] for column in range(4))
     heights, widths = bottom - top, right - left
     common = np.minimum.outer(right, right) - np.maximum.outer(left, left)
-    overlap = np.clip(common / np.minimum.outer(widths, widths), 0, 1)
+    narrower = np.minimum.outer(widths, widths)
+    inside = (common >= 0).astype(float)  # of a stroke one pixel wide, whose width is 0 here
+    overlap = np.clip(np.divide(common, narrower, out=inside, where=narrower > 0), 0, 1)
     merged_height = np.maximum.outer(bottom, bottom) - np.minimum.outer(top, top)
     merged_width = np.maximum.outer(right, right) - np.minimum.outer(left, left)
     grows = merged_width > np.maximum.outer(widths, widths) * 1.1

@@ -80,6 +80,15 @@ def test_a_loose_bar_belongs_to_its_five():
     assert len(detect_digits(write("1535", glyphs={"5": "loose"}, pen=3))) == 4
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_broken_thin_stroke_is_one_digit(width):
+    image = np.full((120, 160), 255, np.uint8)
+    image[20:60, 40 : 40 + width] = image[20:60, 80 : 80 + width] = 0
+    image[46:48, 80 : 80 + width] = 255  # the break
+    boxes = [digit.box for digit in detect_digits(image)]
+    assert boxes == [(40, 20, 40 + width, 60), (80, 20, 80 + width, 60)]
+
+
 def test_high_components_are_merged_only_if_they_overlap():
     image = np.full((80, 200), 255, np.uint8)
     image[20:60, 20:24] = image[20:60, 60:64] = 0
