@@ -9,8 +9,8 @@ the mean of a channel's first values: as close to the true mean as rounding requ
 
 import numpy as np
 
-from minicnn.kernels.copy import for_each_vector
 from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.reduce import for_each_vector
 from minicnn.kernels.simd import (
     Tile,
     Vector,

@@ -6,34 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.jit import kernel
-from minicnn.kernels.simd import add, load_tail, store_tail
 from minicnn.shapes import Array
 
 Scalar = float | np.floating[Any]  # of the arrays' dtype
-
-SUM_LANES = 32  # lanes per iteration of `reduce_gradients`: a few registers
-
-
-@kernel
-def reduce_gradients(
-    rows: Array,  # (R, P)
-    count: int,  # at least 1
-    overwrite: bool,
-    total: Array,  # out (P,)
-) -> None:
-    """Compute ``total[i] = rows[0, i] + rows[1, i] + …`` in this order.
-
-    Without `overwrite` the sum begins with the present ``total[i]``.
-    """
-    P = total.size
-    for i in range(0, P, SUM_LANES):
-        remaining = P - i
-        s = load_tail(rows, i, remaining, SUM_LANES)
-        if not overwrite:
-            s = add(load_tail(total, i, remaining, SUM_LANES), s)
-        for row in range(1, count):
-            s = add(s, load_tail(rows, row * P + i, remaining, SUM_LANES))
-        store_tail(total, i, s, remaining)
 
 
 @kernel

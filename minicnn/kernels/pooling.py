@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels.conv_pool import store_max
-from minicnn.kernels.copy import add_range, copy_range, fill_zero_range, for_each_vector
+from minicnn.kernels.copy import add_range, copy_range, fill_zero_range
 from minicnn.kernels.jit import device_function, kernel
+from minicnn.kernels.reduce import for_each_vector
 from minicnn.kernels.simd import (
     Vector,
     add,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minicnn.kernels import conv_direct, conv_winograd, copy, depthwise, im2col
+from minicnn.kernels import conv_direct, conv_winograd, depthwise, im2col, reduce
 from minicnn.kernels.capture import refuse_capture
 from minicnn.ops.activations import ReLUCache, relu_backward, relu_inplace
 from minicnn.reference import conv as reference
@@ -159,7 +159,7 @@ def conv2d_backward(
     check_gradient("conv2d_backward", dy, (N, window.OH, window.OW, F), x.dtype)
     dy = np.ascontiguousarray(dy if relu is None else relu_backward(dy, relu))
     dweight, dbias = arena.gradient_buffers("conv2d_backward", weight, out)
-    copy.column_sums(dy.reshape(-1, F), dbias)
+    reduce.column_sums(dy.reshape(-1, F), dbias)
     BACKENDS[backend].backward_weight(x, dy, window, dweight)
     if not need_dx:
         return None, dweight, dbias
@@ -324,7 +324,7 @@ def depthwise_conv2d_backward(
     check_gradient("depthwise_conv2d_backward", dy, (len(x), window.OH, window.OW, C), x.dtype)
     dy = np.ascontiguousarray(dy)
     dweight, dbias = arena.gradient_buffers("depthwise_conv2d_backward", weight, out)
-    copy.column_sums(dy.reshape(-1, C), dbias)
+    reduce.column_sums(dy.reshape(-1, C), dbias)
     depthwise.backward_weight(x, dy, window, dweight)
     if not need_dx:
         return None, dweight, dbias

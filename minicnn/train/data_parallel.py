@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.kernels import optimizers
+from minicnn.kernels import reduce
 from minicnn.kernels.capture import ReplayCache
 from minicnn.losses import loss_and_gradient
 from minicnn.model.sequential import Sequential
@@ -123,7 +123,7 @@ class DataParallelGradient:
                 lambda row: self._run_microbatch(len(batch), epoch, *row), list(rows)
             )
             # In order, whichever thread was first: the sum of floats depends on it.
-            optimizers.reduce_gradients(self._gradients, len(results), first == 0, self._total)
+            reduce.reduce_gradients(self._gradients, len(results), first == 0, self._total)
             loss += sum(loss for loss, _ in results)
             correct += sum(correct for _, correct in results)
         return StepResult(loss, correct, self._total, statistics)

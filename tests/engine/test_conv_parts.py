@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import ops
-from minicnn.kernels import conv_direct, conv_winograd, copy, pack, target
+from minicnn.kernels import conv_direct, conv_winograd, pack, reduce, target
 from minicnn.kernels.target import BLOCK_ROWS
 from minicnn.runtime import arena
 from minicnn.shapes.window import Window
@@ -16,7 +16,7 @@ from minicnn.shapes.window import Window
 )
 def test_column_sums(integers, dtype, P, F):
     dy, dbias = integers(1, dtype)(P, F), np.full(F, np.nan, dtype)
-    copy.column_sums(dy, dbias)
+    reduce.column_sums(dy, dbias)
     np.testing.assert_array_equal(dbias, dy.sum(axis=0), strict=True)
 
 
