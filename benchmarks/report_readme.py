@@ -18,7 +18,7 @@ def accuracy(every: Sequence[Results]) -> str:
         rows.append(
             [
                 f"`{name}`",
-                f"**{own['mean']:.2%}**",
+                f"{own['mean']:.2%}",
                 f"{own['seeds']}",
                 f"{own['parameters']:,}",
                 f"{own['train_seconds']:.0f} s",

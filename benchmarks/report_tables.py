@@ -29,7 +29,7 @@ def number(value: float | None, digits: int = 3) -> str:
 def ratio(case: Results, name: str) -> str:
     """Format a ratio with the lowest and highest of its rounds."""
     low, high = case[f"{name}_range"]
-    return f"**{case[name]:.2f}** ({low:.2f} to {high:.2f})"
+    return f"{case[name]:.2f} ({low:.2f} to {high:.2f})"
 
 
 def fastest(times: dict[str, float], leave_out: Sequence[str] = ()) -> str:
@@ -123,9 +123,9 @@ def kernels(results: Results) -> str:
             row += [number(case["minicnn_ms"]), f"{case['ratio_best']:.2f}"] if case else ["", ""]
         rows.append(row)
     means = results["summary"]["geometric_mean"]
-    last = [f"**geometric mean of {len(rows)}**", ""]
+    last = [f"geometric mean of {len(rows)}", ""]
     for direction in directions:
-        last += ["", f"**{means[direction]:.2f}**" if direction in means else ""]
+        last += ["", f"{means[direction]:.2f}" if direction in means else ""]
     header = ["convolution", "sizes"]
     for direction in directions:
         header += [f"{direction}, ms", "times as fast"]
@@ -240,7 +240,7 @@ def augmentation(results: Results) -> str:
                 str(case["threads"]),
                 f"{number(case['without_ms'])} ms",
                 f"{number(case['with_ms'])} ms",
-                f"**{case['share']:.0%}** ({low:.0%} to {high:.0%})",
+                f"{case['share']:.0%} ({low:.0%} to {high:.0%})",
             ]
         )
     return table(["augmentation", "threads", "step without", "step with", "added (range)"], rows)
@@ -252,7 +252,7 @@ def lines(results: Results) -> str:
             case["name"],
             f"{case['gaps'][0]:g} to {case['gaps'][1]:g}",
             str(case["lines"]),
-            f"**{case['read_whole']:.1%}**",
+            f"{case['read_whole']:.1%}",
             f"{case['digits_counted']:.1%}",
             f"{case['read_directly']:.1%}",
         ]
@@ -279,7 +279,7 @@ def recipes(found: Iterable[Results]) -> str:
                 recipe_name(results),
                 results["dataset"],
                 str(own["seeds"]),
-                f"**{own['mean']:.3%}**" + ("" if error is None else f" ± {100 * error:.3f}"),
+                f"{own['mean']:.3%}" + ("" if error is None else f" ± {100 * error:.3f}"),
                 f"{own['lowest']:.2%}, {own['highest']:.2%}",
                 f"{own['parameters']:,}",
                 f"{own['train_seconds']:.0f} s",
@@ -331,7 +331,7 @@ def explorer(results: Results) -> str:
         [
             f"`{case['network']}`",
             f"{case['page_bytes'] / 1e6:.2f} MB",
-            f"**{case['all_ms']:.1f} ms**",
+            f"{case['all_ms']:.1f} ms",
             *(f"{case[f'{part}_ms']:.1f} ms" for part in ("centering", "network", "drawing")),
             f"{case['all_ms_90']:.1f} ms",
             f"{case['in_time']:.1%}",

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn._table import lay_out
 from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container
@@ -17,6 +16,7 @@ from minicnn.random import RandomKey
 from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import check_range
+from minicnn.table import lay_out
 from minicnn.train.data_parallel import DataParallelGradient, microbatches
 from minicnn.train.evaluate import check_data
 from minicnn.train.nonfinite import find_non_finite

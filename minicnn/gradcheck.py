@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from minicnn._table import lay_out
 from minicnn.layers.base import Layer
 from minicnn.random import RandomKey
 from minicnn.shapes import Array, Shape
+from minicnn.table import lay_out
 
 MAX_ELEMENTS = 2000
 DIRECTIONS = 20

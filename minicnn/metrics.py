@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn._table import Table, lay_out
 from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import (
     check_array,
@@ -15,6 +14,7 @@ from minicnn.shapes.checks import (
     check_probability_rows,
     positive_int,
 )
+from minicnn.table import Table, lay_out
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.int64]

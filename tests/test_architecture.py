@@ -20,7 +20,7 @@ THIS = Path(__file__).relative_to(ROOT)
 # The floors in reading order, each with the outside packages that it may import. A module imports
 # its own floor and the floors above it in this list.
 FLOORS: list[tuple[set[str], set[str]]] = [
-    ({"shapes", "_table"}, {"numpy"}),
+    ({"shapes", "table"}, {"numpy"}),
     ({"runtime"}, {"numpy"}),
     ({"kernels"}, {"numpy", "numba", "llvmlite"}),
     ({"random", "reference", "ops", "losses", "optim", "initializers"}, {"numpy"}),

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 import minicnn
 from minicnn import SGD, BatchNorm, Conv2D, Dense, Sequential
-from minicnn._table import lay_out
 from minicnn.plots.style import BLUE, INK, VERMILION, Sheet, own_style
 from minicnn.random import RandomKey
+from minicnn.table import lay_out
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from recipes import network, reference_layers

@@ -37,7 +37,6 @@ from numpy.typing import DTypeLike
 
 import minicnn
 from minicnn import Adam, Dropout, Sequential
-from minicnn._table import lay_out
 from minicnn.gradcheck import GradientCheck, check_gradients, check_layer, format_report
 from minicnn.kernels import jit
 from minicnn.layers.base import Layer
@@ -45,6 +44,7 @@ from minicnn.layers.container import Container, iter_layers
 from minicnn.random import RandomKey
 from minicnn.serialization import named_arrays
 from minicnn.shapes import Array
+from minicnn.table import lay_out
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from recipes import RECIPES, networks_of

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn._table import Table, lay_out
 from minicnn.explanation.formulas import Index, UnitTrace, gradient_unit, softmax_unit, unit_trace
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container
@@ -20,6 +19,7 @@ from minicnn.ops.activations import softmax
 from minicnn.optim import Adam
 from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import as_batch, check_class_names, check_labels
+from minicnn.table import Table, lay_out
 from minicnn.train.state import Optimizer, Resumable, decay_mask
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from minicnn._table import Table, lay_out
 from minicnn.layers.container import Container
 from minicnn.layers.fusion import FusedSequence
 from minicnn.shapes import Shape
+from minicnn.table import Table, lay_out
 
 Row = tuple[str, ...]
 
