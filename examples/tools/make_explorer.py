@@ -39,7 +39,6 @@ from minicnn import (
     Residual,
     Sequential,
 )
-from minicnn.explanation.formulas import window_of
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from files import writable, write_file
@@ -127,7 +126,7 @@ class Steps:
             options["arrays"] = {"recorded": self._add_array(y, path)}
             return self._add("Recorded", repr(layer), path, [source], out, y, **options)
         if isinstance(layer, (Conv2D, DepthwiseConv2D, MaxPool2D, AvgPool2D)):
-            options["window"] = window_of(layer, shape)._asdict()
+            options["window"] = layer.window(shape)._asdict()
         if isinstance(layer, BatchNorm):
             options["epsilon"] = layer.epsilon
         if isinstance(layer, Dropout):

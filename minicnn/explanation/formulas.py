@@ -13,8 +13,8 @@ from minicnn.layers.conv import Conv2D, DepthwiseConv2D
 from minicnn.layers.dense import Dense, Flatten
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
-from minicnn.shapes import Array, Shape
-from minicnn.shapes.window import Window, make_window, pool_window
+from minicnn.shapes import Array
+from minicnn.shapes.window import Window
 
 Index = tuple[int, ...]
 Box = tuple[int, int, int, int]
@@ -178,7 +178,7 @@ def _windows(window: Window, x: Array, padding: float = 0.0) -> Array:
 
 def _window_inputs(layer: Any, x: Array, at: Index, padding: float = 0.0) -> tuple[Array, Box]:
     """Return the window of an output, (KH, KW) or (C, KH, KW), and its box."""
-    window = window_of(layer, x.shape)
+    window = layer.window(x.shape)
     top, left = at[0] * window.SH - window.top, at[1] * window.SW - window.left
     box = (top, left, top + window.KH, left + window.KW)
     return _windows(window, x, padding)[at], box
@@ -275,20 +275,10 @@ def _factors(layer: Conv2D | DepthwiseConv2D | Dense | BatchNorm, x: Array, at: 
         mean, scale = normalization(layer)
         normalized: Array = np.atleast_1d((x[..., at[0]] - mean[at[0]]) * scale[at[0]])
         return normalized
-    return _windows(window_of(layer, x.shape), x)[..., at[2], at[0], at[1]]
+    return _windows(layer.window(x.shape), x)[..., at[2], at[0], at[1]]
 
 
 def normalization(layer: BatchNorm) -> tuple[Array, Array]:
     """Return mean and 1 / √(variance + ε) of a batch norm, float64 (C,)."""
     mean, variance = (layer.statistics[name].astype(np.float64) for name in ("mean", "variance"))
     return mean, 1 / np.sqrt(variance + layer.epsilon)
-
-
-def window_of(
-    layer: Conv2D | DepthwiseConv2D | MaxPool2D | AvgPool2D, input_shape: Shape
-) -> Window:
-    """Return the window geometry of a layer for an input (H, W, C)."""
-    op, H, W = type(layer).__name__, *input_shape[:2]
-    if isinstance(layer, (MaxPool2D, AvgPool2D)):
-        return pool_window(op, (H, W), layer.pool_size, layer.stride, layer.padding)
-    return make_window(op, (H, W), layer.kernel_size, layer.stride, layer.padding)

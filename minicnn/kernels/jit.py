@@ -74,7 +74,7 @@ active_captures: dict[int, list[KernelCall]] = {}
 this_thread = threading.get_ident
 
 
-class Kernel:
+class KernelDispatcher:
     """Numba's dispatcher, plus a record of its calls for capturing threads."""
 
     def __init__(self, dispatcher: Any) -> None:
@@ -104,7 +104,7 @@ def kernel(function: Function) -> Function:
     compiled: Any = numba.njit(**_OPTIONS)(function)
     # ``cache=True`` would do the same, but it accepts no cache class.
     compiled._cache = _cache_for(function)
-    return cast(Function, Kernel(compiled))
+    return cast(Function, KernelDispatcher(compiled))
 
 
 def device_function(function: DeviceFunction) -> DeviceFunction:

@@ -18,14 +18,24 @@ class _Convolution(WeightedLayer):
     stride: IntPair
     padding: Padding
 
-    def _window(self, input_shape: Shape) -> Window:
-        """Return the window for an input shape."""
+    def window(self, input_shape: Shape) -> Window:
+        """Return the geometry of the window.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (H, W, C).
+
+        Returns
+        -------
+        Window
+        """
         op = type(self).__name__
         H, W, _ = check_image_shape(op, input_shape)
         return make_window(op, (H, W), self.kernel_size, self.stride, self.padding)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        window = self._window(input_shape)
+        window = self.window(input_shape)
         return window.OH, window.OW, self._weight_shape(input_shape)[-1]
 
 
@@ -72,7 +82,7 @@ class Conv2D(_Convolution):
         super().__post_init__()
 
     def _weight_shape(self, input_shape: Shape) -> Shape:
-        window, C = self._window(input_shape), input_shape[2]
+        window, C = self.window(input_shape), input_shape[2]
         # Raises an error if the backend does not support the window.
         select_backend("Conv2D", self.backend, window, C, self.filters)
         return window.KH, window.KW, C, self.filters
@@ -114,5 +124,5 @@ class DepthwiseConv2D(_Convolution):
     replayable = True
 
     def _weight_shape(self, input_shape: Shape) -> Shape:
-        window = self._window(input_shape)
+        window = self.window(input_shape)
         return window.KH, window.KW, input_shape[2]

@@ -6,7 +6,7 @@ from minicnn import ops
 from minicnn.layers.base import Layer
 from minicnn.shapes import IntPair, Padding, Shape
 from minicnn.shapes.checks import check_image_shape
-from minicnn.shapes.window import pool_window
+from minicnn.shapes.window import Window, pool_window
 
 
 @dataclass(eq=False, repr=False)
@@ -20,11 +20,25 @@ class _Pool2D(Layer):
     options = "pool_size", "stride", "padding"
     example = (2,), (6, 4, 3)
 
-    def output_shape(self, input_shape: Shape) -> Shape:
+    def window(self, input_shape: Shape) -> Window:
+        """Return the geometry of the window.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            (H, W, C).
+
+        Returns
+        -------
+        Window
+        """
         op = type(self).__name__
-        H, W, C = check_image_shape(op, input_shape)
-        window = pool_window(op, (H, W), self.pool_size, self.stride, self.padding)
-        return window.OH, window.OW, C
+        H, W, _ = check_image_shape(op, input_shape)
+        return pool_window(op, (H, W), self.pool_size, self.stride, self.padding)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        window = self.window(input_shape)
+        return window.OH, window.OW, input_shape[2]
 
 
 @dataclass(eq=False, repr=False)

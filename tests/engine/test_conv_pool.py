@@ -35,8 +35,9 @@ CASES = {
     "105 values in a row, 25 filters": ((1, 2, 4, 35), (1, 3, 25), 1, 0),
     "70 filters, so that argmax times filters exceeds a byte": ((1, 2, 3, 1), (1, 2, 70), 1, 0),
     "130 values in a row": ((1, 3, 3, 65), (2, 2, 2), 1, 0),
-    "a window of 25 values, for the dense kernel": ((1, 6, 7, 1), (5, 5, 9), 1, 0),
-    "a window of 27": ((1, 4, 5, 3), (3, 3, 8), 1, 1),
+    "5x5, one channel": ((1, 6, 7, 1), (5, 5, 9), 1, 0),
+    "a flat window of 27, for the dense kernel": ((1, 4, 5, 3), (3, 3, 8), 1, 1),
+    "a high window of 27, for the dense kernel": ((1, 11, 5, 1), (9, 3, 9), 1, 0),
     "3x3, 16 channels": ((1, 7, 6, 16), (3, 3, 17), 1, 0),
 }
 

@@ -74,7 +74,7 @@ def files(cache, suffix):
 
 def test_without_jit_kernel_returns_the_function(monkeypatch):
     monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
-    assert not isinstance(new_kernel(), jit.Kernel)
+    assert not isinstance(new_kernel(), jit.KernelDispatcher)
     assert doubled(new_kernel()) == [0, 2, 4, 6]
 
 
@@ -356,7 +356,7 @@ def compiled_kernels():
                 ours = [
                     kernel
                     for kernel in (value.values() if isinstance(value, dict) else [value])
-                    if isinstance(kernel, jit.Kernel) and kernel.__module__ == name
+                    if isinstance(kernel, jit.KernelDispatcher) and kernel.__module__ == name
                     if jit._VERSION in kernel.py_func.__qualname__
                 ]
                 if ours:
