@@ -51,11 +51,11 @@ def training_step(augment: Augment | None, batch: int, threads: int) -> Callable
     model = minicnn_model(MODELS["reference CNN"])
     images, labels = digits(batch)
     workers = ThreadPool(threads)
-    gradient_of = DataParallelGradient(model, images, labels, workers, augment)
+    run_batch = DataParallelGradient(model, images, labels, workers, augment)
     optimizer, image_ids, epochs = Adam(), np.arange(batch), iter(range(2**32))
 
     def step() -> None:
-        optimizer.step(model.parameters, gradient_of(image_ids, next(epochs)).gradient)
+        optimizer.step(model.parameters, run_batch(image_ids, next(epochs)).gradient)
 
     return step
 

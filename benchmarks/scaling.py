@@ -67,11 +67,11 @@ def training_step(case: Case) -> tuple[Callable[[], object], int]:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (case.batch, case.size, case.size, 1), np.uint8)
     labels = rng.integers(0, 10, case.batch)
-    gradient_of = DataParallelGradient(model, images, labels, ThreadPool(case.threads))
+    run_batch = DataParallelGradient(model, images, labels, ThreadPool(case.threads))
     optimizer, image_ids = Adam(), np.arange(case.batch)
 
     def step() -> None:
-        optimizer.step(model.parameters, gradient_of(image_ids).gradient)
+        optimizer.step(model.parameters, run_batch(image_ids).gradient)
 
     macs, shape = 0, model.input_shape
     for layer in model.layers:

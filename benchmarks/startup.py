@@ -57,10 +57,10 @@ event.register("numba:compile", recorder)
 model = minicnn_model(MODELS["reference CNN"])
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (128, 28, 28, 1), dtype=np.uint8)
-gradient_of = DataParallelGradient(
+run_batch = DataParallelGradient(
     model, images, rng.integers(0, 10, 128), ThreadPool()
 )
-gradient = gradient_of(np.arange(128)).gradient
+gradient = run_batch(np.arange(128)).gradient
 Adam(0.001).step(model.parameters, gradient)
 print("done", flush=True)
 

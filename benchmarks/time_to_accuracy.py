@@ -83,7 +83,7 @@ class MinicnnSide:
         self.data, self.threads = data, threads
         self.model = minicnn_model(MODELS[MODEL], seed=seed)
         workers = ThreadPool(threads)
-        self.gradient_of = DataParallelGradient(
+        self.run_batch = DataParallelGradient(
             self.model, data.train_images, data.train_labels, workers
         )
         self.optimizer = Adam(1.0, *BETAS, EPSILON)  # the schedule returns the rate itself
@@ -91,7 +91,7 @@ class MinicnnSide:
     def train(self, plan: Plan) -> tuple[float, float]:
         loss, started = math.nan, time.perf_counter()
         for batch, rate in plan:
-            loss, _, gradient, _ = self.gradient_of(batch)
+            loss, _, gradient, _ = self.run_batch(batch)
             self.optimizer.step(self.model.parameters, gradient, rate)
         return time.perf_counter() - started, loss
 

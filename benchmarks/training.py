@@ -85,11 +85,11 @@ def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Se
     model = minicnn_model(specs)
     weights = weights_of(model)
     images, labels = digits(batch)
-    gradient_of = DataParallelGradient(model, images, labels, ThreadPool(threads))
+    run_batch = DataParallelGradient(model, images, labels, ThreadPool(threads))
     optimizer, image_ids = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:
-        loss, _, gradient, _ = gradient_of(image_ids)
+        loss, _, gradient, _ = run_batch(image_ids)
         optimizer.step(model.parameters, gradient)
         return loss
 

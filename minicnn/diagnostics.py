@@ -351,17 +351,17 @@ def diagnose(
             x = model.preprocess(images[image_ids])
             statistics["-1"].add(x)
             _run_layers(model.layers, x, RandomKey(seed, 0, image_ids), statistics)
-        gradient_of = DataParallelGradient(
+        run_batch = DataParallelGradient(
             model, images, labels, workers, seed=seed, label_smoothing=smoothing
         )
-        result = gradient_of(batch)
+        result = run_batch(batch)
         change = None if state is None else peek_update(state, result.gradient)
         layers = _layer_diagnoses(model, statistics, result.gradient, change)
     lr_scale = None if state is None else state.lr_scale
     if all(np.isfinite(part).all() for part in result):
         warnings = warnings_of(layers, len(images), lr_scale)
     else:
-        warnings = (find_non_finite(model, gradient_of.microbatches(batch, 0), smoothing),)
+        warnings = (find_non_finite(model, run_batch.microbatches(batch, 0), smoothing),)
     return Diagnosis(len(images), result.loss, lr_scale, layers, warnings)
 
 

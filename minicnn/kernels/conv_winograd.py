@@ -12,8 +12,8 @@ the 16 elements is a matrix product: ``(tiles, C) · (C, F)`` forward, ``(C, til
 for dweight and ``(tiles, F) · (F, C)`` for dx, where neighboring tiles overlap and add up. The
 transforms add and halve only, so on whole numbers the result is exact as long as it fits.
 
-Derivation: minicnn/reference/DERIVATIONS.md, "Minimal filtering". Lavin, Gray, "Fast algorithms for
-convolutional neural networks" (CVPR 2016), section 4.1.
+Derivation: minicnn/reference/DERIVATIONS.md, "Winograd minimal filtering". Lavin, Gray, "Fast
+algorithms for convolutional neural networks" (CVPR 2016), section 4.1.
 """
 
 import numpy as np

@@ -302,7 +302,7 @@ class Layer:
             return backward(dy, cache), {}
         out = None if gradients is None else self._op_out(gradients)
         dx, *found = backward(dy, cache, need_dx=need_dx, out=out)
-        # Not strict: without a bias the op returns the gradient of the zeros that stand for it too.
+        # Not strict: without a bias the op still returns dbias, which is dropped.
         return dx, dict(zip(self.parameters, found, strict=False))
 
     # ------------------------------------------------------------ running statistics

@@ -23,7 +23,7 @@ FUSIBLE_BACKENDS = ("auto", "direct", "winograd")
 FOLDABLE = (Conv2D, Dense, DepthwiseConv2D)  # a batch norm can be folded into their weights
 
 
-class FusedStep(NamedTuple):
+class Step(NamedTuple):
     """One layer, or consecutive layers computed as one.
 
     `layer` is at position `first` and the step does the work of `length` layers. A fused step calls
@@ -60,7 +60,7 @@ class FusedStep(NamedTuple):
         return self.layer._call_backward(self.ops[1], dy, cache, need_dx, gradients)[0]
 
 
-def fuse(layers: Sequence[Layer], *, inference: bool = False) -> list[FusedStep]:
+def fuse(layers: Sequence[Layer], *, inference: bool = False) -> list[Step]:
     """Return the steps that compute a sequence of layers.
 
     Parameters
@@ -71,28 +71,31 @@ def fuse(layers: Sequence[Layer], *, inference: bool = False) -> list[FusedStep]
 
     Returns
     -------
-    list of FusedStep
+    list of Step
     """
     if inference:
         layers = [layer for layer in layers if type(layer) is not Dropout]
     steps, position = [], 0
     while position < len(layers):
+        # At most four layers are one step: convolution, batch norm, ReLU, pool.
         step = _first_step(layers[position : position + 4], position, inference)
         steps.append(step)
         position += step.length + (step.norm is not None)
     return steps
 
 
-def _first_step(layers: Sequence[Layer], first: int, inference: bool) -> FusedStep:
+def _first_step(layers: Sequence[Layer], first: int, inference: bool) -> Step:
     """Fuse a layer with the batch norm, ReLU and 2×2 max-pool after it."""
     layer, *rest = layers
-    step = FusedStep(layer, first)
+    step = Step(layer, first)
     if inference and type(layer) in FOLDABLE and rest and type(rest[0]) is BatchNorm:
         step, rest = step._replace(ops=layer.ops, norm=rest[0]), rest[1:]
     relu = bool(rest) and type(rest[0]) is ReLU
     fusible = type(layer) in (Dense, BatchNorm)
     if type(layer) is Conv2D and layer.backend in FUSIBLE_BACKENDS:
-        fusible, pool = True, rest[relu] if len(rest) > relu else None
+        fusible = True
+        after_relu = rest[1:] if relu else rest
+        pool = after_relu[0] if after_relu else None
         if type(pool) is MaxPool2D and pool.is_two_by_two():
             return step._replace(length=2 + relu, ops=CONV_POOL, extra={"relu": relu})
     if fusible and relu:
@@ -171,7 +174,7 @@ class FusedSequence:
         dx: Array | None = dy
         for step, cache in zip(reversed(self.steps), reversed(caches), strict=True):
             dx = step.backward(dy, cache, need_dx or step.first > 0, gradients[step.first])
-            if dx is not None:
+            if dx is not None:  # None after the first step only, if need_dx is False
                 dy = dx
         return dx
 

@@ -24,7 +24,7 @@ class ReLUCache(NamedTuple):
 
 
 class SoftmaxCache(NamedTuple):
-    """The output, by reference."""
+    """The output, not a copy."""
 
     y: Array
 

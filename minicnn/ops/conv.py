@@ -19,7 +19,7 @@ import numpy as np
 from minicnn.kernels import conv_direct, conv_winograd, depthwise, im2col, reduce
 from minicnn.kernels.capture import refuse_capture
 from minicnn.ops.activations import ReLUCache, relu_backward, relu_inplace
-from minicnn.reference import conv as reference
+from minicnn.reference import conv as reference_conv
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding
 from minicnn.shapes.checks import check_gradient
@@ -47,20 +47,20 @@ BACKENDS: dict[str, Backend] = {
     "direct": conv_direct,
     "winograd": conv_winograd,
     "im2col": im2col,
-    "reference": reference,
+    "reference": reference_conv,
 }
 # The backends that write arrays through kernels only, so that a replay repeats all they do.
 CAPTURABLE = ("direct", "winograd", "im2col")
 
 
 class Conv2DCache(NamedTuple):
-    """Inputs of `conv2d`, by reference; with a ReLU one bit per output."""
+    """Inputs of `conv2d`, not copied; with a ReLU one bit per output."""
 
     x: Array
     weight: Array
     window: Window
     backend: str
-    relu: ReLUCache | None
+    relu_cache: ReLUCache | None
 
 
 def conv2d(
@@ -154,10 +154,10 @@ def conv2d_backward(
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
-    x, weight, window, backend, relu = cache
+    x, weight, window, backend, relu_cache = cache
     N, F = len(x), weight.shape[3]
     check_gradient("conv2d_backward", dy, (N, window.OH, window.OW, F), x.dtype)
-    dy = np.ascontiguousarray(dy if relu is None else relu_backward(dy, relu))
+    dy = np.ascontiguousarray(dy if relu_cache is None else relu_backward(dy, relu_cache))
     dweight, dbias = arena.gradient_buffers("conv2d_backward", weight, out)
     reduce.column_sums(dy.reshape(-1, F), dbias)
     BACKENDS[backend].backward_weight(x, dy, window, dweight)
@@ -234,7 +234,7 @@ def register_backend(name: str, backend: Backend) -> None:
 
 
 class DepthwiseConv2DCache(NamedTuple):
-    """Inputs of `depthwise_conv2d`, by reference."""
+    """Inputs of `depthwise_conv2d`, not copied."""
 
     x: Array
     weight: Array

@@ -17,7 +17,7 @@ FORWARD = {"direct": conv_pool.forward, "winograd": conv_winograd.forward_pool}
 
 
 class Conv2DMaxPool2DCache(NamedTuple):
-    """Inputs of `conv2d_max_pool2d`, by reference, and one byte per output.
+    """Inputs of `conv2d_max_pool2d`, not copied, and one byte per output.
 
     `window` is that of the convolution without the rows and columns that the pool drops. `argmax`
     is the pixel of the pooling window with the maximum (0 to 3, in row order), or 4 where the ReLU

@@ -12,7 +12,7 @@ from minicnn.shapes.checks import check_array, check_gradient, check_weight
 
 
 class DenseCache(NamedTuple):
-    """Inputs of `dense`, by reference; with a fused ReLU, its output."""
+    """Inputs of `dense`, not copied; with a fused ReLU, its output."""
 
     x: Array
     weight: Array

@@ -11,7 +11,7 @@ from minicnn.shapes.checks import check_channels, check_gradient
 
 
 class BatchNormCache(NamedTuple):
-    """x, by reference, and the constants of each channel.
+    """x, not copied, and the constants of each channel.
 
     The rows of `channels` are listed in `minicnn.kernels.norm`. `mean` and `variance` (C,), which
     divides by ``M - 1``, are two of them. `frozen` is True if they were arguments. Backward

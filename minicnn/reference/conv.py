@@ -1,6 +1,7 @@
-"""Convolution in seven loops: a backend, and the pair of functions on it.
+"""Convolution in loops: the backend "reference" and its op pair.
 
-Depthwise convolution, in six loops, is at the end.
+`forward` writes out its seven loops; the gradients and depthwise convolution walk over the pixels
+of a window by `Window.pixels`.
 """
 
 from itertools import product

@@ -1,6 +1,7 @@
 """Shape arithmetic and argument checks.
 
-The symbols used everywhere in the library, one per axis or size:
+The symbols of layers and ops, one per axis or size. Kernels define further ones where they use
+them.
 
 ======  ================================================================
 ``N``   images in the batch
@@ -9,8 +10,8 @@ The symbols used everywhere in the library, one per axis or size:
 ``C``   channels of the input
 ``KH``  height of the kernel or pooling window
 ``KW``  width of the kernel or pooling window
-``S``   stride (``SH`` downwards, ``SW`` to the right)
-``P``   padding (``top``, ``bottom``, ``left``, ``right``)
+``SH``  stride downwards
+``SW``  stride to the right
 ``OH``  height of the output
 ``OW``  width of the output
 ``F``   filters, the channels of the output

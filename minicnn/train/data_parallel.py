@@ -49,7 +49,7 @@ class Augmentation(Protocol):
 
 
 class StepResult(NamedTuple):
-    """Loss and gradient of a mini-batch; the next batch overwrites the arrays.
+    """Loss and gradient of a mini-batch; the next batch overwrites `gradient`.
 
     `loss` is the mean over the batch, `correct` the number of images with the right class,
     `gradient` (P,) that of the mean loss. Row i of `batch_statistics` (microbatches, S) holds the
@@ -178,7 +178,7 @@ class DataParallelGradient:
     ) -> tuple[float, int]:
         """Return weighted loss and correct images; write the gradient."""
         count = len(image_ids)
-        weight = count / batch_size  # of the mean over the microbatch in that over the batch
+        share = count / batch_size  # images of the microbatch / images of the batch
         # fit checks results for infinity and NaN; NumPy need not warn of them.
         with arena.scope(), np.errstate(over="ignore", invalid="ignore"):
             x = self.model.preprocess(self.augmented_images(image_ids, epoch))
@@ -193,20 +193,20 @@ class DataParallelGradient:
 
             def work() -> tuple[Array, list[Any]]:
                 logits, caches = self.model.forward(x, key=key)
-                totals, dlogits = loss_and_gradient(logits, labels, weight, self.label_smoothing)
+                totals, dlogits = loss_and_gradient(logits, labels, share, self.label_smoothing)
                 self.model.backward(dlogits, caches, gradients=gradient)
                 return totals, caches
 
             totals, caches = self._replay_cache.run(
                 work,
-                ("forward and backward", weight, count),
+                ("forward and backward", share, count),
                 (x, labels, ids, epochs, *self.model.arrays()),
                 (gradient,),
             )
             if batch_statistics.size:
                 self.model.batch_statistics(caches, batch_statistics)
             loss, correct = totals.tolist()
-        return loss / count * weight, int(correct)
+        return loss / count * share, int(correct)
 
 
 def microbatches(batch: IntArray) -> list[IntArray]:

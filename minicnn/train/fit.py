@@ -151,12 +151,12 @@ def fit(
     model.metadata = metadata | {"history": state.history}  # replaces that of another training
 
     with pool, jit.announce_compilation(say):
-        gradient_of = DataParallelGradient(
+        run_batch = DataParallelGradient(
             model, images, labels, pool, augment, seed, label_smoothing
         )
         while not state.should_stop(config.epochs):
             title = f"Epoch {state.epochs + 1}/{config.epochs}"
-            metrics, speed = _train_epoch(gradient_of, state, config, training, title, progress)
+            metrics, speed = _train_epoch(run_batch, state, config, training, title, progress)
             if len(validation):
                 result = measure(model, images[validation], labels[validation], pool.threads)
                 metrics |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
@@ -174,7 +174,7 @@ def fit(
 
 
 def _train_epoch(
-    gradient_of: DataParallelGradient,
+    run_batch: DataParallelGradient,
     state: TrainingState,
     config: TrainConfig,
     training: IntArray,
@@ -188,9 +188,9 @@ def _train_epoch(
     disable = None if progress else True  # None: shown on a terminal only
     with tqdm(total=len(training), desc=title, unit=" images", leave=False, disable=disable) as bar:
         for done, batch in enumerate(batches):
-            result = gradient_of(batch, epoch)
+            result = run_batch(batch, epoch)
             if not all(np.isfinite(value).all() for value in result):
-                parts = gradient_of.microbatches(batch, epoch)
+                parts = run_batch.microbatches(batch, epoch)
                 cause = find_non_finite(state.model, parts, config.label_smoothing)
                 raise NonFiniteError(f"{title}, batch {done + 1}: {cause}")
             state.step(result, config.schedule((epoch + done / len(batches)) / config.epochs))

@@ -128,9 +128,9 @@ def test_a_batch_gives_statistics_of_each_microbatch(digits):
     # 600 images, 19 microbatches: more than are added in one call.
     images = np.tile(digits[0], (15, 1, 1))
     with ThreadPool(2) as workers:
-        gradient_of = DataParallelGradient(model, images, np.tile(digits[1], 15), workers)
+        run_batch = DataParallelGradient(model, images, np.tile(digits[1], 15), workers)
         batch = np.arange(600)
-        rows = gradient_of(batch).batch_statistics
+        rows = run_batch(batch).batch_statistics
         assert rows.shape == (19, 9)
         for row, shard in zip(rows, microbatches(batch), strict=True):
             x = model.preprocess(images[shard])

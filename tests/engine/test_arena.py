@@ -132,13 +132,13 @@ def test_a_training_step_allocates_no_memory_after_the_first_steps(batch):
     model = Sequential(layers, input_shape=(12, 12, 1))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, 12, 12, 1), dtype=np.uint8)
-    gradient_of = DataParallelGradient(model, images, rng.integers(0, 10, batch), ThreadPool(1))
+    run_batch = DataParallelGradient(model, images, rng.integers(0, 10, batch), ThreadPool(1))
     whole = np.arange(batch)
     for _ in range(5):  # the arena grows, steps are captured
-        gradient_of(whole)
+        run_batch(whole)
     scratch = arena._local.arena.top  # the scratch memory of one microbatch
     tracemalloc.start()
-    gradient_of(whole)
+    run_batch(whole)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     image_bytes = 32 * 12 * 12 * 4

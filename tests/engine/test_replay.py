@@ -309,12 +309,12 @@ def train(layers, threads, augment=None):
     labels = rng.integers(0, 5, 200)
     optimizer = Adam(0.01)
     with ThreadPool(threads) as pool:
-        gradient_of = DataParallelGradient(model, images, labels, pool, augment, seed=1)
+        run_batch = DataParallelGradient(model, images, labels, pool, augment, seed=1)
         for step in range(24):
             # the last batch of an epoch is smaller
-            result = gradient_of(rng.permutation(200)[: 48 if step % 6 else 20], epoch=step // 6)
+            result = run_batch(rng.permutation(200)[: 48 if step % 6 else 20], epoch=step // 6)
             optimizer.step(model.parameters, result.gradient)
-    graphs = [entry.graph for entry in gradient_of._replay_cache._entries.values()]
+    graphs = [entry.graph for entry in run_batch._replay_cache._entries.values()]
     return model.parameters.copy(), graphs, model, images
 
 
@@ -341,16 +341,16 @@ def test_weights_are_the_same_bytes_with_and_without_replay(monkeypatch, name, a
 def test_dropout_draws_new_masks_in_each_epoch_of_a_replay():
     model = Sequential([Flatten(), Dropout(0.5), Dense(5)], input_shape=(4, 4, 1))
     images = np.full((8, 4, 4, 1), 255, np.uint8)
-    gradient_of = DataParallelGradient(model, images, np.zeros(8, int), ThreadPool(1))
+    run_batch = DataParallelGradient(model, images, np.zeros(8, int), ThreadPool(1))
     batch = np.arange(8)
-    gradients = [gradient_of(batch, epoch).gradient.copy() for epoch in (0, 0, 0, 1, 1, 0)]
-    assert None not in [entry.graph for entry in gradient_of._replay_cache._entries.values()]
+    gradients = [run_batch(batch, epoch).gradient.copy() for epoch in (0, 0, 0, 1, 1, 0)]
+    assert None not in [entry.graph for entry in run_batch._replay_cache._entries.values()]
     for same in (1, 2, 5):
         np.testing.assert_array_equal(gradients[same], gradients[0])
     np.testing.assert_array_equal(gradients[3], gradients[4])
     assert not np.array_equal(gradients[3], gradients[0])
     # Masks belong to images, not to positions; float32 sums are in another order.
-    reversed_batch = gradient_of(batch[::-1], 0).gradient
+    reversed_batch = run_batch(batch[::-1], 0).gradient
     np.testing.assert_allclose(reversed_batch, gradients[0], rtol=1e-5, atol=1e-7)
 
 
