@@ -13,6 +13,8 @@ Replay repeats kernel calls and nothing else. So it is declared, never guessed:
 - an op that writes arrays by NumPy calls `refuse_capture`.
 
 ``MINICNN_VERIFY_REPLAY=1`` runs each replayed step eagerly too, and raises where a bit differs.
+Without it the first replay of a process is compared so; if a bit differs, all steps run eagerly
+from then on, after a warning.
 """
 
 import ctypes

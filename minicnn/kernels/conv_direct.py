@@ -27,12 +27,12 @@ from minicnn.kernels.jit import kernel
 from minicnn.kernels.pack import (
     Offsets,
     empty_panels,
+    grid_offsets,
     outer_sum,
     pack_weights,
     pad_channels,
     pad_images,
     round_up,
-    window_origins,
 )
 from minicnn.kernels.simd import (
     axpy_tile,
@@ -81,7 +81,7 @@ def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> N
         return
     x = pad_images(x, window)
     row_stride = x.shape[2] * C
-    origins = window_origins(window.OH, window.OW, window.SH * row_stride, window.SW * C)
+    origins = grid_offsets(window.OH, window.OW, window.SH * row_stride, window.SW * C)
     forward_kernel[choose_nr(F)](x, origins, weight, bias, empty_panels(weight), y)
 
 
@@ -93,14 +93,15 @@ def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None
         _backward_weight_few_filters(x, dy, window, dweight)
         return
     N, NR = len(x), choose_nr(F)
-    taps = window_origins(KH, KW * C, x[0, 0].size, 1)
+    taps = grid_offsets(KH, KW * C, x[0, 0].size, 1)
     copy.fill_zero(dweight.reshape(-1))
     # Vectors may read past the last channel of a pixel. At the end of dy that would be past the
-    # array, so the last images take a copy with padded channels.
-    tail = 0 if F % NR == 0 else min(N, -(-NR // dy[0].size))
-    backward_weight_kernel[NR](x[: N - tail], window, taps, dy, dweight)
-    last = pad_channels(dy[N - tail :], NR)
-    backward_weight_kernel[NR](x[N - tail :], window, taps, last, dweight)
+    # array, so the last images take a copy with padded channels. One of the two calls may get no
+    # images.
+    copied = 0 if F % NR == 0 else min(N, -(-NR // dy[0].size))
+    backward_weight_kernel[NR](x[: N - copied], window, taps, dy, dweight)
+    last = pad_channels(dy[N - copied :], NR)
+    backward_weight_kernel[NR](x[N - copied :], window, taps, last, dweight)
 
 
 def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
@@ -150,13 +151,13 @@ def _transpose_weight(weight: Array) -> Array:
 
 
 def _prefers_row_vectors(KH: int, K_row: int, F: int) -> bool:
-    """Return whether dweight takes fewer vectors along window rows."""
+    """Return whether vectors along window rows are possible and fewer."""
     vectors = F * round_up(KH * -(-K_row // NR_SMALL), MR)
     return F < NR_SMALL <= K_row and vectors < round_up(KH * K_row, MR)
 
 
 def _backward_weight_few_filters(x: Array, dy: Array, window: Window, dweight: Array) -> None:
-    """Compute dweight where F is below the lanes of a vector."""
+    """Compute dweight with vectors along window rows, because F is small."""
     KH, KW, C, F = dweight.shape
     K_row = KW * C
     chunks = np.minimum(np.arange(0, K_row, NR_SMALL), K_row - NR_SMALL)  # the last may overlap
@@ -196,9 +197,9 @@ def forward_kernel(NR: int) -> Kernel:
                 for p in range(0, P, rows):
                     pixels, acc = clamp_rows(p, P, rows), bias_tile
                     for kh in range(KH):
-                        windows = gather_offsets(origins, pixels, base + kh * row_stride)
+                        window_rows = gather_offsets(origins, pixels, base + kh * row_stride)
                         w = panel + (1 + kh * K_row) * NR
-                        acc = accumulate(acc, x, windows, K_row, 1, panels, w, NR, NR)
+                        acc = accumulate(acc, x, window_rows, K_row, 1, panels, w, NR, NR)
                     store_tile(y, row_offsets(pixels, F, n * P * F + f), acc, F - f)
 
     return conv_direct_forward
@@ -232,15 +233,17 @@ def backward_weight_kernel(NR: int) -> Kernel:
                     g = (n * P + oh * OW + ow) * dy_stride
                     height, width = min(block_h, OH - oh), min(block_w, OW - ow)
                     for k in range(0, K, MR):
+                        # The last microtile repeats its last tap. The tile is loaded before any row
+                        # is stored, so equal rows start equal and store the same sum, not twice it.
                         rows = clamp_rows(k, K, MR)
                         for f in range(0, F, NR):
                             out = row_offsets(rows, F, f)
                             acc = load_tile(dweight, out, F - f, NR)
                             for h in range(height):
-                                windows = gather_offsets(taps, rows, origin + h * h_stride)
+                                tap_rows = gather_offsets(taps, rows, origin + h * h_stride)
                                 v = g + h * OW * dy_stride + f
                                 acc = accumulate(
-                                    acc, x, windows, width, w_stride, dy, v, dy_stride, NR
+                                    acc, x, tap_rows, width, w_stride, dy, v, dy_stride, NR
                                 )
                             store_tile(dweight, out, acc, F - f)
 

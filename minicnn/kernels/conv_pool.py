@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels.gemm import accumulate
 from minicnn.kernels.jit import device_function
-from minicnn.kernels.pack import Offsets, empty_panels, pack_weights, pad_images, window_origins
+from minicnn.kernels.pack import Offsets, empty_panels, grid_offsets, pack_weights, pad_images
 from minicnn.kernels.simd import (
     Tile,
     Vector,
@@ -52,7 +52,7 @@ def forward(
 def pool_origins(window: Window, row_stride: int, C: int) -> Offsets:
     """Return the origin of each window; those of an output are adjacent."""
     OH, OW = window.OH, window.OW
-    origins = window_origins(OH, OW, window.SH * row_stride, window.SW * C)
+    origins = grid_offsets(OH, OW, window.SH * row_stride, window.SW * C)
     squares = origins.reshape(OH // 2, 2, OW // 2, 2).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(squares.ravel())
 
@@ -94,7 +94,7 @@ def forward_kernel(NR: int) -> Kernel:
     # vectors are four registers, a microtile is two pooling windows.
     in_pairs = NR <= SIMD_WIDTH
     windows = 2 if in_pairs else 1
-    MR = 4 * windows
+    tile_rows = 4 * windows  # not MR: a microtile holds whole pooling windows
 
     def conv_pool_forward(
         x: Array,  # (N, H, W, C), padded
@@ -119,9 +119,9 @@ def forward_kernel(NR: int) -> Kernel:
             # The last panel first: its vectors end past the channels of a pixel.
             for f in range((F - 1) // NR * NR, -1, -NR):
                 panel, out = f * panel_rows, n * P * F + f
-                bias_tile = splat_tile(load(panels, panel, NR), MR)
+                bias_tile = splat_tile(load(panels, panel, NR), tile_rows)
                 for p in range(0, P, windows):
-                    pixels = clamp_rows(4 * p, 4 * P, MR)
+                    pixels = clamp_rows(4 * p, 4 * P, tile_rows)
                     origin = gather_offsets(origins, pixels, n * H * row_stride)
                     acc = bias_tile
                     for kh in range(KH):

@@ -1,14 +1,18 @@
 """The gradients through convolution, ReLU and 2×2 max-pooling.
 
-At most one of the four pixels of an output passes a gradient on, and none where the ReLU made the
-output 0. A dense kernel multiplies by 0 at least three times in four, and seven times in eight if a
-ReLU makes half of the outputs 0. The sparse kernels visit the active pixels only. For windows of
-few values, as on gray images, the list of active pixels takes longer than the multiply-adds it
-saves; `backward_weight_dense_kernel` masks all pixels instead.
+An output here is a pooled one, the maximum of four pixels. A pixel is active for a filter if it
+passes the gradient of its output on: at most one of the four is, the argmax, and none where the
+ReLU made the output 0. A dense kernel multiplies by 0 at least three times in four, and seven times
+in eight if a ReLU makes half of the outputs 0. The sparse kernels visit the active pixels only. For
+windows of few values, such as 3×3 pixels of gray or RGB images, the list of active pixels takes
+longer than the multiply-adds it saves; `backward_weight_dense_kernel` masks all pixels instead.
 
 A window is KH rows of K_row = KW·C values. The sparse kernels cut each row into chunks of one
 vector, V in all; their offsets from the window origin are `chunk_offsets`. Nine or three chunks are
 accumulated together, which are one microtile.
+
+The file is no `Backend` of `ops.conv2d`, although two functions have the same names: they take the
+argmax too, the kernel of dweight also sums dbias, and `backward_input` allocates dx.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,12 +26,12 @@ from minicnn.kernels.copy import transpose_block
 from minicnn.kernels.jit import device_function, kernel
 from minicnn.kernels.pack import (
     Offsets,
+    grid_offsets,
     outer_sum,
     pad_channels,
     pad_images,
     padded_shape,
     round_up,
-    window_origins,
 )
 from minicnn.kernels.simd import (
     Rows,
@@ -63,13 +67,15 @@ from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
 from minicnn.shapes.window import Window
 
-Active = tuple[int, Offsets, Array]  # the count of active outputs, their origins and gradients
+Active = tuple[int, Offsets, Array]  # count, window origins and gradients of active pixels
 
 VECTOR_WIDTHS = (1, 2, 4, 8, 16, 32)
 CHANNELS = 64  # per bit mask: the bits of an integer
-# Microtiles of 3×3 weights up to which `backward_weight_dense_kernel` is faster: it multiplies all
-# pixels, with masks, where `backward_weight_sparse_kernel` first lists the active ones.
-DENSE_MAX_TILES = 3
+# 3×3 blocks of a window's KH rows of KW·C values up to which `backward_weight_dense_kernel` is
+# faster: it multiplies all pixels, with masks, where `backward_weight_sparse_kernel` first lists
+# the active ones. 3×3 windows of gray images have one block, of RGB images three; 5×5 windows of
+# gray images have four and are sparse.
+DENSE_MAX_BLOCKS = 3
 
 
 def backward_weight(
@@ -80,8 +86,8 @@ def backward_weight(
     x = pad_images(x, window)
     row_stride = x.shape[2] * C
     origins = pool_origins(window, row_stride, C)
-    if -(-KH // 3) * -(-KW * C // 3) <= DENSE_MAX_TILES:
-        taps = window_origins(KH, KW * C, row_stride, 1)
+    if -(-KH // 3) * -(-KW * C // 3) <= DENSE_MAX_BLOCKS:
+        taps = grid_offsets(KH, KW * C, row_stride, 1)
         dy, argmax = pad_channels(dy, NR_SMALL), pad_channels(argmax, NR_SMALL)
         backward_weight_dense_kernel(x, origins, taps, dy, argmax, dweight.reshape(-1, F), dbias)
         return
@@ -113,7 +119,7 @@ def backward_input(dy: Array, argmax: Bytes, weight: Array, window: Window, shap
     if padded is None:
         return dpadded[:-width].reshape(shape)
     dx: Array = arena.empty(shape, dy.dtype)
-    copy.pad_images(dpadded[:-width].reshape(padded), -window.top, -window.left, dx)
+    copy.pad_or_crop(dpadded[:-width].reshape(padded), -window.top, -window.left, dx)
     return dx
 
 
@@ -174,7 +180,7 @@ def nine_fit_in_registers(width: int) -> bool:
 
 
 def _rows_per_block(window: Window, rows: int, row_bytes: int) -> int:
-    """Return the rows of outputs whose rows of the image fit in L1."""
+    """Return the number of output rows whose rows of the image fit in L1."""
     fitting = L1_BYTES // row_bytes - (window.KH - window.SH)  # windows overlap in these rows
     return min(rows, max(1, fitting // (2 * window.SH)))
 
@@ -184,7 +190,7 @@ def _rows_per_block(window: Window, rows: int, row_bytes: int) -> int:
 
 @specialize(VECTOR_WIDTHS)
 def backward_weight_sparse_kernel(width: int) -> Kernel:
-    """Loop order: image, block of outputs, f, chunks, active output."""
+    """Loop order: image, block of outputs, f, chunks, active pixel."""
     nine_fit = nine_fit_in_registers(width)
 
     def conv_pool_backward_weight_sparse(
@@ -199,10 +205,10 @@ def backward_weight_sparse_kernel(width: int) -> Kernel:
         offsets: Offsets,  # scratch (block + 1,): the list of window origins
         values: Array,  # scratch (block + 1,): and of their gradients
     ) -> None:
-        """Compute dweight and dbias over the active outputs.
+        """Compute dweight and dbias over the active pixels.
 
-        ``dweight[kh, q, f] = Σ dy · x[n, origin + kh·row_stride + q]`` runs over the active outputs
-        of filter f; the origin is that of the maximum.
+        ``dweight[kh, q, f] = Σ dy · x[n, origin + kh·row_stride + q]`` runs over the active pixels
+        of filter f; dy is that of their output.
         """
         N, PH, PW, F = dy.shape
         P, V, block = PH * PW, chunk_offsets.size, offsets.size - 1
@@ -216,21 +222,24 @@ def backward_weight_sparse_kernel(width: int) -> Kernel:
                 for f in range(F):
                     active, i = 0, (n * P + first) * F + f
                     for p in range(first, min(P, first + block)):
-                        k = int(load_scalar(argmax, i))  # a byte would overflow in plain Python
-                        # No branch: every output is written; the next overwrites an inactive one.
-                        offsets[active] = n * image_stride + load_scalar(origins, 4 * p + (k & 3))
+                        # Not a byte: in plain Python 4 * p plus a byte would overflow from 256 on.
+                        position = int(load_scalar(argmax, i))
+                        # No branch: every output writes a pixel; if that is inactive, the next
+                        # output overwrites it. INACTIVE & 3 is 0, a position inside the array.
+                        origin = load_scalar(origins, 4 * p + (position & 3))
+                        offsets[active] = n * image_stride + origin
                         values[active] = load_scalar(dy, i)
-                        active += k < INACTIVE
+                        active += position < INACTIVE
                         i += F
-                    outputs, j = (active, offsets, values), 0
+                    pixels, j = (active, offsets, values), 0
                     if nine_fit:
                         while j + 9 <= V:
                             nine = clamp_rows(j, V, 9)
-                            _accumulate_active(outputs, x, chunk_offsets, nine, sums, f, width)
+                            _accumulate_active(pixels, x, chunk_offsets, nine, sums, f, width)
                             j += 9
                     while j < V:
                         three = clamp_rows(j, V, 3)
-                        _accumulate_active(outputs, x, chunk_offsets, three, sums, f, width)
+                        _accumulate_active(pixels, x, chunk_offsets, three, sums, f, width)
                         j += 3
         KH, K_row, _ = dweight.shape
         for v in range(V):
@@ -245,10 +254,10 @@ def backward_weight_sparse_kernel(width: int) -> Kernel:
 
 @device_function
 def _accumulate_active(
-    outputs: Active, x: Array, chunk_offsets: Offsets, chunks: Rows, sums: Array, f: int, width: int
+    pixels: Active, x: Array, chunk_offsets: Offsets, chunks: Rows, sums: Array, f: int, width: int
 ) -> None:
-    """Add ``values[i] · x[offsets[i] + chunk]`` to MR chunks of filter f."""
-    active, offsets, values = outputs
+    """Add ``values[i] · x[offsets[i] + chunk]`` to the chunks of filter f."""
+    active, offsets, values = pixels
     out = row_offsets(chunks, width, f * chunk_offsets.size * width)
     shifts = gather_offsets(chunk_offsets, chunks, 0)
     acc = load_tile(sums, out, width, width)
@@ -260,7 +269,7 @@ def _accumulate_active(
 
 @device_function
 def _sum_active(dy: Array, argmax: Bytes, n: int, f: int, dbias: Array) -> None:
-    """Add ``Σ_p dy[n, p, f]`` over the active outputs to a vector of dbias."""
+    """Add ``Σ_p dy[n, p, f]`` over outputs with an active pixel to dbias."""
     _, PH, PW, stride = dy.shape
     i, remaining = n * PH * PW * stride + f, dbias.size - f
     zero, inactive = splat(dy, 0, NR_SMALL), splat(argmax, INACTIVE, NR_SMALL)
@@ -298,21 +307,21 @@ def backward_weight_dense_kernel(
             for k in range(0, K, 9):
                 nine = clamp_rows(k, K, 9)
                 out = row_offsets(nine, F, f)
-                windows = gather_offsets(taps, nine, n * (x.size // N))
+                tap_rows = gather_offsets(taps, nine, n * (x.size // N))
                 acc = load_tile(dweight, out, F - f, NR_SMALL)
                 i = n * P * Fp + f
                 for p in range(P):
                     g, position = load(dy, i, NR_SMALL), load(argmax, i, NR_SMALL)
-                    k0, k1, k2, k3 = gather_offsets(origins, clamp_rows(4 * p, 4 * P, 4), 0)
+                    o0, o1, o2, o3 = gather_offsets(origins, clamp_rows(4 * p, 4 * P, 4), 0)
                     # Not a loop over the four: LLVM's code for it is a sixth slower on AVX2.
                     g0 = select(equals(position, splat(argmax, 0, NR_SMALL)), g, zero)
                     g1 = select(equals(position, splat(argmax, 1, NR_SMALL)), g, zero)
                     g2 = select(equals(position, splat(argmax, 2, NR_SMALL)), g, zero)
                     g3 = select(equals(position, splat(argmax, 3, NR_SMALL)), g, zero)
-                    acc = fma_tile(acc, x, windows, k0, g0)
-                    acc = fma_tile(acc, x, windows, k1, g1)
-                    acc = fma_tile(acc, x, windows, k2, g2)
-                    acc = fma_tile(acc, x, windows, k3, g3)
+                    acc = fma_tile(acc, x, tap_rows, o0, g0)
+                    acc = fma_tile(acc, x, tap_rows, o1, g1)
+                    acc = fma_tile(acc, x, tap_rows, o2, g2)
+                    acc = fma_tile(acc, x, tap_rows, o3, g3)
                     i += Fp
                 store_tile(dweight, out, acc, F - f)
             _sum_active(dy, argmax, n, f, dbias)
@@ -381,11 +390,11 @@ def _scatter_add(
     panels: Array,
     width: int,
 ) -> None:
-    """Add the active filters of each pixel to MR chunks of its window."""
+    """Add the active filters of each pixel to these chunks of its window."""
     N, PH, PW, F = dy.shape
     base = (dx.size - width) // N * n
     weights = row_offsets(chunks, F * width, 0)
-    for pixel in range(origins.size):
+    for pixel in range(origins.size):  # 4 · output + position
         p = (n * PH * PW + (pixel >> 2)) * F
         rows = gather_offsets(chunk_offsets, chunks, base + load_scalar(origins, pixel))
         acc = load_tile(dx, rows, width, width)
@@ -400,8 +409,8 @@ def _scatter_add(
 
 
 @device_function
-def _argmax_bitmask(argmax: Bytes, i: int, k: int, remaining: int) -> int:
-    """Return a bit for each filter from ``argmax[i]`` on: is pixel k active?"""
+def _argmax_bitmask(argmax: Bytes, i: int, position: int, remaining: int) -> int:
+    """Return a bit for each filter from ``argmax[i]`` on: is it `position`?"""
     v = load_tail(argmax, i, argmax.size - i, CHANNELS)  # a whole one could end past the array
-    active = movemask(equals(v, splat(argmax, k, CHANNELS)))
+    active = movemask(equals(v, splat(argmax, position, CHANNELS)))
     return active if remaining >= CHANNELS else active & ((1 << remaining) - 1)

@@ -84,12 +84,13 @@ def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None
     """Compute dweight (3, 3, C, F)."""
     C, F = x.shape[3], dy.shape[3]
     _, *specs = scratch_specs(C, F, x.dtype)
+    # C + 1 rows, because planes a power of two apart evict each other from the L1 cache.
     dtransformed, tiles, gradients = arena.allocate(
         (((16, C + 1, round_up(F, NR_SMALL)), x.dtype), *specs)
     )
     copy.fill_zero(dtransformed.reshape(-1))
     padded = pad_images(x, _whole_tiles(window))
-    backward_weight_kernel[choose_panel(F)](padded, dy, dtransformed, tiles, gradients)
+    backward_weight_kernel[choose_panel_nr(F)](padded, dy, dtransformed, tiles, gradients)
     transform_weight_backward(dtransformed, dweight)
 
 
@@ -104,19 +105,19 @@ def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     dpadded = dx if shape is None else arena.empty(shape, dy.dtype)
     backward_input_kernel[NR](dy, dpadded, *scratch)
     if shape is not None:
-        copy.pad_images(dpadded, -window.top, -window.left, dx)
+        copy.pad_or_crop(dpadded, -window.top, -window.left, dx)
 
 
 def _transform_weight(weight: Array) -> tuple[int, Array, Array, Array]:
     """Return NR, the transformed weights, and scratch for tiles and products."""
     C, F = weight.shape[2:]
-    NR = choose_panel(F)
+    NR = choose_panel_nr(F)
     transformed, tiles, products = arena.allocate(scratch_specs(C, F, weight.dtype))
     transform_weight(np.ascontiguousarray(weight), NR, transformed)
     return NR, transformed, tiles, products
 
 
-def choose_panel(F: int) -> int:
+def choose_panel_nr(F: int) -> int:
     """Return the NR that leaves the fewest channels to `NR_SMALL` panels."""
     Fp = round_up(F, NR_SMALL)
     NR = min((target.NR_LARGE, target.NR_MEDIUM), key=lambda NR: Fp % NR)  # the larger if equal

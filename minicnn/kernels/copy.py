@@ -47,7 +47,7 @@ def fill_zero_range(out: Array, out_offset: int, count: int) -> None:
 
 
 @kernel
-def pad_images(
+def pad_or_crop(
     x: Array,  # (N, H, W, C)
     top: int,
     left: int,

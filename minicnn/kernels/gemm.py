@@ -44,19 +44,19 @@ def accumulate(
     rows: Rows,  # offset of the first term of each of the MR rows
     K: int,
     k_stride: int,
-    panel: Array,
-    w: int,  # offset of the first vector
-    w_stride: int,
+    b: Array,  # a panel of packed weights; in dweight dy itself
+    v: int,  # offset of the first vector
+    v_stride: int,
     NR: int,
 ) -> Tile:
-    """Return ``acc[r] + Σ_k x[rows[r] + k·k_stride] · panel[w + k·w_stride]``.
+    """Return ``acc[r] + Σ_k x[rows[r] + k·k_stride] · b[v + k·v_stride]``.
 
     This is the microkernel. One vector of NR lanes is loaded per k and serves MR multiply-adds.
     Convolution, its weight gradient, `gemm` and the products of Winograd differ only in offsets and
     strides.
     """
     for k in range(K):
-        acc = fma_tile(acc, x, rows, k * k_stride, load(panel, w + k * w_stride, NR))
+        acc = fma_tile(acc, x, rows, k * k_stride, load(b, v + k * v_stride, NR))
     return acc
 
 
@@ -84,6 +84,8 @@ def gemm_panel(
 def gemm(a: Array, b: Array, out: Array, bias: Array | None = None, relu: bool = False) -> None:
     """Compute ``out = a · b + bias``; without `bias`, ``out += a · b``.
 
+    So for the product alone the caller passes zeros as the bias, as `ops.dense_backward` does.
+
     Parameters
     ----------
     a : ndarray (M, K)
@@ -91,7 +93,7 @@ def gemm(a: Array, b: Array, out: Array, bias: Array | None = None, relu: bool =
     b : ndarray (K, N)
         In C order.
     out : ndarray (M, N)
-        Overwritten, or updated if there is no bias.
+        Overwritten if there is a bias, else added to.
     bias : ndarray (N,), optional
     relu : bool
         Set negative results to 0.
@@ -134,7 +136,7 @@ def mask_and_transpose(dy: Array, y: Array | None, dbias: Array) -> tuple[Array,
 def gemm_kernel(NR: int) -> Kernel:
     """Loop order: block of k, i, j, k."""
 
-    def gemm(
+    def gemm_blocked(
         a: Array,  # (M, K), or (K, M) if `transposed`
         transposed: bool,
         b: Array,  # (K, N)
@@ -171,7 +173,7 @@ def gemm_kernel(NR: int) -> Kernel:
                         acc = relu_tile(acc)
                     store_tile(out, out_offsets, acc, N - j)
 
-    return gemm
+    return gemm_blocked
 
 
 @kernel

@@ -1,8 +1,9 @@
 """Convolution as a matrix product: im2col copies windows to rows.
 
-With P the matrix of windows ``(N·OH·OW, KH·KW·C)``, W the weights as ``(KH·KW·C, F)`` and dY as
-``(N·OH·OW, F)``: ``Y = P W + bias``, ``dW = Pᵀ dY`` and ``dP = dY Wᵀ``. col2im, the adjoint of
-im2col, adds dP to the pixels that were copied.
+A row of the matrix, the values of one window, is a patch. With P the matrix of patches
+``(N·OH·OW, KH·KW·C)``, W the weights as ``(KH·KW·C, F)`` and dY as ``(N·OH·OW, F)``:
+``Y = P W + bias``, ``dW = Pᵀ dY`` and ``dP = dY Wᵀ``. col2im, the adjoint of im2col, adds dP to the
+pixels that were copied.
 
 `conv_direct` calls `backward_input` where that is faster. Few input channels waste no lanes,
 because a row of dP holds all values of the window. At a stride above 1 no product is taken with the
@@ -26,8 +27,8 @@ from minicnn.runtime import arena
 from minicnn.shapes import Array
 from minicnn.shapes.window import Window
 
-# The windows of a chunk of images stay in the L2 cache until the matrix product reads them.
-COLUMNS_BYTES = 256 * 1024
+# The patches of a part of the images stay in the L2 cache until the matrix product reads them.
+PATCHES_BYTES = 256 * 1024
 PIXELS_PER_BLOCK = 24  # of dy, whose products are held in scratch: four microtiles
 
 
@@ -38,16 +39,16 @@ def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> N
     """Compute y (N, OH, OW, F)."""
     matrix = np.ascontiguousarray(weight).reshape(-1, weight.shape[3])
     bias = np.ascontiguousarray(bias)
-    for images, columns in _columns(x, window):
-        gemm(columns, matrix, y[images].reshape(-1, y.shape[3]), bias)
+    for part, patches in _patches(x, window):
+        gemm(patches, matrix, y[part].reshape(-1, y.shape[3]), bias)
 
 
 def backward_weight(x: Array, dy: Array, window: Window, dweight: Array) -> None:
     """Compute dweight (KH, KW, C, F)."""
     F = dy.shape[3]
     copy.fill_zero(dweight.reshape(-1))
-    for images, columns in _columns(x, window):
-        gemm(columns.T, dy[images].reshape(-1, F), dweight.reshape(-1, F))
+    for part, patches in _patches(x, window):
+        gemm(patches.T, dy[part].reshape(-1, F), dweight.reshape(-1, F))
 
 
 def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
@@ -60,24 +61,24 @@ def backward_input(dy: Array, weight: Array, window: Window, dx: Array) -> None:
     image_shape = max(H + window.top, rows), max(W + window.left, columns), C
     packed = arena.empty((panels, F, NR), dy.dtype)
     image = arena.empty(image_shape, dy.dtype)
-    dcolumns = arena.empty((PIXELS_PER_BLOCK, panels * NR), dy.dtype)
+    dpatches = arena.empty((PIXELS_PER_BLOCK, panels * NR), dy.dtype)
     dy, weight = np.ascontiguousarray(dy), np.ascontiguousarray(weight)
-    backward_input_kernel[NR](dy, weight, window, dx, packed, image, dcolumns)
+    backward_input_kernel[NR](dy, weight, window, dx, packed, image, dpatches)
 
 
-def _columns(x: Array, window: Window) -> Iterator[tuple[slice, Array]]:
-    """Yield images and the matrix of their windows, which is reused."""
+def _patches(x: Array, window: Window) -> Iterator[tuple[slice, Array]]:
+    """Yield parts of the images, with the matrix of their windows (reused)."""
     KH, KW, _, _, _, _, OH, OW = window
     C = x.shape[3]
     image_bytes = OH * OW * KH * KW * C * x.itemsize
-    chunk = min(len(x), max(1, COLUMNS_BYTES // image_bytes))
+    count = min(len(x), max(1, PATCHES_BYTES // image_bytes))
     x = np.ascontiguousarray(x)
-    buffer: Array = arena.empty((chunk, OH, OW, KH, KW, C), x.dtype)
-    for n in range(0, len(x), chunk):
-        images = slice(n, min(n + chunk, len(x)))
-        columns = buffer[: images.stop - n]
-        im2col(x[images], window, columns)
-        yield images, columns.reshape(-1, KH * KW * C)
+    buffer: Array = arena.empty((count, OH, OW, KH, KW, C), x.dtype)
+    for n in range(0, len(x), count):
+        part = slice(n, min(n + count, len(x)))
+        patches = buffer[: part.stop - n]
+        im2col(x[part], window, patches)
+        yield part, patches.reshape(-1, KH * KW * C)
 
 
 # ---------------------------------------------------------------- kernels
@@ -87,11 +88,11 @@ def _columns(x: Array, window: Window) -> Iterator[tuple[slice, Array]]:
 def im2col(
     x: Array,  # (N, H, W, C)
     window: Window,
-    columns: Array,  # out (N, OH, OW, KH, KW, C)
+    patches: Array,  # out (N, OH, OW, KH, KW, C)
 ) -> None:
     """Copy the pixels of each window; 0 outside the image.
 
-    ``columns[n, oh, ow, kh, kw, c] = x[n, oh·SH - top + kh, ow·SW - left + kw, c]``. As a matrix
+    ``patches[n, oh, ow, kh, kw, c] = x[n, oh·SH - top + kh, ow·SW - left + kw, c]``. As a matrix
     ``(N·OH·OW, KH·KW·C)`` its product with the weights ``(KH·KW·C, F)`` is the convolution.
     """
     KH, KW, SH, SW, top, left, OH, OW = window
@@ -105,10 +106,10 @@ def im2col(
                         w = ow * SW - left + kw
                         if 0 <= h < H and 0 <= w < W:
                             for c in range(C):
-                                columns[n, oh, ow, kh, kw, c] = x[n, h, w, c]
+                                patches[n, oh, ow, kh, kw, c] = x[n, h, w, c]
                         else:
                             for c in range(C):
-                                columns[n, oh, ow, kh, kw, c] = 0
+                                patches[n, oh, ow, kh, kw, c] = 0
 
 
 @specialize(NR_CHOICES)
@@ -122,7 +123,7 @@ def backward_input_kernel(NR: int) -> Kernel:
         dx: Array,  # out (N, H, W, C)
         packed: Array,  # scratch (panels, F, NR): the transpose of `weight` in panels of columns
         image: Array,  # scratch (H', W', C): dx of one image with its padding
-        dcolumns: Array,  # scratch (B, panels * NR): dy · weightᵀ of a block of pixels
+        dpatches: Array,  # scratch (B, panels * NR): dy · weightᵀ of a block of pixels
     ) -> None:
         """Add the gradient of each window to its pixels: the adjoint of `im2col`.
 
@@ -131,7 +132,7 @@ def backward_input_kernel(NR: int) -> Kernel:
         """
         KH, KW, SH, SW, top, left, OH, OW = window
         N, H, W, C = dx.shape
-        B, M = dcolumns.shape
+        B, M = dpatches.shape
         P, K_row, F = OH * OW, KW * C, dy.shape[3]
         K, row = KH * K_row, image.shape[1] * C
         h_stride, w_stride = SH * row, SW * C  # values between window origins in `image`
@@ -144,12 +145,12 @@ def backward_input_kernel(NR: int) -> Kernel:
                 count = min(B, P - first)
                 i = (n * P + first) * F
                 for m in range(0, M, NR):
-                    gemm_panel(dy, i, F, count, packed, m * F, dcolumns, m, M, NR)
+                    gemm_panel(dy, i, F, count, packed, m * F, dpatches, m, M, NR)
                 for p in range(count):
                     oh, ow = divmod(first + p, OW)
                     i, s = oh * h_stride + ow * w_stride, p * M
                     for _ in range(KH):
-                        add_range(dcolumns, s, K_row, image, i)
+                        add_range(dpatches, s, K_row, image, i)
                         i += row
                         s += K_row
             for h in range(H):

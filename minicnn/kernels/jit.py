@@ -63,7 +63,10 @@ _DEVICE_OPTIONS = _OPTIONS | {"forceinline": True, "no_cpython_wrapper": True}
 
 
 class KernelCall(NamedTuple):
-    """Record of one kernel call: Numba's dispatcher and the arguments."""
+    """Record of one kernel call: Numba's dispatcher and the arguments.
+
+    ``KernelCall(None, (reason,))`` records a refusal: the steps around it cannot be captured.
+    """
 
     dispatcher: Any
     arguments: tuple[Any, ...]

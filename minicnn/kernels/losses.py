@@ -30,7 +30,7 @@ def softmax_cross_entropy_forward_backward(
     N, K = logits.shape
     totals[:] = 0
     for n in range(N):
-        argmax, total = _exponentials(logits, n, dlogits)
+        argmax, total = _exponentials(logits, n, dlogits)  # dlogits holds them until the last loop
         m, label = logits[n, argmax], labels[n]
         loss = np.log(total) - on_value * (logits[n, label] - m)
         if off_value > 0:  # 0 · ∞ would be NaN
@@ -57,7 +57,7 @@ def softmax_cross_entropy(
     """
     N, K = logits.shape
     for n in range(N):
-        argmax, total = _exponentials(logits, n, dlogits)
+        argmax, total = _exponentials(logits, n, dlogits)  # dlogits holds them until the last loop
         m = logits[n, argmax]
         log_total, loss, target_sum = np.log(total), np.float32(0), np.float32(0)
         for k in range(K):

@@ -27,9 +27,9 @@ def outer_sum(rows: IntArray, columns: IntArray) -> Offsets:
 
 
 @lru_cache(maxsize=256)
-def window_origins(OH: int, OW: int, h_stride: int, w_stride: int) -> Offsets:
-    """Return ``oh · h_stride + ow · w_stride`` of each window."""
-    return outer_sum(np.arange(OH) * h_stride, np.arange(OW) * w_stride)
+def grid_offsets(height: int, width: int, h_stride: int, w_stride: int) -> Offsets:
+    """Return ``h · h_stride + w · w_stride`` of each point of a grid."""
+    return outer_sum(np.arange(height) * h_stride, np.arange(width) * w_stride)
 
 
 def receptive_size(window: Window) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def pad_images(x: Array, window: Window) -> Array:
     if shape is None:
         return np.ascontiguousarray(x)
     padded: Array = arena.empty(shape, x.dtype)
-    copy.pad_images(np.ascontiguousarray(x), window.top, window.left, padded)
+    copy.pad_or_crop(np.ascontiguousarray(x), window.top, window.left, padded)
     return padded
 
 

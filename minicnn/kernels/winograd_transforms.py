@@ -328,29 +328,34 @@ def batched_gemm_tn(
     tiles: Array,  # (16, B, C)
     gradients: Array,  # (16, B, Fp)
     count: int,  # tiles to sum over, at most B
-    dweight: Array,  # (16, C + 1, Fp), accumulated
+    dtransformed: Array,  # (16, C + 1, Fp), accumulated
     NR: int,
 ) -> None:
-    """Add ``dweight[e, c, f] += Σ_t tiles[e, t, c] · gradients[e, t, f]``."""
+    """Add the products of transposed tiles and gradients to `dtransformed`.
+
+    ``dtransformed[e, c, f] += Σ_t tiles[e, t, c] · gradients[e, t, f]``. "tn" is BLAS's name for a
+    product whose first factor is transposed and whose second is not.
+    """
     C, Fp = tiles.shape[2], gradients.shape[2]
     whole = Fp - Fp % NR
     for e in range(16):
         for c in range(0, C, MR):
             for f in range(0, whole, NR):
-                _gemm_tn_tile(tiles, gradients, e, c, f, count, dweight, NR)
+                _gemm_tn_tile(tiles, gradients, e, c, f, count, dtransformed, NR)
             for f in range(whole, Fp, NR_SMALL):
-                _gemm_tn_tile(tiles, gradients, e, c, f, count, dweight, NR_SMALL)
+                _gemm_tn_tile(tiles, gradients, e, c, f, count, dtransformed, NR_SMALL)
 
 
 @device_function
 def _gemm_tn_tile(
-    tiles: Array, gradients: Array, e: int, c: int, f: int, count: int, dweight: Array, NR: int
+    tiles: Array, gradients: Array, e: int, c: int, f: int, count: int, dtransformed: Array, NR: int
 ) -> None:
     """Accumulate the microtile of MR channels from c and NR filters from f."""
     _, B, C = tiles.shape
     Fp = gradients.shape[2]
     rows = clamp_rows(c, C, MR)
-    out = row_offsets(rows, Fp, e * dweight.shape[1] * Fp + f)
+    out = row_offsets(rows, Fp, e * dtransformed.shape[1] * Fp + f)
     columns, g = row_offsets(rows, 1, e * B * C), e * B * Fp + f
-    acc = load_tile(dweight, out, NR, NR)
-    store_tile(dweight, out, accumulate(acc, tiles, columns, count, C, gradients, g, Fp, NR), NR)
+    acc = load_tile(dtransformed, out, NR, NR)
+    acc = accumulate(acc, tiles, columns, count, C, gradients, g, Fp, NR)
+    store_tile(dtransformed, out, acc, NR)

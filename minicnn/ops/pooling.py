@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels import copy, pooling, target
-from minicnn.kernels.pack import window_origins
+from minicnn.kernels.pack import grid_offsets
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding, Shape
 from minicnn.shapes.checks import check_array, check_gradient
@@ -103,7 +103,7 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2DCache) -> Array:
         pooling.max_pool_backward(dy, argmax, window, dx)
     else:
         copy.fill_zero(dx.reshape(-1))
-        steps = window_origins(window.KH, window.KW, W * C, C)
+        steps = grid_offsets(window.KH, window.KW, W * C, C)
         pooling.max_pool_backward_any_c(dy, argmax, window, steps, W, dx.reshape(N, -1))
     return dx
 

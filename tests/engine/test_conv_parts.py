@@ -77,4 +77,4 @@ def test_winograd_panels_leave_the_fewest_channels_to_narrow_panels(monkeypatch,
     monkeypatch.setattr(conv_winograd, "NR_SMALL", 8)
     monkeypatch.setattr(target, "NR_MEDIUM", 16)
     monkeypatch.setattr(target, "NR_LARGE", 32)
-    assert conv_winograd.choose_panel(F) == NR
+    assert conv_winograd.choose_panel_nr(F) == NR

@@ -121,7 +121,7 @@ def test_conv2d_in_chunks_with_a_smaller_last_chunk(
 ):
     image_bytes = (5 * 3) * (2 * 2 * 2) * np.dtype(dtype).itemsize  # (OH*OW) * (KH*KW*C)
     limit = int(images_per_chunk * image_bytes)
-    monkeypatch.setattr("minicnn.kernels.im2col.COLUMNS_BYTES", limit)
+    monkeypatch.setattr("minicnn.kernels.im2col.PATCHES_BYTES", limit)
     gathered, gather = [], im2col.im2col
 
     def counted(x, window, patches):
@@ -590,7 +590,7 @@ def run_batch_norm(draw):
     ],
 )
 def test_concurrent_threads_compute_the_bytes_of_one_thread(normals, dtype, run, monkeypatch):
-    monkeypatch.setattr("minicnn.kernels.im2col.COLUMNS_BYTES", 2**14)  # several chunks
+    monkeypatch.setattr("minicnn.kernels.im2col.PATCHES_BYTES", 2**14)  # several chunks
 
     def alone(seed):
         return [array.tobytes() for array in run(normals(seed, dtype))]
