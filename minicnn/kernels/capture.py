@@ -12,9 +12,8 @@ Replay repeats kernel calls and nothing else. So it is declared, never guessed:
 - a layer sets `Layer.replayable`; one layer without it, and the whole network runs eagerly;
 - an op that writes arrays by NumPy calls `refuse_capture`.
 
-``MINICNN_VERIFY_REPLAY=1`` runs each replayed step eagerly too, and raises where a bit differs.
-Without it the first replay of a process is compared so; if a bit differs, all steps run eagerly
-from then on, after a warning.
+The first replay of each network is compared with an eager run; where a bit differs, the network
+runs eagerly, with a warning. ``MINICNN_VERIFY_REPLAY=1`` compares every replay, and raises.
 """
 
 import ctypes
@@ -250,6 +249,7 @@ class ReplayCache:
     def __init__(self, replayable: bool) -> None:
         self.replayable = replayable
         self._verify = os.environ.get("MINICNN_VERIFY_REPLAY") == "1"
+        self._agrees = False  # before the first comparison
         self._entries: dict[Hashable, _Entry] = {}
 
     def __reduce__(self) -> tuple[type["ReplayCache"], tuple[bool]]:
@@ -284,7 +284,7 @@ class ReplayCache:
             If MINICNN_VERIFY_REPLAY is 1 and a replay differs from an eager run.
         """
         thread = this_thread()
-        if not self.replayable or _state.agrees is False or thread in active_captures:
+        if not self.replayable or thread in active_captures:
             return work()
         owner = (thread, key, *map(id, outputs))
         arrays = (*inputs, *outputs)
@@ -293,7 +293,7 @@ class ReplayCache:
             return self._capture(work, owner, arrays)
         if entry.graph is None:
             return work()
-        if self._verify or _state.agrees is None:
+        if self._verify or not self._agrees:
             return cast(Result, self._compare(entry, entry.graph, work, key, outputs))
         entry.graph.replay()
         return cast(Result, entry.result)
@@ -313,7 +313,7 @@ class ReplayCache:
         except CaptureError:
             pass
         except Exception as error:  # Numba's private functions are not those that were tested
-            _distrust(f"{type(error).__name__}: {error}")
+            self._run_eagerly(f"calls cannot be captured ({type(error).__name__}: {error})")
         self._entries[owner] = _Entry(arrays, graph, result, arena.memory(start, arena.top()))
         return result
 
@@ -340,31 +340,19 @@ class ReplayCache:
                 f"the replay of {key} differs from an eager run: an op or a layer that is declared "
                 f"replayable changes arrays by other means than kernels"
             )
-        if replayed == eager:
-            _state.agrees = True
-        else:
-            _distrust(f"the replay of {key} differs from an eager run")
+        self._agrees = replayed == eager
+        if not self._agrees:
+            self._run_eagerly(f"the replay of {key} differs from an eager run")
         return result
 
-
-class _State:
-    """Whether replays agree with eager runs in this process."""
-
-    agrees: bool | None = None  # before the first comparison
-
-
-_state = _State()
-
-
-def _distrust(finding: str) -> None:
-    """Run everything eagerly from now on, and warn once."""
-    if _state.agrees is not False:
-        _state.agrees = False
+    def _run_eagerly(self, finding: str) -> None:
+        """Replay no step from now on, and warn."""
+        self.replayable = False
         warnings.warn(
-            f"Captured kernel calls cannot be replayed with Numba {numba.__version__} ({finding}). "
-            f"Everything works, but slower. If a layer of your own sets replayable = True, set "
-            f"MINICNN_VERIFY_REPLAY=1 to find the step that is not. Otherwise install a Numba "
-            f"version that minicnn allows (see pyproject.toml).",
+            f"This network runs without replay, slower but right: {finding}. If a layer of your "
+            f"own sets replayable = True, it changes arrays by other means than kernels: remove "
+            f"that line. If all layers are minicnn's, install a Numba that minicnn allows instead "
+            f"of {numba.__version__} (see pyproject.toml).",
             RuntimeWarning,
             stacklevel=2,
         )

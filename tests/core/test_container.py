@@ -524,7 +524,10 @@ def test_every_layer_of_the_library_is_replayable():
     for cls in layer_classes():
         if cls.__module__.startswith("minicnn."):
             where = inspect.getsourcefile(cls)
-            assert cls.replayable, f"{where}: add `replayable = True` to class {cls.__name__}"
+            assert cls.replayable, (
+                f"{where}: write the op of {cls.__name__} with kernels (as LeakyReLU in "
+                f"tests/core/test_own_layer.py), then add `replayable = True` to the class"
+            )
 
 
 def test_replayable_is_declared_and_not_inherited():
