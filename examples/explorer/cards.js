@@ -30,7 +30,7 @@ function descriptionOf(step, network) {
     Concat: () => `The channels of the ${inputs.length} branches: ` +
       `${inputs.map((input) => input.C).join(" + ")} = ${C} ${unit}s` +
       `${step.isVector ? "" : ` of ${H}×${W}`}.`,
-    Recorded: () => `A layer outside minicnn. Its outputs for the test images were computed in ` +
+    Recorded: () => `A layer that this page cannot compute. Its outputs for the test images were computed in ` +
       `Python; the page shows input and output.`,
     Softmax: () => `The logits become probabilities: exp of each, divided by the sum of all.`,
   }[step.layer]();

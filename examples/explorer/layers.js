@@ -180,7 +180,7 @@ function identity(x, y) {
   y.data.set(x.data);
 }
 
-/** y = the output of a layer outside minicnn for a test image, computed in Python */
+/** y = the output for a test image of a layer outside this table, computed in Python */
 function recorded(outputs, test, y) {
   y.data.set(outputs.subarray(test * y.data.length, (test + 1) * y.data.length));
 }

@@ -74,8 +74,8 @@ class Steps:
     """A network as a list of steps, in the order of their computation.
 
     A layer is one step. A container gives the steps of its branches, then one step that merges
-    them. The page cannot compute a layer outside minicnn: its step is ``Recorded`` and holds the
-    outputs for the test images.
+    them. The page computes the layers of LAYERS. The step of another one is ``Recorded`` and holds
+    the outputs for the test images.
 
     Attributes
     ----------
@@ -120,17 +120,15 @@ class Steps:
         if kind not in LAYERS:
             if not len(x):
                 raise ExplorerError(
-                    f"layer {path} is {layer}: the page shows layers outside minicnn for test "
+                    f"layer {path} is {layer}, which the page cannot compute and shows for test "
                     f"images only; give --data-dir"
                 )
             options["arrays"] = {"recorded": self._add_array(y, path)}
             return self._add("Recorded", repr(layer), path, [source], out, y, **options)
         if isinstance(layer, (Conv2D, DepthwiseConv2D, MaxPool2D, AvgPool2D)):
             options["window"] = layer.window(shape)._asdict()
-        if isinstance(layer, BatchNorm):
-            options["epsilon"] = layer.epsilon
-        if isinstance(layer, Dropout):
-            options["rate"] = layer.rate
+        else:
+            options |= {name: getattr(layer, name) for name in layer.options}
         arrays = {**layer.parameters, **layer.statistics}
         options["arrays"] = {name: self._add_array(array, path) for name, array in arrays.items()}
         return self._add(kind.__name__, repr(layer), path, [source], out, y, **options)

@@ -12,7 +12,6 @@ import recipes
 
 import minicnn
 from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential
-from minicnn.layers.base import layer_classes
 
 # The layers that the page computes; it shows others by their recorded outputs.
 LAYERS = {cls.__name__ for cls in make_explorer.LAYERS}
@@ -47,24 +46,22 @@ def classifier(*layers, shape=(28, 28, 1), **options):
     return Sequential([*layers, Flatten(), Dense(3)], shape, **options)
 
 
-def test_the_page_computes_every_layer_of_minicnn(every_layer):
-    for cls in layer_classes():
-        assert cls.__name__ in LAYERS or not cls.__module__.startswith("minicnn."), (
-            f"examples/tools/make_explorer.py: add {cls.__name__} to LAYERS, and a line "
-            f"`{cls.__name__}: (s, [x]) => ...` to FORWARD in examples/explorer/layers.js"
-        )
+def test_every_layer_of_the_page_is_in_all_its_tables(every_layer):
     steps = content(make_explorer.page(every_layer()))["network"]["steps"]
     missing = LAYERS - {step["layer"] for step in steps}
     assert not missing, f"tests/conftest.py: add {sorted(missing)} to the layers of every_layer"
     assert {step["layer"] for step in steps} == {*LAYERS, "Input", "Softmax"}
-    program = (make_explorer.SOURCES / "layers.js").read_text(encoding="utf-8")
-    table = program[program.index("const FORWARD") :]
-    known = set(re.findall(r"^  (\w+):", table, re.M))
-    for name in sorted({*LAYERS, "Softmax", "Recorded"} ^ known):
-        assert name in known, (
-            f"examples/explorer/layers.js: add a line `{name}: (s, [x]) => ...` to FORWARD"
-        )
-        pytest.fail(f"examples/explorer/layers.js: remove {name} from FORWARD, or add it to LAYERS")
+    computed = {*LAYERS, "Softmax", "Recorded"}
+    for file, start, indent, names in (
+        ("layers.js", "const FORWARD", "  ", computed),
+        ("cards.js", "function descriptionOf", "    ", computed),
+        ("explain.js", "const context", "    ", {*computed, "Input"}),
+    ):
+        program = (make_explorer.SOURCES / file).read_text(encoding="utf-8")
+        table = program[program.index(start) :].split("\n}")[0]
+        found = set(re.findall(rf"^{indent}([A-Z]\w+):", table, re.M))
+        assert not names - found, f"examples/explorer/{file}: add {names - found} to its table"
+        assert not found - names, f"examples/explorer/{file}: remove {found - names}"
 
 
 def test_every_step_has_earlier_inputs_and_its_output_shape(every_layer):
@@ -189,7 +186,7 @@ class ReLUOutsideMinicnn(ReLU):
         ),
         (
             lambda: classifier(Conv2D(2, 3), ReLUOutsideMinicnn()),
-            r"layer 2 is ReLUOutsideMinicnn\(\): .* for test images only; give --data-dir",
+            r"layer 2 is ReLUOutsideMinicnn\(\), which .* for test images only; give --data-dir",
         ),
         (
             lambda: classifier(minicnn.Residual([minicnn.Residual([ReLUOutsideMinicnn()])])),
