@@ -121,7 +121,7 @@ def normalize_rows(matrix: IntArray) -> Scores:
     TypeError, ValueError
         If it is not a confusion matrix.
     """
-    _check_matrix("normalize_rows", matrix)
+    matrix = _check_matrix("normalize_rows", matrix)
     return _ratio(matrix, matrix.sum(axis=1, keepdims=True))
 
 
@@ -152,7 +152,7 @@ def precision_recall_f1(matrix: IntArray) -> ClassScores:
     ----------
     C. J. van Rijsbergen, "Information retrieval" (1979), chapter 7 (F with β = 1).
     """
-    _check_matrix("precision_recall_f1", matrix)
+    matrix = _check_matrix("precision_recall_f1", matrix)
     correct, support, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
     return ClassScores(
         _ratio(correct, predicted),
@@ -186,7 +186,7 @@ def macro_average(matrix: IntArray) -> MacroAverage:
     C. D. Manning, P. Raghavan, H. Schütze, "Introduction to information retrieval" (2008),
     section 13.6.
     """
-    _check_matrix("macro_average", matrix)
+    matrix = _check_matrix("macro_average", matrix)
     present = (matrix.sum(axis=0) + matrix.sum(axis=1)) > 0
     precision, recall, f1, _ = precision_recall_f1(matrix)
     return MacroAverage(*(float(scores[present].mean()) for scores in (precision, recall, f1)))
@@ -212,7 +212,7 @@ def classification_report(matrix: IntArray, class_names: Sequence[str] | None = 
     TypeError, ValueError
         If it is not a confusion matrix, or the number of names is not the number of classes.
     """
-    _check_matrix("classification_report", matrix)
+    matrix = _check_matrix("classification_report", matrix)
     names = check_class_names("classification_report", class_names, len(matrix))
     rows: list[tuple[str, ...]] = [("Class", "Precision", "Recall", "F1", "Images")]
     for name, *scores, support in zip(names, *precision_recall_f1(matrix), strict=True):
@@ -238,7 +238,8 @@ def _check_predictions(op: str, labels: IntArray, predicted: IntArray, num_class
     check_labels(op, predicted, count, num_classes, "predicted")
 
 
-def _check_matrix(op: str, matrix: IntArray) -> None:
+def _check_matrix(op: str, matrix: IntArray) -> Counts:
+    """Return the counts as int64: sums of small integers would overflow."""
     if not isinstance(matrix, np.ndarray) or not np.issubdtype(matrix.dtype, np.integer):
         kind = matrix.dtype if isinstance(matrix, np.ndarray) else type(matrix).__name__
         raise TypeError(
@@ -249,6 +250,7 @@ def _check_matrix(op: str, matrix: IntArray) -> None:
         raise ValueError(f"{op}: matrix must be (classes, classes), not {matrix.shape}")
     if matrix.size == 0 or matrix.min() < 0 or matrix.max() == 0:
         raise ValueError(f"{op}: matrix must count at least one image, and none below 0")
+    return matrix.astype(np.int64, copy=False)
 
 
 class Calibration(NamedTuple):

@@ -89,6 +89,13 @@ def test_a_broken_thin_stroke_is_one_digit(width):
     assert boxes == [(40, 20, 40 + width, 60), (80, 20, 80 + width, 60)]
 
 
+def test_a_seven_of_two_thin_strokes_is_one_digit():
+    image = np.full((110, 110), 255, np.uint8)
+    image[20, 30:62] = image[23:85, 61] = 0
+    (digit,) = detect_digits(image)
+    assert digit.box == (30, 20, 62, 85)
+
+
 def test_high_components_are_merged_only_if_they_overlap():
     image = np.full((80, 200), 255, np.uint8)
     image[20:60, 20:24] = image[20:60, 60:64] = 0

@@ -106,6 +106,18 @@ def test_scores_of_correct_predictions_are_one():
     assert metrics.macro_average(matrix) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int8, np.int32, np.uint64])
+def test_scores_do_not_depend_on_the_integer_type(dtype):
+    matrix = np.array([[120, 1], [1, 120]])
+    scores = metrics.precision_recall_f1(matrix.astype(dtype))
+    for found, expected in zip(scores, metrics.precision_recall_f1(matrix), strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+    assert scores.f1.tolist() == [120 / 121] * 2
+    assert metrics.macro_average(matrix.astype(dtype)) == metrics.macro_average(matrix)
+    report = metrics.classification_report(matrix.astype(dtype))
+    assert report == metrics.classification_report(matrix)
+
+
 def test_classification_report_is_a_table():
     assert repr(metrics.classification_report(MATRIX, ["T-shirt/top", "Bag", "Hat"])) == (
         "Class                Precision  Recall      F1  Images\n"
