@@ -65,7 +65,7 @@ LOSS = {
         lambda logits, labels: probabilities_less_ones(logits, labels) / len(labels),
         {
             "The loss is a mean over N images: divide by N.": probabilities_less_ones,
-            "The sign is wrong: the gradient points to where the loss rises.": (
+            "The sign is wrong: the loss rises along its gradient.": (
                 lambda logits, labels: -probabilities_less_ones(logits, labels) / len(labels)
             ),
             "At the label, 1 must be subtracted.": (

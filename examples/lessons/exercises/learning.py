@@ -69,13 +69,13 @@ OPTIMIZERS = {
             "The step is taken with the new velocity, not the old one.": (
                 lambda p, v, g, learning_rate, momentum: (p - learning_rate * v, momentum * v + g)
             ),
-            "The step goes against the velocity: minus.": (
+            "The step goes against the velocity: subtract.": (
                 lambda p, v, g, learning_rate, momentum: (
                     p + learning_rate * (momentum * v + g),
                     momentum * v + g,
                 )
             ),
-            "The gradient is added whole, not (1 - momentum) of it.": (
+            "Add the whole gradient, not (1 - momentum) of it.": (
                 lambda p, v, g, learning_rate, momentum: (
                     p - learning_rate * (momentum * v + (1 - momentum) * g),
                     momentum * v + (1 - momentum) * g,
@@ -88,7 +88,7 @@ OPTIMIZERS = {
         adam_cases,
         adam_of_library,
         {
-            "The moments begin at 0, which the first steps must correct: 1 - β^t.": (
+            "The moments begin at 0 and are too small: divide them by 1 - β^t.": (
                 lambda p, m, v, g, t: adam_by_hand(p, m, v, g, t=10**9)
             ),
             "v is the mean of the squares of the gradients.": lambda p, m, v, g, t: adam_by_hand(
@@ -178,7 +178,7 @@ TRAINING = {
         stop,
         {
             "Count the epochs since the best one, not consecutive rises.": (stop_at_rises),
-            "That is one epoch too long.": lambda val_losses, patience: stop(
+            "This stops one epoch too late.": lambda val_losses, patience: stop(
                 val_losses, patience + 1
             ),
             "Return the best epoch, not the last.": lambda val_losses, patience: (
@@ -189,7 +189,7 @@ TRAINING = {
                 stop(val_losses, patience)[0] - 1,
                 stop(val_losses, patience)[1],
             ),
-            "The training is over when it is stopped: later epochs never happen.": (
+            "Epochs after the stop never happen: ignore their losses.": (
                 lambda val_losses, patience: (
                     int(np.argmin(val_losses)) + 1,
                     stop(val_losses, patience)[1],

@@ -62,11 +62,9 @@ PIXELS = {
         sizes,
         lambda H, KH, S, P: output_size(H, KH, S, P, P),
         {
-            "The window at the very start counts too: + 1.": lambda H, KH, S, P: (
-                (H + 2 * P - KH) // S
-            ),
+            "The first window counts too: + 1.": lambda H, KH, S, P: (H + 2 * P - KH) // S,
             "Padding is on both sides: 2 P.": lambda H, KH, S, P: (H + P - KH) // S + 1,
-            "A window that would reach over the edge does not count: round down.": (
+            "A window that extends past the edge does not count: round down.": (
                 lambda H, KH, S, P: -((KH - H - 2 * P) // S) + 1
             ),
         },
@@ -78,7 +76,7 @@ PIXELS = {
             "Each step is S pixels: the window begins at oh · S.": (
                 lambda image, oh, ow, KH, KW, S, P: np.pad(image, P)[oh : oh + KH, ow : ow + KW]
             ),
-            "The padding comes first: the window begins P pixels higher and further left.": (
+            "Pad first: the window begins P pixels higher and further left.": (
                 lambda image, oh, ow, KH, KW, S, P: np.pad(image, ((0, 9), (0, 9)))[
                     oh * S : oh * S + KH, ow * S : ow * S + KW
                 ]
@@ -134,13 +132,13 @@ CONVOLUTION = {
         outputs,
         one_output,
         {
-            "The bias of the filter is still to be added.": lambda bias, **rest: one_output(
+            "The bias of the filter is missing.": lambda bias, **rest: one_output(
                 bias=0 * bias, **rest
             ),
             "Do not flip the kernel: kh and kw have the same direction in image and kernel.": (
                 lambda weight, **rest: one_output(weight=weight[::-1, ::-1], **rest)
             ),
-            "Only filter f is asked for: weight[:, :, :, f].": (
+            "Use only filter f: weight[:, :, :, f].": (
                 lambda bias, **rest: (
                     bias[rest["f"]]
                     + sum(
@@ -149,7 +147,7 @@ CONVOLUTION = {
                     )
                 )
             ),
-            "Only one channel is taken; the sum goes over all of them.": (
+            "Sum over all channels, not only the first.": (
                 lambda x, weight, **rest: one_output(
                     x[:, :, :, :1], np.ascontiguousarray(weight[:, :, :1]), **rest
                 )
@@ -160,8 +158,8 @@ CONVOLUTION = {
         images,
         patch_rows,
         {
-            "Each patch is to be a row, not a column.": lambda x, KH, KW: patch_rows(x, KH, KW).T,
-            "The windows go along the rows of the image: ow runs faster than oh.": (
+            "Each patch is a row, not a column.": lambda x, KH, KW: patch_rows(x, KH, KW).T,
+            "The windows are in row order: ow runs faster than oh.": (
                 lambda x, KH, KW: (
                     gathered(x, KH, KW, 1, 0).swapaxes(1, 2).reshape(-1, KH * KW * x.shape[3])
                 )
@@ -215,14 +213,14 @@ POOLING = {
         maps,
         lambda x, size: reference.pooling.max_pool2d(x, size)[0],
         {
-            "A maximum that starts at 0 is wrong where all numbers are below 0.": (
+            "A maximum that starts at 0 is wrong if all numbers are negative.": (
                 lambda x, size: np.maximum(reference.pooling.max_pool2d(x, size)[0], 0)
             ),
-            "The windows overlap; each should start where the one before ends.": sliding_max,
-            "That is the mean, not the maximum.": (
+            "The windows must not overlap: move each by its own size.": sliding_max,
+            "Return the maximum, not the mean.": (
                 lambda x, size: reference.pooling.avg_pool2d(x, size)[0]
             ),
-            "The maximum is taken over the channels too; each keeps its own.": (
+            "Take the maximum of each channel separately.": (
                 lambda x, size: reference.pooling.max_pool2d(x, size)[0].max(axis=3)
             ),
         },
@@ -231,13 +229,13 @@ POOLING = {
         maps_with_ties,
         first_argmax,
         {
-            "With equal values the first one is the argmax.": (
+            "If values are equal, the first one is the argmax.": (
                 lambda x: 3 - squares(x)[..., ::-1].argmax(axis=-1)
             ),
             "Row order: 1 is the pixel to the right of 0, 2 the one below.": (
                 lambda x: squares(x)[..., [0, 2, 1, 3]].argmax(axis=-1)
             ),
-            "That is the minimum, not the maximum.": lambda x: squares(x).argmin(axis=-1),
+            "Take the maximum, not the minimum.": lambda x: squares(x).argmin(axis=-1),
         },
     ),
 }
