@@ -5,7 +5,7 @@ in heights of the handwriting, so a photo and a thumbnail give the same result. 
 after deskewing: the boxes of two slanted digits overlap, their deskewed boxes do not.
 
 A 4 or a wide 0 could be split like two touching digits. So only a region that is wider than high is
-split, along a seam through little ink and no loop, into two parts about as high as the whole. The
+split. The seam crosses little ink and no loop, and both parts are about as high as the whole. The
 limits were tuned on lines of MNIST's training digits (``benchmarks/digit_line_maker.py``). Among
 1,500 lines with gaps, two single digits are split; of 300 lines with touching or nearly touching
 digits, 235 are split into the right number of digits.

@@ -1,9 +1,9 @@
 """Convert the image of one digit to MNIST's format.
 
-MNIST's authors scaled each digit with anti-aliasing to a longer side of 20 pixels, and placed its
-center of mass at the center of a 28×28 image. Their pens had similar widths. A line of one
-pixel from a paint program, or a marker as wide as the holes of the digit, therefore differs from
-MNIST in stroke width too. So `normalize_digit` also corrects the stroke width.
+MNIST's authors scaled each digit with anti-aliasing to a longer side of 20 pixels. They placed its
+center of mass at the center of a 28×28 image. Their pens had similar widths. A line of one pixel
+from a paint program is thinner; a marker can be as wide as the holes of the digit. So
+`normalize_digit` also corrects the stroke width.
 
 References
 ----------

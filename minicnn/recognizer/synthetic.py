@@ -34,8 +34,9 @@ PEN_WIDTHS = (0.05, 0.2)  # range, in heights of the digit
 class HandStyle(NamedTuple):
     """Style of one writer.
 
-    `slant` is the shift to the right over the height, `width` a factor, `turn` an angle in radians
-    (positive is clockwise), `wobble` the standard deviation of each point, in heights of the digit.
+    `slant` is the shift to the right over the height. `width` is a factor. `turn` is an angle in
+    radians; positive is clockwise. `wobble` is the standard deviation of each point, in heights of
+    the digit.
     """
 
     slant: float = 0.0
