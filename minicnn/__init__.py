@@ -1,9 +1,14 @@
 """Train and explain small convolutional networks on NumPy and Numba.
 
-The core, in reading order: `shapes`, `reference` (each op as slow loops), `ops`, `layers`,
-`losses`, `optim`, `model`, `train`, `gradcheck`. The engine makes it fast: `runtime` and `kernels`.
-The other modules build on the core. `plots` is not imported here because it imports matplotlib:
-``from minicnn import plots``.
+The core, in reading order: `shapes`, `reference` (each op as slow loops), `random`, `ops`,
+`initializers`, `layers` (begin at `base`), `losses`, `optim`, `model` (at `sequential`), `train`
+(at `fit`), `gradcheck`. The engine makes it fast: `runtime` and `kernels`, with `kernels/GUIDE.md`.
+The other modules build on the core. `plots` imports matplotlib, so it is loaded by
+``from minicnn import plots`` alone.
+
+A *backend* is a set of kernels for one convolution. A *microbatch* is the part of a batch that one
+thread takes through the network at a time; its arrays lie in the thread's *arena*, at the same
+addresses in each step. So its kernel calls can be *captured* once and *replayed*.
 """
 
 from importlib import import_module

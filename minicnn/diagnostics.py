@@ -17,7 +17,7 @@ from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import check_range
 from minicnn.table import lay_out
-from minicnn.train.data_parallel import DataParallelGradient, microbatches
+from minicnn.train.data_parallel import DataParallelGradient, split_batch
 from minicnn.train.evaluate import check_data
 from minicnn.train.nonfinite import find_non_finite
 from minicnn.train.state import TrainingState, decay_mask
@@ -347,7 +347,7 @@ def diagnose(
     batch = np.arange(len(images))
     statistics = {"-1": ActivationStatistics(None)}
     with np.errstate(over="ignore", invalid="ignore"), ThreadPool(1) as workers:
-        for image_ids in microbatches(batch):
+        for image_ids in split_batch(batch):
             x = model.preprocess(images[image_ids])
             statistics["-1"].add(x)
             _run_layers(model.layers, x, RandomKey(seed, 0, image_ids), statistics)

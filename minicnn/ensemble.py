@@ -11,18 +11,14 @@ from minicnn.augment.transform import UNCHANGED, elastic_smoothing, transform_im
 from minicnn.model.classifier import Classifier, check_model
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
-from minicnn.shapes.checks import as_batch, check_pixel_range, check_range
+from minicnn.shapes.checks import as_batch, check_range
 
 
 class _Average(Classifier):
     """A classifier whose probabilities are the mean of several."""
 
     def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
-        op = type(self).__name__
-        batch, _ = as_batch(op, images, self.input_shape)
-        if batch.dtype != np.uint8:
-            check_pixel_range(op, batch)
-        return batch
+        return as_batch(type(self).__name__, images, self.input_shape)[0]
 
     def infer(self, x: NDArray[Any], *, threads: int | None = None) -> Array:
         """Compute the logarithm of the mean probabilities.

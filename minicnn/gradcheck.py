@@ -29,8 +29,8 @@ DIRECTIONS = 20
 class GradientCheck(NamedTuple):
     """The worst element of one gradient.
 
-    `element` is its index in the argument, or the number of the random direction for a large
-    argument. `relative_error` is
+    `element` is its index in the argument, or for a large argument the number of one of 20 random
+    directions. `relative_error` is
     ``|analytic - numeric| / max(|analytic|, |numeric|, M / 1000)`` with M the largest magnitude in
     the gradient: the rounding noise of central differences hides elements a thousand times smaller.
     """
@@ -79,8 +79,8 @@ def check_gradients(
     tolerance : float
         The largest relative error that passes.
     max_elements : int
-        An argument with more elements is checked along random directions. With 0 all arguments
-        are: in a deep network, rounding may hide the gradient of a single weight.
+        An argument with more elements is checked along 20 random directions; 0 checks every
+        argument so. In a deep network, rounding may hide the gradient of a single weight.
 
     Returns
     -------

@@ -110,8 +110,8 @@ def softmax_cross_entropy_backward(
 
     ``dlogits[n, k] = dloss / N · (p_k · Σ_j t_j - t_k)``. It follows from
     ``loss = Σ_n Σ_j t_j · (log Σ_i e^logits[i] - logits[j]) / N``: the derivative of the logarithm
-    with respect to logits[k] is p_k. The sum of t is 1 up to rounding; with it, loss and gradient
-    agree to the last digit.
+    with respect to logits[k] is p_k. The sum of t is 1 up to rounding; as a factor it makes loss
+    and gradient agree to the last digit.
 
     Derivation: minicnn/reference/DERIVATIONS.md, "Softmax cross-entropy".
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from minicnn.kernels import optimizers
 from minicnn.shapes import Array
-from minicnn.shapes.checks import check_array, check_range, check_same_dtype
+from minicnn.shapes.checks import check_array, check_bool, check_range, check_same_dtype
 
 State = dict[str, NDArray[Any]]
 Mask = NDArray[np.bool_]
@@ -79,7 +79,7 @@ class _Optimizer(ABC):
         Raises
         ------
         TypeError, ValueError
-            If the arrays fit neither each other nor the parameters of the first step.
+            If the arrays do not fit each other, or the parameters of the first step.
         """
         self._check_step(parameters, gradients, decay_mask)
         state, lr = self.state_dict(parameters), self.learning_rate * lr_scale
@@ -158,6 +158,7 @@ class SGD(_Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_bool("SGD", "nesterov", self.nesterov)
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov requires a momentum above 0; set momentum=0.9")
 

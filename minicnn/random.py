@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from minicnn.kernels import elementwise
 from minicnn.runtime import arena
 from minicnn.shapes import IntArray
+from minicnn.shapes.checks import whole_number
 
 # The position of a name is part of the key or counter: append new names, do not reorder.
 STREAMS = ("initial weights", "validation split", "shuffle", "synthetic digits")
@@ -60,7 +61,7 @@ class RandomKey(NamedTuple):
 @lru_cache(maxsize=1024)
 def _philox_key(seed: int, path: tuple[int, ...]) -> int:
     """Hash seed and path to 64 bits."""
-    _check("seed", seed, 64)
+    seed = _check("seed", seed, 64)
     return int(SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0])
 
 
@@ -87,8 +88,7 @@ def generator(seed: int, stream: str, epoch: int = 0, index: int = 0) -> Generat
     TypeError, ValueError
         If `seed` is not an integer in that range.
     """
-    _check("seed", seed, 64)
-    key = seed | (STREAMS.index(stream) << 64)
+    key = _check("seed", seed, 64) | (STREAMS.index(stream) << 64)
     counter = (index << 128) | (epoch << 192)
     return Generator(Philox(key=key, counter=counter))
 
@@ -175,9 +175,9 @@ def dropout_mask(key: RandomKey, rate: float, count: int) -> NDArray[np.uint8]:
     return bits
 
 
-def _check(name: str, value: object, bits: int) -> None:
-    """Raise unless a value is an unsigned integer of at most `bits` bits."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not 0 <= value < 2**bits:
-        raise ValueError(f"{name} must lie in 0 .. 2**{bits} - 1, not {value}")
+def _check(name: str, value: object, bits: int) -> int:
+    """Return an unsigned integer of at most `bits` bits."""
+    number = whole_number("random", name, value)
+    if not 0 <= number < 2**bits:
+        raise ValueError(f"random: {name} must lie in 0 .. 2**{bits} - 1, not {value}")
+    return number

@@ -24,7 +24,7 @@ from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_bool
 
-Gradients = dict[str, Array]
+Arrays = dict[str, Array]
 Initializer = Callable[[Generator, Shape, DTypeLike], Array]
 OpPair = tuple[Callable[..., Any], Callable[..., Any]]
 
@@ -59,7 +59,7 @@ class Layer:
     options : tuple of str
         The fields that the forward op takes as keyword arguments.
     uses_key : bool
-        Whether the forward op takes the keyword ``key`` too.
+        Whether the forward op takes the keyword ``key`` too: None at inference.
     initial_values : dict of str to float
         First value of parameters and statistics by name; 0 for the others.
     example : (tuple, tuple of int)
@@ -188,7 +188,7 @@ class Layer:
         )
         self.bind(parameters, statistics)
 
-    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
+    def bind(self, parameters: Arrays, statistics: Arrays) -> None:
         """Replace the layer's arrays, such as by views of a flat vector.
 
         Parameters
@@ -250,8 +250,8 @@ class Layer:
         return self.forward(x)[0]
 
     def backward(
-        self, dy: Array, cache: Any, *, need_dx: bool = True, gradients: Gradients | None = None
-    ) -> tuple[Array | None, Gradients]:
+        self, dy: Array, cache: Any, *, need_dx: bool = True, gradients: Arrays | None = None
+    ) -> tuple[Array | None, Arrays]:
         """Compute the gradients of the input and of the parameters.
 
         Parameters
@@ -285,7 +285,7 @@ class Layer:
         options = {name: getattr(self, name) for name in self.options}
         return options | {"key": key} if self.uses_key else options
 
-    def _op_out(self, gradients: Gradients) -> tuple[Array, ...]:
+    def _op_out(self, gradients: Arrays) -> tuple[Array, ...]:
         """Return the arrays that the backward op writes the gradients to."""
         return tuple(gradients[name] for name in self.parameters)
 
@@ -295,8 +295,8 @@ class Layer:
         dy: Array,
         cache: Any,
         need_dx: bool,
-        gradients: Gradients | None,
-    ) -> tuple[Array | None, Gradients]:
+        gradients: Arrays | None,
+    ) -> tuple[Array | None, Arrays]:
         """Call a backward op and name the gradients that it returns."""
         if not self.parameters:
             return backward(dy, cache), {}
@@ -368,7 +368,7 @@ class WeightedLayer(Layer, ABC):
             return weight, self.parameters["bias"]
         return weight, arena.constant_zeros(weight.shape[-1], weight.dtype)
 
-    def _op_out(self, gradients: Gradients) -> tuple[Array, ...]:
+    def _op_out(self, gradients: Arrays) -> tuple[Array, ...]:
         weight = gradients["weight"]
         unused = arena.empty(weight.shape[-1:], weight.dtype)
         return weight, gradients.get("bias", unused)
@@ -378,7 +378,7 @@ class WeightedLayer(Layer, ABC):
 
 
 def layer_classes() -> list[type[Layer]]:
-    """Return every layer class that is defined, sorted by name.
+    """Return every layer class that is defined, sorted by module and name.
 
     Returns
     -------

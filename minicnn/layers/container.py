@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from minicnn import ops
 from minicnn.layers.activations import ReLU
-from minicnn.layers.base import Gradients, Layer
+from minicnn.layers.base import Arrays, Layer
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.fusion import FusedSequence
 from minicnn.random import RandomKey
@@ -100,7 +100,7 @@ class Container(Layer, ABC):
         self.parameters = _join((prefix, layer.parameters) for prefix, layer, _ in inside)
         self.statistics = _join((prefix, layer.statistics) for prefix, layer, _ in inside)
 
-    def bind(self, parameters: Gradients, statistics: Gradients) -> None:
+    def bind(self, parameters: Arrays, statistics: Arrays) -> None:
         super().bind(parameters, statistics)
         for prefix, layer in self._layers():
             layer.bind(
@@ -128,8 +128,8 @@ class Container(Layer, ABC):
         return self.merge([branch.infer(x) for branch in self.sequences.values()])[0]
 
     def backward(
-        self, dy: Array, cache: Any, *, need_dx: bool = True, gradients: Gradients | None = None
-    ) -> tuple[Array | None, Gradients]:
+        self, dy: Array, cache: Any, *, need_dx: bool = True, gradients: Arrays | None = None
+    ) -> tuple[Array | None, Arrays]:
         if not gradients:
             gradients = {name: np.empty_like(own) for name, own in self.parameters.items()}
         caches, merge_cache = cache
@@ -289,7 +289,7 @@ def is_replayable(layers: Sequence[Layer]) -> bool:
 def check_layers(op: str, layers: object) -> list[Layer]:
     """Return layers as a list; raise a TypeError if an item is no layer."""
     if not isinstance(layers, (list, tuple)):
-        raise TypeError(f"{op}: a branch must be a list of layers, not {layers!r}")
+        raise TypeError(f"{op}: give a list of layers, not {layers!r}")
     for layer in layers:
         if not isinstance(layer, Layer):
             raise TypeError(f"{op}: layers must be layer objects such as ReLU(), not {layer!r}")

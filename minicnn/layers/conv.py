@@ -61,7 +61,8 @@ class Conv2D(_Convolution):
     Raises
     ------
     TypeError, ValueError
-        If `filters` is not an integer of at least 1. `build` checks the other arguments.
+        If `filters` is not an integer of at least 1, or `bias` is not a bool. `build` checks the
+        other arguments.
     """
 
     filters: int

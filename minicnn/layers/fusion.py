@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from minicnn import ops
 from minicnn.layers.activations import Dropout, ReLU
-from minicnn.layers.base import Gradients, Layer, OpPair
+from minicnn.layers.base import Arrays, Layer, OpPair
 from minicnn.layers.conv import Conv2D, DepthwiseConv2D
 from minicnn.layers.dense import Dense
 from minicnn.layers.norm import BatchNorm
@@ -53,7 +53,7 @@ class Step(NamedTuple):
         """Compute the output at inference."""
         return self.layer.infer(x) if self.ops is None else self.forward(x, None)[0]
 
-    def backward(self, dy: Array, cache: Any, need_dx: bool, gradients: Gradients) -> Array | None:
+    def backward(self, dy: Array, cache: Any, need_dx: bool, gradients: Arrays) -> Array | None:
         """Return dx and write the parameters' gradients."""
         if self.ops is None:
             return self.layer.backward(dy, cache, need_dx=need_dx, gradients=gradients)[0]
@@ -153,7 +153,7 @@ class FusedSequence:
         return x
 
     def backward(
-        self, dy: Array, caches: Sequence[Any], gradients: Sequence[Gradients], *, need_dx: bool
+        self, dy: Array, caches: Sequence[Any], gradients: Sequence[Arrays], *, need_dx: bool
     ) -> Array | None:
         """Compute the gradients of all layers, from the last to the first.
 

@@ -37,7 +37,8 @@ class BatchNorm(Layer):
     ----------
     momentum : float
         0 to below 1: after each microbatch ``running += momentum · (batch - running)``, as in
-        PyTorch. The running variance is the unbiased one, divided by ``M - 1``.
+        PyTorch. (SGD's momentum is the weight of the old value instead.) The running variance is
+        the unbiased one, divided by ``M - 1``.
     epsilon : float
         0 or more; added to the variance.
 

@@ -81,8 +81,9 @@ class Classifier(ABC):
         Raises
         ------
         TypeError, ValueError
-            As `preprocess` does.
+            As `preprocess` does; or if the model has not two or more logits.
         """
+        check_logits(type(self).__name__, self)
         batch, single = as_batch(type(self).__name__, images, self.input_shape)
         probabilities, _ = softmax(self.infer(self.preprocess(batch), threads=threads))
         return probabilities[0] if single else probabilities
@@ -117,3 +118,12 @@ def check_model(op: str, model: object, kind: type) -> None:
         expected = "Classifier such as Sequential" if kind is Classifier else kind.__name__
         hint = "; call it for each network" if isinstance(model, Classifier) else ""
         raise TypeError(f"{op}: model must be a {expected}, not {type(model).__name__}{hint}")
+
+
+def check_logits(op: str, model: Classifier) -> None:
+    """Raise a ValueError unless a model gives two or more logits an image."""
+    if len(model.output_shape) != 1 or model.output_shape[0] < 2:
+        raise ValueError(
+            f"{op}: the model gives {model.output_shape} for an image, not a logit for each of two "
+            f"or more classes; end it with Flatten() and Dense(classes)"
+        )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from minicnn.layers.base import Layer
-from minicnn.layers.container import check_layers, iter_layers
+from minicnn.layers.container import iter_layers
 from minicnn.random import generator
 from minicnn.shapes import Array, Shape
 
@@ -27,11 +27,11 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
     if not layers:
         raise ValueError("Sequential: give at least one layer")
     shape = input_shape
-    for position, layer in enumerate(check_layers("Sequential", layers)):
+    for position, layer in enumerate(layers):
         if any(inner.parameters for inner in iter_layers([layer])):
             raise ValueError(
-                f"Sequential: layer {position + 1} ({layer}) already belongs to a model; "
-                f"give every model layers of its own"
+                f"Sequential: layer {position + 1} ({layer}) already belongs to a model, "
+                f"or stands twice in this one; give each place a layer of its own"
             )
         rng = generator(seed, "initial weights", index=position)
         try:

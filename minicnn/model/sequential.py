@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from minicnn.kernels import copy
 from minicnn.kernels.capture import ReplayCache
 from minicnn.layers.base import Layer
-from minicnn.layers.container import is_replayable, iter_layers
+from minicnn.layers.container import check_layers, is_replayable, iter_layers
 from minicnn.layers.fusion import FusedSequence
 from minicnn.model import parameters
 from minicnn.model.classifier import Classifier
@@ -20,15 +20,7 @@ from minicnn.random import RandomKey
 from minicnn.runtime import arena
 from minicnn.runtime.thread_pool import shared_pool
 from minicnn.shapes import Array, Shape
-from minicnn.shapes.checks import (
-    as_batch,
-    check_class_names,
-    check_image_shape,
-    check_pixel_range,
-    check_scaling,
-    float_dtype,
-    positive_int,
-)
+from minicnn.shapes.checks import as_batch, check_class_names, check_input, float_dtype
 
 # Images per call of the network at inference: their activations stay in the L2 cache.
 INFERENCE_BATCH = 32
@@ -85,13 +77,10 @@ class Sequential(Classifier):
         class_names: Sequence[str] | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.layers = list(layers)
+        self.layers = check_layers("Sequential", layers)
         self.dtype = float_dtype("Sequential", dtype)
-        axes = check_image_shape("Sequential", tuple(input_shape))
-        self.input_shape: Shape = tuple(
-            positive_int("Sequential", "input_shape", axis) for axis in axes
-        )
-        self.input_mean, self.input_std = check_scaling(input_mean, input_std)
+        checked = check_input(input_shape, input_mean, input_std)
+        self.input_shape, self.input_mean, self.input_std = checked
         self.output_shape = parameters.build(self.layers, self.input_shape, seed, self.dtype)
         names = check_class_names("Sequential", class_names, self.output_shape[-1])
         self.class_names = None if class_names is None else tuple(names)
@@ -263,7 +252,6 @@ class Sequential(Classifier):
             levels = (np.arange(256, dtype=self.dtype) / self.dtype.type(255) - mean) / std
             copy.apply_lut(levels, np.ascontiguousarray(pixels).reshape(-1), x.reshape(-1))
         else:
-            check_pixel_range("Sequential", pixels)
             x[...] = pixels
             x -= mean
             x /= std

@@ -9,14 +9,14 @@ from minicnn.kernels import elementwise
 from minicnn.random import RandomKey, drop_threshold, dropout_mask
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
-from minicnn.shapes.checks import check_array, check_dropout, check_float, check_gradient
+from minicnn.shapes.checks import check_array, check_dropout, check_dy, check_float
 
 
 class ReLUCache(NamedTuple):
     """One bit per element, set where x was above 0.
 
     Bit ``i % 8`` of ``positive[i // 8]`` belongs to element i in C order; the size is a multiple of
-    the kernel's vectors. PyTorch keeps y: 32 times as much, unless the next layer keeps it too.
+    the kernel's vectors. PyTorch keeps y, 32 bits an element, which the next layer may share.
     """
 
     shape: Shape
@@ -53,10 +53,10 @@ def relu(x: Array) -> tuple[Array, ReLUCache]:
     """
     check_float("relu", "x", x)
     y: Array = arena.empty(x.shape, x.dtype)
-    return y, relu_inplace(np.ascontiguousarray(x).reshape(x.shape), y)
+    return y, relu_into(np.ascontiguousarray(x).reshape(x.shape), y)
 
 
-def relu_inplace(x: Array, y: Array) -> ReLUCache:
+def relu_into(x: Array, y: Array) -> ReLUCache:
     """Write ``max(x, 0)`` to y, which may be x itself; both are in C order."""
     positive = arena.empty(
         (-(-x.size // elementwise.RELU_LANES) * elementwise.RELU_LANES // 8,), np.uint8
@@ -84,10 +84,10 @@ def relu_backward(dy: Array, cache: ReLUCache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     check_float("relu_backward", "dy", dy)
-    check_gradient("relu_backward", dy, cache.shape, dy.dtype)
+    check_dy("relu_backward", dy, cache.shape, dy.dtype)
     dx = arena.empty(cache.shape, dy.dtype)
     elementwise.relu_backward(np.ascontiguousarray(dy).reshape(-1), cache.positive, dx.reshape(-1))
     return dx
@@ -150,7 +150,7 @@ def softmax_backward(dy: Array, cache: SoftmaxCache) -> Array:
         If `dy` does not have the shape and dtype of the output.
     """
     y = cache.y
-    check_gradient("softmax_backward", dy, y.shape, y.dtype)
+    check_dy("softmax_backward", dy, y.shape, y.dtype)
     dlogits: Array = y * (dy - (dy * y).sum(axis=1, keepdims=True))
     return dlogits
 
@@ -231,7 +231,7 @@ def dropout_backward(dy: Array, cache: DropoutCache | None) -> Array:
     """
     if cache is None:
         return dy
-    check_gradient("dropout_backward", dy, cache.shape, cache.scale.dtype)
+    check_dy("dropout_backward", dy, cache.shape, cache.scale.dtype)
     return _keep(dy, cache)
 
 

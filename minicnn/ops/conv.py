@@ -18,11 +18,11 @@ import numpy as np
 
 from minicnn.kernels import conv_direct, conv_winograd, depthwise, im2col, reduce
 from minicnn.kernels.capture import refuse_capture
-from minicnn.ops.activations import ReLUCache, relu_backward, relu_inplace
+from minicnn.ops.activations import ReLUCache, relu_backward, relu_into
 from minicnn.reference import conv as reference_conv
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding
-from minicnn.shapes.checks import check_gradient
+from minicnn.shapes.checks import check_dy
 from minicnn.shapes.window import Window, conv_window
 
 
@@ -93,8 +93,8 @@ def conv2d(
         Apply a ReLU in place: the values of `ops.relu`, with one array less.
     backend : {"auto", "direct", "winograd", "im2col", "reference"} or a registered name
         "auto" selects "winograd" for 3×3 kernels at stride 1 with at least 16 channels on both
-        sides, else "direct". "winograd" takes 16 multiplications instead of 36; its rounding
-        differs from the others in the last digits. See `register_backend` for your own.
+        sides, else "direct". "winograd" takes 16 multiplications for 2×2 outputs and a channel
+        instead of 36; its rounding differs in the last digits. See `register_backend` for your own.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def conv2d(
         refuse_capture(f"backend {backend!r} may write arrays by other means than kernels")
     y: Array = arena.empty((len(x), window.OH, window.OW, weight.shape[3]), x.dtype)
     BACKENDS[backend].forward(x, weight, bias, window, y)
-    return y, Conv2DCache(x, weight, window, backend, relu_inplace(y, y) if relu else None)
+    return y, Conv2DCache(x, weight, window, backend, relu_into(y, y) if relu else None)
 
 
 def conv2d_backward(
@@ -156,7 +156,7 @@ def conv2d_backward(
     """
     x, weight, window, backend, relu_cache = cache
     N, F = len(x), weight.shape[3]
-    check_gradient("conv2d_backward", dy, (N, window.OH, window.OW, F), x.dtype)
+    check_dy("conv2d_backward", dy, (N, window.OH, window.OW, F), x.dtype)
     dy = np.ascontiguousarray(dy if relu_cache is None else relu_backward(dy, relu_cache))
     dweight, dbias = arena.gradient_buffers("conv2d_backward", weight, out)
     reduce.column_sums(dy.reshape(-1, F), dbias)
@@ -193,8 +193,8 @@ def select_backend(
 def register_backend(name: str, backend: Backend) -> None:
     """Register your own convolution as ``backend=name``.
 
-    `conv2d` and `Conv2D` take the name, and `minicnn.check_gradients` checks the gradients. The
-    exact tests and the benchmark import your module, which registers itself::
+    `conv2d` and `Conv2D` take the name, and `minicnn.gradcheck.check_gradients` checks the
+    gradients. The exact tests and the benchmark import your module, which registers itself::
 
         PYTHONPATH=examples python -m pytest -p own_backend tests/engine/test_exact.py -k own
         python benchmarks/kernels.py --module examples/own_backend.py --backend own
@@ -321,7 +321,7 @@ def depthwise_conv2d_backward(
     """
     x, weight, window = cache
     C = x.shape[3]
-    check_gradient("depthwise_conv2d_backward", dy, (len(x), window.OH, window.OW, C), x.dtype)
+    check_dy("depthwise_conv2d_backward", dy, (len(x), window.OH, window.OW, C), x.dtype)
     dy = np.ascontiguousarray(dy)
     dweight, dbias = arena.gradient_buffers("depthwise_conv2d_backward", weight, out)
     reduce.column_sums(dy.reshape(-1, C), dbias)

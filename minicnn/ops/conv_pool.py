@@ -9,7 +9,7 @@ from minicnn.kernels import conv_pool, conv_pool_backward, conv_winograd
 from minicnn.ops.conv import select_backend
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding
-from minicnn.shapes.checks import check_gradient
+from minicnn.shapes.checks import check_dy
 from minicnn.shapes.window import Window, conv_window, pool_window
 
 # The backends of `conv2d` that have a fused max-pool.
@@ -118,7 +118,7 @@ def conv2d_max_pool2d_backward(
         If `dy` does not have the shape and dtype of the output.
     """
     x, weight, window, argmax = cache
-    check_gradient("conv2d_max_pool2d_backward", dy, argmax.shape, x.dtype)
+    check_dy("conv2d_max_pool2d_backward", dy, argmax.shape, x.dtype)
     dy = np.ascontiguousarray(dy)
     dweight, dbias = arena.gradient_buffers("conv2d_max_pool2d_backward", weight, out)
     conv_pool_backward.backward_weight(x, dy, argmax, window, dweight, dbias)

@@ -8,7 +8,7 @@ from minicnn.kernels.copy import transpose
 from minicnn.kernels.gemm import gemm, mask_and_transpose
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
-from minicnn.shapes.checks import check_array, check_gradient, check_weight
+from minicnn.shapes.checks import check_array, check_dy, check_weight
 
 
 class DenseCache(NamedTuple):
@@ -96,7 +96,7 @@ def dense_backward(
     """
     x, weight, y = cache
     (N, inputs), outputs = x.shape, weight.shape[1]
-    check_gradient("dense_backward", dy, (N, outputs), x.dtype)
+    check_dy("dense_backward", dy, (N, outputs), x.dtype)
     dweight, dbias = arena.gradient_buffers("dense_backward", weight, out)
     dy, dy_transposed = mask_and_transpose(np.ascontiguousarray(dy), y, dbias)
     gemm(x.T, dy, dweight, arena.constant_zeros(outputs, x.dtype))
@@ -153,9 +153,9 @@ def flatten_backward(dy: Array, cache: FlattenCache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     N, H, W, C = cache.shape
     check_array("flatten_backward", "dy", dy, "N H*W*C")
-    check_gradient("flatten_backward", dy, (N, H * W * C), dy.dtype)
+    check_dy("flatten_backward", dy, (N, H * W * C), dy.dtype)
     return dy.reshape(cache.shape)

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 from minicnn.kernels import copy
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
-from minicnn.shapes.checks import check_concat, check_gradient, check_parts, check_sum
+from minicnn.shapes.checks import check_concat, check_dy, check_parts, check_sum
 
 
 class AddCache(NamedTuple):
@@ -73,7 +73,7 @@ def add_backward(dy: Array, cache: AddCache) -> tuple[Array, Array]:
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
-    check_gradient("add_backward", dy, cache.shape, cache.dtype)
+    check_dy("add_backward", dy, cache.shape, cache.dtype)
     return dy, dy
 
 
@@ -125,7 +125,7 @@ def concat_backward(dy: Array, cache: ConcatCache) -> tuple[Array, ...]:
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
-    check_gradient("concat_backward", dy, cache.shape, cache.dtype)
+    check_dy("concat_backward", dy, cache.shape, cache.dtype)
     rows = np.ascontiguousarray(dy).reshape(-1, cache.shape[-1])
     dparts, first = [], 0
     for count in cache.channels:

@@ -7,7 +7,7 @@ import numpy as np
 from minicnn.kernels import norm
 from minicnn.runtime import arena
 from minicnn.shapes import Array
-from minicnn.shapes.checks import check_channels, check_gradient
+from minicnn.shapes.checks import check_channels, check_dy
 
 
 class BatchNormCache(NamedTuple):
@@ -171,7 +171,7 @@ def batch_norm_backward(
         If `dy` does not have the shape and dtype of the output.
     """
     x, channels, _, _, relu, frozen = cache
-    check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
+    check_dy("batch_norm_backward", dy, x.shape, x.dtype)
     C = x.shape[-1]
     rows, matrix = (np.ascontiguousarray(array).reshape(-1, C) for array in (dy, x))
     dweight, dbias = arena.gradient_buffers("batch_norm_backward", channels[0], out)

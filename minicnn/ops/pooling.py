@@ -9,7 +9,7 @@ from minicnn.kernels import copy, pooling, target
 from minicnn.kernels.pack import grid_offsets
 from minicnn.runtime import arena
 from minicnn.shapes import Array, IntPair, Padding, Shape
-from minicnn.shapes.checks import check_array, check_gradient
+from minicnn.shapes.checks import check_array, check_dy
 from minicnn.shapes.window import Window, pool_window
 
 
@@ -91,10 +91,10 @@ def max_pool2d_backward(dy: Array, cache: MaxPool2DCache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     check_array("max_pool2d_backward", "dy", dy, "N OH OW C")
-    check_gradient("max_pool2d_backward", dy, cache.argmax.shape, dy.dtype)
+    check_dy("max_pool2d_backward", dy, cache.argmax.shape, dy.dtype)
     shape, argmax, window = cache
     dy = np.ascontiguousarray(dy)
     N, _, W, C = shape
@@ -186,12 +186,12 @@ def avg_pool2d_backward(dy: Array, cache: AvgPool2DCache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     check_array("avg_pool2d_backward", "dy", dy, "N OH OW C")
     (N, _, W, C), window = cache
     shape = N, window.OH, window.OW, C
-    check_gradient("avg_pool2d_backward", dy, shape, dy.dtype)
+    check_dy("avg_pool2d_backward", dy, shape, dy.dtype)
     dx, row = arena.allocate(((cache.shape, dy.dtype), (((W + window.OW) * C,), dy.dtype)))
     pooling.avg_pool_backward(np.ascontiguousarray(dy), window, dx, row)
     return dx
@@ -251,11 +251,11 @@ def global_avg_pool2d_backward(dy: Array, cache: GlobalAvgPool2DCache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     check_array("global_avg_pool2d_backward", "dy", dy, "N C")
     N, H, W, C = cache.shape
-    check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
+    check_dy("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
     dx: Array = arena.empty(cache.shape, dy.dtype)
     pooling.global_avg_pool_backward(np.ascontiguousarray(dy), dx.reshape(N, H * W, C))
     return dx

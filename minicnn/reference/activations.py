@@ -1,14 +1,11 @@
 """ReLU, softmax and dropout in loops."""
 
 from math import exp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minicnn.shapes import Array
-
-Cache = tuple[Any, ...]
+from minicnn.shapes import Array, Cache
 
 
 def relu(x: Array) -> tuple[Array, Cache]:

@@ -5,15 +5,12 @@ of a window by `Window.pixels`.
 """
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import Array, IntPair, Padding
-from minicnn.shapes.checks import check_gradient
+from minicnn.shapes import Array, Cache, IntPair, Padding
+from minicnn.shapes.checks import check_dy
 from minicnn.shapes.window import Window, conv_window
-
-Cache = tuple[Any, ...]
 
 
 def forward(x: Array, weight: Array, bias: Array, window: Window, y: Array) -> None:
@@ -118,7 +115,7 @@ def conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """
     x, weight, window = cache
     F = weight.shape[3]
-    check_gradient("conv2d_backward", dy, (len(x), window.OH, window.OW, F), x.dtype)
+    check_dy("conv2d_backward", dy, (len(x), window.OH, window.OW, F), x.dtype)
     dx, dweight, dbias = np.empty_like(x), np.empty_like(weight), np.zeros(F)
     backward_input(dy, weight, window, dx)
     backward_weight(x, dy, window, dweight)
@@ -197,7 +194,7 @@ def depthwise_conv2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Ar
     """
     x, weight, window = cache
     N, H, W, C = x.shape
-    check_gradient("depthwise_conv2d_backward", dy, (N, window.OH, window.OW, C), x.dtype)
+    check_dy("depthwise_conv2d_backward", dy, (N, window.OH, window.OW, C), x.dtype)
     dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(C)
     for n, oh, ow, c in product(*map(range, dy.shape)):
         upstream = float(dy[n, oh, ow, c])

@@ -1,14 +1,11 @@
 """Dense and flatten in loops."""
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import Array
-from minicnn.shapes.checks import check_gradient, check_weight
-
-Cache = tuple[Any, ...]
+from minicnn.shapes import Array, Cache
+from minicnn.shapes.checks import check_dy, check_weight
 
 
 def dense(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
@@ -73,7 +70,7 @@ def dense_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     x, weight = cache
     N, inputs = x.shape
     outputs = weight.shape[1]
-    check_gradient("dense_backward", dy, (N, outputs), x.dtype)
+    check_dy("dense_backward", dy, (N, outputs), x.dtype)
     dx, dweight, dbias = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(outputs)
     for n, j in product(range(N), range(outputs)):
         upstream = float(dy[n, j])

@@ -1,14 +1,11 @@
 """Softmax cross-entropy and one-hot labels in loops."""
 
 from math import exp, log
-from typing import Any
 
 import numpy as np
 
 from minicnn.reference.activations import softmax
-from minicnn.shapes import Array, IntArray
-
-Cache = tuple[Any, ...]
+from minicnn.shapes import Array, Cache, IntArray
 
 
 def one_hot(labels: IntArray, num_classes: int) -> Array:

@@ -1,13 +1,10 @@
 """Addition and concatenation in loops."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import Array
-
-Cache = tuple[Any, ...]
+from minicnn.shapes import Array, Cache
 
 
 def add(a: Array, b: Array) -> tuple[Array, Cache]:

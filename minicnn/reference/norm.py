@@ -1,14 +1,11 @@
 """Batch normalization in loops."""
 
 from math import sqrt
-from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import Array
-from minicnn.shapes.checks import check_channels, check_gradient
-
-Cache = tuple[Any, ...]
+from minicnn.shapes import Array, Cache
+from minicnn.shapes.checks import check_channels, check_dy
 
 
 def batch_norm(
@@ -29,7 +26,7 @@ def batch_norm(
     -------
     y : ndarray, as `x`
     cache : tuple
-        ``(x, weight, epsilon, mean, variance, True)``; False if mean and variance were given.
+        ``(x, weight, epsilon, mean, variance, False)``; False if mean and variance were given.
 
     Raises
     ------
@@ -50,7 +47,7 @@ def batch_norm(
             squares += (value - mean[c]) ** 2
         variance[c] = squares / len(channel)
     y = _normalize(x, mean, variance, epsilon) * weight + bias
-    return y.astype(x.dtype), (x, weight, epsilon, mean, variance, True)
+    return y.astype(x.dtype), (x, weight, epsilon, mean, variance, False)
 
 
 def batch_norm_inference(
@@ -78,7 +75,7 @@ def batch_norm_inference(
     channels = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
     check_channels("batch_norm_inference", "x", "N C | N H W C", x, epsilon, **channels)
     y = _normalize(x, mean, variance, epsilon) * weight + bias
-    return y.astype(x.dtype), (x, weight, epsilon, mean, variance, False)
+    return y.astype(x.dtype), (x, weight, epsilon, mean, variance, True)
 
 
 def _normalize(x: Array, mean: Array, variance: Array, epsilon: float) -> Array:
@@ -116,8 +113,8 @@ def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
-    x, weight, epsilon, mean, variance, of_x = cache
-    check_gradient("batch_norm_backward", dy, x.shape, x.dtype)
+    x, weight, epsilon, mean, variance, frozen = cache
+    check_dy("batch_norm_backward", dy, x.shape, x.dtype)
     C = x.shape[-1]
     M = x.size // C
     dx, dweight, dbias = np.empty(x.shape), np.zeros(C), np.zeros(C)
@@ -129,7 +126,7 @@ def batch_norm_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
     for place in np.ndindex(x.shape):
         c = place[-1]
         inner = float(dy[place])
-        if of_x:
+        if not frozen:
             inner -= dbias[c] / M + normal[place] * dweight[c] / M
         dx[place] = float(weight[c]) / sqrt(float(variance[c]) + epsilon) * inner
     return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)

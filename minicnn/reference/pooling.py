@@ -2,15 +2,12 @@
 
 from itertools import product
 from math import isnan
-from typing import Any
 
 import numpy as np
 
-from minicnn.shapes import Array, IntPair, Padding
-from minicnn.shapes.checks import check_array, check_gradient
+from minicnn.shapes import Array, Cache, IntPair, Padding
+from minicnn.shapes.checks import check_array, check_dy
 from minicnn.shapes.window import pool_window
-
-Cache = tuple[Any, ...]
 
 
 def max_pool2d(
@@ -75,10 +72,10 @@ def max_pool2d_backward(dy: Array, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     shape, argmax, _ = cache
-    check_gradient("max_pool2d_backward", dy, argmax.shape[:-1], dy.dtype)
+    check_dy("max_pool2d_backward", dy, argmax.shape[:-1], dy.dtype)
     dx = np.zeros(shape)
     for n, oh, ow, c in product(*map(range, dy.shape)):
         h, w = argmax[n, oh, ow, c]
@@ -143,11 +140,11 @@ def avg_pool2d_backward(dy: Array, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     shape, window = cache
     N, H, W, C = shape
-    check_gradient("avg_pool2d_backward", dy, (N, window.OH, window.OW, C), dy.dtype)
+    check_dy("avg_pool2d_backward", dy, (N, window.OH, window.OW, C), dy.dtype)
     dx = np.zeros(shape)
     for n, oh, ow, c in product(*map(range, dy.shape)):
         for _, _, h, w in window.pixels(oh, ow, H, W):
@@ -173,7 +170,7 @@ def global_avg_pool2d(x: Array) -> tuple[Array, Cache]:
     Raises
     ------
     TypeError, ValueError
-        As `minicnn.shapes.check_array`.
+        As the op of this name in `minicnn.ops`.
     """
     check_array("global_avg_pool2d", "x", x, "N H W C")
     N, H, W, C = x.shape
@@ -206,10 +203,10 @@ def global_avg_pool2d_backward(dy: Array, cache: Cache) -> Array:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have the shape and dtype of the output.
+        If `dy` is not float32 or float64, or does not have the shape of the output.
     """
     ((N, H, W, C),) = cache
-    check_gradient("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
+    check_dy("global_avg_pool2d_backward", dy, (N, C), dy.dtype)
     dx = np.empty((N, H, W, C), dy.dtype)
     for n, h, w, c in product(range(N), range(H), range(W), range(C)):
         dx[n, h, w, c] = float(dy[n, c]) / (H * W)

@@ -1,7 +1,6 @@
 """Shape arithmetic and argument checks.
 
-The symbols of layers and ops, one per axis or size. Kernels define further ones where they use
-them.
+The symbols, one per axis or size. Kernels define further ones where they use them.
 
 ======  ================================================================
 ``N``   images in the batch
@@ -15,6 +14,10 @@ them.
 ``OH``  height of the output
 ``OW``  width of the output
 ``F``   filters, the channels of the output
+``K``   classes
+``M``   values of a channel: N·H·W
+``P``   parameters of a network
+``S``   running statistics of a network
 ======  ================================================================
 
 Images are ``(N, H, W, C)``, convolution weights ``(KH, KW, C, F)``, dense weights ``(in, out)``.
@@ -32,6 +35,7 @@ IntArray = NDArray[np.integer[Any]]
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 Shape = tuple[int, ...]
+Cache = tuple[Any, ...]  # of an op in `reference`
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, int] | str
 
@@ -39,6 +43,15 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 MAX_ENTRIES = 256  # of each memoized function; more than a program has shapes
+
+
+def _memo_key(value: Any) -> tuple[Any, ...]:
+    """Return type and value, or shape: 3 and 3.0 are equal, also in a tuple."""
+    if isinstance(value, tuple):
+        return tuple(map(_memo_key, value))
+    if isinstance(value, np.ndarray):
+        return type(value), value.shape, value.dtype
+    return type(value), value
 
 
 def memoize_by_shape(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -51,12 +64,7 @@ def memoize_by_shape(function: Callable[Arguments, Result]) -> Callable[Argument
 
     @wraps(function)
     def memoized(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        key = tuple(
-            [
-                (type(a), a.shape, a.dtype) if isinstance(a, np.ndarray) else (type(a), a)
-                for a in (*args, *kwargs.values())
-            ]
-        )
+        key = tuple(kwargs), *map(_memo_key, args), *map(_memo_key, kwargs.values())
         try:
             entry = known.get(key)  # one lookup: another thread may clear the dict after it
         except TypeError:  # an unhashable argument, such as a list

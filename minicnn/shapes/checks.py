@@ -1,4 +1,4 @@
-"""Argument checks; each error states name, value, expectation and fix.
+"""Argument checks: an error states the name, the value and the fix.
 
 `op` is the name of the function or class in the message.
 """
@@ -15,13 +15,13 @@ from minicnn.shapes import FLOAT_DTYPES, Array, Shape, memoize_by_shape
 
 def positive_int(op: str, name: str, value: object) -> int:
     """Return `value` as an int of at least 1."""
-    number = _whole_number(op, name, value)
+    number = whole_number(op, name, value)
     if number < 1:
         raise ValueError(f"{op}: {name} must be at least 1, not {number}")
     return number
 
 
-def _whole_number(op: str, name: str, value: Any) -> int:
+def whole_number(op: str, name: str, value: Any) -> int:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{op}: {name} must be a whole number, not {value!r}")
     try:
@@ -37,7 +37,7 @@ def as_pair(op: str, name: str, value: object, minimum: int) -> tuple[int, int]:
         raise ValueError(
             f"{op}: {name} must be a whole number or a pair (vertical, horizontal), not {value!r}"
         )
-    down, right = (_whole_number(op, name, item) for item in items)
+    down, right = (whole_number(op, name, item) for item in items)
     if min(down, right) < minimum:
         raise ValueError(f"{op}: {name} must be at least {minimum}, not {value!r}")
     return down, right
@@ -85,7 +85,8 @@ def check_array(op: str, name: str, array: Array, axes: str) -> None:
         wanted = " or ".join(f"{len(form)} axes ({', '.join(form)})" for form in forms)
         raise ValueError(f"{op}: {name} must have {wanted}, not {array.ndim} (shape {array.shape})")
     if array.size == 0:
-        raise ValueError(f"{op}: {name} is empty (shape {array.shape}); give at least one image")
+        fix = "; give at least one image" if axes.startswith("N") else ""
+        raise ValueError(f"{op}: {name} is empty (shape {array.shape}){fix}")
 
 
 def check_same_dtype(op: str, **arrays: Array) -> None:
@@ -99,7 +100,7 @@ def check_same_dtype(op: str, **arrays: Array) -> None:
             )
 
 
-def check_gradient(
+def check_dy(
     op: str, dy: object, shape: Shape, dtype: DTypeLike, name: str = "dy", like: str = "output"
 ) -> None:
     """Check that `dy` has the shape and dtype of the output."""
@@ -116,7 +117,7 @@ def check_out(op: str, out: object, sizes: tuple[Shape, ...], dtype: DTypeLike) 
     if not isinstance(out, tuple) or [type(array) for array in out] != [np.ndarray] * len(sizes):
         raise TypeError(f"{op}: out must be a tuple of {len(sizes)} NumPy arrays")
     for array, size in zip(out, sizes, strict=True):
-        check_gradient(op, array, size, dtype, "each array of out", "gradient")
+        check_dy(op, array, size, dtype, "each array of out", "gradient")
         if not array.flags.c_contiguous:
             raise ValueError(f"{op}: out must be in C order, as np.empty makes it")
 
@@ -200,28 +201,37 @@ def check_pixel_range(op: str, images: Array) -> None:
         )
 
 
-def check_scaling(mean: float, std: float) -> tuple[float, float]:
-    """Return mean and std if both are finite and std is above 0."""
+def check_input(shape: Any, mean: float, std: float) -> tuple[Shape, float, float]:
+    """Return input_shape, input_mean and input_std of a `Sequential`."""
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
+        raise ValueError(f"Sequential: input_shape must be (H, W, C), not {shape!r}")
     if not (np.isfinite(mean) and 0 < std < np.inf):
         raise ValueError(
             f"Sequential: input_mean must be finite and input_std above 0, not {mean!r} and {std!r}"
         )
-    return float(mean), float(std)
+    H, W, C = (positive_int("Sequential", "input_shape", axis) for axis in shape)
+    return (H, W, C), float(mean), float(std)
 
 
 def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray[Any], bool]:
-    """Return images as (N, H, W, C), and whether `images` was a single one."""
+    """Check images; return them as (N, H, W, C), and whether there is one."""
     check_pixels(op, images)
     H, W, C = input_shape
     forms = [(H, W), (H, W, C)] if C == 1 else [(H, W, C)]
     single = images.shape in forms
     if not single and images.shape[1:] not in forms:
-        wanted = ", ".join(f"{form} or (N, {str(form)[1:]}" for form in forms)
+        wanted, fix = ", ".join(f"{form} or (N, {str(form)[1:]}" for form in forms), ""
+        if images.shape[-3:] == (C, H, W):
+            fix = "; the channels come first: np.moveaxis(images, -3, -1) puts them last"
+        elif images.shape[-1] == H * W and C == 1:  # with more channels their order is unknown
+            fix = f"; images.reshape(-1, {H}, {W}) makes images of rows of pixels"
         raise ValueError(
-            f"{op}: images have shape {images.shape}, but the model takes {wanted}; if the "
-            f"pixels are all there, images.reshape(-1, {H}, {W}, {C}) brings them into form"
+            f"{op}: images have shape {images.shape}, but the model takes {wanted}{fix}"
         )
-    return images.reshape(1 if single else len(images), H, W, C), single
+    batch = images.reshape(1 if single else len(images), H, W, C)
+    if batch.dtype != np.uint8:
+        check_pixel_range(op, batch)
+    return batch, single
 
 
 def check_labels(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minicnn.shapes import Array, Shape, memoize_by_shape
 from minicnn.shapes.checks import as_pair, check_weight
@@ -61,14 +61,14 @@ def _pad_amounts(
 
 @memoize_by_shape  # a training step requests the same few windows
 def make_window(
-    op: str, size: Shape, kernel: object, stride: object = 1, padding: object = 0
+    op: str, size: Shape, kernel: Any, stride: Any = 1, padding: Any = 0, name: str = "kernel"
 ) -> Window:
     """Return the window of an image of `size` (H, W).
 
     `kernel`, `stride` and `padding` are as in `minicnn.ops.conv2d`. Raises TypeError if one is not
     a whole number, and ValueError if the kernel is larger than the padded input.
     """
-    KH, KW = as_pair(op, "kernel size", kernel, minimum=1)
+    KH, KW = as_pair(op, f"{name} size", kernel, minimum=1)
     SH, SW = as_pair(op, "stride", stride, minimum=1)
     H, W = size
     (top, bottom), (left, right) = _pad_amounts(op, padding, (H, W), (KH, KW), (SH, SW))
@@ -76,9 +76,9 @@ def make_window(
     OW = output_size(W, KW, SW, left, right)
     if OH < 1 or OW < 1:
         raise ValueError(
-            f"{op}: the kernel {KH}×{KW} is larger than the padded input "
+            f"{op}: the {name} {KH}×{KW} is larger than the padded input "
             f"{H + top + bottom}×{W + left + right} (input {H}×{W}); "
-            f"use a smaller kernel, or more padding"
+            f"use a smaller {name}, or more padding"
         )
     return Window(KH, KW, SH, SW, top, left, OH, OW)
 
@@ -90,7 +90,8 @@ def pool_window(
 
     The padding must be smaller than the window: the maximum of padding only is undefined.
     """
-    win = make_window(op, size, pool_size, pool_size if stride is None else stride, padding)
+    stride = pool_size if stride is None else stride
+    win = make_window(op, size, pool_size, stride, padding, "pool")
     if win.top >= win.KH or win.left >= win.KW:
         raise ValueError(
             f"{op}: padding {padding!r} must be smaller than the pooling window "

@@ -36,10 +36,13 @@ class TrainConfig:
         check_range("fit", "validation_split", self.validation_split, high=1)
         if self.patience is not None:
             self.patience = positive_int("fit", "patience", self.patience)
-        if self.augment is not None and not callable(self.augment):
-            raise TypeError(
-                f"fit: augment must be an object such as Augment(), not {self.augment!r}"
-            )
+        for name, fits, example in (
+            ("augment", self.augment is None or callable(self.augment), "object such as Augment()"),
+            ("optimizer", hasattr(self.optimizer, "step"), "object such as Adam()"),
+            ("schedule", callable(self.schedule), "entry of optim.SCHEDULES or another function"),
+        ):
+            if not fits:
+                raise TypeError(f"fit: {name} must be an {example}, not {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON values, without the validation split.

@@ -48,7 +48,7 @@ class Augmentation(Protocol):
         """
 
 
-class StepResult(NamedTuple):
+class BatchResult(NamedTuple):
     """Loss and gradient of a mini-batch; the next batch overwrites `gradient`.
 
     `loss` is the mean over the batch, `correct` the number of images with the right class,
@@ -99,7 +99,7 @@ class DataParallelGradient:
         self._total = np.empty_like(model.parameters)
         self._replay_cache = ReplayCache(model.replayable)
 
-    def __call__(self, batch: IntArray, epoch: int = 0) -> StepResult:
+    def __call__(self, batch: IntArray, epoch: int = 0) -> BatchResult:
         """Run a batch forward and backward.
 
         Parameters
@@ -111,9 +111,9 @@ class DataParallelGradient:
 
         Returns
         -------
-        StepResult
+        BatchResult
         """
-        parts = microbatches(batch)
+        parts = split_batch(batch)
         statistics = np.empty((len(parts), self.model.statistics.size), self.model.dtype)
         loss, correct = 0.0, 0
         for first in range(0, len(parts), MAX_PENDING_GRADIENTS):
@@ -126,7 +126,7 @@ class DataParallelGradient:
             reduce.reduce_gradients(self._gradients, len(results), first == 0, self._total)
             loss += sum(loss for loss, _ in results)
             correct += sum(correct for _, correct in results)
-        return StepResult(loss, correct, self._total, statistics)
+        return BatchResult(loss, correct, self._total, statistics)
 
     def augmented_images(self, image_ids: IntArray, epoch: int) -> NDArray[Any]:
         """Return images as augmented in an epoch, before preprocessing.
@@ -164,7 +164,7 @@ class DataParallelGradient:
         labels : ndarray of int (m,)
         key : RandomKey
         """
-        for part in microbatches(batch):
+        for part in split_batch(batch):
             key = RandomKey(self.seed, epoch, part)
             yield self.augmented_images(part, epoch), self.labels[part], key
 
@@ -176,7 +176,7 @@ class DataParallelGradient:
         gradient: Array,  # (P,), overwritten
         batch_statistics: Array,  # (S,), overwritten
     ) -> tuple[float, int]:
-        """Return weighted loss and correct images; write the gradient."""
+        """Return the share of the loss and correct images; write both arrays."""
         count = len(image_ids)
         share = count / batch_size  # images of the microbatch / images of the batch
         # fit checks results for infinity and NaN; NumPy need not warn of them.
@@ -206,10 +206,10 @@ class DataParallelGradient:
             if batch_statistics.size:
                 self.model.batch_statistics(caches, batch_statistics)
             loss, correct = totals.tolist()
-        return loss / count * share, int(correct)
+        return loss / batch_size, int(correct)
 
 
-def microbatches(batch: IntArray) -> list[IntArray]:
+def split_batch(batch: IntArray) -> list[IntArray]:
     """Cut a batch into microbatches of nearly equal size, at most 32 images.
 
     Equal sizes balance the load of the threads. They also keep statistics of a microbatch, such as

@@ -46,6 +46,7 @@ def fit(
     """Train a model in place.
 
     Its `metadata` become the configuration and the history.
+
     Part of the images, chosen at random, is held out for validation. The others are shuffled again
     in each epoch. The last batch may be smaller; a single remaining image joins the batch before.
 
@@ -95,8 +96,9 @@ def fit(
     Returns
     -------
     dict of str to list of float
-        One value per epoch under ``loss`` and ``accuracy`` (of the training images as augmented)
-        and, with a validation split, ``val_loss`` and ``val_accuracy``.
+        One value per epoch under ``loss`` and ``accuracy`` (of the training images as
+        augmented, each batch before its update) and, with a validation split, ``val_loss`` and
+        ``val_accuracy``.
 
     Raises
     ------

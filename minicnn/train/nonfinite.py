@@ -47,7 +47,9 @@ def find_non_finite(
     with np.errstate(over="ignore", invalid="ignore"):
         for images, labels, key in microbatches:
             x = model.preprocess(images)
-            culprit = culprit or _first_in_step(model, x, labels, key, label_smoothing)
+            culprit = _first_in_step(model, x, labels, key, label_smoothing)
+            if culprit:
+                break
     culprit = culprit or "no layer on its own, only the sum over the batch,"
     return f"{culprit} holds infinity or NaN. {ADVICE}."
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from minicnn.model.sequential import Sequential
 from minicnn.shapes import Array
-from minicnn.train.data_parallel import StepResult
+from minicnn.train.data_parallel import BatchResult
 
 History = dict[str, list[float]]
 
@@ -113,12 +113,12 @@ class TrainingState:
             return self.epochs >= epochs
         return self.epochs >= epochs or self.epochs - 1 - self.best_epoch >= self.patience
 
-    def step(self, result: StepResult, lr_scale: float) -> None:
+    def step(self, result: BatchResult, lr_scale: float) -> None:
         """Update parameters and running statistics by one batch.
 
         Parameters
         ----------
-        result : StepResult
+        result : BatchResult
         lr_scale : float
             Factor of the learning rate.
         """

@@ -189,7 +189,7 @@ def test_the_reference_refuses_in_the_same_words():
     )
     refuses(
         ValueError,
-        "max_pool2d: kernel size must be at least 1, not 0",
+        "max_pool2d: pool size must be at least 1, not 0",
         lambda: reference.pooling.max_pool2d(X, 0),
     )
     refuses(
@@ -239,20 +239,20 @@ WRONG_VALUES = {
         "depthwise_conv2d: the kernel 3×2 is larger than the padded input 2×4 (input 2×4); "
         "use a smaller kernel, or more padding"
     ): depthwise(ones(1, 2, 4, 3)),
-    "avg_pool2d: kernel size must be at least 1, not 0": average(pool_size=0),
+    "avg_pool2d: pool size must be at least 1, not 0": average(pool_size=0),
     "avg_pool2d: padding must be at least 0, not -1": average(padding=-1),
     (
         "avg_pool2d: padding 2 must be smaller than the pooling window 2×3, "
         "or a window would hold nothing but padding"
     ): average(pool_size=(2, 3), padding=2),
-    "max_pool2d: kernel size must be at least 1, not 0": pool(pool_size=0),
-    f"max_pool2d: kernel size {PAIR}, not (2, 2, 1)": pool(pool_size=(2, 2, 1)),
+    "max_pool2d: pool size must be at least 1, not 0": pool(pool_size=0),
+    f"max_pool2d: pool size {PAIR}, not (2, 2, 1)": pool(pool_size=(2, 2, 1)),
     "max_pool2d: stride must be at least 1, not 0": pool(stride=0),
     "max_pool2d: padding must be at least 0, not -1": pool(padding=-1),
     f"max_pool2d: {WORDS}, not 'most'": pool(padding="most"),
     (
-        "max_pool2d: the kernel 6×2 is larger than the padded input 5×4 (input 5×4); "
-        "use a smaller kernel, or more padding"
+        "max_pool2d: the pool 6×2 is larger than the padded input 5×4 (input 5×4); "
+        "use a smaller pool, or more padding"
     ): pool(pool_size=(6, 2)),
     (
         "max_pool2d: padding 2 must be smaller than the pooling window 2×3, "
@@ -273,10 +273,10 @@ NO_WHOLE_NUMBERS = {
     "conv2d: padding must be a whole number, not False": conv2d(padding=(0, False)),
     "conv2d: padding must be a whole number, not None": conv2d(padding=None),
     "conv2d: padding must be a whole number, not 0.5": conv2d(padding=0.5),
-    "max_pool2d: kernel size must be a whole number, not 2.0": pool(pool_size=2.0),
-    "avg_pool2d: kernel size must be a whole number, not 2.0": average(pool_size=2.0),
+    "max_pool2d: pool size must be a whole number, not 2.0": pool(pool_size=2.0),
+    "avg_pool2d: pool size must be a whole number, not 2.0": average(pool_size=2.0),
     "depthwise_conv2d: stride must be a whole number, not 1.0": depthwise(stride=1.0),
-    f"max_pool2d: kernel size must be a whole number, not {np.True_!r}": pool(pool_size=np.True_),
+    f"max_pool2d: pool size must be a whole number, not {np.True_!r}": pool(pool_size=np.True_),
 }
 
 
@@ -402,6 +402,15 @@ def test_what_is_to_be_overwritten_must_be_what_a_kernel_can_write_into(op):
 # ------------------------------------------------------------ what layers and models ask
 
 
+def test_memoized_checks_tell_keywords_and_types_apart():
+    size = (8, 8)
+    assert make_window("test", size, 2, stride=2) == (2, 2, 2, 2, 0, 0, 4, 4)
+    assert make_window("test", size, 2, padding=2) == (2, 2, 1, 1, 2, 2, 11, 11)
+    assert make_window("test", size, (3, 3))[:2] == (3, 3)
+    with pytest.raises(TypeError, match=r"must be a whole number, not 3\.0"):
+        make_window("test", size, (3.0, 3.0))
+
+
 def test_positive_int():
     refuses(
         ValueError,
@@ -482,8 +491,8 @@ def test_pixels_out_of_range(pixel):
 @pytest.mark.parametrize(
     ("input_shape", "wanted"),
     [
-        ((28, 20, 1), r"\(28, 20\) or \(N, 28, 20\), \(28, 20, 1\) or \(N, 28, 20, 1\); if"),
-        ((32, 30, 3), r"takes \(32, 30, 3\) or \(N, 32, 30, 3\); if"),
+        ((28, 20, 1), r"\(28, 20\) or \(N, 28, 20\), \(28, 20, 1\) or \(N, 28, 20, 1\)$"),
+        ((32, 30, 3), r"takes \(32, 30, 3\) or \(N, 32, 30, 3\)"),
     ],
 )
 def test_image_shapes_in_words(input_shape, wanted):

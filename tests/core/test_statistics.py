@@ -19,7 +19,7 @@ from minicnn import (
 )
 from minicnn.random import RandomKey, random_bits
 from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient, microbatches
+from minicnn.train.data_parallel import DataParallelGradient, split_batch
 
 
 @dataclass(eq=False, repr=False)
@@ -116,8 +116,8 @@ def test_running_statistics_are_updated_in_order_with_momentum():
 
 @pytest.mark.parametrize("count", [1, 16, 17, 32, 33, 65, 100, 128, 129])
 def test_microbatches_differ_by_at_most_one_image(count):
-    sizes = [len(shard) for shard in microbatches(np.arange(count))]
-    assert np.concatenate(microbatches(np.arange(count))).tolist() == list(range(count))
+    sizes = [len(shard) for shard in split_batch(np.arange(count))]
+    assert np.concatenate(split_batch(np.arange(count))).tolist() == list(range(count))
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= 32
     assert len(sizes) == (1 if count <= 16 else max(2, -(-count // 32)))
@@ -132,7 +132,7 @@ def test_a_batch_gives_statistics_of_each_microbatch(digits):
         batch = np.arange(600)
         rows = run_batch(batch).batch_statistics
         assert rows.shape == (19, 9)
-        for row, shard in zip(rows, microbatches(batch), strict=True):
+        for row, shard in zip(rows, split_batch(batch), strict=True):
             x = model.preprocess(images[shard])
             assert row[:4].tolist() == x.mean(axis=0).ravel().tolist()
 

@@ -368,7 +368,7 @@ def config_of(**options):
         for name, parameter in inspect.signature(fit).parameters.items()
         if name in inspect.signature(TrainConfig).parameters
     }
-    return TrainConfig(**{**defaults, **options})
+    return TrainConfig(**{**defaults, "optimizer": Adam(), **options})
 
 
 def validation_loss(model, digits):
@@ -535,6 +535,8 @@ def test_the_first_non_finite_array_is_found():
         ({"batch_size": 73}, ValueError, "73 is larger than the training set of 72 .*8 of 80 are"),
         ({"threads": 0}, ValueError, "threads must be at least 1, not 0"),
         ({"augment": True}, TypeError, r"augment must be an object such as Augment\(\), not True"),
+        ({"optimizer": "adam"}, TypeError, r"optimizer must be an .* Adam\(\), not 'adam'"),
+        ({"schedule": "cosine"}, TypeError, "schedule must be an entry of .*, not 'cosine'"),
         ({"validation_split": 1.0}, ValueError, "validation_split must be .* below 1, not 1.0"),
         ({"validation_split": -0.1}, ValueError, "not -0.1"),
         ({"validation_split": np.nan}, ValueError, "not nan"),
@@ -573,6 +575,34 @@ def test_data_that_do_not_fit_are_rejected(digits, call):
         call(model, images, labels)
     with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
         call(small_model(), images, labels, threads=0)
+
+
+@pytest.mark.parametrize("call", [fit, evaluate])
+def test_a_wrong_image_is_named_by_its_index_before_anything_begins(digits, call):
+    images, labels = digits
+    model, name = small_model(), call.__name__
+    model.metadata["kept"] = True
+    wrong = images / 255
+    wrong[33, 2, 3] = np.nan
+    with pytest.raises(ValueError, match=f"{name}: pixels of .* but image 33 holds nan"):
+        call(model, wrong, labels)
+    rows = images.reshape(80, -1)
+    with pytest.raises(ValueError, match=rf"{name}: images have shape \(80, 64\), .* of rows of"):
+        call(model, rows, labels)
+    assert model.metadata == {"kept": True}
+
+
+def test_one_output_is_no_distribution_of_classes(digits):
+    images, _ = digits
+    model = Sequential([Flatten(), Dense(1)], (8, 8, 1))
+    message = r"the model gives \(1,\) for an image, not a logit for each of two or more classes"
+    for call in (model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match=message):
+            call(images)
+    for call in (fit, evaluate):
+        with pytest.raises(ValueError, match=message):
+            call(model, images, np.zeros(80, int))
+    assert model.infer(model.preprocess(images)).shape == (80, 1)
 
 
 def test_other_types_than_models_are_rejected(digits):
