@@ -184,7 +184,7 @@ def test_conv2d_max_pool2d_rejects_wrong_shapes():
     ones = np.ones
     with pytest.raises(ValueError, match="x has 3 channels but weight expects 1"):
         ops.conv2d_max_pool2d(ones((1, 4, 4, 3)), ones((3, 3, 1, 2)), ones(2))
-    with pytest.raises(ValueError, match=r"conv2d_max_pool2d: the kernel 2×2 is larger .* 1×2"):
+    with pytest.raises(ValueError, match=r"conv2d_max_pool2d: the pool 2×2 is larger .* 1×2"):
         ops.conv2d_max_pool2d(ones((1, 3, 4, 1)), ones((3, 3, 1, 2)), ones(2))
     _, cache = ops.conv2d_max_pool2d(ones((1, 4, 4, 1)), ones((3, 3, 1, 2)), ones(2))
     with pytest.raises(ValueError, match=r"dy has shape \(1, 2, 2, 2\) but the output has \(1, 1,"):
