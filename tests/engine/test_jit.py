@@ -393,7 +393,8 @@ def in_another_process(folder):
 def start_in(folder, **environment):
     code = "import sys, pathlib, test_jit as here\nhere.in_another_process(pathlib.Path())"
     folder.mkdir(exist_ok=True)
-    path = os.pathsep.join([str(Path(__file__).parent), str(PACKAGE.parent)])
+    tests = Path(__file__).parent
+    path = os.pathsep.join(map(str, (tests, tests.parent, PACKAGE.parent)))
     finish(start(code, folder, NUMBA_CACHE_DIR=str(folder), PYTHONPATH=path, **environment))
     return folder
 
