@@ -18,7 +18,7 @@ class _Average(Classifier):
     """A classifier whose probabilities are the mean of several."""
 
     def preprocess(self, images: NDArray[Any]) -> NDArray[Any]:
-        return as_batch(type(self).__name__, images, self.input_shape)[0]
+        return as_batch(type(self).__name__, images, self.input_shape)
 
     def infer(self, x: NDArray[Any], *, threads: int | None = None) -> Array:
         """Compute the logarithm of the mean probabilities.

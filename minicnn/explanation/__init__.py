@@ -388,7 +388,7 @@ def explain(
 
 def one_image(op: str, model: Sequential, image: NDArray[Any]) -> NDArray[Any]:
     """Return an image as a batch (1, H, W, C) for the model."""
-    batch, _ = as_batch(op, image, model.input_shape)
+    batch = as_batch(op, image, model.input_shape)
     if len(batch) != 1:
         raise ValueError(f"{op}: give one image, not {len(batch)}; for example images[0]")
     return batch

@@ -1,6 +1,6 @@
 """SIMD vectors, masks and register tiles, defined in plain Python.
 
-The compiler by itself turns only simple loops into vector code. So Numba compiles a call of these
+LLVM vectorizes only simple loops. So Numba compiles a call of these
 functions to the instructions in `minicnn.kernels.llvm`, on vectors (``<16 x float>``) of any power
 of two of lanes; LLVM splits one that is wider than a register over several registers. A kernel that
 keeps its accumulators in such vectors is a plain loop nest. With ``NUMBA_DISABLE_JIT=1`` the

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from minicnn.ops.activations import softmax
 from minicnn.shapes import Array, IntArray, Shape
-from minicnn.shapes.checks import as_batch
 
 
 class Classifier(ABC):
@@ -84,8 +83,8 @@ class Classifier(ABC):
             As `preprocess` does; or if the model has not two or more logits.
         """
         check_logits(type(self).__name__, self)
-        batch, single = as_batch(type(self).__name__, images, self.input_shape)
-        probabilities, _ = softmax(self.infer(self.preprocess(batch), threads=threads))
+        probabilities, _ = softmax(self.infer(self.preprocess(images), threads=threads))
+        single = images.shape in (self.input_shape, self.input_shape[:2])  # (H, W, C) or (H, W)
         return probabilities[0] if single else probabilities
 
     def predict(self, images: NDArray[Any], *, threads: int | None = None) -> IntArray:

@@ -245,7 +245,7 @@ class Sequential(Classifier):
         ValueError
             If the shape does not fit, there are no images, or a float pixel is not in 0..1.
         """
-        pixels, _ = as_batch("Sequential", images, self.input_shape)
+        pixels = as_batch(type(self).__name__, images, self.input_shape)
         mean, std = map(self.dtype.type, (self.input_mean, self.input_std))
         x: Array = arena.empty(pixels.shape, self.dtype)
         if pixels.dtype == np.uint8:

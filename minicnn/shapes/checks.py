@@ -213,8 +213,8 @@ def check_input(shape: Any, mean: float, std: float) -> tuple[Shape, float, floa
     return (H, W, C), float(mean), float(std)
 
 
-def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray[Any], bool]:
-    """Check images; return them as (N, H, W, C), and whether there is one."""
+def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> NDArray[Any]:
+    """Check one image or a batch, pixels too; return it as (N, H, W, C)."""
     check_pixels(op, images)
     H, W, C = input_shape
     forms = [(H, W), (H, W, C)] if C == 1 else [(H, W, C)]
@@ -231,7 +231,7 @@ def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> tuple[NDArray
     batch = images.reshape(1 if single else len(images), H, W, C)
     if batch.dtype != np.uint8:
         check_pixel_range(op, batch)
-    return batch, single
+    return batch
 
 
 def check_labels(
