@@ -10,8 +10,8 @@ logit and a probability. ``--out`` draws the image with a window, the feature ma
 pool and the contributions to the logits.
 
 ``--step`` follows one weight through one training step: forward, loss, gradient, Adam's m and v,
-the update, the new loss. Without a name it is the weight of the first layer with the largest
-gradient.
+the update, the new loss, all in float64. Without a name it is the weight of the first layer with
+the largest gradient.
 ``5.weight[0,1,2,3]`` is the weight of layer 5 at kh, kw, c, f.
 """
 
@@ -20,6 +20,7 @@ import json
 import re
 import sys
 import textwrap
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,17 @@ def indented(unit: UnitTrace) -> str:
     return textwrap.indent(str(unit), "   ")
 
 
+def in_float64(model: Sequential) -> Sequential:
+    """Return a copy of the model that computes in float64."""
+    double = deepcopy(model)
+    double.dtype = np.dtype(np.float64)
+    for layer in double.layers:
+        for arrays in (layer.parameters, layer.statistics):
+            for name, array in arrays.items():
+                arrays[name] = array.astype(np.float64)
+    return deepcopy(double)  # copying flattens the arrays again, now in float64
+
+
 def loss_with(
     model: Sequential, trace: Trace, weight: tuple[str, str, tuple[int, ...]], value: float
 ) -> float:
@@ -257,6 +269,8 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
 def explain_digit(flags: argparse.Namespace) -> None:
     model = choose_model(flags.model)
+    if flags.step is not None:  # one weight changes the loss by less than float32 resolves
+        model = in_float64(model)
     image, label = load_digit(flags)
     if label is None:
         trace = minicnn.explain(model, image)

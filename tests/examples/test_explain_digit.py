@@ -128,8 +128,26 @@ def test_step_prints_correct_values(model_file, capsys, weight):
     before, alone = numbers(sections["5"].splitlines()[1])[:2]
     assert before == pytest.approx(trace.loss, rel=1e-5)
     predicted = numbers(sections["5"].splitlines()[2])[0]
-    assert alone - before == pytest.approx(predicted, rel=0.1, abs=2e-6)
+    assert alone - before == pytest.approx(predicted, rel=0.1, abs=1e-8)
     assert numbers(sections["5"].splitlines()[3])[-1] == pytest.approx(trace.loss_after, rel=1e-5)
+
+
+def test_the_change_of_the_loss_equals_its_prediction_for_small_gradients(model_file, capsys):
+    model, data = minicnn.load_model(model_file), minicnn.load_mnist_sample()
+    image, label = data.test_images[5], int(data.test_labels[5])
+    gradient = minicnn.explain(model, image, label).step(7).gradients["weight"]
+    size = np.where(gradient == 0, np.inf, abs(gradient))
+    i, k = np.unravel_index(size.argmin(), size.shape)
+    name = f"7.weight[{i},{k}]"
+    flags = ["--test", 5, "--model", model_file, "--lr", 0.0001, "--step", name]
+    status, out, _ = run(capsys, *flags)
+    assert status == 0
+    change, predicted = (
+        float(re.search(rf"{words} ([-+]\S+?)\)?$", out, re.M)[1])
+        for words in ("that is", "g · change:")
+    )
+    assert abs(predicted) < 1e-7  # less than one digit of a loss in float32
+    assert change == pytest.approx(predicted, rel=0.01)
 
 
 def test_a_network_without_convolutions(tmp_path, capsys):
