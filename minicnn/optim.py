@@ -303,9 +303,9 @@ def cosine(progress: float) -> float:
 def warmup_linear(progress: float) -> float:
     """Raise the learning rate linearly, then lower it linearly to 0.
 
-    From 4 % to the full value over the first quarter. Adam's first steps are large whatever the
-    gradients, and batch norm's first statistics rest on a few microbatches: a high learning rate
-    does harm until both have settled.
+    ``factor = max(4 · progress, 0.04)`` in the first quarter, then ``(1 - progress) / 0.75``.
+    Adam's first steps are large whatever the gradients, and batch norm's first statistics rest on
+    a few microbatches: a high learning rate does harm until both have settled.
 
     Parameters
     ----------

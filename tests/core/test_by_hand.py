@@ -75,6 +75,19 @@ def test_conv2d_does_not_flip_the_kernel(version):
 
 
 @versions
+def test_conv2d_backward_correlates_dy_with_the_rotated_kernel(version):
+    x, weight = image([0, 0, 0], [0, 0, 0]), image([1, 2], [3, 4])[0][..., None]
+    _, cache = version.conv2d(x, weight, np.zeros(1))
+    dy = image([1, 10])
+    dx, dweight, dbias = version.conv2d_backward(dy, cache)
+    rotated = weight[::-1, ::-1].swapaxes(2, 3)
+    same, _ = version.conv2d(dy, rotated, np.zeros(1), padding=1)
+    assert rows(dx) == rows(same) == [[1, 12, 20], [3, 34, 40]]
+    assert dweight.ravel().tolist() == [0, 0, 0, 0]
+    assert dbias.tolist() == [11]
+
+
+@versions
 def test_conv2d_adds_up_the_channels(version):
     x = np.array([2.0, 3.0]).reshape(1, 1, 1, 2)
     weight = np.array([[1.0, 10.0], [100.0, 1000.0]]).reshape(1, 1, 2, 2)  # (..., C, F)

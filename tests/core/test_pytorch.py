@@ -416,15 +416,18 @@ def test_live_trajectories_of_other_numbers(torch, normals, dtype, case):
     np.testing.assert_allclose(seen, wanted, **close)
 
 
-def test_live_cosine_schedule(torch):
-    """Compare the factors of a hundred steps."""
-    total = 100
+@pytest.mark.parametrize(
+    ("schedule", "name", "arguments"),
+    [(optim.cosine, "CosineAnnealingLR", [200]), (optim.step_decay, "MultiStepLR", [[100, 150]])],
+)
+def test_live_schedules(torch, schedule, name, arguments):
+    """Compare the factors of 200 steps with the progress that `fit` passes."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler, expected = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total - 1), []
-    for _ in range(total):
+    scheduler = getattr(torch.optim.lr_scheduler, name)(optimizer, *arguments)
+    expected = []
+    for _ in range(200):
         expected.append(scheduler.get_last_lr()[0])
         optimizer.step()
-        if len(expected) < total:
-            scheduler.step()
-    found = [optim.cosine(done / (total - 1)) for done in range(total)]
+        scheduler.step()
+    found = [schedule(done / 200) for done in range(200)]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from math import log
+from math import cos, log, pi
 from pathlib import Path
 
 import numpy as np
@@ -669,6 +669,23 @@ def test_the_schedule_scales_the_learning_rate_of_every_step(digits):
 def test_schedules_have_their_values(name, values):
     found = {progress: SCHEDULES[name](progress) for progress in values}
     assert found == pytest.approx(values)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first", "last"),
+    [
+        (optim.cosine, "(1 + cos(π · progress)) / 2", "(1 + cos(π · progress)) / 2"),
+        (optim.warmup_linear, "max(4 · progress, 0.04)", "(1 - progress) / 0.75"),
+    ],
+)
+def test_the_formulas_in_the_docstrings_of_schedules_are_exact(schedule, first, last):
+    assert first in schedule.__doc__
+    assert last in schedule.__doc__
+    for step in range(201):
+        progress = step / 200
+        formula = (first if progress < 0.25 else last).replace("·", "*")
+        expected = eval(formula, {"progress": progress, "π": pi, "cos": cos})
+        assert schedule(progress) == pytest.approx(expected, rel=1e-15, abs=1e-15)
 
 
 def test_every_schedule_has_a_name():
