@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import queue
@@ -33,6 +34,10 @@ _SHA256 = {
     "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 REGISTRY = {f"{name}.gz": sha256 for name, sha256 in _SHA256.items()}
+# SHA-256 of the pixels and labels of the four files, in reading order.
+CONTENT_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
+# Folders below the user's: torchvision writes MNIST/raw.
+SUBFOLDERS = ("", "MNIST/raw", "raw")
 
 # Tried in this order. The original server, yann.lecun.com, has refused downloads for years.
 MIRRORS = (
@@ -87,8 +92,10 @@ def load_mnist(
     4. the mirrors in ``MIRRORS``, in turn, through the cache folder.
 
     A folder (1, 2) may hold any data set under MNIST's file names, with or without ``.gz``, for
-    example Fashion-MNIST. The SHA-256 of the cached files (3, 4) is checked at each call; a damaged
-    or incomplete file is downloaded again.
+    example Fashion-MNIST. Unpackers write ``train-images.idx3-ubyte`` too, and Kaggle a folder of
+    that name around the file; torchvision writes the files into the folder ``MNIST/raw``. The
+    SHA-256 of the cached files (3, 4) is checked at each call; a damaged or incomplete file is
+    downloaded again.
 
     Parameters
     ----------
@@ -100,8 +107,8 @@ def load_mnist(
     Returns
     -------
     ImageDataset
-        MNIST's images are (60000, 28, 28) and (10000, 28, 28). ``name`` is ``"MNIST"``, or
-        ``"IDX files in NAME"`` for a folder.
+        MNIST's images are (60000, 28, 28) and (10000, 28, 28). ``name`` is ``"MNIST"`` if the
+        pixels and labels are MNIST's, else ``"IDX files in NAME"`` with the folder's name.
 
     Raises
     ------
@@ -137,14 +144,29 @@ def _load_folder(folder: Path, origin: str) -> ImageDataset:
     expected = f"{', '.join(names)} (each with or without .gz)"
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{origin}: {folder} must be a folder with {expected}")
-    plain = [folder / name for name in names]
-    paths = [path if path.exists() else path.with_name(f"{path.name}.gz") for path in plain]
-    missing = [name for name, path in zip(names, paths, strict=True) if not path.exists()]
+    found = max(
+        ([_find_file(folder / below, name) for name in names] for below in SUBFOLDERS),
+        key=lambda paths: len(paths) - paths.count(None),
+    )
+    missing = [name for name, path in zip(names, found, strict=True) if path is None]
     if missing:
         raise FileNotFoundError(
             f"{origin}: {folder} lacks {', '.join(missing)}; give a folder with {expected}"
         )
-    return _read_dataset(f"IDX files in {folder.resolve().name}", paths)
+    data = _read_dataset(f"IDX files in {folder.resolve().name}", [path for path in found if path])
+    content = hashlib.sha256()
+    for array in data[1:]:
+        content.update(array.data)
+    return data._replace(name="MNIST") if content.hexdigest() == CONTENT_SHA256 else data
+
+
+def _find_file(folder: Path, name: str) -> Path | None:
+    """Return the path of an IDX file under one of its usual names."""
+    stems = (name, name.replace("-idx", ".idx"))
+    names = [stem + suffix for suffix in ("", ".gz") for stem in stems]
+    # An archive's file may lie in a folder of its own name.
+    paths = [folder / around / file for around in ("", *names) for file in names]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _read_dataset(name: str, paths: list[Path]) -> ImageDataset:

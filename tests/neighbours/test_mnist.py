@@ -224,6 +224,47 @@ def test_folder_with_unpacked_files(tmp_path: Path) -> None:
     assert_same(load_mnist(str(write(tmp_path, unpacked))), DIGITS)
 
 
+@pytest.mark.parametrize("packed_too", [False, True])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{0}.{1}",  # of unpackers
+        "{0}-{1}/{0}-{1}",  # of Kaggle's archive: each file in a folder of its own name
+        "{0}-{1}/{0}.{1}",
+        "MNIST/raw/{0}-{1}",  # of torchvision, from the folder that it is given
+        "raw/{0}-{1}",
+    ],
+)
+def test_files_under_other_usual_names_are_found(
+    tmp_path: Path, pattern: str, packed_too: bool
+) -> None:
+    for name, content in FILES.items():
+        stem = name.removesuffix(".gz")
+        path = tmp_path / pattern.format(stem[: stem.index("-idx")], stem[stem.index("idx") :])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if packed_too:
+            path = path.with_name(f"{path.name}.gz")
+        path.write_bytes(content if packed_too else gzip.decompress(content))
+    data = load_mnist(tmp_path)
+    assert_same(data, DIGITS)
+    assert data.name == f"IDX files in {tmp_path.name}"
+
+
+def test_files_of_two_folders_are_not_mixed(tmp_path: Path) -> None:
+    write(tmp_path, {NAMES[0]: FILES[NAMES[0]]})
+    other = dataset(1)
+    write(tmp_path / "raw", packed(other))
+    assert_same(load_mnist(tmp_path), other)
+
+
+def test_mnist_in_a_folder_is_called_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"".join(array.tobytes() for array in DIGITS[1:])
+    monkeypatch.setattr(mnist, "CONTENT_SHA256", hashlib.sha256(content).hexdigest())
+    assert load_mnist(write(tmp_path, FILES)).name == "MNIST"
+    other = {NAMES[2]: packed(dataset(1))[NAMES[2]]}
+    assert load_mnist(write(tmp_path, other)).name == f"IDX files in {tmp_path.name}"
+
+
 def test_a_plain_file_is_preferred_to_gzip(tmp_path: Path) -> None:
     write(tmp_path, FILES)
     write(tmp_path, {NAMES[1][:-3]: idx(DIGITS.train_labels[::-1])})
