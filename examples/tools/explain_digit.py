@@ -268,7 +268,7 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
 
 
 def explain_digit(flags: argparse.Namespace) -> None:
-    model = choose_model(flags.model)
+    model = minicnn.load_model(flags.model) if flags.model else choose_model(None)
     if flags.step is not None:  # one weight changes the loss by less than float32 resolves
         model = in_float64(model)
     image, label = load_digit(flags)

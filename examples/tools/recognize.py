@@ -8,12 +8,11 @@ The table has one row per file: the digits, their probability, and the second gu
 probability of a number is the product over its digits; its second guess changes the least certain
 digit. Lines of a page are separated by ``/``. Points and commas are not read.
 
-Without ``--model`` the newest model among ``*.npz`` in the current folder is used, else the one in
-the user's cache folder, beside MNIST. If there is none, one is trained and stored there.
+Without ``--model`` the newest model of digits among ``*.npz`` in the current folder is used, else
+the one in the user's cache folder, beside MNIST. If there is none, one is trained and stored there.
 """
 
 import argparse
-import contextlib
 import json
 import subprocess
 import sys
@@ -35,6 +34,7 @@ CACHED_MODEL = Path(pooch.os_cache("minicnn")) / "digits.npz"
 TRAIN_SCRIPT = Path(__file__).parents[1] / "train.py"
 THUMBNAIL = 400  # longer side of an image in the figure, in pixels
 MAX_IN_FIGURE = 300  # digits
+TEST_DIGITS = 100  # a model of digits reads more than half of them
 
 
 class Reading(NamedTuple):
@@ -72,23 +72,50 @@ class Reading(NamedTuple):
 # ---------------------------------------------------------------- model
 
 
+def why_no_digit_model(model: Sequential) -> str:
+    """Return "" if a model reads digits, else the reason why not."""
+    if model.input_shape != (28, 28, 1) or model.output_shape != (10,):
+        return (
+            f"the model must map (28, 28, 1) to (10,), not {model.input_shape} to "
+            f"{model.output_shape}"
+        )
+    if set(names := class_names(model)) != set("0123456789"):
+        return f"its classes are {', '.join(names)}, not the digits"
+    # A model of clothes may have digits as class names, so it must read digits too.
+    sample = minicnn.load_mnist_sample()
+    images, labels = sample.test_images[:TEST_DIGITS], sample.test_labels[:TEST_DIGITS]
+    correct = int((np.array(names)[model.predict(images)] == labels.astype(str)).sum())
+    data = model.metadata.get("dataset", "unknown data")
+    if 2 * correct < TEST_DIGITS:
+        return f"it reads {correct} of {TEST_DIGITS} MNIST digits rightly; it is of {data}"
+    return ""
+
+
+def class_names(model: Sequential) -> list[str]:
+    """Return the class names of a model of digits."""
+    return list(model.class_names or "0123456789")
+
+
 def load_digit_model(path: Path) -> Sequential:
     """Load a model of digits; raise ModelFileError for another model."""
     model = minicnn.load_model(path)
-    if model.input_shape != (28, 28, 1) or model.output_shape != (10,):
-        raise ModelFileError(
-            f"{path}: the model must map (28, 28, 1) to (10,), not {model.input_shape} to "
-            f"{model.output_shape}; give a model of digits"
-        )
+    if reason := why_no_digit_model(model):
+        raise ModelFileError(f"{path}: {reason}; give a model of digits")
     return model
 
 
 def newest_model() -> tuple[Path, Sequential] | None:
-    """Return the newest valid model of this folder, else the cached one."""
+    """Return the newest model of digits here, else the cached one."""
     files = [path for path in Path().glob("*.npz") if path.is_file()]
     for path in [*sorted(files, key=lambda path: -path.stat().st_mtime), CACHED_MODEL]:
-        with contextlib.suppress(OSError, ModelFileError):  # another kind of .npz, or no file
-            return path, load_digit_model(path)
+        try:
+            model = minicnn.load_model(path)
+        except (OSError, ModelFileError):  # another kind of .npz, or no file
+            continue
+        if reason := why_no_digit_model(model):
+            print(f"not using {printable(f'{path}: {reason}')}", file=sys.stderr)
+        else:
+            return path, model
     return None
 
 
@@ -149,7 +176,7 @@ def read(path: Path, model: Sequential) -> Reading:
     """Detect and classify all digits of one file."""
     digits = minicnn.detect_digits(path)
     probabilities = model.predict_proba(np.stack([digit.image for digit in digits]))
-    return Reading(path, digits, probabilities, list(model.class_names or "0123456789"))
+    return Reading(path, digits, probabilities, class_names(model))
 
 
 def printable(text: str) -> str:

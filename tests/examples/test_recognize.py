@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -128,7 +129,49 @@ def test_the_newest_valid_model_of_the_current_folder_is_used(model_file, capsys
     np.savez("newer_but_no_model.npz", a=np.zeros(3))
     Sequential([Flatten(), Dense(3)], input_shape=(28, 28, 1)).save("three_classes.npz")
     assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 0
-    assert capsys.readouterr().err == "using the model new.npz\n"
+    assert capsys.readouterr().err == (
+        "not using three_classes.npz: the model must map (28, 28, 1) to (10,), not (28, 28, 1) to "
+        "(3,)\nusing the model new.npz\n"
+    )
+
+
+def other_kind(model_file, class_names):
+    """Save a model of digits as of another data set: each class is the next."""
+    model = minicnn.load_model(model_file)
+    last = model.layers[-1]
+    for name, array in last.parameters.items():
+        last.parameters[name][...] = np.roll(array, 1, axis=-1)
+    model.class_names = class_names and tuple(class_names)
+    model.metadata["dataset"] = "IDX files in fashion"
+    model.save("fashion.npz")
+
+
+@pytest.mark.parametrize(
+    ("class_names", "reason"),
+    [
+        (None, "it reads {} of 100 MNIST digits rightly; it is of IDX files in fashion"),
+        ("0123456789", "it reads {} of 100 MNIST digits rightly; it is of IDX files in fashion"),
+        ("abcdefghij", "its classes are a, b, c, d, e, f, g, h, i, j, not the digits"),
+    ],
+)
+def test_a_model_of_another_kind_is_not_used(model_file, capsys, class_names, reason):
+    shutil.copy(model_file, "digits.npz")
+    os.utime("digits.npz", (1000, 1000))
+    other_kind(model_file, class_names)
+    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].split()[1] == "1"
+    skipped, used = err.splitlines()
+    assert re.fullmatch(f"not using fashion.npz: {reason.format('[0-9]')}", skipped)
+    assert used == "using the model digits.npz"
+    assert recognize.main([str(DIGITS / "1_white-on-black.png"), "--model", "fashion.npz"]) == 2
+    assert "give a model of digits" in capsys.readouterr().err
+
+
+def test_the_class_names_give_the_order_of_the_digits(model_file, capsys):
+    other_kind(model_file, "9012345678")
+    assert recognize.main([str(DIGITS / "1_white-on-black.png"), "--model", "fashion.npz"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[1] == "1"
 
 
 def test_without_a_model_one_is_trained_and_cached(model_file, capsys, monkeypatch):
