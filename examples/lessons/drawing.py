@@ -1,13 +1,14 @@
 """Draw the figures of the lessons: arrays, curves, bars and descent paths.
 
 Each function returns a figure on a white background, as those of `minicnn.plots` do. Arrays are
-gray, the largest value white. Arrays with negative values are red above 0 and blue below.
+gray, the largest value white. Arrays with negative values are orange above 0 and blue below.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator
@@ -17,6 +18,7 @@ from minicnn.plots.style import (
     BLUE,
     GRAY,
     INK,
+    SIGNED,
     VERMILION,
     Sheet,
     inches,
@@ -78,7 +80,7 @@ def _cells(axes: Any, values: Array, left: float, top: float, cell: float) -> No
     for h, w in np.ndindex(H, W):
         number = float(values[h, w]) + 0.0  # -0 becomes 0
         share = abs(number) / limits[1]
-        dark = share > 0.6 if limits[0] < 0 else share < 0.5
+        dark = share > 0.7 if limits[0] < 0 else share < 0.5
         text = f"{number:.0f}" if number.is_integer() else f"{number:.2f}"
         write(
             axes, left + (w + 0.5) * cell, top + (h + 0.5) * cell, text, ha="center", va="center",
@@ -86,10 +88,10 @@ def _cells(axes: Any, values: Array, left: float, top: float, cell: float) -> No
         )  # fmt: skip
 
 
-def _shades(values: Array) -> tuple[str, tuple[float, float]]:
-    """Return a colormap and its limits: gray, or red-blue with negatives."""
+def _shades(values: Array) -> tuple[str | Colormap, tuple[float, float]]:
+    """Return a colormap and its limits: gray, or blue-orange with negatives."""
     highest = float(np.abs(values).max()) or 1.0
-    return ("RdBu_r", (-highest, highest)) if (values < 0).any() else ("gray", (0.0, highest))
+    return (SIGNED, (-highest, highest)) if (values < 0).any() else ("gray", (0.0, highest))
 
 
 def _indices(

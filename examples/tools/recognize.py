@@ -217,7 +217,7 @@ def save_figure(readings: list[Reading], target: Path) -> None:
     for reading in readings:
         image = open_image(reading.path)
         single = len(reading.digits) == 1
-        for index, digit in enumerate(reading.digits, 1):
+        for index, digit in enumerate(reading.digits):
             part = image.copy() if single else image.crop(add_margin(digit, image))
             part.thumbnail((THUMBNAIL, THUMBNAIL))
             originals.append(part)

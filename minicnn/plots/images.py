@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -34,7 +35,7 @@ class Section(NamedTuple):
     pictures: NDArray[Any]  # (N, H, W) or (N, H, W, 3)
     title: str = ""
     captions: Sequence[Sequence[str]] = ()  # lines for each picture, as many for each; or none
-    colors: str = "gray"  # the color map of pictures (H, W)
+    colors: str | Colormap = "gray"  # the color map of pictures (H, W)
     limits: tuple[float, float] = (0, 1)  # the values at the ends of the color map
 
     def row_height(self) -> float:
@@ -359,7 +360,7 @@ def _bars(axes: Axes, row: Array, names: list[str], x: float, y: float) -> None:
     shown = np.sort(best[:MAX_BARS])
     pitch = min(SIDE / len(shown), 0.25)
     middles = y + (np.arange(len(shown)) + 0.5) * pitch
-    colors = [style.BLUE if k == best[0] else style.LIGHT for k in shown]
+    colors = [style.VERMILION if k == best[0] else style.LIGHT for k in shown]
     axes.barh(middles, BAR * row[shown], 0.7 * pitch, left=x, color=colors)
     for middle, k in zip(middles, shown, strict=True):
         weight = "bold" if k == best[0] else "normal"

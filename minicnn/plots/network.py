@@ -31,9 +31,9 @@ COLUMNS = 8
 def filters(model: Sequential) -> Figure:
     """Draw the filters of the first convolution.
 
-    With one input channel a positive weight is red and a negative one blue, on one scale for all
+    With one input channel a positive weight is orange and a negative one blue, on one scale for all
     filters. With three channels the weights are drawn as colors; gray is 0. With any other number
-    each channel of each filter has its own tile.
+    each channel of each filter has its own tile. Filters and channels are counted from 0.
 
     Parameters
     ----------
@@ -54,16 +54,16 @@ def filters(model: Sequential) -> Figure:
     weight = np.moveaxis(first.parameters["weight"], 3, 0)  # (F, KH, KW, C)
     F, KH, KW, C = weight.shape
     largest = float(abs(weight).max()) or 1.0
-    captions = [[str(f + 1)] for f in range(F)]
+    captions = [[str(f)] for f in range(F)]
     if C == 3:
         title = f"{first}: gray is 0, the strongest color ±{largest:.2g}"
         section = Section(0.5 + 0.5 * weight / largest, captions=captions)
         return grid([section], min(COLUMNS, F), title)
     if C > 1:
-        captions = [[f"{f + 1}, channel {c + 1}"] for f in range(F) for c in range(C)]
+        captions = [[f"{f}, channel {c}"] for f in range(F) for c in range(C)]
     tiles = np.moveaxis(weight, 3, 1).reshape(F * C, KH, KW)
-    title = f"{first}: white is 0, the deepest red {largest:.2g}, blue {-largest:.2g}"
-    section = Section(tiles, "", captions, "RdBu_r", (-largest, largest))
+    title = f"{first}: white is 0, the deepest orange {largest:.2g}, blue {-largest:.2g}"
+    section = Section(tiles, "", captions, style.SIGNED, (-largest, largest))
     return grid([section], min(COLUMNS, F if C == 1 else C), title)
 
 
@@ -71,8 +71,8 @@ def filters(model: Sequential) -> Figure:
 def feature_maps(model: Sequential, image: NDArray[Any], *, channels: int = 16) -> Figure:
     """Draw the feature maps of an image after each convolution and pool.
 
-    A map shows where its filter responds: bright is strong, dark is 0. The maps of one layer share
-    a scale. A batch norm or a ReLU is drawn together with the layer before it.
+    A map shows where its filter responds: white is 0, orange above 0, blue below. The maps of one
+    layer share a scale. A batch norm or a ReLU is drawn together with the layer before it.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def feature_maps(model: Sequential, image: NDArray[Any], *, channels: int = 16) 
         H, W, count = maps.shape
         of = f", the first {channels}" if channels < count else ""
         shown = np.moveaxis(maps[..., :channels], 2, 0)
-        limits = (min(0.0, float(shown.min())), float(shown.max()))
+        largest = float(abs(shown).max()) or 1.0
         title = f"{name}: {count} map{'s' * (count > 1)} of {H}×{W}{of}"
-        sections.append(Section(shown, title, colors="viridis", limits=limits))
+        sections.append(Section(shown, title, colors=style.SIGNED, limits=(-largest, largest)))
     return grid(sections, min(COLUMNS, max(len(section.pictures) for section in sections)))
 
 
@@ -144,7 +144,7 @@ def conv_window(trace: Trace, number: int | str, at: tuple[int, int, int]) -> Fi
     -------
     matplotlib.figure.Figure
         A row for each input channel; with more than three, for those with the largest sums.
-        Positive values are red, negative ones blue.
+        Positive values are orange, negative ones blue.
 
     Raises
     ------
@@ -201,11 +201,11 @@ def _frame(axes: Axes, x: Array, box: Box | None, y: float, side: float, **optio
 
 def _draw_values(axes: Axes, matrix: Array, x: float, y: float, size: float, limit: float) -> None:
     """Draw a matrix as colored squares; print its values if it is narrow."""
-    picture(axes, matrix, x, y, max(matrix.shape) * size, "RdBu_r", (-limit, limit))
+    picture(axes, matrix, x, y, max(matrix.shape) * size, style.SIGNED, (-limit, limit))
     if matrix.shape[1] > MAX_COLUMNS:
         return
     for (kh, kw), value in np.ndenumerate(matrix):
-        color = "white" if abs(value) > 0.6 * limit else style.INK
+        color = "white" if abs(value) > 0.7 * limit else style.INK
         center = x + (kw + 0.5) * size, y + (kh + 0.5) * size
         text = f"{value + 0.0:.2g}"
         write(axes, *center, text, fontsize=style.SMALL, color=color, **style.MIDDLE)
@@ -289,12 +289,12 @@ def logit_contributions(trace: Trace) -> Figure:
     rows = np.arange(len(names))
     sheet = style.Sheet(8, 0.9 + 0.3 * len(names), arranged=True)
     sums, shares = sheet.subplots(1, 2, width_ratios=(4, 3))
-    sums.barh(rows, positive, color=style.BLUE, label="for: Σ of products above 0")
-    sums.barh(rows, negative, color=style.VERMILION, label="against: Σ of those below 0")
+    sums.barh(rows, positive, color=style.VERMILION, label="for: Σ of products above 0")
+    sums.barh(rows, negative, color=style.BLUE, label="against: Σ of those below 0")
     label = "logit: all, and the bias"
     sums.plot(trace.logits, rows, "o", color=style.INK, markersize=5, label=label)
     sums.axvline(0, color=style.GRAY, linewidth=0.8)
-    bars = shares.barh(rows, trace.probabilities, color=style.BLUE)
+    bars = shares.barh(rows, trace.probabilities, color=style.VERMILION)
     pairs = zip(trace.probabilities, trace.logits, strict=True)
     texts = [f"{percent(float(share))}   e^{logit:.2f}" for share, logit in pairs]
     shares.bar_label(bars, texts, padding=2, fontsize=style.SMALL)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 # Colors that color-blind readers can tell apart (Okabe and Ito, "Color universal design", 2008).
 BLUE, VERMILION, PALE = "#0072B2", "#D55E00", "#A9CCE3"
 INK, GRAY, LIGHT = "#222222", "#666666", "#CCCCCC"
+# A color for a sign is blue below 0 and orange above, here and in examples/explorer/format.js.
+_STOPS = ["#0d366e", "#2166ac", "#78abd6", "#f4f4f1", "#f7b267", "#d16210", "#782d04"]
+SIGNED = LinearSegmentedColormap.from_list("signed", _STOPS, 241)  # 40 shades between stops
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that every machine draws the same
 SMALL, NORMAL, LARGE = 7.0, 9.0, 11.0  # points
@@ -132,7 +136,7 @@ def picture(
     x: float,  # the left edge
     y: float,  # the upper edge
     side: float,  # the longer side
-    colors: str = "gray",  # the color map of an image (H, W)
+    colors: str | Colormap = "gray",  # the color map of an image (H, W)
     limits: tuple[float, float] = (0, 1),  # the values at the ends of the color map
 ) -> None:
     """Draw an image with a thin frame."""

@@ -336,7 +336,46 @@ def test_feature_maps_draw_the_outputs_of_layers(channels):
         x, _ = layer.forward(x)
     maps = [image.get_array() for image in drawn[pictures : pictures + 16]]
     assert np.array_equal(np.stack(maps, axis=2), x[0, ..., :16])
-    assert drawn[pictures].get_clim() == (0, x[0, ..., :16].max())
+    largest = x[0, ..., :16].max()
+    assert drawn[pictures].get_clim() == (-largest, largest)  # 0 is white
+
+
+def test_filters_are_counted_from_0():
+    printed = check(plots.filters(network(3, 1)))
+    assert printed[1:] == ["0", "1", "2"]
+    printed = check(plots.filters(network(2, 2)))
+    assert printed[1:] == ["0, channel 0", "0, channel 1", "1, channel 0", "1, channel 1"]
+
+
+def test_the_explorer_has_the_same_colors_for_signs():
+    script = (Path(__file__).parents[2] / "examples/explorer/format.js").read_text(encoding="utf-8")
+    rows = re.search(r"light: \[(\[.*?\])\],\n", script, re.S)[1]
+    stops = np.array([[int(level) for level in row.split(",")]
+                      for row in re.findall(r"\[([\d, ]+)\]", rows)])  # fmt: skip
+    drawn = style.SIGNED(np.linspace(0, 1, len(stops)), bytes=True)[:, :3]
+    assert abs(drawn.astype(int) - stops).max() <= 1
+    assert is_blue(stops[0])
+    assert not is_blue(stops[-1])
+
+
+def is_blue(color):
+    return color[2] > color[0]  # of red, green, blue
+
+
+def test_blue_is_below_0_in_every_figure_of_signed_values(trace):
+    sums = plots.logit_contributions(trace).axes[0]
+    assert all(is_blue(bar.get_facecolor()) for bar in sums.containers[1])  # against
+    assert not any(is_blue(bar.get_facecolor()) for bar in sums.containers[0])  # for
+    for figure in (
+        plots.filters(network(3, 1)),
+        plots.feature_maps(network(3, 1), np.eye(9, 8, dtype=np.float32)),
+        plots.conv_window(trace, 1, (0, 0, 0)),
+    ):
+        image = figure.axes[0].images[-1]
+        low, high = image.get_clim()
+        assert low == -high < 0
+        assert is_blue(image.to_rgba(low))
+        assert not is_blue(image.to_rgba(high))
 
 
 def test_feature_maps_of_networks_without_relu_or_with_dropout():
