@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from typing import TypeVar, cast
 
@@ -95,8 +96,20 @@ class ThreadPool:
                 results[index] = function(cast(Item, item))
 
         futures: list[Future[None]] = []
+
+        def help_caller(number: int) -> None:
+            with lock:  # until all futures are listed
+                listed = number < len(futures)
+            if listed:  # a failed submit may leave its work in the queue, without a future
+                work()
+
         try:
-            futures = [self._helpers.submit(work) for _ in range(helpers)]
+            # The system can refuse another thread, and after the main thread's end none starts.
+            # Then the calling thread and the helpers so far do the work.
+            with lock, suppress(RuntimeError):
+                futures.extend(
+                    self._helpers.submit(help_caller, number) for number in range(helpers)
+                )
             work()
         finally:
             with lock:  # after an error no thread begins another item

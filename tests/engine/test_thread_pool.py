@@ -1,6 +1,8 @@
 """Thread pools: order of results, errors, nested calls."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -81,3 +83,67 @@ def test_shared_pools_are_the_same_for_the_same_number():
     assert two is not thread_pool.shared_pool(3)
     with pytest.raises(TypeError, match="ThreadPool: threads must be a whole number"):
         thread_pool.shared_pool(2.0)
+
+
+# ---------------------------------------------------------------- no helper to be had
+
+AFTER_THE_MAIN_THREAD = """
+import atexit, threading
+import numpy as np
+import minicnn
+from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential
+
+rng = np.random.default_rng(0)
+images, labels = rng.integers(0, 256, (80, 6, 6), np.uint8), rng.integers(0, 3, 80)
+
+def train_and_predict():
+    layers = [Conv2D(4, 3), ReLU(), Flatten(), Dense(3)]
+    model = Sequential(layers, input_shape=(6, 6, 1))
+    minicnn.fit(model, images, labels, epochs=1, batch_size=40, threads=3, progress=False)
+    return model.parameters.tobytes() + model.predict_proba(images, threads=3).tobytes()
+
+expected = train_and_predict()
+
+def run(where):
+    print(where, train_and_predict() == expected, flush=True)
+
+def outlive():
+    threading.main_thread().join()
+    run("thread")
+
+atexit.register(run, "atexit")
+threading.Thread(target=outlive).start()
+"""
+
+
+def test_a_thread_that_outlives_the_main_one_and_atexit_train_and_predict():
+    command = [sys.executable, "-c", AFTER_THE_MAIN_THREAD]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["thread True", "atexit True"]
+
+
+def test_a_pool_that_has_ended_leaves_the_work_to_the_calling_thread():
+    with ThreadPool(3) as several:
+        several.map(str, range(9))
+    found = several.map(lambda item: (item, threading.current_thread()), range(9))
+    assert found == [(item, threading.main_thread()) for item in range(9)]
+
+
+def test_work_without_a_future_is_not_begun(monkeypatch):
+    # As where the system refuses another thread: the work is queued, then submit raises.
+    two, queued, main = ThreadPool(2), [], threading.main_thread()
+    submit = two._helpers.submit
+
+    def queues_and_raises(*work):
+        queued.append(submit(*work))
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(two._helpers, "submit", queues_and_raises)
+
+    def job(item):
+        if threading.current_thread() is main:
+            queued[0].result(timeout=60)  # until then the helper could take each other item
+        return threading.current_thread()
+
+    assert two.map(job, range(9)) == [main] * 9
