@@ -91,7 +91,7 @@ class MinicnnSide:
     def train(self, plan: Plan) -> tuple[float, float]:
         loss, started = math.nan, time.perf_counter()
         for batch, rate in plan:
-            loss, _, gradient, _ = self.run_batch(batch)
+            loss, _, _, gradient, _ = self.run_batch(batch)
             self.optimizer.step(self.model.parameters, gradient, rate)
         return time.perf_counter() - started, loss
 

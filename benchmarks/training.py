@@ -89,7 +89,7 @@ def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Se
     optimizer, image_ids = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:
-        loss, _, gradient, _ = run_batch(image_ids)
+        loss, _, _, gradient, _ = run_batch(image_ids)
         optimizer.step(model.parameters, gradient)
         return loss
 

@@ -149,13 +149,14 @@ def loss_and_gradient(
 
     Returns
     -------
-    totals : ndarray (2,)
-        The sum of the losses, and the number of rows whose greatest logit is that of the label.
+    totals : ndarray (3,)
+        The sum of the losses, the number of rows whose greatest logit is that of the label, and the
+        sum of the losses without label smoothing.
     dlogits : ndarray (N, classes)
         As `softmax_cross_entropy_backward`, up to rounding.
     """
     (N, K), dtype = logits.shape, logits.dtype
-    dlogits, totals = arena.allocate(((logits.shape, dtype), ((2,), dtype)))
+    dlogits, totals = arena.allocate(((logits.shape, dtype), ((3,), dtype)))
     factors = (dloss / N, 1 - label_smoothing, label_smoothing / K)
     scale, on_value, off_value = map(dtype.type, factors)
     losses.softmax_cross_entropy_forward_backward(

@@ -19,25 +19,27 @@ def softmax_cross_entropy_forward_backward(
     on_value: Scalar,  # added to the target of the label; on_value + K · off_value = 1
     off_value: Scalar,  # target of every other class: 0 without label smoothing
     dlogits: Array,  # out (N, K)
-    totals: Array,  # out (2,): sum of the losses, number of correct rows
+    totals: Array,  # out (3,): sum of the losses, correct rows, sum of the losses unsmoothed
 ) -> None:
     """Compute loss, gradient and number of correct rows for integer labels.
 
     With ``t_k = on_value · [k is the label] + off_value`` and p the softmax, the loss of a row is
     ``-Σ_k t_k · log p_k`` and ``dlogits[n, k] = scale · (p_k - t_k)``. A row is correct if its
-    first greatest logit is the label's.
+    first greatest logit is the label's. Its loss unsmoothed is ``-log p_label``.
     """
     N, K = logits.shape
     totals[:] = 0
     for n in range(N):
         argmax, total = _exponentials(logits, n, dlogits)  # dlogits holds them until the last loop
         m, label = logits[n, argmax], labels[n]
-        loss = np.log(total) - on_value * (logits[n, label] - m)
+        log_total, margin = np.log(total), logits[n, label] - m
+        loss = log_total - on_value * margin
         if off_value > 0:  # 0 · ∞ would be NaN
             for k in range(K):
                 loss -= off_value * (logits[n, k] - m)
         totals[0] += loss
         totals[1] += argmax == label
+        totals[2] += log_total - margin
         for k in range(K):
             dlogits[n, k] = scale * (dlogits[n, k] / total - on_value * (k == label) - off_value)
 

@@ -29,7 +29,7 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
 
     The training curves are means over an epoch, while the network changes, of augmented images.
     Validation runs at the end of the epoch, on images without augmentation. So its accuracy may be
-    higher.
+    higher. Both losses are without label smoothing.
 
     Parameters
     ----------

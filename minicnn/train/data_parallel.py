@@ -51,13 +51,14 @@ class Augmentation(Protocol):
 class BatchResult(NamedTuple):
     """Loss and gradient of a mini-batch; the next batch overwrites `gradient`.
 
-    `loss` is the mean over the batch, `correct` the number of images with the right class,
-    `gradient` (P,) that of the mean loss. Row i of `batch_statistics` (microbatches, S) holds the
-    batch statistics of microbatch i.
+    `loss` is the mean over the batch, `plain_loss` that without label smoothing, `correct` the
+    number of images with the right class, `gradient` (P,) that of `loss`. Row i of
+    `batch_statistics` (microbatches, S) holds the batch statistics of microbatch i.
     """
 
     loss: float
     correct: int
+    plain_loss: float
     gradient: Array
     batch_statistics: Array
 
@@ -115,7 +116,7 @@ class DataParallelGradient:
         """
         parts = split_batch(batch)
         statistics = np.empty((len(parts), self.model.statistics.size), self.model.dtype)
-        loss, correct = 0.0, 0
+        loss, correct, plain_loss = 0.0, 0, 0.0
         for first in range(0, len(parts), MAX_PENDING_GRADIENTS):
             group = slice(first, first + MAX_PENDING_GRADIENTS)
             rows = zip(parts[group], self._rows, statistics[group], strict=False)
@@ -124,9 +125,10 @@ class DataParallelGradient:
             )
             # In order, whichever thread was first: the sum of floats depends on it.
             reduce.reduce_gradients(self._gradients, len(results), first == 0, self._total)
-            loss += sum(loss for loss, _ in results)
-            correct += sum(correct for _, correct in results)
-        return BatchResult(loss, correct, self._total, statistics)
+            loss += sum(loss for loss, _, _ in results)
+            correct += sum(correct for _, correct, _ in results)
+            plain_loss += sum(plain for _, _, plain in results)
+        return BatchResult(loss, correct, plain_loss, self._total, statistics)
 
     def augmented_images(self, image_ids: IntArray, epoch: int) -> NDArray[Any]:
         """Return images as augmented in an epoch, before preprocessing.
@@ -175,8 +177,8 @@ class DataParallelGradient:
         image_ids: IntArray,
         gradient: Array,  # (P,), overwritten
         batch_statistics: Array,  # (S,), overwritten
-    ) -> tuple[float, int]:
-        """Return the share of the loss and correct images; write both arrays."""
+    ) -> tuple[float, int, float]:
+        """Return loss, correct images and plain loss; write both arrays."""
         count = len(image_ids)
         share = count / batch_size  # images of the microbatch / images of the batch
         # fit checks results for infinity and NaN; NumPy need not warn of them.
@@ -205,8 +207,8 @@ class DataParallelGradient:
             )
             if batch_statistics.size:
                 self.model.batch_statistics(caches, batch_statistics)
-            loss, correct = totals.tolist()
-        return loss / batch_size, int(correct)
+            loss, correct, plain_loss = totals.tolist()
+        return loss / batch_size, int(correct), plain_loss / batch_size
 
 
 def split_batch(batch: IntArray) -> list[IntArray]:

@@ -65,7 +65,7 @@ def fit(
         images stay as they are. It is called with ``seed`` and ``epoch``, so a function of your own
         can use a stronger `Augment` in early epochs and a weaker one in the last.
     label_smoothing : float
-        As in `minicnn.softmax_cross_entropy`; ``val_loss`` is without it.
+        As in `minicnn.softmax_cross_entropy`. ``loss`` and ``val_loss`` are reported without it.
     epochs : int
         Passes over the training images.
     batch_size : int
@@ -197,7 +197,7 @@ def _train_epoch(
                 raise NonFiniteError(f"{title}, batch {done + 1}: {cause}")
             state.step(result, config.schedule((epoch + done / len(batches)) / config.epochs))
             seen += len(batch)
-            loss += result.loss * len(batch)
+            loss += result.plain_loss * len(batch)  # comparable with val_loss
             correct += result.correct
             so_far = {"loss": f"{loss / seen:.4f}", "accuracy": f"{correct / seen:.4f}"}
             bar.set_postfix(so_far, refresh=False)

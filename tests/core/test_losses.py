@@ -170,7 +170,7 @@ def test_an_excluded_class_costs_infinity_with_smoothing_only(dtype):
     logits = np.array([[0, -np.inf, 0]], dtype)
     for smoothing, expected in ((0.0, np.log(2)), (0.1, np.inf)):
         pair, _ = softmax_cross_entropy(logits, np.array([2]), label_smoothing=smoothing)
-        (step, _), dlogits = loss_and_gradient(logits, np.array([2]), 1.0, smoothing)
+        (step, _, _), dlogits = loss_and_gradient(logits, np.array([2]), 1.0, smoothing)
         np.testing.assert_allclose([pair, step], expected, **close_for(dtype))
         assert np.isfinite(dlogits).all()
 
@@ -312,8 +312,10 @@ def test_rows_may_be_off_by_rounding(off):
 def test_loss_and_gradient_equal_the_op_pair(normals, dtype, smoothing):
     logits = normals(4, dtype)(4, 5)
     expected, cache = softmax_cross_entropy(logits, LABELS, label_smoothing=smoothing)
-    (total, correct), dlogits = loss_and_gradient(logits, LABELS, 0.25, smoothing)
+    (total, correct, plain), dlogits = loss_and_gradient(logits, LABELS, 0.25, smoothing)
     np.testing.assert_allclose(total / 4, expected, **close_for(dtype))
+    unsmoothed, _ = softmax_cross_entropy(logits, LABELS)
+    np.testing.assert_allclose(plain / 4, unsmoothed, **close_for(dtype))
     assert correct == (logits.argmax(axis=1) == LABELS).sum()
     found = softmax_cross_entropy_backward(0.25, cache)
     np.testing.assert_allclose(dlogits, found, **close_for(dtype))
@@ -322,7 +324,7 @@ def test_loss_and_gradient_equal_the_op_pair(normals, dtype, smoothing):
 
 def test_the_first_of_equal_logits_is_the_argmax(dtype):
     logits = np.zeros((2, 3), dtype)
-    (_, correct), _ = loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)
+    (_, correct, _), _ = loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)
     assert correct == 1
 
 
@@ -331,6 +333,6 @@ def test_non_finite_logits_reach_the_loss_of_a_step(dtype, value):
     logits = np.zeros((2, 3), dtype)
     logits[1, 2] = value
     with np.errstate(invalid="ignore"):
-        (loss, _), dlogits = loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)
+        (loss, _, _), dlogits = loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)
     assert np.isnan(loss)
     assert np.isnan(dlogits).all(axis=1).tolist() == [False, True]
