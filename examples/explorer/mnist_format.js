@@ -77,11 +77,10 @@ function correctStrokeWidth(digit) {
   const changed = growth > 0
     ? dilate(supersample(digit, Math.ceil(radius)), radius)
     : invert(dilate(invert(supersample(digit)), radius)); // erosion
-  changed.data = changed.data.map((value) => (value > 0.25 ? value : 0));
   return maximum(changed.data) > 0 ? cropToInk(changed) : digit;
 }
 
-/** Enlarge to 160 pixels, with at least `margin` pixels of paper around. */
+/** Enlarge to 160 pixels, with `margin` + 1 pixels of paper around. */
 function supersample(digit, margin = 0) {
   const scale = (DIGIT_SIZE * SUPERSAMPLING) / Math.max(digit.H, digit.W);
   const padded = padWithPaper(digit, 2 + Math.ceil(margin / scale));
@@ -90,8 +89,11 @@ function supersample(digit, margin = 0) {
   // A line much thinner than a pixel is pale. Scale until half of the ink is fully dark.
   const half = 0.5 * maximum(data);
   const fullInk = Math.fround(median(data.filter((value) => value > half)));
-  for (let i = 0; i < data.length; i++) data[i] = Math.min(Math.max(data[i] / fullInk, 0), 1);
-  return enlarged;
+  for (let i = 0; i < data.length; i++) {
+    const density = Math.min(data[i] / fullInk, 1);
+    data[i] = density > 0.25 ? density : 0;
+  }
+  return padWithPaper(cropToInk(enlarged), margin + 1);
 }
 
 /** Compute the mean stroke width in pixels, from the distance transform. */

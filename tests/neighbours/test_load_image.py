@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 import minicnn
 from minicnn import BlankImageError, ImageError, to_mnist_format
@@ -16,6 +17,8 @@ from minicnn.recognizer.mnist_format import (
     MAX_STROKE_WIDTH,
     MIN_STROKE_WIDTH,
     SUPERSAMPLING,
+    correct_stroke_width,
+    dilate,
     normalize_digit,
     stroke_width,
     supersample,
@@ -180,6 +183,53 @@ def test_ink_that_erosion_would_remove_is_left_unchanged():
     block[:, :20] = 1
     block[20, 20:] = 1
     assert has_mnist_format(normalize_digit(block))
+
+
+class Counted(np.ndarray):
+    """An array that counts the elements computed by ufuncs."""
+
+    elements = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        plain = [np.asarray(array) for array in inputs]
+        out = out and tuple(np.asarray(array) for array in out)
+        result = getattr(ufunc, method)(*plain, out=out, **options)
+        Counted.elements += result.size
+        return result.view(Counted)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (1, 1), (1, 50), (50, 1)])
+@pytest.mark.parametrize("radius", [0, 0.9, 1, 2.5, 9.9, 46.2])
+def test_dilation_costs_a_few_rows_not_the_area_of_the_disk(shape, radius):
+    ink = np.random.default_rng(0).random(shape, np.float32)
+    ink *= ink > 0.7
+    Counted.elements = 0
+    dilated = np.asarray(dilate(ink.view(Counted), radius))
+    reach = int(radius)
+    y, x = np.ogrid[-reach : reach + 1, -reach : reach + 1]
+    disk = x**2 + y**2 <= radius**2
+    expected = ndimage.grey_dilation(ink, footprint=disk, mode="nearest")
+    np.testing.assert_array_equal(dilated, expected)
+    assert 0 < Counted.elements <= 4 * (reach + 1) * (shape[0] + 2 * reach) * shape[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 2), (1, 160), (900, 900)])
+def test_the_size_of_a_supersampled_digit_is_bounded(shape):
+    for margin in (0, 10):
+        enlarged = supersample(np.ones(shape, np.float32), margin)
+        # The soft edge of an enlarged pixel is less than half a pixel wide on each side.
+        assert max(enlarged.shape) <= 2 * DIGIT_SIZE * SUPERSAMPLING + 2 * (margin + 1)
+        inside = enlarged[margin + 1 : -margin - 1, margin + 1 : -margin - 1]
+        assert np.count_nonzero(inside) == np.count_nonzero(enlarged)
+
+
+def test_erosion_thins_the_outer_edges_of_a_large_digit_too():
+    frame = np.ones((640, 640), np.float32)  # the margin of paper shrinks to less than a pixel
+    frame[200:-200, 200:-200] = 0
+    width = stroke_width(supersample(frame)) / SUPERSAMPLING
+    radius = DIGIT_SIZE / 2 * (width - MAX_STROKE_WIDTH) / (DIGIT_SIZE - MAX_STROKE_WIDTH)
+    longer = SUPERSAMPLING * (DIGIT_SIZE - 2 * radius)
+    assert abs(len(correct_stroke_width(frame)) - longer) <= 2
 
 
 # ---------------------------------------------------------------- media
