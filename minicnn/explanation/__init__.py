@@ -18,7 +18,7 @@ from minicnn.model.sequential import Sequential
 from minicnn.ops.activations import softmax
 from minicnn.optim import Adam
 from minicnn.shapes import Array, IntArray
-from minicnn.shapes.checks import as_batch, check_class_names, check_labels
+from minicnn.shapes.checks import as_batch, check_brightness, check_class_names, check_labels
 from minicnn.table import Table, lay_out
 from minicnn.train.state import Optimizer, Resumable, decay_mask
 
@@ -391,6 +391,7 @@ def one_image(op: str, model: Sequential, image: NDArray[Any]) -> NDArray[Any]:
     batch = as_batch(op, image, model.input_shape)
     if len(batch) != 1:
         raise ValueError(f"{op}: give one image, not {len(batch)}; for example images[0]")
+    check_brightness(op, batch)
     return batch
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from minicnn.ops.activations import softmax
 from minicnn.shapes import Array, IntArray, Shape
+from minicnn.shapes.checks import check_brightness
 
 
 class Classifier(ABC):
@@ -80,10 +81,13 @@ class Classifier(ABC):
         Raises
         ------
         TypeError, ValueError
-            As `preprocess` does; or if the model has not two or more logits.
+            As `preprocess` does; or if no pixel is above 16 of 255 but one above 0, because the
+            images have another range; or if the model has not two or more logits.
         """
         check_logits(type(self).__name__, self)
-        probabilities, _ = softmax(self.infer(self.preprocess(images), threads=threads))
+        x = self.preprocess(images)
+        check_brightness(type(self).__name__, images)
+        probabilities, _ = softmax(self.infer(x, threads=threads))
         single = images.shape in (self.input_shape, self.input_shape[:2])  # (H, W, C) or (H, W)
         return probabilities[0] if single else probabilities
 
@@ -105,7 +109,7 @@ class Classifier(ABC):
         Raises
         ------
         TypeError, ValueError
-            As `preprocess` does.
+            As `predict_proba` does.
         """
         classes: IntArray = self.predict_proba(images, threads=threads).argmax(axis=-1)
         return classes

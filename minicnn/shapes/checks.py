@@ -184,7 +184,8 @@ def check_pixels(op: str, images: object) -> None:
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise TypeError(
             f"{op}: images must be uint8 (0 to 255) or float (0 to 1), not {images.dtype}; "
-            f"images.astype(np.uint8) if the pixels are 0 to 255"
+            f"images.astype(np.uint8) if the pixels are 0 to 255, else divide by the value of "
+            f"white, as in images / 1 for pixels of 0 and 1"
         )
     if images.size == 0:
         raise ValueError(f"{op}: images is empty (shape {images.shape})")
@@ -195,9 +196,28 @@ def check_pixel_range(op: str, images: Array) -> None:
     low, high = -1e-6, 1 + 1e-6
     if not (images.min() >= low and images.max() <= high):  # NaN is neither
         first = np.argwhere(~((images >= low) & (images <= high)))[0]
+        pixel = images[tuple(first)]
+        if not np.isfinite(pixel):
+            fix = "replace it by a number"
+        elif pixel < low:
+            fix = "the model standardizes pixels itself, so pass them as they were before"
+        else:
+            fix = "pass uint8 images, or divide by the value of white, such as 255"
         raise ValueError(
-            f"{op}: pixels of float images must lie in 0..1, but image {first[0]} holds "
-            f"{images[tuple(first)]}; pass uint8 images, or divide by 255"
+            f"{op}: pixels of float images must lie in 0..1, but image {first[0]} holds {pixel}; "
+            f"{fix}"
+        )
+
+
+def check_brightness(op: str, images: Array) -> None:
+    """Raise ValueError if images of another range are nearly black."""
+    full = 255 if images.dtype == np.uint8 else 1
+    dark = 16 / 255 * full  # nobody sees ink so dark; 0 is a black image
+    # One bright image is enough, and usually the first one is.
+    if images[:1].max() <= dark and 0 < (top := images.max()) <= dark:
+        raise ValueError(
+            f"{op}: {images.dtype} images must have pixels 0 to {full}, but the largest of all is "
+            f"{top:.3g}; scale them, as in images / {top:.3g}"
         )
 
 

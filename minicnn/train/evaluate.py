@@ -9,7 +9,7 @@ from minicnn.kernels import jit
 from minicnn.losses import softmax_cross_entropy
 from minicnn.model.classifier import Classifier, check_logits, check_model
 from minicnn.shapes import IntArray
-from minicnn.shapes.checks import as_batch, check_labels
+from minicnn.shapes.checks import as_batch, check_brightness, check_labels
 
 # Images that are preprocessed together, so that memory does not grow with their number.
 EVALUATION_BATCH = 1024
@@ -72,6 +72,6 @@ def measure(
 def check_data(op: str, model: Classifier, images: NDArray[Any], labels: IntArray) -> None:
     """Raise unless images and labels fit a model and each other."""
     check_model(op, model, Classifier)
-    as_batch(op, images, model.input_shape)
+    check_brightness(op, as_batch(op, images, model.input_shape))
     check_logits(op, model)
     check_labels(op, labels, len(images), model.output_shape[0])

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+import minicnn
 from minicnn import (
     AvgPool2D,
     BatchNorm,
@@ -296,7 +297,7 @@ def test_color_images_keep_their_channels():
         (np.zeros((2, 9, 8), np.uint8), ValueError, r"\(2, 9, 8\), but .* \(N, 8, 8, 1\)$"),
         (np.zeros((2, 1, 8, 8), np.uint8), ValueError, r"first: np.moveaxis\(images, -3, -1\)"),
         (np.zeros((2, 8, 8, 3), np.uint8), ValueError, r"\(2, 8, 8, 3\), but the model takes"),
-        (np.full((2, 8, 8), 255.0), ValueError, "0..1, but image 0 holds 255.0.*divide by 255"),
+        (np.full((2, 8, 8), 255.0), ValueError, "0..1, but image 0 holds 255.0.*such as 255"),
         (np.full((2, 8, 8), -0.5), ValueError, "image 0 holds -0.5"),
         (np.full((2, 8, 8), np.nan), ValueError, "image 0 holds nan"),
     ],
@@ -304,6 +305,27 @@ def test_color_images_keep_their_channels():
 def test_invalid_images_are_rejected(images, error, message):
     with pytest.raises(error, match=message):
         small_model().predict(images)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_of_another_range_are_rejected_before_any_work(dtype):
+    model, labels = small_model(), np.array([0, 1])
+    white = 1 if dtype == np.uint8 else 1 / 255
+    images = np.full((2, 8, 8), white, dtype)
+    weights = model.parameters.copy()
+    for call in (
+        lambda: model.predict(images),
+        lambda: model.predict_proba(images[0]),
+        lambda: minicnn.evaluate(model, images, labels),
+        lambda: minicnn.fit(model, images, labels, epochs=1),
+        lambda: minicnn.explain(model, images[0]),
+    ):
+        with pytest.raises(ValueError, match=r"the largest of all is .*; scale them, as in"):
+            call()
+    assert np.array_equal(model.parameters, weights)
+    scaled = (images / images.max()).astype(np.float32)  # as the message says
+    assert np.array_equal(model.predict(scaled), model.predict(np.full((2, 8, 8), 255, np.uint8)))
+    assert model.predict(0 * images).shape == (2,)  # black images are right
 
 
 # ---------------------------------------------------------------- copies

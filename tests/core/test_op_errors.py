@@ -12,6 +12,7 @@ from minicnn.ops.conv import BACKENDS
 from minicnn.shapes.checks import (
     as_batch,
     as_pair,
+    check_brightness,
     check_flat_shape,
     check_image_shape,
     check_pixel_range,
@@ -463,7 +464,8 @@ def test_pixels():
     refuses(
         TypeError,
         "Model: images must be uint8 (0 to 255) or float (0 to 1), not int64; "
-        "images.astype(np.uint8) if the pixels are 0 to 255",
+        "images.astype(np.uint8) if the pixels are 0 to 255, else divide by the value of white, as "
+        "in images / 1 for pixels of 0 and 1",
         lambda: check_pixels("Model", ones(2, 2, dtype=np.int64)),
     )
     refuses(
@@ -473,8 +475,22 @@ def test_pixels():
     )
 
 
-@pytest.mark.parametrize("pixel", [255.0, -0.5, -1e-05, 1.00001, np.nan, np.inf])
-def test_pixels_out_of_range(pixel):
+WHITE = "pass uint8 images, or divide by the value of white, such as 255"
+STANDARDIZED = "the model standardizes pixels itself, so pass them as they were before"
+
+
+@pytest.mark.parametrize(
+    ("pixel", "fix"),
+    [
+        (255.0, WHITE),
+        (1.00001, WHITE),
+        (-0.5, STANDARDIZED),
+        (-1e-05, STANDARDIZED),
+        (np.nan, "replace it by a number"),
+        (np.inf, "replace it by a number"),
+    ],
+)
+def test_pixels_out_of_range(pixel, fix):
     images = np.zeros((3, 2, 2, 1))
     images[0] = -1e-7  # rounding is let through
     images[1] = 1 + 1e-7
@@ -482,10 +498,34 @@ def test_pixels_out_of_range(pixel):
     images[2, 1, 0, 0] = pixel
     refuses(
         ValueError,
-        f"Model: pixels of float images must lie in 0..1, but image 2 holds {pixel}; "
-        "pass uint8 images, or divide by 255",
+        f"Model: pixels of float images must lie in 0..1, but image 2 holds {pixel}; {fix}",
         lambda: check_pixel_range("Model", images),
     )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "full", "top", "shown"),
+    [
+        (np.uint8, 255, 1, "1"),  # black and white as 0 and 1
+        (np.uint8, 255, 16, "16"),  # four bits
+        (np.float32, 1, 1 / 255, "0.00392"),  # divided by 255 twice
+        (np.float64, 1, 16 / 255, "0.0627"),
+    ],
+)
+def test_images_of_another_range(dtype, full, top, shown):
+    images = np.zeros((3, 2, 2, 1), dtype)
+    check_brightness("Model", images)  # all black
+    images[2, 1, 0, 0] = top
+    refuses(
+        ValueError,
+        f"Model: {np.dtype(dtype)} images must have pixels 0 to {full}, but the largest of all is "
+        f"{shown}; scale them, as in images / {shown}",
+        lambda: check_brightness("Model", images),
+    )
+    for bright in (0, 1):  # the first image, and another one
+        others = images.copy()
+        others[bright, 0, 0, 0] = full / 15
+        check_brightness("Model", others)
 
 
 @pytest.mark.parametrize(
