@@ -15,27 +15,35 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minicnn.initializers import glorot_uniform, he_normal
+from minicnn.kernels.pack import receptive_size
 from minicnn.layers.base import Layer, layer_classes
 from minicnn.layers.container import Container
+from minicnn.layers.conv import Conv2D, DepthwiseConv2D
+from minicnn.layers.pooling import AvgPool2D, MaxPool2D
 from minicnn.model.sequential import Sequential
 from minicnn.runtime import archive
 from minicnn.runtime.archive import Archive, Entry, ModelFileError
 from minicnn.shapes import Array, Shape
+from minicnn.shapes.checks import positive_int
 
 T = TypeVar("T")
 
 DTYPES = ("float32", "float64")
 INITIALIZERS = {initializer.__name__: initializer for initializer in (he_normal, glorot_uniform)}
 
-# Limits of a description: far above any model for a CPU, far below what exhausts memory.
-MAX_LAYERS = 1000  # including those inside containers
+# Limits of a description: far above any model that a CPU can train, far below hours and all memory.
+MAX_LAYERS = 1000
+MAX_PARTS = 4 * MAX_LAYERS  # layers, also inside containers, and lists in their arguments
 MAX_NESTING = 40  # nested lists and layers; a container is two or three levels
-LARGEST_OUTPUT = 2**30  # values that a layer computes for one image
+MAX_VALUES = 2**26  # in all arrays of one image; a training step of 32 images takes 8 GB per array
+MAX_STEPS = 2**35  # multiply-adds for one image, a few seconds; VGG-16 at 224×224 has 2^33.8
 
 
 def save_model(model: Sequential, path: str | PathLike[str]) -> None:
     """Write a model to a file, atomically; see `Sequential.save`."""
     about = {"model": to_config(model), "metadata": model.metadata}
+    _checked_parts(about["model"]["layers"])  # raises here what `load_model` would raise
+    state_shapes(model.layers, model.input_shape)
     archive.write(path, "model", about, _state_arrays(model.layers))
 
 
@@ -43,8 +51,8 @@ def load_model(path: str | PathLike[str]) -> Sequential:
     """Read a model that `Sequential.save` wrote, with its layers and weights.
 
     Layers of your own are found by class name: import the module that defines them first. The file
-    need not be trusted: it holds no code, and the sizes of its arrays are compared with the file's
-    size before an array is allocated.
+    need not be trusted: it holds no code, and its size, its layers, and the memory and time that
+    they take for an image have limits, which are checked before an array is allocated.
 
     Parameters
     ----------
@@ -88,8 +96,9 @@ def _read_description(description: dict[str, Any]) -> tuple[dict[str, Any], dict
         arguments, {"layers", "input_shape", "input_mean", "input_std", "class_names", "dtype"}
     )
     shape = arguments["input_shape"]
-    if not isinstance(shape, list) or not all(type(axis) is int and axis > 0 for axis in shape):
-        raise TypeError(f"input_shape must be whole numbers above 0, not {shape!r}")
+    if not isinstance(shape, list):
+        raise TypeError(f"input_shape must be a list, not {shape!r}")
+    shape = [positive_int("Sequential", "input_shape", axis) for axis in shape]
     for name in ("input_mean", "input_std"):
         if not isinstance(arguments[name], float):
             raise TypeError(f"{name} must be a number, not {arguments[name]!r}")
@@ -207,12 +216,8 @@ def layers_from_config(config: object) -> list[Layer]:
     TypeError, ValueError
         If it does not describe layers; the message names the layer.
     """
-    if not isinstance(config, list) or not 1 <= len(config) <= MAX_LAYERS:
-        raise ValueError(f"layers must be a list of 1 to {MAX_LAYERS} layers")
-    if (count := _count_layers(config)) > MAX_LAYERS:
-        raise ValueError(f"it has {count:,} layers, more than {MAX_LAYERS}")
     layers = []
-    for position, entry in enumerate(config):
+    for position, entry in enumerate(_checked_parts(config)):
         try:
             layers.append(_layer_from_config(entry))
         except (TypeError, ValueError) as error:
@@ -220,14 +225,23 @@ def layers_from_config(config: object) -> list[Layer]:
     return layers
 
 
-def _count_layers(value: object, depth: int = 0) -> int:
-    """Return the number of layers in a part of a description."""
+def _checked_parts(config: object) -> list[Any]:
+    """Return a list of layers; raise a ValueError if it has too many parts."""
+    if not isinstance(config, list) or not 1 <= len(config) <= MAX_LAYERS:
+        raise ValueError(f"layers must be a list of 1 to {MAX_LAYERS} layers")
+    if (count := _count_parts(config)) > MAX_PARTS:
+        raise ValueError(f"its {count:,} layers and lists are more than {MAX_PARTS}")
+    return config
+
+
+def _count_parts(value: object, depth: int = 0) -> int:
+    """Return the number of layers and lists in a part of a description."""
     if depth > MAX_NESTING:
         raise ValueError(f"its layers are nested more than {MAX_NESTING} levels deep")
-    if isinstance(value, list):
-        return sum(_count_layers(item, depth + 1) for item in value)
     if isinstance(value, dict):
-        return 1 + sum(_count_layers(item, depth + 1) for item in value.values())
+        value = list(value.values())
+    if isinstance(value, list):
+        return 1 + sum(_count_parts(item, depth + 1) for item in value)
     return 0
 
 
@@ -259,7 +273,7 @@ def _from_json_value(value: object) -> Any:
 
 
 def state_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, Shape]]:
-    """Return the shapes of all arrays, before any array is allocated.
+    """Return the shapes of all arrays, and check the cost of the layers.
 
     Parameters
     ----------
@@ -275,24 +289,41 @@ def state_shapes(layers: Sequence[Layer], input_shape: Shape) -> list[dict[str, 
     Raises
     ------
     TypeError, ValueError
-        If the layers do not fit each other, or one computes more than 2³⁰ values for an image.
+        If the layers do not fit each other, or compute more than 2²⁶ values or 2³⁵ multiply-adds
+        for an image.
     """
-    found, shape = [], input_shape
+    found, shape, values, steps = [], input_shape, prod(input_shape), 0
     for position, layer in enumerate(layers):
         try:
-            if isinstance(layer, Container):
-                for branch in layer.sequences.values():
-                    state_shapes(branch.layers, shape)
             found.append(layer.parameter_shapes(shape) | layer.statistics_shapes(shape))
+            more_values, more_steps = _cost(layer, shape)
             shape = layer.output_shape(shape)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {position + 1} ({layer}): {error}") from error
-        if prod(shape) > LARGEST_OUTPUT:
+        values, steps = values + more_values, steps + more_steps
+        if values > MAX_VALUES or steps > MAX_STEPS:
             raise ValueError(
-                f"layer {position + 1} computes {prod(shape):,} values for an image, more than "
-                f"{LARGEST_OUTPUT:,}"
+                f"layers 1 to {position + 1} compute {values:,} values in the time of {steps:,} "
+                f"multiply-adds for an image; the limits are {MAX_VALUES:,} and {MAX_STEPS:,}"
             )
     return found
+
+
+def _cost(layer: Layer, shape: Shape) -> tuple[int, int]:
+    """Return values of a layer for one image, and its time in multiply-adds."""
+    values, steps = prod(layer.output_shape(shape)), layer.macs(shape)
+    if isinstance(layer, Container):
+        costs = [_cost(inner, before) for _, inner, before in layer._inside(shape)]
+        return values + sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+    if isinstance(layer, (Conv2D, DepthwiseConv2D, MaxPool2D, AvgPool2D)):
+        window, C = layer.window(shape), shape[2]
+        reads = window.OH * window.OW * window.KH * window.KW * C
+        backend = getattr(layer, "backend", "auto")
+        # The padded image, and the matrix of all windows.
+        values += prod(receptive_size(window)) * C + reads * (backend == "im2col")
+        # With one channel a read takes a vector of up to 16 lanes. The reference loops in Python.
+        steps = max(steps, 16 * reads) * (1000 if backend == "reference" else 1)
+    return values, steps
 
 
 def _layer_name(cls: type[Layer]) -> str:

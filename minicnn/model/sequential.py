@@ -79,7 +79,7 @@ class Sequential(Classifier):
     ) -> None:
         self.layers = check_layers("Sequential", layers)
         self.dtype = float_dtype("Sequential", dtype)
-        checked = check_input(input_shape, input_mean, input_std)
+        checked = check_input(input_shape, input_mean, input_std, self.dtype)
         self.input_shape, self.input_mean, self.input_std = checked
         self.output_shape = parameters.build(self.layers, self.input_shape, seed, self.dtype)
         names = check_class_names("Sequential", class_names, self.output_shape[-1])
@@ -271,6 +271,11 @@ class Sequential(Classifier):
         -------
         ndarray (N, *output_shape)
             As `forward` returns it; up to rounding, if a `BatchNorm` is folded into a layer.
+
+        Raises
+        ------
+        ValueError
+            If the largest output of an image is infinity or NaN.
         """
         y: Array = np.empty((len(x), *self.output_shape), self.dtype)
         size = min(INFERENCE_BATCH, max(INFERENCE_BATCH // 4, -(-len(x) // 2)))
@@ -291,6 +296,12 @@ class Sequential(Classifier):
                 )
 
         shared_pool(threads).map(infer_batch, range(0, len(x), size))
+        # The largest: a layer of your own may exclude a class by a logit of -infinity.
+        if not np.isfinite(y.max(axis=-1)).all():
+            raise ValueError(
+                "Sequential: the network computes infinity or NaN, so its weights or statistics "
+                "are out of range; train it again, or load another file"
+            )
         return y
 
     # ------------------------------------------------------------ description

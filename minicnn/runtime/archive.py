@@ -21,7 +21,8 @@ from numpy.typing import DTypeLike, NDArray
 
 VERSION = 1  # of the format; files of a later version are rejected
 LARGEST_FILE = 2**30  # bytes
-LONGEST_DESCRIPTION = 2**24  # characters
+MOST_MEMBERS = 20_000  # more than any model has arrays; zipfile lists a million in 15 s
+LONGEST_DESCRIPTION = 2**22  # characters; they take less than a second to parse
 LONGEST_MESSAGE = 400  # characters
 LONGEST_HEADER = 2**12  # bytes of a .npy header; `write` makes headers of 128 bytes
 
@@ -129,6 +130,9 @@ class Archive:
             raise self.error(f"it is a single NumPy array, not a minicnn {kind}")
         if not data.startswith(b"PK"):
             raise self.error("it is not a .npz file, or its beginning is damaged")
+        # The directory has one such mark for each member; weights hold it by rare chance only.
+        if data.count(b"PK\x01\x02") > MOST_MEMBERS:
+            raise self.error(f"it holds more than {MOST_MEMBERS:,} members")
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             self._members = self._zip.infolist()
@@ -138,14 +142,17 @@ class Archive:
         if "description.npy" not in names:
             raise self.error(f"it is a zip without a description, so not a minicnn {kind}")
         self._check_members(names)
+        if sum(member.file_size for member in self._members) > len(data):
+            raise self.error("its members declare more bytes than the file has")
         self.description = self._read_description(kind)
 
     def error(self, problem: str) -> ModelFileError:
         """Return an error that names the file and the problem."""
         # The text may come from the file: too long, or with control codes of a terminal.
-        shown = "".join(c if c.isprintable() else "?" for c in problem[:LONGEST_MESSAGE])
-        more = " …" if len(problem) > LONGEST_MESSAGE else ""
-        return ModelFileError(f"{self.path} cannot be loaded: {shown}{more}")
+        if len(problem) > LONGEST_MESSAGE:  # the end says what is wrong
+            problem = f"{problem[: LONGEST_MESSAGE // 2]} … {problem[-LONGEST_MESSAGE // 2 :]}"
+        shown = "".join(c if c.isprintable() else "?" for c in problem)
+        return ModelFileError(f"{self.path} cannot be loaded: {shown}")
 
     def arrays(self, expected: Mapping[str, Entry]) -> dict[str, NDArray[Any]]:
         """Read all arrays, in this machine's byte order.

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from operator import index
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from minicnn.shapes import FLOAT_DTYPES, Array, Shape, memoize_by_shape
 
+LARGEST_INT = 2**31 - 1  # of a size: the product of two then fits into 64 bits
 
-def positive_int(op: str, name: str, value: object) -> int:
-    """Return `value` as an int of at least 1."""
+
+def positive_int(op: str, name: str, value: object, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`, and of 31 bits."""
     number = whole_number(op, name, value)
-    if number < 1:
-        raise ValueError(f"{op}: {name} must be at least 1, not {number}")
+    if not minimum <= number <= LARGEST_INT:
+        bound = f"at least {minimum}" if number < minimum else f"at most {LARGEST_INT:,}"
+        raise ValueError(f"{op}: {name} must be {bound}, not {short_repr(number)}")
     return number
 
 
@@ -37,9 +41,7 @@ def as_pair(op: str, name: str, value: object, minimum: int) -> tuple[int, int]:
         raise ValueError(
             f"{op}: {name} must be a whole number or a pair (vertical, horizontal), not {value!r}"
         )
-    down, right = (whole_number(op, name, item) for item in items)
-    if min(down, right) < minimum:
-        raise ValueError(f"{op}: {name} must be at least {minimum}, not {value!r}")
+    down, right = (positive_int(op, name, item, minimum) for item in items)
     return down, right
 
 
@@ -221,13 +223,18 @@ def check_brightness(op: str, images: Array) -> None:
         )
 
 
-def check_input(shape: Any, mean: float, std: float) -> tuple[Shape, float, float]:
+def check_input(
+    shape: Any, mean: float, std: float, dtype: np.dtype[Any]
+) -> tuple[Shape, float, float]:
     """Return input_shape, input_mean and input_std of a `Sequential`."""
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"Sequential: input_shape must be (H, W, C), not {shape!r}")
-    if not (np.isfinite(mean) and 0 < std < np.inf):
+    with np.errstate(all="ignore"):
+        scaled = (np.array([0, 1], dtype) - dtype.type(mean)) / dtype.type(std)
+    if not (0 < std < np.inf and np.isfinite(scaled).all()):
         raise ValueError(
-            f"Sequential: input_mean must be finite and input_std above 0, not {mean!r} and {std!r}"
+            f"Sequential: input_mean and input_std must scale 0..1 to finite numbers in {dtype}, "
+            f"with input_std above 0, not {mean!r} and {std!r}"
         )
     H, W, C = (positive_int("Sequential", "input_shape", axis) for axis in shape)
     return (H, W, C), float(mean), float(std)

@@ -387,7 +387,8 @@ FLAT = [{"layer": "Flatten"}, {"layer": "Dense", "units": 2}]
     ("layers", "message"),
     [
         ([nested(30), *FLAT], "its layers are nested more than 40 levels deep"),
-        ([{"layer": "Concat", "branches": [[{"layer": "ReLU"}] * 600] * 2}], "has 1,201 layers"),
+        ([{"layer": "Concat", "branches": [[{"layer": "ReLU"}] * 2000] * 2}], "its 4,005 layers"),
+        ([{"layer": "Concat", "branches": [[]] * 4000}], "its 4,003 layers and lists"),
         ([{"layer": "Residual"}], "layer 1: "),
         ([{"layer": "Residual", "layers": 5}], "layer 1: Residual: give a list of layers"),
         ([{"layer": "Residual", "layers": [5]}], "layer 1: Residual: layers must be layer objects"),
@@ -398,7 +399,7 @@ FLAT = [{"layer": "Flatten"}, {"layer": "Dense", "units": 2}]
         (
             [{"layer": "Concat", "branches": [[{"layer": "Conv2D", "filters": 2**30,
                                                 "kernel_size": 1}]]}],
-            r"layer 1 computes 4,294,967,296 values for an image, more than",
+            "layers 1 to 1 compute 8,589,934,",
         ),
         ([{"layer": "Residual", "layers": [{"layer": "Conv2D", "filters": 2, "kernel_size": 1}]}],
          r"layer 1 .*Residual: the layers give \(2, 2, 2\) but the shortcut \(2, 2, 1\)"),

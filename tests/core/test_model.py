@@ -13,6 +13,7 @@ from minicnn import (
     Conv2D,
     Dense,
     DepthwiseConv2D,
+    Ensemble,
     Flatten,
     GlobalAvgPool2D,
     Layer,
@@ -20,6 +21,7 @@ from minicnn import (
     ReLU,
     Residual,
     Sequential,
+    evaluate,
     fit,
     initializers,
 )
@@ -219,7 +221,7 @@ def test_layers_that_do_not_fit_are_named(layers, error, message):
         ({"input_shape": (8, 0, 1)}, ValueError, "input_shape must be at least 1, not 0"),
         ({"dtype": np.float16}, TypeError, "dtype must be float32 or float64, not float16"),
         ({"input_std": 0.0}, ValueError, "input_std above 0, not 0.0 and 0.0"),
-        ({"input_mean": np.nan}, ValueError, "input_mean must be finite"),
+        ({"input_mean": np.nan}, ValueError, "input_mean and input_std must scale"),
     ],
 )
 def test_invalid_options_are_rejected(options, error, message):
@@ -355,3 +357,42 @@ def test_a_copy_trains_alike_and_independently(how, images):
     fit(model, images, labels, epochs=2, batch_size=2, validation_split=0, progress=False)
     np.testing.assert_array_equal(model.parameters, twin.parameters)
     np.testing.assert_array_equal(model.predict_proba(images), twin.predict_proba(images))
+
+
+# ---------------------------------------------------------------- infinity and NaN
+
+
+def test_infinity_and_nan_are_no_answer():
+    """NaN was class 0 with probability NaN, and an accuracy like chance."""
+    images, labels = np.full((5, 2, 2), 255, np.uint8), np.zeros(5, int)
+    for weight in (3e38, -3e38, np.nan):
+        model = Sequential([Flatten(), Dense(3)], input_shape=(2, 2, 1))
+        model.parameters[:] = weight
+        for model_or_average in (model, Ensemble([model])):
+            for use in (model_or_average.predict, model_or_average.predict_proba):
+                with pytest.raises(ValueError, match="the network computes infinity or NaN"):
+                    use(images)
+            with pytest.raises(ValueError, match="the network computes infinity or NaN"):
+                evaluate(model_or_average, images, labels)
+
+
+def test_a_class_may_be_excluded_by_a_logit_of_minus_infinity():
+    model = Sequential([Flatten(), Dense(3)], input_shape=(2, 2, 1))
+    model.layers[1].parameters["bias"][1] = -np.inf
+    assert model.predict_proba(np.zeros((2, 2), np.uint8)).tolist() == [0.5, 0, 0.5]
+
+
+def test_a_std_must_keep_pixels_finite():
+    with pytest.raises(ValueError, match=r"finite numbers in float32, .* not 0\.5 and 1e-40"):
+        Sequential([Flatten()], input_shape=(2, 2, 1), input_mean=0.5, input_std=1e-40)
+    model = Sequential([Flatten()], (2, 2, 1), input_std=1e-40, dtype=np.float64)
+    assert model.preprocess(np.ones((2, 2))).max() == 1e40
+
+
+def test_sizes_have_an_upper_bound():
+    # A stride of 10³⁰ raised Numba's TypingError in a kernel.
+    for layer in (Conv2D(2, 1, stride=10**30), Conv2D(2, 1, padding=2**31)):
+        with pytest.raises(ValueError, match="must be at most 2,147,483,647, not "):
+            Sequential([layer], input_shape=(4, 4, 1))
+    with pytest.raises(ValueError, match=r"Dense: units must be at most .*, not 10+\.\.\.0+$"):
+        Dense(10**200)

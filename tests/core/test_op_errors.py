@@ -208,13 +208,13 @@ WORDS = 'padding must be a whole number, a pair, "same" or "valid"'
 
 WRONG_VALUES = {
     "conv2d: stride must be at least 1, not 0": conv2d(stride=0),
-    "conv2d: stride must be at least 1, not (1, 0)": conv2d(stride=(1, 0)),
-    "conv2d: stride must be at least 1, not (-1, 1)": conv2d(stride=(-1, 1)),
+    "conv2d: stride must be at least 1, not -3": conv2d(stride=(1, -3)),
+    "conv2d: stride must be at least 1, not -1": conv2d(stride=(-1, 1)),
     f"conv2d: stride {PAIR}, not (1, 2, 3)": conv2d(stride=(1, 2, 3)),
     f"conv2d: padding {PAIR}, not [1]": conv2d(padding=[1]),
     f"conv2d: padding {PAIR}, not ()": conv2d(padding=()),
     "conv2d: padding must be at least 0, not -1": conv2d(padding=-1),
-    "conv2d: padding must be at least 0, not (0, -2)": conv2d(padding=(0, -2)),
+    "conv2d: padding must be at least 0, not -2": conv2d(padding=(0, -2)),
     f"conv2d: {WORDS}, not 'full'": conv2d(padding="full"),
     f"conv2d: {WORDS}, not 'SAME'": conv2d(padding="SAME"),
     "conv2d: backend must be one of auto, direct, winograd, im2col, reference, not 'fft'": conv2d(
