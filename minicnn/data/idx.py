@@ -170,12 +170,8 @@ def _read_header(stream: io.BufferedIOBase, path: Path, ndim: int) -> tuple[int,
 
 def _read_up_to(stream: io.BufferedIOBase, size: int) -> NDArray[np.uint8]:
     """Read `size` bytes, or fewer if the stream ends earlier."""
-    data = np.empty(min(size, _CHUNK), dtype=np.uint8)
-    filled = 0
-    while count := stream.readinto(data.data[filled : filled + _CHUNK]):
-        filled += count
-        if filled == data.size:
-            # Doubling keeps the time linear. No view of `data` exists here, so resizing is safe;
-            # NumPy's own check of that counts references and fails under a debugger.
-            data.resize(min(size, 2 * filled), refcheck=False)
-    return data[:filled]
+    # A bytearray grows in place; `ndarray.resize` copies all since NumPy 2.5.
+    data = bytearray()
+    while chunk := stream.read(min(size - len(data), _CHUNK)):
+        data += chunk
+    return np.frombuffer(data, np.uint8)
