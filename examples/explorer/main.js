@@ -61,7 +61,8 @@ function pickTestOf(label) {
 
 async function openFile(file) {
   try {
-    pad.put({ strokes: [], fileImage: await readImage(file), name: file.name });
+    const fileImage = await readImage(file);
+    pad.put({ strokes: [], fileImage, digit: toMnistFormat(fileImage), name: file.name });
   } catch {
     byId("status").textContent = `${file.name} is not an image that this browser can read.`;
   }
@@ -113,8 +114,7 @@ function showStatus() {
     : !state.image ? (fileImage ? `${name} has no ink.` : "Draw a digit.")
     : test ? `Test image: ${name}.`
     : !fileImage ? "Your drawing, centered as in MNIST."
-    : hasUniformBackground(fileImage) ? `${name}, centered as in MNIST.`
-    : `${name}, centered as in MNIST. The background is uneven, so the digit may be wrong.`;
+    : `${name}, centered as in MNIST.`;
 }
 
 /** Show the class with the highest probability. */

@@ -196,8 +196,7 @@ class InputSheet extends MapSheet {
   /** @param {?Uint8Array} image 28·28 gray levels, or null */
   draw(image) {
     for (let i = 0; i < this.pixels.length; i++) {
-      const level = image ? image[i] : 0;
-      this.pixels[i] = (255 << 24) | (level << 16) | (level << 8) | level;
+      this.pixels[i] = grayPixel(image ? image[i] : 0);
     }
     this.canvas.getContext("2d").putImageData(this.imageData, 0, 0);
   }

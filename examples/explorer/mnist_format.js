@@ -22,15 +22,21 @@ function toMnistFormat(gray) {
 }
 
 /** Keep the ink of the largest region and of the regions near it. */
-function selectDigit({ levels, peak, regions }) {
-  const largest = regions.reduce((a, b) => (b.pixels.length > a.pixels.length ? b : a));
+function selectDigit({ levels, peak, regions, isUniform, isFramed }) {
+  const { H, W } = levels;
+  const minArea = MIN_AREA * sumOf(regions.map(({ pixels }) => pixels.length));
+  // On a photo, the edge of a table or a shadow reaches the border; the digit does not.
+  const inside = regions.filter(({ top, left, bottom, right, pixels }) =>
+    (isFramed || (top > 0 && left > 0 && bottom < H && right < W)) && pixels.length > minArea);
+  const candidates = !isUniform && inside.length ? inside : regions;
+  const largest = candidates.reduce((a, b) => (b.pixels.length > a.pixels.length ? b : a));
   const { top, left, bottom, right } = largest;
   const maxGap = MAX_DISTANCE * Math.max(bottom - top, right - left);
-  const selected = regions.filter((region) =>
+  const selected = candidates.filter((region) =>
     Math.max(region.top - bottom, top - region.bottom) <= maxGap &&
     Math.max(region.left - right, left - region.right) <= maxGap &&
     region.pixels.length >= MIN_AREA * largest.pixels.length);
-  const { H, W } = levels, data = new Float32Array(H * W);
+  const data = new Float32Array(H * W);
   for (const { pixels } of selected) {
     for (const pixel of pixels) data[pixel] = Math.min(levels.data[pixel] / peak, 1);
   }

@@ -5,12 +5,14 @@
 
 const PAD_SIZE = 280; // side of the gray image of the strokes, in pixels
 const PEN_WIDTH = 26; // in the same pixels
-const MAX_IMAGE_SIZE = 800; // longer side to which an image from a file is reduced
+const MAX_IMAGE_SIZE = 2400; // pixels of the longer side; larger images are reduced
+const MAX_CANVAS = 16_000_000; // pixels; a larger canvas stays empty in some browsers
 
 /**
  * The content of the pad: strokes, each a list of points [x, y] in pixels of the gray image; or a
- * test image (28·28); or a gray image from a file.
- * @typedef {{ strokes: number[][][], test?: Uint8Array, fileImage?: object, name?: string }} Drawing
+ * test image (28·28); or a gray image from a file, and the digit in it (28·28, or null).
+ * @typedef {{ strokes: number[][][], test?: Uint8Array, fileImage?: object, digit?: Uint8Array,
+ *     name?: string }} Drawing
  */
 
 class Pad {
@@ -61,9 +63,9 @@ class Pad {
 
   /** Return the network's input. @returns {?Uint8Array} 28·28; null for a blank pad */
   image() {
-    const { strokes, test, fileImage } = this.drawing;
+    const { strokes, test, fileImage, digit } = this.drawing;
     if (test) return test;
-    if (fileImage) return toMnistFormat(fileImage);
+    if (fileImage) return digit;
     return strokes.length ? toMnistFormat(this.gray()) : null;
   }
 
@@ -153,7 +155,7 @@ function drawGray(context, image, isSmooth) {
   canvas.height = image.H;
   const source = canvas.getContext("2d");
   const pixels = source.createImageData(image.W, image.H);
-  image.data.forEach((level, i) => pixels.data.set([level, level, level, 255], 4 * i));
+  new Uint32Array(pixels.data.buffer).set(Uint32Array.from(image.data, grayPixel));
   source.putImageData(pixels, 0, 0);
   const size = context.canvas.width, scale = size / Math.max(image.H, image.W);
   const W = image.W * scale, H = image.H * scale;
@@ -161,17 +163,21 @@ function drawGray(context, image, isSmooth) {
   context.drawImage(canvas, (size - W) / 2, (size - H) / 2, W, H);
 }
 
+/** Return the 32 bits of an opaque gray pixel. */
+function grayPixel(level) {
+  return (255 << 24) | (level << 16) | (level << 8) | level;
+}
+
 /**
- * Read an image file: rotated by its EXIF tag, reduced, and converted to gray as in Pillow.
+ * Read an image file: rotated by its EXIF tag, converted to gray as in Pillow, and reduced.
  * Transparent pixels become white, or black if that more than doubles the contrast.
  * @param {Blob} file
  * @returns {Promise<{ H: number, W: number, data: Uint8Array }>}
  */
 async function readImage(file) {
-  const bitmap = await createImageBitmap(file);
-  const scale = Math.min(1, MAX_IMAGE_SIZE / Math.max(bitmap.width, bitmap.height));
-  const W = Math.max(1, Math.round(bitmap.width * scale));
-  const H = Math.max(1, Math.round(bitmap.height * scale));
+  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  const scale = Math.min(1, Math.sqrt(MAX_CANVAS / (bitmap.width * bitmap.height)));
+  const [H, W] = [bitmap.height, bitmap.width].map((n) => Math.max(1, Math.floor(n * scale)));
   const [onWhite, onBlack] = ["white", "black"].map((background) => {
     const canvas = document.createElement("canvas");
     canvas.width = W;
@@ -189,5 +195,6 @@ async function readImage(file) {
   });
   const contrast = ({ data }) =>
     data.reduce((a, b) => Math.max(a, b)) - data.reduce((a, b) => Math.min(a, b));
-  return 2 * contrast(onWhite) < contrast(onBlack) ? onBlack : onWhite;
+  const gray = 2 * contrast(onWhite) < contrast(onBlack) ? onBlack : onWhite;
+  return reduce(gray, Math.ceil(Math.max(H, W) / MAX_IMAGE_SIZE));
 }

@@ -1,4 +1,4 @@
-/* Separate ink from uniform paper, as minicnn/recognizer/segmentation.py does.
+/* Separate ink from paper, as minicnn/recognizer/segmentation.py does.
 
    The names are those of the Python module, whose comments give the reasons. A gray image is
    { H, W, data }, data a Uint8Array in rows; 0 is black. Ink levels have the same form: contrast
@@ -6,28 +6,37 @@
 
 const UNIFORM_SHARE = 0.4; // of the border has one brightness if the background is uniform
 const JPEG_NOISE = 12; // gray levels by which a small JPEG differs from the drawing
-const BACKGROUND_SIZE = 128; // a larger image with a noisy border is a photo
+const PHOTO_SIZE = 800; // longer side of a reduced photo; averaging removes noise
+const BACKGROUND_SIZE = 128; // longer side of the copy on which an uneven background is estimated
 const MAX_COVERAGE = 0.6; // of the image; no drawing covers more of its paper
+const MIN_PHOTO_CONTRAST = 1.3; // contrast of ink on a photo, relative to the paper's own
 const MIN_INK_LEVEL = 16; // a smaller contrast is not ink
 
 /**
  * Separate the ink from the paper.
- * @returns {?{ levels: object, peak: number, regions: object[] }} ink levels, the level of the
- *     darkest ink, and the connected regions of the ink; null for a blank image
+ * @returns {?{ levels: object, peak: number, regions: object[], isUniform: boolean,
+ *     isFramed: boolean }} ink levels, the level of the darkest ink, the connected regions of the
+ *     ink, and whether it is a drawing, and on a sheet in a frame; null for a blank image
  */
 function segmentForeground(gray) {
-  const levels = globalContrast(gray);
+  const isUniform = hasUniformBackground(gray);
+  const factor = Math.ceil(Math.max(gray.H, gray.W) / PHOTO_SIZE);
+  const levels = isUniform ? globalContrast(gray) : localContrast(denoise(gray, factor));
+  const paper = Math.trunc(medianLevel(borderHistogram(levels)));
+  levels.data = levels.data.map((level) => Math.max(level - paper, 0));
   const { H, W, data } = levels;
   const peak = nthLargest(data, Math.max(4, Math.floor(Math.max(H, W) / 8)));
-  if (peak < MIN_INK_LEVEL) return null;
   const background = backgroundLevel(levels);
+  if (peak < MIN_INK_LEVEL || (!isUniform && peak < MIN_PHOTO_CONTRAST * background)) return null;
   let high = isodataThreshold(levels, peak);
   if (background < 0.7 * peak) high = Math.max(high, (background + peak) / 2);
   // Soft edges touch ink above `high`; the grain of paper does not.
   const low = Math.min(Math.max(0.15 * high, 1.1 * background), high);
   const regions = hysteresisThreshold(levels, low, high);
-  const sheet = sheetInsideFrame(regions, H, W);
-  return sheet ? segmentForeground(crop(gray, ...sheet)) : { levels, peak, regions };
+  const sheet = isUniform && sheetInsideFrame(regions, H, W);
+  if (!sheet) return { levels, peak, regions, isUniform, isFramed: false };
+  const inside = segmentForeground(crop(gray, ...sheet));
+  return inside && { ...inside, isFramed: true };
 }
 
 /** Return the box of a sheet of paper in a frame of another brightness, or null. */
@@ -148,14 +157,39 @@ function globalContrast(gray) {
       : (level - paper) / Math.max(255 - paper, 1);
     return roundHalfEven(Math.min(Math.max(ratio, 0), 1) * 255);
   });
-  const borderLevels = new Float64Array(256); // histogram of the border after the table
-  table.forEach((level, grayLevel) => {
-    borderLevels[level] += border[grayLevel];
-  });
-  const paperLevel = Math.trunc(medianLevel(borderLevels));
-  const data = new Uint8Array(H * W);
-  for (let i = 0; i < data.length; i++) data[i] = Math.max(table[gray.data[i]] - paperLevel, 0);
-  return { H, W, data };
+  return { H, W, data: gray.data.map((level) => table[level]) };
+}
+
+/** Reduce a photo by `factor` and blur it slightly. */
+function denoise(gray, factor) {
+  const image = reduce(gray, factor);
+  return gaussianBlur(image, Math.min(1, Math.max(image.H, image.W) / 400));
+}
+
+/** Measure contrast to the paper's brightness around each pixel. */
+function localContrast(gray) {
+  let image = gray;
+  let small = reduce(gray, Math.ceil(Math.max(gray.H, gray.W) / BACKGROUND_SIZE));
+  if (!inkIsDark(small)) {
+    [image, small] = [image, small].map((each) =>
+      ({ ...each, data: each.data.map((level) => 255 - level) }));
+  }
+  const size = Math.max(3, Math.floor(Math.max(small.H, small.W) / 6) | 1);
+  const brightest = extremum(medianOf9(small), size, Math.max);
+  const closed = gaussianBlur(extremum(brightest, size, Math.min), 2);
+  const paper = resample(closed, image.H, image.W, "bicubic").data;
+  return { ...image, data: image.data.map((level, i) => {
+    const ratio = Math.fround(1 - Math.fround(level / Math.max(paper[i], 1)));
+    return roundHalfEven(Math.fround(Math.max(ratio, 0) * 255));
+  }) };
+}
+
+/** Return whether the skewness of the local contrast is negative. */
+function inkIsDark(small) {
+  const surroundings = gaussianBlur(small, Math.max(small.H, small.W) / 8).data;
+  const difference = Float32Array.from(small.data, (level, i) => level - surroundings[i]);
+  const middle = median(difference);
+  return sumOf(difference.map((value) => (value - middle) ** 3)) <= 0;
 }
 
 /** Return the highest level of the paper: printed lines appear at opposite edges. */

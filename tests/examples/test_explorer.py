@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import explorer
 import make_explorer
@@ -374,16 +375,36 @@ def test_unreadable_and_blank_files_are_reported(open_page, tmp_path):
     assert input_image(page) is None
 
 
-def test_an_uneven_background_is_reported(open_page, tmp_path):
-    # The page does not compute the local contrast that `to_mnist_format` uses for photos.
+def test_every_example_gives_the_same_pixels_as_recognize(open_page):
+    """Compare photos, scans and drawings with `detect_digits`, pixel by pixel."""
+    page = open_page()
+    folder = Path(explorer.__file__).parents[1] / "examples/digits"
+    files = sorted(folder.iterdir())
+    assert len(files) > 40
+    for path in files:
+        choose_file(page, path)
+        page.get_by_text(f"{path.name}, centered as in MNIST.").wait_for()
+        found = minicnn.detect_digits(path)
+        # Of several digits the page reads the largest, as `to_mnist_format` does.
+        expected = found[0].image if len(found) == 1 else minicnn.to_mnist_format(path)
+        difference = np.abs(input_image(page).astype(int) - expected)
+        # A browser cuts 16-bit gray to 8 bits, Pillow rounds.
+        assert difference.max() <= (1 if path.name == "6_16-bit.png" else 0), path.name
+
+
+def test_an_uneven_background_gives_the_same_pixels_as_in_python(open_page, tmp_path):
     photo = np.array(images_of_seven()["dark.png"].resize((300, 360)))
     photo[photo > 200] -= (
         np.random.default_rng(0).integers(0, 20, (photo > 200).sum()).astype(np.uint8)
     )
-    Image.fromarray(photo).save(tmp_path / "photo.png")
+    shade = np.linspace(1, 0.5, 300)  # the right side lies in a shadow
+    Image.fromarray((photo * shade).astype(np.uint8)).save(tmp_path / "photo.png")
     page = open_page()
     page.locator("#file").set_input_files(tmp_path / "photo.png")
-    page.get_by_text("photo.png, centered as in MNIST. The background is uneven").wait_for()
+    page.get_by_text("photo.png, centered as in MNIST.").wait_for()
+    np.testing.assert_array_equal(
+        input_image(page), minicnn.to_mnist_format(tmp_path / "photo.png")
+    )
     assert page.locator("#prediction strong").inner_text() == "7"
 
 
