@@ -122,8 +122,8 @@ class Card {
     this.readout = element("output", { className: "readout" });
     this.min = element("span", { className: "range" });
     this.max = element("span", { className: "range" });
-    const legend = element("span", { className: "legend" },
-      this.min, element("span", { className: "color-map" }), this.max);
+    this.colorMap = element("span", { className: "color-map" });
+    const legend = element("span", { className: "legend" }, this.min, this.colorMap, this.max);
     this.root = element("article", { className: "card", id: `step-${step.index}` },
       element("div", { className: "card-head" },
         element("h3", {},
@@ -147,17 +147,15 @@ class Card {
   draw(isBlank) {
     this.isBlank = isBlank;
     const scale = this.view.draw(isBlank);
-    this.min.textContent = isBlank ? "" : short(-scale);
+    const isSigned = this.step.y.data.some((x) => x < 0);
+    this.colorMap.classList.toggle("positive", !isSigned);
+    this.min.textContent = isBlank ? "" : short(isSigned ? -scale : 0);
     this.max.textContent = isBlank ? "" : short(scale);
-    if (this.pointed) this.point(this.pointed);
+    this.showReadout();
   }
 
-  /** Show the value of the cell under the pointer or cursor. */
   point(cell) {
     this.pointed = cell;
-    const { step } = this;
-    this.readout.textContent = !cell || this.isBlank ? ""
-      : `${nameOfCell(step, cell, this.network)}: ${long(at(step.y, cell.h, cell.w, cell.c))}`;
     this.showMarks();
   }
 
@@ -166,8 +164,16 @@ class Card {
     this.showMarks();
   }
 
+  /** Show the value of the cell under the pointer or cursor, else of the chosen cell. */
+  showReadout() {
+    const cell = this.pointed ?? (this.view.own ? this.view.cursor : null), { step } = this;
+    this.readout.textContent = !cell || this.isBlank ? ""
+      : `${nameOfCell(step, cell, this.network)}: ${long(at(step.y, cell.h, cell.w, cell.c))}`;
+  }
+
   showMarks() {
     const pointed = this.pointed ? [{ region: cellRegion(this.pointed), kind: "point" }] : [];
     this.view.mark([...(this.marks ?? []), ...pointed]);
+    this.showReadout();
   }
 }

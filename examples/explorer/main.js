@@ -146,20 +146,29 @@ function choose(cell, addToHistory = true) {
   };
   for (const card of cards) card.mark(marksOf(card.step.index));
   output.mark(marksOf(network.steps.length - 1));
-  input.mark(marksOf(0).map(({ region }) => ({ region, kind: "near" })));
+  input.mark(marksOf(0).map(({ region, kind }) => ({ region, kind: kind === "own" ? kind : "near" })));
   panel.show(cell, state.image, addToHistory);
+  byId("panel-move").hidden = !cell || viewOf(cell) instanceof Bars;
   if (cell?.step && !panel.sliding) scrollToCell(cell);
 }
 
-/** Scroll to a cell outside the window, or below a panel at the bottom of the window. */
+/** Return the sheet or the bars that show a cell. */
+function viewOf({ step }) {
+  return step ? cards[step - 1].view : input;
+}
+
+/** Scroll to a cell outside the window, behind the answer at its top or the panel at its bottom. */
 function scrollToCell(cell) {
-  const { view } = cards[cell.step - 1];
+  const view = viewOf(cell);
   const y = view.root.getBoundingClientRect().top + view.offsetOf(cell);
-  const isPanelBelow = getComputedStyle(panel.root).position === "fixed";
+  const positionOf = (node) => getComputedStyle(node).position;
+  const isAnswerAbove = positionOf(byId("answer")) === "sticky";
+  const top = isAnswerAbove ? byId("answer").getBoundingClientRect().height : 0;
+  const isPanelBelow = positionOf(panel.root) === "fixed";
   const bottom = isPanelBelow ? panel.root.getBoundingClientRect().top : window.innerHeight;
-  if (y > 40 && y < bottom - 40) return;
+  if (y > top + 40 && y < bottom - 40) return;
   const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  window.scrollBy({ top: y - bottom / 2, behavior: reducedMotion ? "auto" : "smooth" });
+  window.scrollBy({ top: y - (top + bottom) / 2, behavior: reducedMotion ? "auto" : "smooth" });
 }
 
 // ---------------------------------------------------------------- layout, theme, keys
@@ -201,6 +210,9 @@ const ACTIONS = {
 function listen() {
   const buttons = { undo: "u", clear: "c", open: "o", slow: "s", theme: "d", help: "?" };
   for (const [id, key] of Object.entries(buttons)) byId(id).addEventListener("click", ACTIONS[key]);
+  byId("panel-move").addEventListener("click", ({ target }) => {
+    if (target.dataset.key) viewOf(state.cell).moveCursor(target.dataset.key);
+  });
   byId("file").addEventListener("change", ({ target }) => {
     if (target.files.length) openFile(target.files[0]);
     target.value = ""; // else opening the same file again is no change

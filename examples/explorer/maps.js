@@ -2,6 +2,7 @@
    it. A second canvas on top has the boxes around the chosen cell and its receptive fields. */
 
 const MAP_SIZE = 54; // side of a feature map on the screen, about, in CSS pixels
+const DASHES = [3, 2]; // of boxes around inputs: the form tells them from the cell, as the color
 
 class MapSheet {
   /**
@@ -108,6 +109,7 @@ class MapSheet {
     for (const { region, kind } of this.marks) {
       context.strokeStyle = style.getPropertyValue(`--${kind}`);
       context.lineWidth = kind === "far" ? 1 : 2;
+      context.setLineDash(kind === "own" || kind === "point" ? [] : DASHES);
       if (isWhole(region, this.step.y)) {
         const [width, height] = [this.canvas.width * this.zoom, this.canvas.height * this.zoom];
         context.strokeRect(1, 1, width - 2, height - 2);
@@ -132,12 +134,16 @@ class MapSheet {
     });
     this.root.addEventListener("pointermove", (event) => this.onPoint(this.cellUnder(event)));
     this.root.addEventListener("pointerleave", () => this.onPoint(null));
-    this.root.addEventListener("focus", () => this.onPoint(this.cursor));
+    this.root.addEventListener("focus", () => {
+      // A click gives focus too, before the cursor has moved to the clicked cell.
+      if (this.root.matches(":focus-visible")) this.onPoint(this.cursor);
+    });
     this.root.addEventListener("blur", () => this.onPoint(null));
     this.root.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key === "Enter") this.pick(this.cursor);
       else if (!this.moveCursor(event.key)) return;
+      else this.onPoint(this.cursor);
       event.preventDefault();
     });
   }
@@ -178,7 +184,6 @@ class MapSheet {
     if (c < 0 || c >= C) return true;
     if (this.own) this.onPick(h, w, c, false); // the panel shows a cell of this step: follow it
     this.cursor = { h, w, c };
-    this.onPoint(this.cursor);
     return true;
   }
 }

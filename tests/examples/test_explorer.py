@@ -143,6 +143,15 @@ def draw(page, strokes):
     settle(page)
 
 
+def swipe(page, points):
+    """Move a finger over points (x, y) in CSS pixels."""
+    send = page.context.new_cdp_session(page).send
+    for kind, (x, y) in zip(["touchStart", *["touchMove"] * 10], points, strict=True):
+        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    settle(page)
+
+
 def probabilities(page, images):
     """Run the page's network on images (N, 28, 28)."""
     return np.array(page.evaluate(
@@ -297,12 +306,8 @@ def test_a_finger_draws_and_does_not_scroll(open_page):
     page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     page.locator("#clear").click()
     box = page.locator("#pad").bounding_box()
-    send = page.context.new_cdp_session(page).send
-    points = [(0.5, 0.15 + 0.07 * step) for step in range(11)]
-    for kind, (x, y) in zip(["touchStart", *["touchMove"] * 10], points, strict=True):
-        point = {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}
-        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [point]})
-    send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    x, top, height = box["x"] + box["width"] / 2, box["y"], box["height"]
+    swipe(page, [(x, top + (0.15 + 0.07 * step) * height) for step in range(11)])
     settle(page)
     assert page.locator("#prediction strong").inner_text() == "1"
     assert page.evaluate("window.scrollY") == 0
@@ -385,7 +390,7 @@ def test_every_example_gives_the_same_pixels_as_recognize(open_page):
         choose_file(page, path)
         page.get_by_text(f"{path.name}, centered as in MNIST.").wait_for()
         found = minicnn.detect_digits(path)
-        # Of several digits the page reads the largest, as `to_mnist_format` does.
+        # The page reads the largest of several digits, as `to_mnist_format` does.
         expected = found[0].image if len(found) == 1 else minicnn.to_mnist_format(path)
         difference = np.abs(input_image(page).astype(int) - expected)
         # A browser cuts 16-bit gray to 8 bits, Pillow rounds.
@@ -420,6 +425,140 @@ def test_a_click_on_a_map_explains_the_cell(open_page):
     assert page.locator("#panel-title").inner_text() == "Map 0, row 1, column 2"
     page.locator("#panel-close").click()
     assert page.evaluate("explorer.state.cell") is None
+
+
+def marked_cells(page, step):
+    """Return the cells (h, w, c) of the boxes on a card."""
+    return page.evaluate(
+        """step => cards[step - 1].view.marks.map(
+            ({ region }) => [region.h0, region.w0, region.c0])""",
+        step,
+    )
+
+
+@pytest.mark.parametrize("pointer", ["mouse", "finger"])
+def test_the_first_click_on_a_sheet_marks_no_other_cell(open_page, pointer):
+    page = open_page(has_touch=pointer == "finger")
+    sheet, position = page.locator("#step-2 .sheet"), {"x": 2.5 * 4, "y": 1.5 * 4}
+    (sheet.tap if pointer == "finger" else sheet.click)(position=position)
+    cells = marked_cells(page, 2)
+    assert cells
+    assert all(cell == [1, 2, 0] for cell in cells)
+    value = page.evaluate("long(at(explorer.network.steps[2].y, 1, 2, 0))")
+    assert page.locator("#step-2 .readout").inner_text() == f"map 0, row 1, column 2: {value}"
+
+
+def test_arrows_in_the_panel_reach_cells_that_are_too_small_for_a_finger(open_page):
+    page = open_page(viewport=PHONE, has_touch=True, is_mobile=True, reduced_motion="reduce")
+    page.evaluate("explorer.choose({ step: 1, h: 5, w: 25, c: 0 })")
+    for name, (h, w, c) in {
+        "Right": (5, 0, 1), "Left": (5, 25, 0), "Up": (4, 25, 0), "Down": (5, 25, 0),
+    }.items():  # fmt: skip
+        button = page.get_by_role("button", name=name, exact=True)
+        assert min(button.bounding_box()[side] for side in ("width", "height")) >= 24
+        button.tap()
+        assert page.evaluate("explorer.state.cell") == {"step": 1, "h": h, "w": w, "c": c}
+        assert marked_cells(page, 1) == [[h, w, c]]
+    page.evaluate("explorer.choose({ step: 0, h: 3, w: 4, c: 0 })")
+    page.get_by_role("button", name="Right", exact=True).tap()
+    assert page.evaluate("explorer.state.cell") == {"step": 0, "h": 3, "w": 5, "c": 0}
+    page.evaluate("explorer.choose({ step: 14, h: 0, w: 0, c: 3 })")
+    assert not page.locator("#panel-move").is_visible()  # each class is a button
+
+
+PHONE = {"width": 390, "height": 664}
+WINDOWS = {
+    "phone": PHONE, "landscape": {"width": 740, "height": 360},
+    "wide landscape": {"width": 844, "height": 390}, "zoom 200%": {"width": 700, "height": 450},
+    "tablet": {"width": 768, "height": 1024},
+}  # fmt: skip
+
+
+def is_in_window(page, selector):
+    box, (width, height) = page.locator(selector).bounding_box(), page.viewport_size.values()
+    right, bottom = box["x"] + box["width"], box["y"] + box["height"]
+    return box["x"] >= 0 and box["y"] >= 0 and right <= width and bottom <= height
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_the_answer_is_in_the_window_at_the_pad_and_at_the_last_layer(open_page, name):
+    options = {"viewport": WINDOWS[name], "has_touch": True, "is_mobile": True}
+    page = open_page(**options, reduced_motion="reduce")
+    assert is_in_window(page, "#pad")
+    assert is_in_window(page, "#prediction")
+    sheet = page.locator("#step-8 .sheet")
+    sheet.scroll_into_view_if_needed()
+    sheet.tap(position={"x": 5, "y": 5})
+    settle(page)
+    assert page.evaluate("explorer.state.cell.step") == 8
+    assert page.evaluate("window.scrollY") > 1000
+    assert is_in_window(page, "#prediction")
+    assert is_in_window(page, "#panel-title")
+    panel = page.locator("#panel").bounding_box()
+    window = WINDOWS[name]
+    assert panel["width"] * panel["height"] < window["width"] * window["height"] / 2
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_a_finger_beside_the_pad_scrolls(open_page, name):
+    page = open_page(viewport=WINDOWS[name], has_touch=True, is_mobile=True)
+    pad, window = page.locator("#pad").bounding_box(), WINDOWS[name]
+    assert pad["height"] <= 0.6 * window["height"]
+    # The strip beside the pad, or on an upright phone below it.
+    x, y = pad["x"] + pad["width"] + 20, pad["y"] + pad["height"] - 5
+    if x > window["width"] - 5:
+        x, y = window["width"] / 2, pad["y"] + pad["height"] + 12
+    swipe(page, [(x, y - 12 * step) for step in range(11)])
+    page.wait_for_function("window.scrollY > 50")
+    assert page.evaluate("explorer.pad.drawing.strokes.length") == 0
+
+
+@pytest.mark.parametrize("width", [390, 800, 1100, 1400])
+def test_the_hint_to_click_a_value_is_shown_until_one_is_chosen(open_page, width):
+    page = open_page(viewport={"width": width, "height": 740})
+    assert page.locator("#panel-hint").is_visible()
+    hint, cards = (page.locator(name).bounding_box()["y"] for name in ("#panel-hint", "#step-2"))
+    assert hint < cards
+    page.locator("#step-2 .sheet").click(position={"x": 5, "y": 5})
+    assert not page.locator("#panel-hint").is_visible()
+
+
+def test_the_legend_of_values_above_0_begins_at_0(open_page):
+    page = open_page()
+    ends = {step: page.locator(f"#step-{step} .range").all_inner_texts() for step in (1, 4)}
+    assert ends[1][0][1:] == ends[1][1]  # a convolution: a minus sign and the same number
+    assert ends[4][0] == "0.00"  # a ReLU
+    widths = [page.locator(f"#step-{step} .color-map").bounding_box()["width"] for step in (1, 4)]
+    assert widths[1] == pytest.approx(widths[0] / 2)
+
+
+# Machado, Oliveira, Fernandes, "A physiologically-based model for simulation of color vision
+# deficiency" (2009), severity 1.0.
+COLOR_BLINDNESS = {
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_boxes_of_a_cell_and_of_its_inputs_differ_for_color_blind_readers(open_page, scheme):
+    page = open_page(color_scheme=scheme)
+    colors = page.evaluate("""["--own", "--near"].map(name => {
+        document.body.style.color = `var(${name})`;
+        return getComputedStyle(document.body).color;
+    })""")
+    for name, matrix in COLOR_BLINDNESS.items():
+        own, near = (cie_lab(np.array(matrix) @ linear(color)) for color in colors)
+        assert np.linalg.norm(own - near) >= 20, name  # of 100 from black to white
+
+
+def cie_lab(rgb):
+    """Convert linear RGB to CIE L*a*b*, in which equal distances look alike."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ np.clip(rgb, 0, 1) / (0.9505, 1, 1.089)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def test_keys_control_the_page(open_page):
@@ -503,10 +642,14 @@ def test_text_has_enough_contrast(open_page, scheme):
         assert contrast(*map(luminance, colors)) >= 4.5, (name, colors)
 
 
-def luminance(color):
+def linear(color):
+    """Return the linear red, green and blue of a CSS color."""
     levels = np.array([float(level) for level in re.findall(r"[\d.]+", color)[:3]]) / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ (0.2126, 0.7152, 0.0722))
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(color):
+    return float(linear(color) @ (0.2126, 0.7152, 0.0722))
 
 
 def contrast(a, b):
