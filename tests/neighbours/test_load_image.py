@@ -17,6 +17,7 @@ from minicnn.recognizer.mnist_format import (
     MAX_STROKE_WIDTH,
     MIN_STROKE_WIDTH,
     SUPERSAMPLING,
+    center_by_mass,
     correct_stroke_width,
     dilate,
     normalize_digit,
@@ -518,3 +519,13 @@ def test_stroke_width_equals_that_of_all_pixel_distances(density):
     paper = np.argwhere(~padded)
     distances = [np.sqrt(((paper - pixel) ** 2).sum(axis=1).min()) for pixel in np.argwhere(padded)]
     assert stroke_width(ink.astype(np.float32)) == pytest.approx(4 * (np.mean(distances) - 0.5))
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_digit_that_is_heavy_at_one_side_stays_whole(turns):
+    """Place the center of mass as near to the middle as the image allows."""
+    digit = np.full((20, 10), 0.01, np.float32)
+    digit[18:] = 1  # the center is 4 pixels lower than 14 allows
+    placed = np.rot90(center_by_mass(np.rot90(digit, turns)), -turns)
+    rows = np.flatnonzero(placed.any(axis=1))
+    assert (rows[0], rows[-1], np.count_nonzero(placed)) == (0, 19, digit.size)

@@ -327,6 +327,15 @@ def test_a_description_beyond_the_limit_is_not_written(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- atomic writes
 
 
+def test_the_error_of_a_file_that_cannot_be_opened_is_raised(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive, "open", full, raising=False)
+    with pytest.raises(OSError, match="No space left on device"):
+        tiny_model().save(tmp_path / "model.npz")
+
+
 def test_a_missing_folder_or_a_folder_as_file_is_named(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"m.npz cannot be written: there is no folder .*no"
