@@ -73,13 +73,13 @@ class Ensemble(_Average):
         self.models = list(models)
         if not self.models:
             raise ValueError("Ensemble: give at least one model")
-        for position, model in enumerate(self.models, 1):
+        for position, model in enumerate(self.models):
             check_model("Ensemble", model, Classifier)
             if _interface(model) != _interface(self.models[0]):
                 raise ValueError(
                     f"Ensemble: the models must agree in input, outputs and class names, but "
-                    f"model {position} has {_interface(model)}, "
-                    f"model 1 {_interface(self.models[0])}"
+                    f"models[{position}] has {_interface(model)}, "
+                    f"models[0] {_interface(self.models[0])}"
                 )
         self.input_shape, self.output_shape, self.class_names = _interface(self.models[0])
 

@@ -40,3 +40,20 @@ def lay_out(
     if footer:
         lines.insert(len(rows) + 1, rule)
     return Table("\n".join(lines))
+
+
+def percent(share: float) -> str:
+    """Format a share so that only 0 reads as 0 % and only 1 as 100 %.
+
+    Parameters
+    ----------
+    share : float
+        0 to 1.
+
+    Returns
+    -------
+    str
+    """
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"

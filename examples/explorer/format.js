@@ -13,10 +13,10 @@ function long(x) {
   return signed(size < 1e-4 || size >= 1e6 ? x.toExponential(3) : x.toFixed(size >= 100 ? 2 : 4));
 }
 
-/** Format a probability as a percentage. */
-function percent(probability) {
-  const text = (100 * probability).toFixed(probability > 0.0995 ? 1 : 2);
-  return `${probability < 1 && text === "100.0" ? "99.9+" : text} %`;
+/** Format a share so that only 0 reads as 0 % and only 1 as 100 %, as minicnn/table.py does. */
+function percent(share) {
+  if (share > 0 && share < 0.0005) return "<0.1%";
+  return share >= 0.9995 && share < 1 ? ">99.9%" : `${(100 * share).toFixed(1)}%`;
 }
 
 /** Write the minus sign as "−", and none before a zero. */

@@ -30,6 +30,7 @@ import minicnn
 from minicnn import Adam, Conv2D, Dense, DepthwiseConv2D, MaxPool2D, Sequential
 from minicnn.explanation import LayerStep, Trace
 from minicnn.explanation.formulas import UnitTrace
+from minicnn.table import percent
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from files import writable, write_file
@@ -92,7 +93,8 @@ def print_prediction(trace: Trace) -> None:
         f"The probability of {trace.class_names[order[0]]}", str(trace.softmax(int(order[0])))
     )
     best = order[0]
-    print(f"The prediction is {trace.class_names[best]}, with {trace.probabilities[best]:.2%}.")
+    share = percent(float(trace.probabilities[best]))
+    print(f"The prediction is {trace.class_names[best]}, with {share}.")
 
 
 def print_section(title: str, text: str) -> None:

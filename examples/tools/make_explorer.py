@@ -103,8 +103,8 @@ class Steps:
     def _add_layers(
         self, layers: Sequence[Layer], source: int, shape: Shape, prefix: str, branch: str
     ) -> int:
-        """Add a sequence of layers; return the index of the last step."""
-        for number, layer in enumerate(layers, 1):
+        """Add layers, numbered as in `Trace`; return the index of the last step."""
+        for number, layer in enumerate(layers, start=0 if prefix else 1):
             source = self._add_layer(layer, source, shape, f"{prefix}{number}", branch)
             shape = layer.output_shape(shape)
         return source
@@ -135,18 +135,17 @@ class Steps:
 
     def _add_container(self, layer: Any, source: int, shape: Shape, path: str) -> int:
         """Add the branches and the step that merges them; return its index."""
-        if isinstance(layer, Residual):
-            branches = {"branch": layer.layers, "shortcut": layer.shortcut or []}
-        else:
-            branches = {f"branch {n}": layers for n, layers in enumerate(layer.branches, 1)}
+        names = ["branch", "shortcut"]
+        if isinstance(layer, Concat):
+            names = [f"branch {number}" for number in range(len(layer.branches))]
         ends = [
-            self._add_layers(layers, source, shape, f"{path}.{number}.", name)
-            for number, (name, layers) in enumerate(branches.items(), 1)
+            self._add_layers(chain.layers, source, shape, f"{path}.{prefix}", name)
+            for name, (prefix, chain) in zip(names, layer.sequences.items(), strict=True)
         ]
         kind = type(layer).__name__
         out = layer.output_shape(shape)
         y, _ = layer.merge([self._outputs[end] for end in ends])
-        return self._add(kind, kind, path, ends, out, y, branches=list(branches))
+        return self._add(kind, kind, path, ends, out, y, branches=names)
 
     def _add(
         self,

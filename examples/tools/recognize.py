@@ -29,6 +29,7 @@ from PIL import Image, ImageOps
 import minicnn
 from minicnn import DigitBox, ModelFileError, Sequential
 from minicnn.recognizer.load_image import read_gray
+from minicnn.table import percent
 
 CACHED_MODEL = Path(pooch.os_cache("minicnn")) / "digits.npz"
 TRAIN_SCRIPT = Path(__file__).parents[1] / "train.py"
@@ -310,7 +311,7 @@ def recognize(flags: argparse.Namespace) -> int:
         if not flags.json:
             (text, first), (other, second) = reading.guesses()
             name = printable(path.name)
-            print(f"{name:{width}}  {text:8}  {first:10.1%}  {other} ({second:.1%})")
+            print(f"{name:{width}}  {text:8}  {percent(first):>10}  {other} ({percent(second)})")
     if flags.json:
         print(json.dumps(results, indent=2))
     if flags.show and readings:

@@ -96,7 +96,7 @@ def concat(parts: Sequence[Array]) -> tuple[Array, ConcatCache]:
         If `parts` is empty, or the arrays do not match.
     """
     whole = check_concat("concat", [np.shape(part) for part in parts])
-    check_parts("concat", **{f"part {n}": part for n, part in enumerate(parts, start=1)})
+    check_parts("concat", **{f"parts[{n}]": part for n, part in enumerate(parts)})
     y: Array = arena.empty(whole, parts[0].dtype)
     rows, first = y.reshape(-1, whole[-1]), 0
     for part in parts:

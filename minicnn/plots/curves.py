@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from minicnn import metrics
 from minicnn.plots import style
-from minicnn.plots.style import Sheet, own_style, percent, readable, text_width, write
+from minicnn.plots.style import Sheet, own_style, readable, text_width, write
 from minicnn.shapes import IntArray
 from minicnn.shapes.checks import check_class_names
+from minicnn.table import percent
 
 MAX_MARKED_EPOCHS = 30  # longer curves have no markers
 MAX_LARGE_CELLS = 12  # more classes have smaller cells

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from minicnn.plots import style
-from minicnn.plots.style import inches, own_style, percent, picture, readable, text_width, write
+from minicnn.plots.style import inches, own_style, picture, readable, text_width, write
 from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import (
     check_array,
@@ -23,6 +23,7 @@ from minicnn.shapes.checks import (
     check_probability_rows,
     positive_int,
 )
+from minicnn.table import percent
 from minicnn.train.data_parallel import Augmentation
 
 # Inches: the longer side of a tile, the gap between tiles, a line of text, the title.

@@ -20,9 +20,10 @@ from minicnn.layers.pooling import MaxPool2D
 from minicnn.model.sequential import Sequential
 from minicnn.plots import style
 from minicnn.plots.images import Section, as_pictures, grid
-from minicnn.plots.style import inches, own_style, percent, picture, readable, text_width, write
+from minicnn.plots.style import inches, own_style, picture, readable, text_width, write
 from minicnn.shapes import Array
 from minicnn.shapes.checks import positive_int
+from minicnn.table import percent
 
 COLUMNS = 8
 

@@ -118,13 +118,6 @@ def readable(text: str, size: float, width: float = np.inf) -> str:
     return shorter
 
 
-def percent(share: float) -> str:
-    """Format a share so that only 0 reads as 0 % and only 1 as 100 %."""
-    if 0 < share < 0.0005:
-        return "<0.1%"
-    return ">99.9%" if 0.9995 <= share < 1 else f"{share:.1%}"
-
-
 def write(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
     """Draw text without matplotlib's mathematics: ``$`` is a dollar sign."""
     axes.text(x, y, text, parse_math=False, **options)

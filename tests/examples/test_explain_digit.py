@@ -10,6 +10,7 @@ import pytest
 
 import minicnn
 from minicnn import Adam, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Residual, Sequential
+from minicnn.table import percent
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="28×28 images take long without JIT"
@@ -68,7 +69,7 @@ def test_a_prediction_is_printed_and_drawn(model_file, tmp_path, capsys):
     best = int(trace.probabilities.argmax())
     assert str(trace.step(7)[best]) in out
     assert str(trace.softmax(best)) in out
-    assert f"The prediction is {best}, with {trace.probabilities[best]:.2%}." in out
+    assert f"The prediction is {best}, with {percent(trace.probabilities[best])}." in out
     names = [f"{path.name}" for path in sorted(folder.iterdir())]
     assert names == ["1_window.png", "2_feature_maps.png", "3_argmax.png", "4_logits.png"]
     written = json.loads(file.read_text())

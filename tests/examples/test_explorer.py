@@ -19,6 +19,7 @@ from PIL import Image
 import minicnn
 from minicnn import Adam, Augment, Conv2D, Dense, Flatten, Layer, MaxPool2D, Sequential
 from minicnn.optim import warmup_linear
+from minicnn.table import percent
 
 REQUIRED = os.environ.get("MINICNN_BROWSER_TESTS") == "required"
 FLAGS = (
@@ -192,6 +193,11 @@ def test_probabilities_equal_those_of_python(open_page, pages, reader, every_lay
     assert np.ptp(expected, axis=0).max() > 0.05  # they differ from image to image
     actual = probabilities(open_page(name), images)
     np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+def test_shares_are_written_as_in_figures_and_tables(open_page):
+    shares = [0.0, 1e-9, 0.0004, 0.0006, 0.05, 0.5, 0.9994, 0.9996, 0.99999, 1.0]
+    assert open_page().evaluate("shares => shares.map(percent)", shares) == [*map(percent, shares)]
 
 
 def test_every_explanation_ends_in_the_value_of_the_cell(open_page):

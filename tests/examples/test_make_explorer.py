@@ -73,10 +73,19 @@ def test_every_step_has_earlier_inputs_and_its_output_shape(every_layer):
     for number, layer in enumerate(model.layers, 1):
         shape = layer.output_shape(shape)
         assert by_path[str(number)]["shape"] == list(shape)
-    assert by_path["4.2.1"]["branch"] == "shortcut"
-    assert by_path["4.1.2.2.1"]["text"] == "Conv2D(2, 1)"
+    assert by_path["4.shortcut.0"]["branch"] == "shortcut"
+    assert by_path["4.1.1.0"]["branch"] == "branch 1"
+    assert by_path["4.1.1.0"]["text"] == "Conv2D(2, 1)"
     merge = by_path["4"]
-    assert [steps[source]["path"] for source in merge["inputs"]] == ["4.1.2", "4.2.1"]
+    assert [steps[source]["path"] for source in merge["inputs"]] == ["4.1", "4.shortcut.0"]
+
+
+def test_layers_have_the_numbers_of_explain(every_layer):
+    model = every_layer()
+    trace = minicnn.explain(model, np.zeros(model.input_shape, np.float32))
+    expected = [step.number for outer in trace.steps for step in outer.iter_steps()]
+    steps = make_explorer.describe(model)["steps"]
+    assert [step["path"] for step in steps if step["path"]] == expected
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -190,7 +199,7 @@ class ReLUOutsideMinicnn(ReLU):
         ),
         (
             lambda: classifier(minicnn.Residual([minicnn.Residual([ReLUOutsideMinicnn()])])),
-            r"layer 1.1.1.1.1 is ReLUOutsideMinicnn",
+            r"layer 1.0.0 is ReLUOutsideMinicnn",
         ),
     ],
 )

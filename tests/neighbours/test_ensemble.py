@@ -172,8 +172,9 @@ def test_models_that_do_not_fit_are_rejected():
     with pytest.raises(TypeError, match=f"TestTimeAugmentation: {wanted} NoneType"):
         TestTimeAugmentation(None)
     larger = Sequential([Flatten(), Dense(10)], input_shape=(9, 8, 1))
-    agree = "the models must agree in input, outputs and class names, but model 2 has "
-    with pytest.raises(ValueError, match=rf"{agree}\(\(9, 8, 1\), \(10,\), None\), model 1 \(\(8"):
+    agree = r"the models must agree in input, outputs and class names, but models\[1\] has "
+    shapes = r"\(\(9, 8, 1\), \(10,\), None\), models\[0\] \(\(8"
+    with pytest.raises(ValueError, match=f"{agree}{shapes}"):
         Ensemble([small_model(), larger])
     with pytest.raises(ValueError, match=agree):
         Ensemble([small_model(), small_model(class_names="0123456789")])

@@ -31,6 +31,7 @@ from minicnn import (
     plots,
 )
 from minicnn.plots import style
+from minicnn.table import percent
 
 FASHION = [
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -96,7 +97,7 @@ def test_predictions_draw_titles_shares_and_bars(count, classes):
         list(IMAGES[:count]), IMAGES[:count], shares, titles=titles, class_names=names
     )
     printed = check(figure)
-    assert {style.percent(share) for share in shares.max(axis=1)} <= set(printed)
+    assert {percent(share) for share in shares.max(axis=1)} <= set(printed)
     assert set(titles[:2]) <= set(printed)  # short titles are complete
     bars = [patch for patch in figure.axes[0].patches if patch.get_fill()]
     assert len(bars) == count * min(classes, 10)
@@ -144,7 +145,7 @@ def test_readable_shortens_texts_and_replaces_missing_characters():
 
 def test_percent_rounds_to_0_and_100_only_if_exact():
     shares = [0, 1e-9, 0.00051, 0.5, 0.9994, 0.99999, 1]
-    formatted = [style.percent(share) for share in shares]
+    formatted = [percent(share) for share in shares]
     assert formatted == ["0.0%", "<0.1%", "0.1%", "50.0%", "99.9%", ">99.9%", "100.0%"]
 
 
@@ -201,7 +202,7 @@ def test_confusion_matrix_draws_counts_shares_and_colors(matrix, names):
     printed = check(figure)
     shares = metrics.normalize_rows(matrix)
     counts = [f"{count:,}" for count in matrix[matrix > 0]]
-    percents = [style.percent(share) for share in shares[matrix > 0]]
+    percents = [percent(share) for share in shares[matrix > 0]]
     assert set(counts) | set(percents) | {"true", "predicted"} <= set(printed)
     assert f"{matrix.trace():,} of {matrix.sum():,} right" in " ".join(printed)
     if names is FASHION:
@@ -259,7 +260,7 @@ def test_worst_mistakes_are_sorted_by_confidence(names):
     printed = check(plots.worst_mistakes(IMAGES, labels, shares, class_names=names, count=5))
     assert f"{wrong.sum()} of 40 read wrong; the 5 surest" in printed
     worst = np.flatnonzero(wrong)[np.argsort(-confidence[wrong])][:5]
-    readings = [f"read {shown[predicted[n]]}, {style.percent(confidence[n])}" for n in worst]
+    readings = [f"read {shown[predicted[n]]}, {percent(confidence[n])}" for n in worst]
     assert [text for text in printed if text.startswith("read ")] == readings
     assert [text for text in printed if text.startswith("image ")] == [f"image {n}" for n in worst]
     assert printed.count(f"true {shown[0]}") == 5
