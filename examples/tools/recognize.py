@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pooch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 import minicnn
 from minicnn import DigitBox, ModelFileError, Sequential
-from minicnn.recognizer.load_image import read_gray
+from minicnn.recognizer.load_image import read_picture
 from minicnn.table import percent
 
 CACHED_MODEL = Path(pooch.os_cache("minicnn")) / "digits.npz"
@@ -216,10 +216,10 @@ def save_figure(readings: list[Reading], target: Path) -> None:
 
     originals, titles = [], []
     for reading in readings:
-        image = open_image(reading.path)
+        image, scale = open_image(reading.path)
         single = len(reading.digits) == 1
         for index, digit in enumerate(reading.digits):
-            part = image.copy() if single else image.crop(add_margin(digit, image))
+            part = image.copy() if single else image.crop(add_margin(digit, image, scale))
             part.thumbnail((THUMBNAIL, THUMBNAIL))
             originals.append(part)
             titles.append(reading.path.name + ("" if single else f", digit {index}"))
@@ -239,18 +239,16 @@ def save_figure(readings: list[Reading], target: Path) -> None:
     figure.savefig(target)
 
 
-def open_image(path: Path) -> Image.Image:
-    """Open an image, in color if it has 8 bits per channel."""
-    with Image.open(path) as image:
-        if image.mode.startswith(("I", "F")):  # more than 8 bits
-            return Image.fromarray(read_gray(path)[1])
-        has_alpha = image.has_transparency_data
-        return ImageOps.exif_transpose(image).convert("RGBA" if has_alpha else "RGB")
+def open_image(path: Path) -> tuple[Image.Image, int]:
+    """Return an image, in color if it has 8 bits per channel, and its scale."""
+    picture = read_picture(path)
+    deep = picture.image.mode in ("I", "F")  # more than 8 bits
+    return Image.fromarray(picture.gray) if deep else picture.image, picture.scale
 
 
-def add_margin(digit: DigitBox, image: Image.Image) -> tuple[int, int, int, int]:
-    """Return the box of a digit with a margin, inside the image."""
-    left, top, right, bottom = digit.box
+def add_margin(digit: DigitBox, image: Image.Image, scale: int) -> tuple[int, int, int, int]:
+    """Return the box of a digit with a margin, inside the reduced image."""
+    left, top, right, bottom = (edge // scale for edge in digit.box)
     margin = (bottom - top) // 5
     return (
         max(left - margin, 0),

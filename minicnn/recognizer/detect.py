@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from minicnn.recognizer.grouping import Handwriting, group_components, split_touching
-from minicnn.recognizer.load_image import BlankImageError, ImageError, ImageSource, read_gray
+from minicnn.recognizer.load_image import BlankImageError, ImageError, ImageSource, read_picture
 from minicnn.recognizer.mnist_format import normalize_digit
 from minicnn.recognizer.segmentation import (
     Mask,
@@ -18,7 +17,6 @@ from minicnn.recognizer.segmentation import (
     segment_foreground,
 )
 
-MAX_SIZE = 2400  # pixels of the longer side; larger images are reduced
 # Density that connects two components. Between two strokes that nearly touch, soft edges overlap.
 CORE_DENSITY = 0.4
 EDGE_WIDTH = 0.15  # width of soft edges, in heights of the handwriting
@@ -64,9 +62,8 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
     BlankImageError
         If the image has no ink.
     """
-    name, gray = read_gray(image)
-    scale = -(-max(gray.shape) // MAX_SIZE)
-    foreground = segment_foreground(np.asarray(Image.fromarray(gray).reduce(scale)))
+    name, _, gray, scale, (W, H) = read_picture(image)
+    foreground = segment_foreground(gray)
     density = foreground.density
     if not foreground.mask.any():
         raise BlankImageError(f"{name}: the image is blank; draw digits with more contrast")
@@ -83,12 +80,7 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
             top, left, bottom, right = digits.boxes[member].tolist()
             own = digits.labels[top:bottom, left:right] == member + 1
             ink = np.where(own, density[top:bottom, left:right], np.float32(0))
-            box = (
-                scale * left,
-                scale * top,
-                min(scale * right, gray.shape[1]),
-                min(scale * bottom, gray.shape[0]),
-            )
+            box = scale * left, scale * top, min(scale * right, W), min(scale * bottom, H)
             detected.append(DigitBox(box, normalize_digit(ink), line))
     return detected
 

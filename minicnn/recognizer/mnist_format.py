@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from minicnn.recognizer.load_image import BlankImageError, ImageSource, read_gray
+from minicnn.recognizer.load_image import BlankImageError, ImageSource, read_picture
 from minicnn.recognizer.segmentation import (
     Foreground,
     InkDensity,
@@ -46,6 +46,8 @@ def to_mnist_format(image: ImageSource) -> NDArray[np.uint8]:
     image : path, bytes, PIL.Image.Image or ndarray
         An image file, its bytes, a Pillow image of any mode, or an array ``(H, W)``,
         ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)`` of uint8, uint16, bool, or float in 0..1.
+        White may also be 1, 15, or the largest number of 9 to 15 bits. Images with more than 2400
+        pixels along a side are reduced. The first of several pages is read, with a `UserWarning`.
 
     Returns
     -------
@@ -59,11 +61,11 @@ def to_mnist_format(image: ImageSource) -> NDArray[np.uint8]:
         If the file does not exist.
     ImageError
         If the file is not an image, is damaged or too large, or the array has another dtype or
-        shape.
+        shape, or the pixels are nearly black, negative or NaN.
     BlankImageError
         If the image has no ink.
     """
-    name, gray = read_gray(image)
+    name, _, gray, *_ = read_picture(image)
     foreground = segment_foreground(gray)
     if not foreground.mask.any():
         raise BlankImageError(f"{name}: the image is blank; draw one digit with more contrast")

@@ -15,7 +15,7 @@ from minicnn import (
     load_mnist_sample,
     to_mnist_format,
 )
-from minicnn.recognizer import detect
+from minicnn.recognizer import load_image
 from minicnn.recognizer.grouping import deskew, estimate_height
 from minicnn.recognizer.synthetic import HandStyle, digit_strokes, render_strokes
 
@@ -143,7 +143,7 @@ def test_a_wide_loop_is_not_split():
 def test_boxes_of_a_reduced_image_are_in_its_original_pixels(monkeypatch):
     image = write("42", size=(301, 81))
     exact = [digit.box for digit in detect_digits(image)]
-    monkeypatch.setattr(detect, "MAX_SIZE", 160)
+    monkeypatch.setattr(load_image, "KEPT_SIDE", 160)
     reduced = [digit.box for digit in detect_digits(image)]
     assert np.abs(np.subtract(exact, reduced)).max() <= 2
 
