@@ -187,14 +187,18 @@ async function readImage(file) {
     context.fillRect(0, 0, W, H);
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, 0, 0, W, H);
-    const pixels = context.getImageData(0, 0, W, H).data;
-    // Pillow's fixed-point weights of red, green and blue (ITU-R 601-2).
-    const gray = (_, i) =>
-      (pixels[4 * i] * 19595 + pixels[4 * i + 1] * 38470 + pixels[4 * i + 2] * 7471 + 32768) >> 16;
-    return { H, W, data: Uint8Array.from({ length: H * W }, gray) };
+    const rgba = context.getImageData(0, 0, W, H).data, data = new Uint8Array(H * W);
+    for (let i = 0; i < data.length; i++) {
+      // Pillow's fixed-point weights of red, green and blue (ITU-R 601-2).
+      data[i] =
+        (rgba[4 * i] * 19595 + rgba[4 * i + 1] * 38470 + rgba[4 * i + 2] * 7471 + 32768) >> 16;
+    }
+    return { H, W, data };
   });
-  const contrast = ({ data }) =>
-    data.reduce((a, b) => Math.max(a, b)) - data.reduce((a, b) => Math.min(a, b));
+  const contrast = ({ data }) => {
+    const counts = histogram(data);
+    return counts.findLastIndex(Boolean) - counts.findIndex(Boolean);
+  };
   const gray = 2 * contrast(onWhite) < contrast(onBlack) ? onBlack : onWhite;
   return reduce(gray, Math.ceil(Math.max(H, W) / MAX_IMAGE_SIZE));
 }
