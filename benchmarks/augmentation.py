@@ -20,8 +20,7 @@ from networks import MODELS, digits, minicnn_model
 
 import minicnn
 from minicnn import Adam, Augment
-from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 SECONDS = 0.2  # for each side in each round
 BATCH = 128
@@ -50,8 +49,7 @@ def training_step(augment: Augment | None, batch: int, threads: int) -> Callable
     """Return a training step with new transforms in each call."""
     model = minicnn_model(MODELS["reference CNN"])
     images, labels = digits(batch)
-    workers = ThreadPool(threads)
-    run_batch = DataParallelGradient(model, images, labels, workers, augment)
+    run_batch = BatchGradient(model, images, labels, augment, threads=threads)
     optimizer, image_ids, epochs = Adam(), np.arange(batch), iter(range(2**32))
 
     def step() -> None:

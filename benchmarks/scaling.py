@@ -28,8 +28,7 @@ from networks import MODELS, Spec, minicnn_model
 
 import minicnn
 from minicnn import Adam
-from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 SECONDS = 0.2  # for each case in each round
 STEPS = 5  # before memory is constant
@@ -67,7 +66,7 @@ def training_step(case: Case) -> tuple[Callable[[], object], int]:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (case.batch, case.size, case.size, 1), np.uint8)
     labels = rng.integers(0, 10, case.batch)
-    run_batch = DataParallelGradient(model, images, labels, ThreadPool(case.threads))
+    run_batch = BatchGradient(model, images, labels, threads=case.threads)
     optimizer, image_ids = Adam(), np.arange(case.batch)
 
     def step() -> None:

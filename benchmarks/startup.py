@@ -48,8 +48,7 @@ sys.path.insert(0, {str(HERE)!r})
 import numpy as np
 from networks import MODELS, minicnn_model
 from minicnn import Adam
-from minicnn.train.data_parallel import DataParallelGradient
-from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.train.data_parallel import BatchGradient
 from numba.core import event
 
 recorder = event.RecordingListener()
@@ -57,9 +56,7 @@ event.register("numba:compile", recorder)
 model = minicnn_model(MODELS["reference CNN"])
 rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (128, 28, 28, 1), dtype=np.uint8)
-run_batch = DataParallelGradient(
-    model, images, rng.integers(0, 10, 128), ThreadPool()
-)
+run_batch = BatchGradient(model, images, rng.integers(0, 10, 128))
 gradient = run_batch(np.arange(128)).gradient
 Adam(0.001).step(model.parameters, gradient)
 print("done", flush=True)

@@ -35,8 +35,7 @@ from numpy.typing import NDArray
 import minicnn
 from minicnn import Adam
 from minicnn.data.mnist import ImageDataset
-from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 MODEL = "reference CNN"
 TARGET = 0.99
@@ -82,9 +81,8 @@ class MinicnnSide:
     def __init__(self, data: ImageDataset, seed: int, threads: int) -> None:
         self.data, self.threads = data, threads
         self.model = minicnn_model(MODELS[MODEL], seed=seed)
-        workers = ThreadPool(threads)
-        self.run_batch = DataParallelGradient(
-            self.model, data.train_images, data.train_labels, workers
+        self.run_batch = BatchGradient(
+            self.model, data.train_images, data.train_labels, threads=threads
         )
         self.optimizer = Adam(1.0, *BETAS, EPSILON)  # the schedule returns the rate itself
 

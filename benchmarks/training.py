@@ -70,8 +70,7 @@ from networks import (
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, MaxPool2D, ReLU, Sequential, ops
-from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 FP32 = ("eager", "fused Adam", "channels_last", "compile")
 VARIANTS = (*FP32, "bfloat16")
@@ -85,7 +84,7 @@ def minicnn_side(specs: list[Spec], batch: int, threads: int) -> tuple[Timed, Se
     model = minicnn_model(specs)
     weights = weights_of(model)
     images, labels = digits(batch)
-    run_batch = DataParallelGradient(model, images, labels, ThreadPool(threads))
+    run_batch = BatchGradient(model, images, labels, threads=threads)
     optimizer, image_ids = Adam(LEARNING_RATE), np.arange(batch)
 
     def step() -> float:

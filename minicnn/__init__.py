@@ -31,9 +31,11 @@ from minicnn.losses import one_hot, softmax_cross_entropy, softmax_cross_entropy
 from minicnn.model.classifier import Classifier
 from minicnn.model.sequential import Sequential
 from minicnn.optim import SGD, Adam
+from minicnn.random import RandomKey
 from minicnn.runtime.archive import ModelFileError
 from minicnn.runtime.thread_pool import cpu_count
 from minicnn.serialization import load_model
+from minicnn.train.data_parallel import BatchGradient
 from minicnn.train.evaluate import Evaluation, evaluate
 from minicnn.train.fit import fit
 from minicnn.train.nonfinite import NonFiniteError
@@ -45,6 +47,7 @@ __all__ = [
     "Adam",
     "Augment",
     "AvgPool2D",
+    "BatchGradient",
     "BatchNorm",
     "BlankImageError",
     "Classifier",
@@ -65,6 +68,7 @@ __all__ = [
     "MnistUnavailableError",
     "ModelFileError",
     "NonFiniteError",
+    "RandomKey",
     "ReLU",
     "Residual",
     "Sequential",

@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from minicnn.layers.activations import ReLU
 from minicnn.layers.base import Layer
 from minicnn.layers.container import Container
-from minicnn.model.classifier import check_model
 from minicnn.model.sequential import Sequential
 from minicnn.random import RandomKey
-from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.shapes import Array, IntArray
 from minicnn.shapes.checks import check_range
 from minicnn.table import lay_out
-from minicnn.train.data_parallel import DataParallelGradient, split_batch
+from minicnn.train.data_parallel import BatchGradient, split_batch
 from minicnn.train.evaluate import check_data
 from minicnn.train.nonfinite import find_non_finite
 from minicnn.train.state import TrainingState, decay_mask
@@ -339,21 +337,18 @@ def diagnose(
     (2016); Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (AISTATS 2010), section 4 (scale of activations and gradients, by layer).
     """
-    check_model("diagnose", model, Sequential)
-    check_data("diagnose", model, images, labels)
+    check_data("diagnose", model, images, labels, Sequential)
     smoothing = check_range("diagnose", "label_smoothing", label_smoothing, high=1)
     if state is not None and state.model is not model:
         raise ValueError("diagnose: state belongs to another model; pass the state of this one")
     batch = np.arange(len(images))
     statistics = {"-1": ActivationStatistics(None)}
-    with np.errstate(over="ignore", invalid="ignore"), ThreadPool(1) as workers:
+    with np.errstate(over="ignore", invalid="ignore"):
         for image_ids in split_batch(batch):
             x = model.preprocess(images[image_ids])
             statistics["-1"].add(x)
             _run_layers(model.layers, x, RandomKey(seed, 0, image_ids), statistics)
-        run_batch = DataParallelGradient(
-            model, images, labels, workers, seed=seed, label_smoothing=smoothing
-        )
+        run_batch = BatchGradient(model, images, labels, None, seed, smoothing, threads=1)
         result = run_batch(batch)
         change = None if state is None else peek_update(state, result.gradient)
         layers = _layer_diagnoses(model, statistics, result.gradient, change)

@@ -65,6 +65,13 @@ def _philox_key(seed: int, path: tuple[int, ...]) -> int:
     return int(SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0])
 
 
+def check_key(op: str, key: object) -> bool:
+    """Return whether there is a key; raise a TypeError if it is another."""
+    if key is not None and not isinstance(key, RandomKey):
+        raise TypeError(f"{op}: key must be minicnn.RandomKey(seed, epoch, image_ids), not {key!r}")
+    return key is not None
+
+
 def generator(seed: int, stream: str, epoch: int = 0, index: int = 0) -> Generator:
     """Return the NumPy generator at an address.
 

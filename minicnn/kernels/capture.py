@@ -10,7 +10,9 @@ gives the same speed, but takes 11 s per network: Numba optimizes all callees ag
 Replay repeats kernel calls and nothing else. So it is declared, never guessed:
 
 - a layer sets `Layer.replayable`; one layer without it, and the whole network runs eagerly;
-- an op that writes arrays by NumPy calls `refuse_capture`.
+- an op that writes arrays by NumPy calls `refuse_capture`;
+- a step is captured again after an attribute, an array or a method of a layer was replaced, and a
+  method that is replaced on one object turns replay off.
 
 The first replay of each network is compared with an eager run; where a bit differs, the network
 runs eagerly, with a warning. ``MINICNN_VERIFY_REPLAY=1`` compares every replay, and raises.
@@ -34,7 +36,7 @@ from numpy.typing import NDArray
 from minicnn.kernels.jit import KernelCall, active_captures, this_thread
 from minicnn.runtime import arena
 
-Arrays = Sequence[NDArray[Any]]
+Objects = Sequence[Any]
 Result = TypeVar("Result")
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
@@ -227,14 +229,15 @@ def _compile_module(module: ir.Module) -> Any:
 class _Entry(NamedTuple):
     """A captured step of one thread."""
 
-    arrays: Arrays  # inputs and outputs
+    objects: Objects  # inputs and outputs
     graph: CallGraph | None  # None: the step cannot be captured
     result: Any  # of the captured run
     scratch: NDArray[np.uint8]  # the step's memory in the arena
 
-    def is_of(self, arrays: Arrays) -> bool:
-        """Return whether these are the same array objects."""
-        return len(self.arrays) == len(arrays) and all(map(is_, self.arrays, arrays))
+
+def _same(known: Objects, objects: Objects) -> bool:
+    """Return whether both sequences hold the same objects."""
+    return len(known) == len(objects) and all(map(is_, known, objects))
 
 
 class ReplayCache:
@@ -250,14 +253,36 @@ class ReplayCache:
         self.replayable = replayable
         self._verify = os.environ.get("MINICNN_VERIFY_REPLAY") == "1"
         self._agrees = False  # before the first comparison
+        self._state: list[object] = []
         self._entries: dict[Hashable, _Entry] = {}
 
     def __reduce__(self) -> tuple[type["ReplayCache"], tuple[bool]]:
         """Copy without entries: they belong to arrays, threads and a process."""
         return ReplayCache, (self.replayable,)
 
+    def follow(self, model: Any) -> list[object]:
+        """Return the state of a model: the same list while nothing is replaced.
+
+        Otherwise steps are captured, and a replay is compared, again. Once the model is not
+        replayable, its steps run eagerly from then on.
+
+        Parameters
+        ----------
+        model : Sequential
+
+        Returns
+        -------
+        list of object
+            For the inputs of `run`.
+        """
+        state = model.replay_state()
+        if not _same(self._state, state):
+            self._state, self._agrees = state, False
+            self.replayable = self.replayable and model.replayable
+        return self._state
+
     def run(
-        self, work: Callable[[], Result], key: Hashable, inputs: Arrays, outputs: Arrays
+        self, work: Callable[[], Result], key: Hashable, inputs: Objects, outputs: Objects
     ) -> Result:
         """Run a step, or replay it if it was captured on the same arrays.
 
@@ -268,8 +293,9 @@ class ReplayCache:
             `inputs` alone.
         key : hashable
             Distinguishes steps that differ in more than their arrays; names the step in an error.
-        inputs : sequence of ndarray
-            All arrays that the step reads. A step is captured again if one is another object.
+        inputs : sequence of object
+            All arrays that the step reads, and the list of `follow`. A step is captured again if
+            one is another object.
         outputs : sequence of ndarray
             The arrays outside the arena that the step overwrites, in C order.
 
@@ -287,10 +313,10 @@ class ReplayCache:
         if not self.replayable or thread in active_captures:
             return work()
         owner = (thread, key, *map(id, outputs))
-        arrays = (*inputs, *outputs)
+        objects = (*inputs, *outputs)
         entry = self._entries.get(owner)
-        if entry is None or not entry.is_of(arrays):
-            return self._capture(work, owner, arrays)
+        if entry is None or not _same(entry.objects, objects):
+            return self._capture(work, owner, objects)
         if entry.graph is None:
             return work()
         if self._verify or not self._agrees:
@@ -298,7 +324,7 @@ class ReplayCache:
         entry.graph.replay()
         return cast(Result, entry.result)
 
-    def _capture(self, work: Callable[[], Result], owner: Hashable, arrays: Arrays) -> Result:
+    def _capture(self, work: Callable[[], Result], owner: Hashable, objects: Objects) -> Result:
         """Run a step eagerly and keep its calls."""
         start = arena.top()
         with capture() as calls:
@@ -314,7 +340,7 @@ class ReplayCache:
             pass
         except Exception as error:  # Numba's private functions are not those that were tested
             self._run_eagerly(f"calls cannot be captured ({type(error).__name__}: {error})")
-        self._entries[owner] = _Entry(arrays, graph, result, arena.memory(start, arena.top()))
+        self._entries[owner] = _Entry(objects, graph, result, arena.memory(start, arena.top()))
         return result
 
     def _compare(
@@ -323,7 +349,7 @@ class ReplayCache:
         graph: CallGraph,
         work: Callable[[], Any],
         key: Hashable,
-        outputs: Arrays,
+        outputs: Objects,
     ) -> Any:
         """Replay a step and run it eagerly, both on NaN; compare the bytes."""
         written = [entry.scratch, *(array.reshape(-1).view(np.uint8) for array in outputs)]

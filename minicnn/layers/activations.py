@@ -19,7 +19,8 @@ class ReLU(Layer):
 class Dropout(Layer):
     """Zero random elements in training; scale the others to keep the mean.
 
-    Elements that are kept are multiplied by ``1 / (1 - rate)``. At inference y is x.
+    Elements that are kept are multiplied by ``1 / (1 - rate)``. At inference y is x. A key means
+    training: ``model.forward(x, key=minicnn.RandomKey(seed, epoch, image_ids))``.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import MISSING, dataclass, field, fields
 from inspect import getsourcefile, isabstract
 from math import prod
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,9 @@ from minicnn.shapes.checks import check_bool
 Arrays = dict[str, Array]
 Initializer = Callable[[Generator, Shape, DTypeLike], Array]
 OpPair = tuple[Callable[..., Any], Callable[..., Any]]
+
+METHOD_NAMES = ("forward", "infer", "backward", "ops")  # a replay does not look them up again
+METHODS = attrgetter(*METHOD_NAMES)
 
 _registry: dict[tuple[str, str], type["Layer"]] = {}  # by module and qualified name
 
@@ -65,9 +69,11 @@ class Layer:
     example : (tuple, tuple of int)
         Arguments and an input shape for checks that run over every defined layer.
     replayable : bool
-        True promises that `forward`, `infer` and `backward` touch arrays through kernels only, so
-        that their kernel calls can be captured and replayed. Subclasses do not inherit it. A replay
-        keeps the options of the capture. ``MINICNN_VERIFY_REPLAY=1`` checks every replay. One layer
+        True promises two things of `forward`, `infer` and `backward`, so that their kernel calls
+        can be captured and replayed. They touch arrays through kernels only. Which kernels they
+        call depends on shapes and on the layer's attributes alone, not on a random number or the
+        epoch. A step is captured again after an attribute was assigned.
+        ``MINICNN_VERIFY_REPLAY=1`` checks every replay. Subclasses do not inherit it. One layer
         without it, such as one whose op uses NumPy, turns replay off for the whole network: write
         a kernel and set ``replayable = True``.
     """

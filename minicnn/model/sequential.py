@@ -1,7 +1,9 @@
 """`Sequential`: a network of consecutive layers."""
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import chain
 from os import PathLike
 from typing import Any, Self
 
@@ -10,13 +12,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from minicnn.kernels import copy
 from minicnn.kernels.capture import ReplayCache
-from minicnn.layers.base import Layer
+from minicnn.layers.base import METHOD_NAMES, METHODS, Layer
 from minicnn.layers.container import check_layers, is_replayable, iter_layers
 from minicnn.layers.fusion import FusedSequence
 from minicnn.model import parameters
 from minicnn.model.classifier import Classifier
 from minicnn.model.summary import summarize
-from minicnn.random import RandomKey
+from minicnn.random import RandomKey, check_key
 from minicnn.runtime import arena
 from minicnn.runtime.thread_pool import shared_pool
 from minicnn.shapes import Array, Shape
@@ -24,6 +26,11 @@ from minicnn.shapes.checks import as_batch, check_class_names, check_input, floa
 
 # Images per call of the network at inference: their activations stay in the L2 cache.
 INFERENCE_BATCH = 32
+
+STALE_STATISTICS = (
+    "The weights were trained, but not the running statistics that BatchNorm predicts with: after "
+    "each step call model.update_statistics, as in the example of minicnn.BatchGradient."
+)
 
 
 class Sequential(Classifier):
@@ -86,7 +93,11 @@ class Sequential(Classifier):
         self.class_names = None if class_names is None else tuple(names)
         self.metadata: dict[str, Any] = {}
         self._sequence = FusedSequence(self.layers)
-        self._with_arrays = [layer for layer in iter_layers(self.layers) if layer.arrays()]
+        self._layers = list(iter_layers(self.layers))
+        self._trains = False  # whether the last forward pass gave batch statistics
+        # Fingerprints of backward passes in training since `update_statistics`, at most two that
+        # differ. Not of forward passes: gradient checks move the weights between these.
+        self._trained_on: list[tuple[bytes, bytes]] = []
         self._replay_cache = ReplayCache(self.replayable)
         self._flatten()
 
@@ -115,17 +126,23 @@ class Sequential(Classifier):
 
     @property
     def replayable(self) -> bool:
-        """Return whether all layers are replayable; False for subclasses."""
-        return type(self) is Sequential and is_replayable(self.layers)
+        """Return whether all layers are replayable; False with methods of its own."""
+        own = type(self) is not Sequential or not vars(self).keys().isdisjoint(METHOD_NAMES)
+        return not own and is_replayable(self.layers)
 
-    def arrays(self) -> list[Array]:
-        """Return parameters and statistics of all layers, nested ones too.
+    def replay_state(self) -> list[object]:
+        """Return all objects that the kernel calls of a step depend on.
 
         Returns
         -------
-        list of ndarray
+        list of object
+            Arrays, attributes and methods of all layers, and the number of own attributes: a
+            method that is replaced on this object adds one.
         """
-        return [array for layer in self._with_arrays for array in layer.arrays()]
+        attributes = map(dict.values, map(vars, self._layers))
+        methods = map(METHODS, {*map(type, self._layers)})
+        arrays = (own.arrays() for own in self._layers if own.parameters or own.statistics)
+        return [len(vars(self)), *chain(*attributes, *methods, *arrays)]
 
     def unflatten(self, vector: Array) -> list[dict[str, Array]]:
         """Return a vector of parameters or gradients as arrays per layer.
@@ -151,8 +168,8 @@ class Sequential(Classifier):
         x : ndarray (N, H, W, C)
             From `preprocess`, or any float array of the model's dtype.
         key : RandomKey, optional
-            Present in training, as ``RandomKey(seed, epoch, image_ids)`` of `minicnn.random`; None
-            at inference.
+            Present in training, as ``minicnn.RandomKey(seed, epoch, image_ids)``; None at
+            inference. `update_statistics` follows a step of training.
 
         Returns
         -------
@@ -160,7 +177,13 @@ class Sequential(Classifier):
             The logits, if the last layer is `Dense`.
         caches : list
             One for each step, for `backward`; layers that are fused are one step.
+
+        Raises
+        ------
+        TypeError
+            If `key` is no RandomKey.
         """
+        self._trains = check_key("forward", key) and self.statistics.size > 0
         return self._sequence.forward(x, key=key)
 
     def backward(
@@ -184,6 +207,8 @@ class Sequential(Classifier):
         gradients : ndarray (P,)
             In the order of `parameters`; `unflatten` returns it layer by layer.
         """
+        if self._trains and len(self._trained_on) < 2:
+            self._trained_on = [*dict.fromkeys([*self._trained_on, self._fingerprint()])]
         if gradients is None:
             gradients = np.empty_like(self.parameters)
         dx = self._sequence.backward(dy, caches, self.unflatten(gradients), need_dx=need_dx)
@@ -218,10 +243,23 @@ class Sequential(Classifier):
         """
         if not self.statistics.size:
             return
+        self._trained_on.clear()
         momentum = [layer.statistics_momentum() for layer in self.layers]
         m = parameters.fill(np.empty_like(self.statistics), self._statistics_layout, momentum)
         for row in batch_statistics:
             self.statistics += m * (row - self.statistics)
+
+    def _fingerprint(self) -> tuple[bytes, bytes]:
+        """Return every 31st parameter, and the statistics."""
+        return self.parameters[::31].tobytes(), self.statistics.tobytes()
+
+    def _check_statistics(self) -> None:
+        """Warn if weights were trained and the running statistics were not."""
+        if len(self._trained_on) == 2:  # else there was at most a gradient, without a step
+            (weights, statistics), now = self._trained_on[0], self._fingerprint()
+            if weights != now[0] and statistics == now[1]:
+                self._trained_on.clear()
+                warnings.warn(STALE_STATISTICS, RuntimeWarning, stacklevel=5)
 
     # ------------------------------------------------------------ prediction
 
@@ -280,8 +318,9 @@ class Sequential(Classifier):
         y: Array = np.empty((len(x), *self.output_shape), self.dtype)
         size = min(INFERENCE_BATCH, max(INFERENCE_BATCH // 4, -(-len(x) // 2)))
 
+        self._check_statistics()
         # Collected at each call, so that arrays that replace a layer's own are used.
-        weights = self.arrays()
+        state = self._replay_cache.follow(self)
 
         def infer_batch(start: int) -> None:
             batch = x[start : start + size]
@@ -291,7 +330,7 @@ class Sequential(Classifier):
                 y[start : start + size] = self._replay_cache.run(
                     lambda: self._sequence.infer(images),
                     ("inference", len(batch)),
-                    (images, *weights),
+                    (images, state),
                     (),
                 )
 
@@ -333,4 +372,5 @@ class Sequential(Classifier):
         """
         from minicnn.serialization import save_model
 
+        self._check_statistics()
         save_model(self, path)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minicnn.kernels import elementwise
-from minicnn.random import RandomKey, drop_threshold, dropout_mask
+from minicnn.random import RandomKey, check_key, drop_threshold, dropout_mask
 from minicnn.runtime import arena
 from minicnn.shapes import Array, Shape
 from minicnn.shapes.checks import check_array, check_dropout, check_dy, check_float
@@ -190,7 +190,7 @@ def dropout(x: Array, rate: float, key: RandomKey | None) -> tuple[Array, Dropou
     Raises
     ------
     TypeError
-        If x is not float32 or float64.
+        If x is not float32 or float64, or `key` is no RandomKey.
     ValueError
         If `rate` is out of range, or `key` is for another number of images.
 
@@ -201,6 +201,7 @@ def dropout(x: Array, rate: float, key: RandomKey | None) -> tuple[Array, Dropou
     """
     if key is None:
         return x, None
+    check_key("dropout", key)
     rate = check_dropout(x, rate, len(key.image_ids))
     kept = dropout_mask(key, rate, x[0].size)
     scale = np.array([1 / (1 - drop_threshold(rate) / elementwise.PROBABILITY_STEPS)], x.dtype)

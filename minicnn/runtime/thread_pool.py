@@ -29,15 +29,8 @@ def cpu_count() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-# Lasting, because making a thread takes as long as reading some images.
-@lru_cache(maxsize=16, typed=True)
-def shared_pool(threads: int | None = None) -> "ThreadPool":
-    """Return the lasting pool of this size."""
-    return ThreadPool(threads)
-
-
 class ThreadPool:
-    """A pool of threads, for a ``with`` block.
+    """A pool of threads, which end with the process.
 
     Several threads may call `map` together, and a call of `map` may contain another: no call waits
     for a busy thread, and the calling thread can process all items alone.
@@ -57,15 +50,6 @@ class ThreadPool:
         count = cpu_count() if threads is None else threads
         self.threads = positive_int("ThreadPool", "threads", count)
         self._helpers = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
-
-    def __enter__(self) -> "ThreadPool":
-        """Return the pool itself."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """End the threads."""
-        if self._helpers:
-            self._helpers.shutdown()
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Call a function for each item; a free thread takes the next one.
@@ -87,30 +71,23 @@ class ThreadPool:
         lock = threading.Lock()
         results: dict[int, Result] = {}
 
-        def work() -> None:
+        futures: list[Future[None]] = []
+
+        def work(number: int) -> None:
             while True:
                 with lock:
-                    index, item = next(pending, (-1, None))
+                    # Without a future: a submit that failed may leave its work in the queue.
+                    index, item = next(pending, (-1, None)) if number < len(futures) else (-1, None)
                 if index < 0:
                     return
                 results[index] = function(cast(Item, item))
-
-        futures: list[Future[None]] = []
-
-        def help_caller(number: int) -> None:
-            with lock:  # until all futures are listed
-                listed = number < len(futures)
-            if listed:  # a failed submit may leave its work in the queue, without a future
-                work()
 
         try:
             # The system can refuse another thread, and after the main thread's end none starts.
             # Then the calling thread and the helpers so far do the work.
             with lock, suppress(RuntimeError):
-                futures.extend(
-                    self._helpers.submit(help_caller, number) for number in range(helpers)
-                )
-            work()
+                futures.extend(self._helpers.submit(work, number) for number in range(helpers))
+            work(-1)
         finally:
             with lock:  # after an error no thread begins another item
                 pending = iter(())
@@ -120,3 +97,7 @@ class ThreadPool:
         for future in started:
             future.result()
         return [results[index] for index in range(len(items))]
+
+
+# Lasting, because making a thread takes as long as reading some images.
+shared_pool = lru_cache(maxsize=16, typed=True)(ThreadPool)

@@ -381,5 +381,5 @@ def check_dropout(x: Array, rate: object, images: int) -> float:
     """Return the rate if x is a float array of as many images as the key."""
     check_float("dropout", "x", x)
     if x.shape[:1] != (images,) or x.size == 0:
-        raise ValueError(f"dropout: the key is for {images} images, but x has shape {x.shape}")
+        raise ValueError(f"dropout: RandomKey has {images} image_ids, but x has shape {x.shape}")
     return check_range("dropout", "rate", rate, high=1)

@@ -18,8 +18,10 @@ from minicnn.losses import loss_and_gradient
 from minicnn.model.sequential import Sequential
 from minicnn.random import RandomKey
 from minicnn.runtime import arena
-from minicnn.runtime.thread_pool import ThreadPool
+from minicnn.runtime.thread_pool import shared_pool
 from minicnn.shapes import Array, IntArray
+from minicnn.shapes.checks import check_labels, check_range
+from minicnn.train.evaluate import check_data
 
 MICROBATCH = 32
 # Gradients kept before they are added up, so that memory does not grow with the batch.
@@ -53,7 +55,8 @@ class BatchResult(NamedTuple):
 
     `loss` is the mean over the batch, `plain_loss` that without label smoothing, `correct` the
     number of images with the right class, `gradient` (P,) that of `loss`. Row i of
-    `batch_statistics` (microbatches, S) holds the batch statistics of microbatch i.
+    `batch_statistics` (microbatches, S) holds the batch statistics of microbatch i, for
+    `Sequential.update_statistics`.
     """
 
     loss: float
@@ -63,8 +66,21 @@ class BatchResult(NamedTuple):
     batch_statistics: Array
 
 
-class DataParallelGradient:
-    """Compute the gradient of mini-batches on a pool of threads.
+class BatchGradient:
+    """Compute loss, gradient and statistics of mini-batches on all cores.
+
+    `minicnn.fit` trains with it. A training loop of your own is::
+
+        optimizer, rng = minicnn.Adam(), np.random.default_rng(0)
+        run_batch = minicnn.BatchGradient(model, images, labels)
+        for epoch in range(2):
+            order = rng.permutation(len(images))
+            for start in range(0, len(order), 128):
+                result = run_batch(order[start : start + 128], epoch)
+                optimizer.step(model.parameters, result.gradient)
+                model.update_statistics(result.batch_statistics)
+
+    The last line is for `BatchNorm`, which predicts with the running statistics.
 
     Parameters
     ----------
@@ -72,13 +88,19 @@ class DataParallelGradient:
     images : ndarray (N, H, W, C); without C where the model has one channel
         The data set; a call selects a batch by index.
     labels : ndarray of int (N,)
-    pool : ThreadPool
     augment : callable, optional
         As in `minicnn.fit`.
     seed : int
         Of `augment`, and of layers that are random in training.
     label_smoothing : float
         As in `minicnn.softmax_cross_entropy`.
+    threads : int, optional
+        One per usable core by default. The result does not depend on it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or images or labels do not fit the model or each other.
     """
 
     def __init__(
@@ -86,14 +108,15 @@ class DataParallelGradient:
         model: Sequential,
         images: NDArray[Any],
         labels: IntArray,
-        pool: ThreadPool,
         augment: Augmentation | None = None,
         seed: int = 0,
         label_smoothing: float = 0.0,
+        threads: int | None = None,
     ) -> None:
-        self.model, self.images, self.pool = model, images, pool
-        self.labels = labels.astype(np.int64, copy=False)  # one kernel for all integer types
-        self.augment, self.seed, self.label_smoothing = augment, seed, label_smoothing
+        check_data("BatchGradient", model, images, labels, Sequential)
+        self.model, self.images, self.labels = model, images, labels
+        self.augment, self.seed, self.pool = augment, seed, shared_pool(threads)
+        self.smoothing = check_range("BatchGradient", "label_smoothing", label_smoothing, high=1)
         # Memory that is never written to costs nothing: small batches use the first rows only.
         self._gradients = np.empty((MAX_PENDING_GRADIENTS, model.parameters.size), model.dtype)
         self._rows = list(self._gradients)  # the same objects in each step, for the replay
@@ -113,7 +136,18 @@ class DataParallelGradient:
         Returns
         -------
         BatchResult
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `batch` holds no index or another one, or a label of the batch is no class.
         """
+        # At least one index: an empty batch has no mean.
+        check_labels("BatchGradient", batch, max(np.size(batch), 1), len(self.images), "batch")
+        # Again, because the caller may have written to them.
+        labels, classes = self.labels[batch], self.model.output_shape[0]
+        check_labels("BatchGradient", labels, len(batch), classes, "labels[batch]")
+        self._state = self._replay_cache.follow(self.model)
         parts = split_batch(batch)
         statistics = np.empty((len(parts), self.model.statistics.size), self.model.dtype)
         loss, correct, plain_loss = 0.0, 0, 0.0
@@ -188,21 +222,20 @@ class DataParallelGradient:
                 (((count,), np.int64), ((count,), np.uint64), ((1,), np.uint64))
             )
             labels[...], ids[...], epochs[...] = self.labels[image_ids], image_ids, epoch
-            key = RandomKey(self.seed, epoch, image_ids)
-            if self._replay_cache.replayable:
-                # Arrays, because a replay reads the present content of its inputs.
-                key = RandomKey(self.seed, epochs, ids)
+            # Arrays for a replay, because it reads the present content of its inputs.
+            own = (epochs, ids) if self._replay_cache.replayable else (epoch, image_ids)
+            key = RandomKey(self.seed, *own)
 
             def work() -> tuple[Array, list[Any]]:
                 logits, caches = self.model.forward(x, key=key)
-                totals, dlogits = loss_and_gradient(logits, labels, share, self.label_smoothing)
+                totals, dlogits = loss_and_gradient(logits, labels, share, self.smoothing)
                 self.model.backward(dlogits, caches, gradients=gradient)
                 return totals, caches
 
             totals, caches = self._replay_cache.run(
                 work,
-                ("forward and backward", share, count),
-                (x, labels, ids, epochs, *self.model.arrays()),
+                ("forward and backward", share, count, self.seed, self.smoothing),
+                (x, labels, ids, epochs, self._state),
                 (gradient,),
             )
             if batch_statistics.size:

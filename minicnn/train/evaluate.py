@@ -69,9 +69,9 @@ def measure(
     return Evaluation(loss / total, correct / total, correct, total)
 
 
-def check_data(op: str, model: Classifier, images: NDArray[Any], labels: IntArray) -> None:
-    """Raise unless images and labels fit a model and each other."""
-    check_model(op, model, Classifier)
+def check_data(op: str, model: Any, images: Any, labels: Any, kind: type = Classifier) -> None:
+    """Raise unless images and labels fit a model of this kind and each other."""
+    check_model(op, model, kind)
     check_brightness(op, as_batch(op, images, model.input_shape))
     check_logits(op, model)
     check_labels(op, labels, len(images), model.output_shape[0])

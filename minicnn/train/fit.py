@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from minicnn.kernels import jit
-from minicnn.model.classifier import check_model
 from minicnn.model.sequential import Sequential
 from minicnn.optim import Adam, Schedule, constant
-from minicnn.runtime.thread_pool import ThreadPool
 from minicnn.shapes import IntArray
 from minicnn.train.checkpoint import Checkpoint, fingerprint
 from minicnn.train.config import TrainConfig, epoch_batches, validation_split_indices
-from minicnn.train.data_parallel import Augmentation, DataParallelGradient
+from minicnn.train.data_parallel import Augmentation, BatchGradient
 from minicnn.train.evaluate import check_data, measure
 from minicnn.train.nonfinite import NonFiniteError, find_non_finite
 from minicnn.train.state import History, Optimizer, TrainingState
@@ -116,8 +114,7 @@ def fit(
     ----------
     Goodfellow, Bengio, Courville, "Deep learning" (2016), section 8.1.3 (mini-batches).
     """
-    check_model("fit", model, Sequential)
-    check_data("fit", model, images, labels)
+    check_data("fit", model, images, labels, Sequential)
     if on_epoch_end is not None and not callable(on_epoch_end):
         raise TypeError(
             f"fit: on_epoch_end must be a function that takes a TrainingState, not {on_epoch_end!r}"
@@ -134,7 +131,7 @@ def fit(
         patience=patience,
         seed=seed,
     )
-    pool = ThreadPool(threads)
+    run_batch = BatchGradient(model, images, labels, augment, seed, label_smoothing, threads)
     training, validation = validation_split_indices(config, len(images))
     counts = {"train_images": len(images), "validation_images": len(validation)}
     metadata = config.to_dict() | counts
@@ -152,15 +149,12 @@ def fit(
         say(f"Resuming after epoch {state.epochs} of {config.epochs}, from {checkpoint}")
     model.metadata = metadata | {"history": state.history}  # replaces that of another training
 
-    with pool, jit.announce_compilation(say):
-        run_batch = DataParallelGradient(
-            model, images, labels, pool, augment, seed, label_smoothing
-        )
+    with jit.announce_compilation(say):
         while not state.should_stop(config.epochs):
             title = f"Epoch {state.epochs + 1}/{config.epochs}"
             metrics, speed = _train_epoch(run_batch, state, config, training, title, progress)
             if len(validation):
-                result = measure(model, images[validation], labels[validation], pool.threads)
+                result = measure(model, images[validation], labels[validation], threads)
                 metrics |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
             state.record_epoch(metrics)
             if saved:
@@ -176,7 +170,7 @@ def fit(
 
 
 def _train_epoch(
-    run_batch: DataParallelGradient,
+    run_batch: BatchGradient,
     state: TrainingState,
     config: TrainConfig,
     training: IntArray,

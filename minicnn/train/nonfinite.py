@@ -43,21 +43,17 @@ def find_non_finite(
     str
         One sentence that names the layer, forward before backward, and one of advice.
     """
-    culprit: str | None = None
     with np.errstate(over="ignore", invalid="ignore"):
-        for images, labels, key in microbatches:
-            x = model.preprocess(images)
-            culprit = _first_in_step(model, x, labels, key, label_smoothing)
-            if culprit:
-                break
-    culprit = culprit or "no layer on its own, only the sum over the batch,"
+        found = (_first_in_step(model, *part, label_smoothing) for part in microbatches)
+        culprit = next(filter(None, found), "no layer on its own, only the sum over the batch,")
     return f"{culprit} holds infinity or NaN. {ADVICE}."
 
 
 def _first_in_step(
-    model: Sequential, x: Array, labels: IntArray, key: RandomKey, label_smoothing: float
+    model: Sequential, images: Array, labels: IntArray, key: RandomKey, label_smoothing: float
 ) -> str | None:
     """Name the first non-finite array of a step, or return None."""
+    x = model.preprocess(images)
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
     for name, layer in zip(names, model.layers, strict=True):
         for parameter, array in layer.parameters.items():

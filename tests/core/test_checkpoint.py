@@ -30,7 +30,7 @@ from minicnn import (
 )
 from minicnn.optim import cosine, step_decay, warmup_linear
 from minicnn.train.checkpoint import describe
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 
 def thin_digits():
@@ -88,7 +88,7 @@ def train(digits, checkpoint=None, *, model=None, optimizer=Adam, **options):
 
 def stop_at_batch(monkeypatch, number):
     """Make the training stop, as by Ctrl-C, in the middle of a batch."""
-    original, calls = DataParallelGradient.__call__, []
+    original, calls = BatchGradient.__call__, []
 
     def stop(self, batch, epoch=0):
         calls.append(batch)
@@ -96,7 +96,7 @@ def stop_at_batch(monkeypatch, number):
             raise KeyboardInterrupt
         return original(self, batch, epoch)
 
-    monkeypatch.setattr(DataParallelGradient, "__call__", stop)
+    monkeypatch.setattr(BatchGradient, "__call__", stop)
 
 
 def train_until(number, monkeypatch, *arguments, **options):

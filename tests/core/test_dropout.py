@@ -120,7 +120,7 @@ def test_a_rate_that_is_none_is_refused(rate, error, message):
 
 @pytest.mark.parametrize("shape", [(2, 4), (), (3, 0)])
 def test_dropout_rejects_a_key_of_other_images(shape):
-    with pytest.raises(ValueError, match=r"dropout: the key is for 3 images, but x has shape"):
+    with pytest.raises(ValueError, match=r"dropout: RandomKey has 3 image_ids, but x has shape"):
         ops.dropout(np.ones(shape), 0.5, KEY)
 
 

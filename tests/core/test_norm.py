@@ -28,7 +28,7 @@ from minicnn.gradcheck import away_from_kinks, check_gradients, format_report
 from minicnn.kernels.target import BLOCK_ROWS
 from minicnn.layers.fusion import CONV_POOL, fuse
 from minicnn.random import RandomKey, generator
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 f32, f64 = np.float32, np.float64
 
@@ -441,7 +441,7 @@ def trained(digits, **options):
 def test_threads_and_a_resume_change_no_bit(digits, tmp_path, monkeypatch):
     one, _ = trained(digits, threads=1)
     two, _ = trained(digits, threads=2)
-    path, call = tmp_path / "checkpoint.npz", DataParallelGradient.__call__
+    path, call = tmp_path / "checkpoint.npz", BatchGradient.__call__
 
     def stop(self, batch, epoch=0):
         if epoch == 1:
@@ -449,7 +449,7 @@ def test_threads_and_a_resume_change_no_bit(digits, tmp_path, monkeypatch):
         return call(self, batch, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DataParallelGradient, "__call__", stop)
+        patch.setattr(BatchGradient, "__call__", stop)
         with pytest.raises(KeyboardInterrupt):
             trained(digits, checkpoint=path)
     resumed, _ = trained(digits, checkpoint=path, resume=True)

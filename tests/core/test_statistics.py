@@ -18,8 +18,7 @@ from minicnn import (
     load_model,
 )
 from minicnn.random import RandomKey, random_bits
-from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient, split_batch
+from minicnn.train.data_parallel import BatchGradient, split_batch
 
 
 @dataclass(eq=False, repr=False)
@@ -127,14 +126,13 @@ def test_a_batch_gives_statistics_of_each_microbatch(digits):
     model = small_model()
     # 600 images, 19 microbatches: more than are added in one call.
     images = np.tile(digits[0], (15, 1, 1))
-    with ThreadPool(2) as workers:
-        run_batch = DataParallelGradient(model, images, np.tile(digits[1], 15), workers)
-        batch = np.arange(600)
-        rows = run_batch(batch).batch_statistics
-        assert rows.shape == (19, 9)
-        for row, shard in zip(rows, split_batch(batch), strict=True):
-            x = model.preprocess(images[shard])
-            assert row[:4].tolist() == x.mean(axis=0).ravel().tolist()
+    run_batch = BatchGradient(model, images, np.tile(digits[1], 15), threads=2)
+    batch = np.arange(600)
+    rows = run_batch(batch).batch_statistics
+    assert rows.shape == (19, 9)
+    for row, shard in zip(rows, split_batch(batch), strict=True):
+        x = model.preprocess(images[shard])
+        assert row[:4].tolist() == x.mean(axis=0).ravel().tolist()
 
 
 def test_inference_uses_the_running_statistics_of_training(digits):
@@ -177,7 +175,7 @@ def test_the_number_of_threads_does_not_change_a_bit(digits, threads):
 @pytest.mark.parametrize("options", [{"patience": 2}, {}])
 def test_a_resumed_training_gives_the_same_bytes(digits, tmp_path, monkeypatch, options):
     whole, history = train(digits, **options)
-    path, original = tmp_path / "checkpoint.npz", DataParallelGradient.__call__
+    path, original = tmp_path / "checkpoint.npz", BatchGradient.__call__
     seen = []
 
     def stop(self, batch, epoch=0):
@@ -187,7 +185,7 @@ def test_a_resumed_training_gives_the_same_bytes(digits, tmp_path, monkeypatch, 
         return original(self, batch, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DataParallelGradient, "__call__", stop)
+        patch.setattr(BatchGradient, "__call__", stop)
         with pytest.raises(KeyboardInterrupt):
             train(digits, checkpoint=path, **options)
     resumed, same = train(digits, checkpoint=path, resume=True, **options)

@@ -9,8 +9,7 @@ import pytest
 
 from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential
 from minicnn.runtime import arena
-from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 
 def address(array):
@@ -132,7 +131,7 @@ def test_a_training_step_allocates_no_memory_after_the_first_steps(batch):
     model = Sequential(layers, input_shape=(12, 12, 1))
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, 12, 12, 1), dtype=np.uint8)
-    run_batch = DataParallelGradient(model, images, rng.integers(0, 10, batch), ThreadPool(1))
+    run_batch = BatchGradient(model, images, rng.integers(0, 10, batch), threads=1)
     whole = np.arange(batch)
     for _ in range(5):  # the arena grows, steps are captured
         run_batch(whole)

@@ -31,8 +31,7 @@ from minicnn import (
 from minicnn.kernels import capture, jit
 from minicnn.kernels.capture import ReplayCache, ReplayError
 from minicnn.runtime import arena
-from minicnn.runtime.thread_pool import ThreadPool
-from minicnn.train.data_parallel import DataParallelGradient
+from minicnn.train.data_parallel import BatchGradient
 
 needs_jit = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="plain Python calls no kernels"
@@ -317,12 +316,12 @@ def train(layers, threads, augment=None):
     images = rng.integers(0, 256, (200, 12, 12, 1), dtype=np.uint8)
     labels = rng.integers(0, 5, 200)
     optimizer = Adam(0.01)
-    with ThreadPool(threads) as pool:
-        run_batch = DataParallelGradient(model, images, labels, pool, augment, seed=1)
-        for step in range(24):
-            # the last batch of an epoch is smaller
-            result = run_batch(rng.permutation(200)[: 48 if step % 6 else 20], epoch=step // 6)
-            optimizer.step(model.parameters, result.gradient)
+    run_batch = BatchGradient(model, images, labels, augment, seed=1, threads=threads)
+    for step in range(24):
+        # the last batch of an epoch is smaller
+        result = run_batch(rng.permutation(200)[: 48 if step % 6 else 20], epoch=step // 6)
+        optimizer.step(model.parameters, result.gradient)
+        model.update_statistics(result.batch_statistics)
     graphs = [entry.graph for entry in run_batch._replay_cache._entries.values()]
     return model.parameters.copy(), graphs, model, images
 
@@ -350,7 +349,7 @@ def test_weights_are_the_same_bytes_with_and_without_replay(monkeypatch, name, a
 def test_dropout_draws_new_masks_in_each_epoch_of_a_replay():
     model = Sequential([Flatten(), Dropout(0.5), Dense(5)], input_shape=(4, 4, 1))
     images = np.full((8, 4, 4, 1), 255, np.uint8)
-    run_batch = DataParallelGradient(model, images, np.zeros(8, int), ThreadPool(1))
+    run_batch = BatchGradient(model, images, np.zeros(8, int), threads=1)
     batch = np.arange(8)
     gradients = [run_batch(batch, epoch).gradient.copy() for epoch in (0, 0, 0, 1, 1, 0)]
     assert None not in [entry.graph for entry in run_batch._replay_cache._entries.values()]

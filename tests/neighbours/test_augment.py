@@ -426,8 +426,7 @@ def test_an_image_looks_the_same_in_any_order_batch_and_thread(digits):
             return augmented(digits[which], image_ids[which], **options).copy()
 
     slices = [slice(0, 1), slice(1, 6), slice(6, 9), slice(9, 12)]
-    with ThreadPool(3) as workers:
-        equal(np.concatenate(workers.map(part, slices)), expected)
+    equal(np.concatenate(ThreadPool(3).map(part, slices)), expected)
     equal(expected, augmented(digits, image_ids.astype(np.uint32), **options))
 
 
