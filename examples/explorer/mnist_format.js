@@ -75,22 +75,22 @@ function resize(image, scale, upsampling) {
 
 /** Dilate or erode until the mean stroke width is in MNIST's range. */
 function correctStrokeWidth(digit) {
-  const width = strokeWidth(supersample(digit)) / SUPERSAMPLING;
+  const fine = supersample(digit);
+  const width = strokeWidth(fine) / SUPERSAMPLING;
   const target = Math.min(Math.max(width, MIN_STROKE_WIDTH), MAX_STROKE_WIDTH);
   if (target === width) return digit;
   const growth = ((DIGIT_SIZE / 2) * (target - width)) / (DIGIT_SIZE - target); // on each side
   const radius = Math.abs(growth) * SUPERSAMPLING;
   const changed = growth > 0
-    ? dilate(supersample(digit, Math.ceil(radius)), radius)
-    : invert(dilate(invert(supersample(digit)), radius)); // erosion
+    ? dilate(padWithPaper(fine, Math.ceil(radius)), radius)
+    : invert(dilate(invert(fine), radius)); // erosion
   return maximum(changed.data) > 0 ? cropToInk(changed) : digit;
 }
 
-/** Enlarge to 160 pixels, with `margin` + 1 pixels of paper around. */
-function supersample(digit, margin = 0) {
+/** Enlarge to 160 pixels, with a pixel of paper around. */
+function supersample(digit) {
   const scale = (DIGIT_SIZE * SUPERSAMPLING) / Math.max(digit.H, digit.W);
-  const padded = padWithPaper(digit, 2 + Math.ceil(margin / scale));
-  const enlarged = resize(padded, scale, "bicubic");
+  const enlarged = resize(padWithPaper(digit, 2), scale, "bicubic");
   const { data } = enlarged;
   // A line much thinner than a pixel is pale. Scale until half of the ink is fully dark.
   const half = 0.5 * maximum(data);
@@ -99,7 +99,7 @@ function supersample(digit, margin = 0) {
     const density = Math.min(data[i] / fullInk, 1);
     data[i] = density > 0.25 ? density : 0;
   }
-  return padWithPaper(cropToInk(enlarged), margin + 1);
+  return padWithPaper(cropToInk(enlarged), 1);
 }
 
 /** Compute the mean stroke width in pixels, from the distance transform. */

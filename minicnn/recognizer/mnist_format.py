@@ -114,7 +114,8 @@ def resize(image: InkDensity, scale: float, upsampling: str) -> InkDensity:
 
 def correct_stroke_width(digit: InkDensity) -> InkDensity:
     """Dilate or erode until the mean stroke width is in MNIST's range."""
-    width = stroke_width(supersample(digit)) / SUPERSAMPLING
+    fine = supersample(digit)
+    width = stroke_width(fine) / SUPERSAMPLING
     target = min(max(width, MIN_STROKE_WIDTH), MAX_STROKE_WIDTH)
     if target == width:
         return digit
@@ -123,22 +124,21 @@ def correct_stroke_width(digit: InkDensity) -> InkDensity:
     growth = DIGIT_SIZE / 2 * (target - width) / (DIGIT_SIZE - target)
     radius = abs(growth) * SUPERSAMPLING
     if growth > 0:
-        changed = dilate(supersample(digit, margin=math.ceil(radius)), radius)
+        changed = dilate(np.pad(fine, math.ceil(radius)), radius)
     else:
-        changed = 1 - dilate(1 - supersample(digit), radius)  # erosion
+        changed = 1 - dilate(1 - fine, radius)  # erosion
     return crop_to_ink(changed) if changed.any() else digit
 
 
-def supersample(digit: InkDensity, margin: int = 0) -> InkDensity:
-    """Enlarge to 160 pixels, with `margin` + 1 pixels of paper around."""
+def supersample(digit: InkDensity) -> InkDensity:
+    """Enlarge to 160 pixels, with a pixel of paper around."""
     scale = DIGIT_SIZE * SUPERSAMPLING / max(digit.shape)
-    padded = np.pad(digit, 2 + math.ceil(margin / scale))
-    enlarged = resize(padded, scale, "BICUBIC")
+    enlarged = resize(np.pad(digit, 2), scale, "BICUBIC")
     # A line much thinner than a pixel is pale. Scale until half of the ink is fully dark.
     full_ink = np.median(enlarged[enlarged > 0.5 * enlarged.max()])
     density = np.clip(enlarged / full_ink, 0, 1)
-    # Few source pixels become wide margins, and every pixel costs time: only the needed ones stay.
-    return np.pad(crop_to_ink(np.where(density > 0.25, density, np.float32(0))), margin + 1)
+    # Two source pixels of a tiny digit are a wide margin, and every pixel costs time.
+    return np.pad(crop_to_ink(np.where(density > 0.25, density, np.float32(0))), 1)
 
 
 def stroke_width(ink: InkDensity) -> float:
