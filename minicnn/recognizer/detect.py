@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from minicnn.recognizer.grouping import Handwriting, group_components, split_touching
 from minicnn.recognizer.load_image import BlankImageError, ImageError, ImageSource, read_picture
@@ -58,9 +57,10 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
     FileNotFoundError
         If the file does not exist.
     ImageError
-        As in `to_mnist_format`, or if the image has more than 1000 components.
+        As in `to_mnist_format`, or if the image has more than 1000 components or digits, or
+        strokes that overlap or touch more than digits on a page do.
     BlankImageError
-        If the image has no ink.
+        If the image has no ink, or none as high as a digit.
     """
     name, _, gray, scale, (W, H) = read_picture(image)
     foreground = segment_foreground(gray)
@@ -69,9 +69,11 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
         raise BlankImageError(f"{name}: the image is blank; draw digits with more contrast")
     try:
         grouped, handwriting = group_components(label_regions(density >= CORE_DENSITY))
+        cores = split_touching(grouped, density, handwriting)
     except ValueError as error:
         raise ImageError(f"{name}: {error}") from error
-    cores = split_touching(grouped, density, handwriting)
+    if not len(cores.areas):
+        raise BlankImageError(f"{name}: no stroke is high enough for a digit; crop to the digits")
     digits = grow_into_soft_edges(cores, foreground.mask, handwriting)
     scale *= foreground.scale
     detected = []
@@ -87,13 +89,20 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
 
 def grow_into_soft_edges(digits: Regions, mask: Mask, handwriting: Handwriting) -> Regions:
     """Assign fainter ink to the adjacent digit, from its core outward."""
-    labels = digits.labels
+    labels = np.pad(digits.labels, 1)
+    free = np.pad(mask, 1) & (labels == 0)
+    front = np.flatnonzero(labels)  # only pixels next to the last ones can be reached
+    row = labels.shape[1]
+    around = [dy * row + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
     for _ in range(1 + round(EDGE_WIDTH * handwriting.height)):
-        grown = np.where(mask & (labels == 0), ndimage.grey_dilation(labels, size=(3, 3)), labels)
-        if np.array_equal(grown, labels):
-            break
-        labels = grown
-    return measure_regions(labels)
+        reached = []
+        for step in around:
+            source = front[free.flat[front + step]]
+            np.maximum.at(labels.reshape(-1), source + step, labels.flat[source])
+            reached.append(source + step)
+        front = np.unique(np.concatenate(reached))
+        free.flat[front] = False
+    return measure_regions(labels[1:-1, 1:-1])
 
 
 def text_lines(boxes: NDArray[np.int64], handwriting: Handwriting) -> list[list[int]]:

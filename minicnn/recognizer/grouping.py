@@ -30,7 +30,10 @@ Boxes = NDArray[np.float64]  # (n, 4): top, left, bottom, right
 
 SLANT_RANGE = (-0.5, 0.8)  # estimates are clipped to this range
 OUTLINE_POINTS = 40  # per height of the handwriting
-MAX_COMPONENTS = 1000  # the pairwise distances take quadratic time
+# Bounds of the cost of a page. A full page of 1,000 digits has a fifth of them or less.
+MAX_COMPONENTS = 1000
+MAX_BOX_PIXELS = 30_000_000  # in all boxes; those of nested and of touching strokes overlap
+MAX_POINT_PAIRS = 200_000_000  # of outlines that may belong to one digit
 # In heights of the handwriting:
 MIN_SIZE = 0.12  # a component whose longer side is shorter is dirt or grain of the paper
 FRAGMENT_HEIGHT = 0.6  # a lower component may be a fragment of a digit
@@ -77,6 +80,15 @@ def estimate_slant(outlines: list[Points]) -> float:
     return float(np.clip(-xy / max(yy, 1e-9), *SLANT_RANGE))
 
 
+def check_limit(amount: int, limit: int, things: str) -> None:
+    """Raise ValueError if a page has more of something than its limit."""
+    if amount > limit:
+        raise ValueError(
+            f"the image has {amount} {things}, but a page of digits has at most {limit}; crop the "
+            "image to the digits"
+        )
+
+
 def deskew(points: Points, slant: float) -> Points:
     """Shear points until writing that leans by `slant` is vertical."""
     deskewed: Points = points @ np.array([[1.0, slant], [0.0, 1.0]])
@@ -89,16 +101,14 @@ def deskew(points: Points, slant: float) -> Points:
 def group_components(components: Regions) -> tuple[Regions, Handwriting]:
     """Merge the components of each digit and drop dirt and punctuation.
 
-    Raises ValueError if there are more than `MAX_COMPONENTS` components.
+    Raises ValueError if there are more components than `MAX_COMPONENTS`, or if they overlap so
+    much that `MAX_BOX_PIXELS` or `MAX_POINT_PAIRS` is exceeded.
     """
     height = estimate_height(components.boxes)
     sizes = components.boxes[:, 2:] - components.boxes[:, :2]
     large = np.flatnonzero(sizes.max(axis=1) >= MIN_SIZE * height)
-    if len(large) > MAX_COMPONENTS:
-        raise ValueError(
-            f"the image has {len(large)} separate strokes, but a page of digits has at most "
-            f"{MAX_COMPONENTS}; crop the image to the digits"
-        )
+    check_limit(len(large), MAX_COMPONENTS, "separate strokes")
+    check_limit(int(sizes[large].prod(axis=1).sum()), MAX_BOX_PIXELS, "pixels in boxes of strokes")
     outlines = [outline(components, index, height) for index in large.tolist()]
     handwriting = Handwriting(height, estimate_slant(outlines))
     outlines = [deskew(points, handwriting.slant) for points in outlines]
@@ -116,7 +126,7 @@ def outline(components: Regions, index: int, height: float) -> Points:
     top, left, bottom, right = components.boxes[index]
     own = components.labels[top:bottom, left:right] == index + 1
     H, W = own.shape
-    step = max(1, round(height / OUTLINE_POINTS))
+    step = max(1, round(max(height, max(own.shape) / 4) / OUTLINE_POINTS))
     y, x = np.arange(0, H, step), np.arange(0, W, step)
     ends = (
         (y, own[y].argmax(axis=1)),
@@ -144,41 +154,47 @@ def merge_fragments(outlines: list[Points]) -> NDArray[np.int64]:
     connected by choices are merged.
     """
     owner = np.arange(len(outlines))
-    distances = pairwise_distances(outlines)
+    counts = np.array([len(points) for points in outlines])
+    distances = np.full((len(outlines), len(outlines)), np.inf)
+    far = box_gaps(outline_boxes(outlines, owner)) >= MAX_COST
+    unmeasured, point_pairs = np.triu(~far, 1), 0
     while True:
-        boxes = outline_boxes(outlines, owner)
-        cost = merge_cost(boxes, distances)
+        cost = merge_cost(outline_boxes(outlines, owner))
+        # Distances take time in proportion to the pairs of points: only those that matter.
+        possible = cost < MAX_COST
+        pairs = np.argwhere(unmeasured & (possible | possible.T)[owner][:, owner])
+        point_pairs += int(counts[pairs].prod(axis=1).sum())
+        check_limit(point_pairs, MAX_POINT_PAIRS, "pairs of points on close strokes")
+        for i, j in pairs:
+            distances[i, j] = distances[j, i] = least_distance(outlines[i], outlines[j])
+            unmeasured[i, j] = False
+        order = np.argsort(owner, kind="stable")
+        first = np.searchsorted(owner[order], np.arange(len(cost)))
+        within = np.minimum.reduceat(distances[order][:, order], first, axis=1)
+        cost += np.minimum.reduceat(within, first, axis=0)
         own = np.arange(len(cost))
         choice = np.where(cost.min(axis=1) < MAX_COST, cost.argmin(axis=1), own)
         if (choice == own).all():
             return owner
         while not np.array_equal(choice[choice], choice):  # follow chains of choices to the end
             choice = choice[choice]
-        chosen, index = np.unique(choice, return_inverse=True)
-        owner = index[owner]
-        distances = np.array([distances[choice == c].min(axis=0) for c in chosen])
-        distances = np.array([distances[:, choice == c].min(axis=1) for c in chosen]).T
+        owner = np.unique(choice, return_inverse=True)[1][owner]
 
 
-def pairwise_distances(outlines: list[Points]) -> NDArray[np.float64]:
-    """Return the least distances of outlines; inf if the boxes are far."""
-    n = len(outlines)
-    boxes = outline_boxes(outlines, np.arange(n))
-    distances = np.full((n, n), np.inf)
-    for i in range(n):
-        before = boxes[:i]
-        gaps = np.maximum(before[:, :2] - boxes[i, 2:], boxes[i, :2] - before[:, 2:])
-        for j in np.flatnonzero(gaps.max(axis=1) < MAX_COST):
-            difference = outlines[i][:, None] - outlines[j]
-            distances[i, j] = distances[j, i] = np.sqrt((difference**2).sum(axis=2).min())
-    return distances
+def least_distance(a: Points, b: Points) -> float:
+    """Return the least distance of a point of `a` from one of `b`."""
+    return float(np.sqrt(((a[:, None] - b) ** 2).sum(axis=2).min()))
 
 
-def merge_cost(
-    boxes: Boxes,
-    distances: NDArray[np.float64],  # (n, n)
-) -> NDArray[np.float64]:  # (n, n): of merging row into column
-    """Return distance plus a sideways cost; inf if not one digit."""
+def box_gaps(boxes: Boxes) -> NDArray[np.float64]:
+    """Return the gaps (n, n) between boxes, along the axis where it is wider."""
+    gaps = boxes[:, None, :2] - boxes[:, 2:]
+    largest: NDArray[np.float64] = np.maximum(gaps, gaps.swapaxes(0, 1)).max(axis=2)
+    return largest
+
+
+def merge_cost(boxes: Boxes) -> NDArray[np.float64]:
+    """Return the cost (n, n) of a merge of row into column, but for gaps."""
     top, left, bottom, right = (boxes[:, column] for column in range(4))
     heights, widths = bottom - top, right - left
     common = np.minimum.outer(right, right) - np.maximum.outer(left, left)
@@ -194,7 +210,7 @@ def merge_cost(
     forbidden |= merged_height > MAX_HEIGHT
     forbidden |= grows & (merged_width > MAX_ASPECT * np.maximum(merged_height, 1))
     forbidden |= (heights[:, None] >= FRAGMENT_HEIGHT) & (overlap < 0.5)
-    return np.where(forbidden, np.inf, distances + SIDEWAYS_COST * (1 - overlap))
+    return np.where(forbidden, np.inf, SIDEWAYS_COST * (1 - overlap))  # inf if not one digit
 
 
 # ---------------------------------------------------------------- split touching digits
@@ -203,10 +219,13 @@ def merge_cost(
 def split_touching(digits: Regions, density: InkDensity, handwriting: Handwriting) -> Regions:
     """Split regions of two digits, then the parts again."""
     labels, count = digits.labels.copy(), len(digits.areas)
-    queue = [(index + 1, box) for index, box in enumerate(digits.boxes)]
+    queue, pixels = [(index + 1, box) for index, box in enumerate(digits.boxes)], 0
     while queue:
         label, (top, left, bottom, right) = queue.pop()
         part = labels[top:bottom, left:right]  # a view
+        pixels += part.size
+        check_limit(pixels, MAX_BOX_PIXELS, "pixels in boxes of touching strokes")
+        check_limit(count, MAX_COMPONENTS, "digits")
         own = part == label
         max_aspect = SPLIT_ASPECT if count > 1 else SPLIT_ASPECT_ALONE
         right_side = find_split(own, density[top:bottom, left:right], handwriting, max_aspect)
@@ -227,7 +246,7 @@ def find_split(
     max_aspect: float,
 ) -> Mask | None:
     """Return the pixels right of the best seam, or None for one digit."""
-    ink, columns = deskew_rows(np.where(own, density, np.float32(0)), handwriting.slant)
+    ink, shift = deskew_rows(np.where(own, density, np.float32(0)), handwriting.slant)
     H, W = ink.shape
     height = handwriting.height
     unit = max(H, MIN_UNIT * height)
@@ -236,32 +255,33 @@ def find_split(
         return None
     inner = ink[:, margin : W - margin]
     cost, steps = minimum_cost_seams(inner)
-    off_center = np.abs(np.linspace(-1, 1, inner.shape[1]))
+    total = cost + OFF_CENTER_COST * height * np.abs(np.linspace(-1, 1, inner.shape[1]))
+    # All seams together: one by one, a wide region takes time in proportion to its squared width.
+    seams = margin + backtrack(steps)
+    rows = np.arange(H)[:, None]
+    little_ink = np.count_nonzero(ink[rows, seams], axis=0) <= MAX_SEAM_INK * height
+    total, seams = total[little_ink], seams[:, little_ink] - shift[:, None]
+    row_starts = np.where(own.any(axis=1), own.argmax(axis=1), own.shape[1])[:, None]
+    row_ends = np.where(own.any(axis=1), own.shape[1] - own[:, ::-1].argmax(axis=1), 0)[:, None]
+    part_height = np.minimum((row_starts < seams).sum(axis=0), (seams < row_ends).sum(axis=0))
     holes = large_holes(density == 0, MAX_HOLE * height**2)
-    for end in np.argsort(cost + OFF_CENTER_COST * height * off_center, kind="stable"):
-        seam = margin + backtrack(steps, int(end))
-        right_side = np.asarray(columns >= seam[:, None])
-        part_height = min(int((own & side).any(axis=1).sum()) for side in (right_side, ~right_side))
-        if (
-            part_height >= MIN_PART_HEIGHT * unit
-            and np.count_nonzero(ink[np.arange(H), seam]) <= MAX_SEAM_INK * height
-            and not holes[columns == seam[:, None]].any()
-        ):
-            return right_side
-    return None
+    crossed = np.pad(holes, ((0, 0), (1, 1)))[rows, np.clip(seams, -1, own.shape[1]) + 1]
+    total[(part_height < MIN_PART_HEIGHT * unit) | crossed.any(axis=0)] = np.inf
+    if total.min(initial=np.inf) == np.inf:
+        return None
+    right_side: Mask = np.arange(own.shape[1]) >= seams[:, [total.argmin()]]
+    return right_side
 
 
 def deskew_rows(ink: InkDensity, slant: float) -> tuple[InkDensity, NDArray[np.int64]]:
-    """Shift rows until the writing is vertical; return also new columns."""
-    H, W = ink.shape
-    shift = np.round(slant * np.arange(H)).astype(np.int64)
-    columns = np.arange(W) + shift[:, None]
-    ink_columns = columns[ink > 0]
-    columns -= ink_columns.min()
-    deskewed = np.zeros((H, int(np.ptp(ink_columns)) + 1), np.float32)
+    """Shift rows until the writing is vertical; return also the shifts."""
+    shift = np.round(slant * np.arange(len(ink))).astype(np.int64)
     y, x = np.nonzero(ink)
-    deskewed[y, columns[y, x]] = ink[y, x]
-    return deskewed, columns
+    shift -= (x + shift[y]).min()
+    x += shift[y]
+    deskewed = np.zeros((len(ink), int(x.max()) + 1), np.float32)
+    deskewed[y, x] = ink[ink > 0]
+    return deskewed, shift
 
 
 def large_holes(paper: Mask, min_area: float) -> Mask:
@@ -292,10 +312,11 @@ def minimum_cost_seams(ink: InkDensity) -> tuple[InkDensity, NDArray[np.int8]]:
     return cost, steps
 
 
-def backtrack(steps: NDArray[np.int8], end: int) -> NDArray[np.int64]:
-    """Return the column of a seam in each row, from its end in the last row."""
-    seam = np.empty(len(steps), np.int64)
+def backtrack(steps: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Return the columns (H, W) of all seams, one per end in the last row."""
+    seams = np.empty(steps.shape, np.int64)
+    end = np.arange(steps.shape[1])
     for y in range(len(steps) - 1, -1, -1):
-        seam[y] = end
-        end += int(steps[y, end])
-    return seam
+        seams[y] = end
+        end = end + steps[y, end]
+    return seams

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from digit_line_maker import make_line
+from scipy import ndimage
 
 import minicnn
 from minicnn import (
@@ -15,8 +16,9 @@ from minicnn import (
     load_mnist_sample,
     to_mnist_format,
 )
-from minicnn.recognizer import load_image
-from minicnn.recognizer.grouping import deskew, estimate_height
+from minicnn.recognizer import detect, grouping, load_image
+from minicnn.recognizer.grouping import deskew, estimate_height, group_components
+from minicnn.recognizer.segmentation import label_regions
 from minicnn.recognizer.synthetic import HandStyle, digit_strokes, render_strokes
 
 PLAIN = HandStyle()
@@ -176,6 +178,103 @@ def test_too_many_components_are_an_error():
     dots[3:-2:6, 2:-2:6] = 0
     with pytest.raises(ImageError, match=r"2500 separate strokes.*at most 1000; crop the image"):
         detect_digits(dots)
+
+
+def test_strokes_that_are_all_too_low_for_a_digit_are_an_error():
+    lines = np.full((200, 300), 255, np.uint8)
+    lines[20:180:4, 20:280] = 0
+    with pytest.raises(BlankImageError, match="no stroke is high enough for a digit; crop to the"):
+        detect_digits(lines)
+
+
+# ---------------------------------------------------------------- bounds of the cost
+
+
+def count_calls(monkeypatch, module, name):
+    calls, function = [], getattr(module, name)
+
+    def counted(*args, **options):
+        calls.append(args)
+        return function(*args, **options)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+def test_distances_of_strokes_that_cannot_be_one_digit_are_not_measured(monkeypatch):
+    calls = count_calls(monkeypatch, grouping, "least_distance")
+    strokes = np.zeros((340, 840), bool)
+    strokes[20:-20, 20:-20:4] = True  # 200, each within 0.3 heights of 44 others
+    assert len(group_components(label_regions(strokes))[0].areas) == 200
+    assert not calls
+    strokes[20:80, 22] = True  # a fragment, which may belong to any of its neighbors
+    assert len(group_components(label_regions(strokes))[0].areas) == 200
+    assert 0 < len(calls) < 100
+
+
+def test_each_distance_is_measured_once(monkeypatch):
+    calls = count_calls(monkeypatch, grouping, "least_distance")
+    assert len(detect_digits(write("1535", glyphs={"5": "loose"}, pen=3))) == 4
+    pairs = {tuple(sorted(map(id, pair))) for pair in calls}
+    assert len(pairs) == len(calls) > 0
+
+
+def test_the_outline_of_a_wide_stroke_has_few_points():
+    regions = label_regions(np.ones((10, 3000), bool))
+    assert len(grouping.outline(regions, 0, height=10.0)) < 4 * 4 * grouping.OUTLINE_POINTS + 8
+
+
+def test_one_pass_finds_all_seams_of_a_wide_region(monkeypatch):
+    calls = count_calls(monkeypatch, grouping, "backtrack")
+    block = np.full((200, 900), 255, np.uint8)
+    block[50:150, 50:850] = 0
+    assert len(detect_digits(block)) == 1
+    assert len(calls) == 1
+
+
+def test_soft_edges_are_grown_from_new_pixels_only(monkeypatch):
+    rng = np.random.default_rng(0)
+    mask = rng.random((90, 120)) < 0.6
+    cores = label_regions(mask & (rng.random(mask.shape) < 0.02))
+    handwriting = grouping.Handwriting(60.0, 0.0)
+    reached = count_calls(monkeypatch, np, "unique")
+    grown = detect.grow_into_soft_edges(cores, mask, handwriting)
+    assert 0 < sum(pixels.size for (pixels,) in reached) <= 8 * mask.sum()
+    expected = cores.labels
+    for _ in range(1 + round(detect.EDGE_WIDTH * handwriting.height)):
+        nearest = ndimage.grey_dilation(expected, size=(3, 3))
+        expected = np.where(mask & (expected == 0), nearest, expected)
+    np.testing.assert_array_equal(grown.labels, expected)
+
+
+def test_nested_strokes_are_an_error():
+    squares = np.full((1204, 1204), 255, np.uint8)
+    for i in range(2, 600, 4):
+        squares[i:-i, i:-i] = 0
+        squares[i + 2 : -i - 2, i + 2 : -i - 2] = 255
+    with pytest.raises(ImageError, match=r"\(1204, 1204\).*pixels in boxes of strokes, but a page"):
+        detect_digits(squares)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "match"),
+    [
+        ("MAX_COMPONENTS", 3, "has 4 digits, but a page of digits has at most 3; crop"),
+        ("MAX_BOX_PIXELS", 9000, r"\d+ pixels in boxes of touching strokes, but .* at most 9000"),
+    ],
+)
+def test_too_many_touching_digits_are_an_error(monkeypatch, limit, value, match):
+    image = write("3333", gap=0.05, glyphs={"3": "round"})
+    monkeypatch.setattr(grouping, limit, value)
+    with pytest.raises(ImageError, match=match):
+        detect_digits(image)
+
+
+def test_too_many_pairs_of_points_are_an_error(monkeypatch):
+    image = write("1535", glyphs={"5": "loose"}, pen=3)
+    monkeypatch.setattr(grouping, "MAX_POINT_PAIRS", 100)
+    with pytest.raises(ImageError, match=r"pairs of points on close strokes, but .* at most 100"):
+        detect_digits(image)
 
 
 def test_an_unreadable_file_is_an_error_with_its_name(tmp_path):
