@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 # Pillow reads more formats; several of them start other programs or hold no pixels.
 FORMATS = (
@@ -39,16 +39,13 @@ MAX_SIDE = 65_535  # as in JPEG
 MAX_BYTES = 64 * 1024**2
 MAX_PIXELS = 64_000_000  # 8000 × 8000, as decoded: a large JPEG is decoded at 1/2 to 1/8
 # Pixels and bytes of formats that decode slowly, or with several copies of all pixels.
-LIMITS = {
-    "WEBP": (16_000_000, 32_000_000),
-    "AVIF": (16_000_000, 8_000_000),
-    "JPEG2000": (8_000_000, 4_000_000),
-}
-SLOW_LIMITS = 1_000_000, 4_000_000  # decoded by Python code, as plain-text PPM is
+LIMITS = {"WEBP": (16e6, 32e6), "AVIF": (16e6, 8e6), "JPEG2000": (8e6, 4e6)}
+SLOW_LIMITS = 1e6, 4e6  # decoded by Python code, as plain-text PPM is
 MAX_COMMENTS = 20_000  # of a plain-text PPM
 MAX_PROGRESSIVE_PIXELS = 32_000_000  # of a JPEG whose coefficients are all kept
 MAX_SCANNED_PIXELS = 400_000_000  # pixels of such a JPEG times its scans
 MAX_CHUNKS = 20_000  # of a PNG
+MAX_STRIP_BYTES = 800_000  # of the places of strips or tiles in a TIFF
 MAX_READS = 200_000  # parts of a file that Pillow reads in a loop of Python
 MAX_BLACK = 16  # of 255; a picture without a brighter pixel is nearly black
 STRIP_ROWS = 64  # of the reduced image, converted together
@@ -148,6 +145,7 @@ def decode_page(data: bytes, name: str) -> tuple[Picture, bool]:
         for sides in re.findall(rb"IHDR(.{8})", data, re.DOTALL):
             check_pixels(name, struct.unpack(">II", sides), MAX_PIXELS)
     try:
+        check_strips(data)
         image: Any = Image.open(CountedReads(data), formats=formats)
         # A camera's MPO has a preview behind the photo.
         has_more = image.format != "MPO" and getattr(image, "is_animated", False)
@@ -171,6 +169,17 @@ def decode_page(data: bytes, name: str) -> tuple[Picture, bool]:
 
     image.load_end = suppress_errors
     return decode(image, name, size if drafted else None), has_more
+
+
+def check_strips(data: bytes) -> None:
+    """Raise ImageError if a TIFF has too many strips or tiles."""
+    if data.startswith((b"II*\0", b"II+\0", b"MM\0*")):  # Pillow lists them as it opens it
+        file = io.BytesIO(data)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if data[2:3] == b"+" else 8))
+        file.seek(tags.next)
+        tags.load(file)
+        if max(len(tags._tagdata.get(tag, b"")) for tag in (273, 324)) > MAX_STRIP_BYTES:
+            raise ImageError("it has too many strips or tiles; save it anew as PNG or JPEG")
 
 
 def critical_chunks(png: bytes) -> bytes:
@@ -198,7 +207,7 @@ def max_pixels(image: Any, data: bytes) -> int:
     pixels, size = LIMITS.get(image.format, (MAX_PIXELS, MAX_BYTES))
     if image.tile and image.tile[0][0] in Image.DECODERS:  # a decoder in Python
         pixels, size = SLOW_LIMITS if data.count(b"#") <= MAX_COMMENTS else (0, 1)
-    return pixels * size // max(len(data), size)
+    return int(pixels * size / max(len(data), size))
 
 
 def check_pixels(name: str, size: tuple[int, ...], limit: int) -> None:

@@ -563,22 +563,14 @@ def scanned_jpeg(scans, size):
     return file[:-2] + last * (scans - file.count(b"\xff\xda")) + file[-2:]
 
 
-def tiled_tiff(side):
-    """Return a TIFF file of 16×16 pixels in one tile of `side`×`side`."""
-    values = {
-        256: 16,
-        257: 16,
-        258: 8,
-        259: 1,
-        262: 1,
-        277: 1,
-        322: side,
-        323: side,
-        324: 8,
-        325: 4,
-    }
-    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
-    return b"II*\0" + struct.pack("<IH", 8, len(values)) + tags + bytes(4)
+def tiff(values, count=1):
+    """Return a TIFF file of 16×16 pixels in `count` strips or tiles."""
+    values = {256: 16, 257: 16, 258: 8, 259: 1, 262: 1, 277: 1} | values
+    counts = {273: count, 324: count}
+    tags = b"".join(
+        struct.pack("<HHII", tag, 4, counts.get(tag, 1), values[tag]) for tag in sorted(values)
+    )
+    return b"II*\0" + struct.pack("<IH", 8, len(values)) + tags + bytes(4 + 4 * count)
 
 
 TOO_MUCH_WORK = {
@@ -587,7 +579,9 @@ TOO_MUCH_WORK = {
     "pixels": lambda: sized_png(8001, 8000),
     "a PNG in an icon": lambda: icon(sized_png(8001, 8000)),
     "1,500 scans": lambda: scanned_jpeg(1500, (600, 600)),
-    "a large tile": lambda: tiled_tiff(9000),
+    "a large tile": lambda: tiff({322: 9000, 323: 9000, 324: 8, 325: 4}),
+    "strips": lambda: tiff({273: 8, 278: 1, 279: 1}, 200_001),
+    "tiles": lambda: tiff({322: 16, 323: 16, 324: 8, 325: 4}, 200_001),
     "plain text": lambda: b"P2 1001 1000 255\n" + b"1 " * 1_001_000,
     "long plain text": lambda: b"P2 1000 1000 255\n" + b"100 " * 1_000_000,
     "comments": lambda: b"P2 9 9 255\n" + b"#\n" * 20_001 + b"1 " * 81,
@@ -607,7 +601,9 @@ def rle_bitmap(runs):
 
 @pytest.mark.parametrize("kind", TOO_MUCH_WORK)
 def test_a_file_that_asks_for_too_much_work_is_refused(kind):
-    with pytest.raises(ImageError, match=r"the number of pixels must be|parts; save it anew as"):
+    with pytest.raises(
+        ImageError, match=r"the number of pixels must be|(parts|tiles); save it anew as"
+    ):
         to_mnist_format(TOO_MUCH_WORK[kind]())
 
 
