@@ -14,9 +14,7 @@ The file is complete after each training, and the same command continues from th
 import argparse
 import math
 import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from accuracy import (
@@ -31,6 +29,7 @@ from accuracy import (
     run_all,
     train_and_test,
 )
+from script import Help, run_script, writable
 
 import minicnn
 from minicnn import Augment, optim
@@ -108,15 +107,23 @@ def sentence(row: dict[str, Any]) -> str:
 
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure the effect of each training feature.")
+    parser = argparse.ArgumentParser(
+        description="Measure the effect of each training feature.", formatter_class=Help
+    )
     parser.add_argument("--recipe", choices=RECIPES, default="reference")
     parser.add_argument(
         "--seeds", type=int, choices=range(1, SPLITS + 1), default=5, help="0, 1, ...; default: 5"
     )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default: {EPOCHS}")
-    parser.add_argument("--only", nargs="+", choices=CHANGES, metavar="ROW", help="only these rows")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the file of the results")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="folder with MNIST's four files")
+    parser.add_argument(
+        "--only", nargs="+", choices=CHANGES, metavar="ROW", help="only these rows (default: all)"
+    )
+    parser.add_argument("--json", type=writable, metavar="FILE", help="the file of the results")
+    parser.add_argument(
+        "--data-dir",
+        metavar="FOLDER",
+        help="folder with MNIST's four files (default: download them)",
+    )
     parser.add_argument(
         "--processes", type=int, default=minicnn.cpu_count(), help="default: one for each core"
     )
@@ -149,4 +156,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -36,7 +36,6 @@ import math
 import multiprocessing
 import runpy
 import statistics
-import sys
 import textwrap
 import time
 from collections import Counter
@@ -48,6 +47,7 @@ from typing import Any
 
 import numpy as np
 from compare import Results
+from script import Help, run_script, writable
 
 import minicnn
 from minicnn import ImageDataset
@@ -272,20 +272,27 @@ def sentence(name: str, summary: dict[str, Any]) -> str:
 
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure the accuracy of a recipe.")
+    parser = argparse.ArgumentParser(
+        description="Measure the accuracy of a recipe.", formatter_class=Help
+    )
     parser.add_argument("--recipe", choices=RECIPES, required=True)
     parser.add_argument("--seeds", type=int, default=20, help="0, 1, 2, ...; default: 20")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the file of the results")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="the file of the results")
     parser.add_argument(
-        "--figure", type=Path, metavar="FILE.png", help="draw the most missed images"
+        "--figure", type=writable, metavar="FILE.png", help="draw the most missed images"
     )
     parser.add_argument(
-        "--data-dir", metavar="FOLDER", help="folder with MNIST's four files; or 'sample'"
+        "--data-dir",
+        metavar="FOLDER",
+        help="folder with MNIST's four files; or 'sample' (default: download MNIST)",
     )
     parser.add_argument("--epochs", type=int, help="default: those of the recipe")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="store and reuse networks")
     parser.add_argument(
-        "--split", type=int, choices=range(SPLITS), help="hold out a sixth; no test images"
+        "--split",
+        type=int,
+        choices=range(SPLITS),
+        help="test on this sixth of the training images (default: on the test images)",
     )
     parser.add_argument(
         "--processes", type=int, default=minicnn.cpu_count(), help="default: one for each core"
@@ -328,4 +335,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -10,13 +10,13 @@ measured at the strength of `Augment.digits`; one that the preset leaves out at 
 
 import dataclasses
 import statistics
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from compare import Results, flag_parser, take_turns, timer
 from networks import MODELS, digits, minicnn_model
+from script import run_script
 
 import minicnn
 from minicnn import Adam, Augment
@@ -113,4 +113,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

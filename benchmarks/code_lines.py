@@ -8,9 +8,10 @@ Comments and blank lines count as neither.
 
 import ast
 import io
-import sys
 import tokenize
 from pathlib import Path
+
+from script import run_script
 
 PACKAGE = Path(__file__).resolve().parents[1] / "minicnn"
 # The modules to read first: without the engine (runtime, kernels) and the neighbors.
@@ -68,4 +69,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

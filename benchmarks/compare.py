@@ -23,6 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 from machine import metadata
+from script import Help, writable
 
 MIN_STEPS = 3  # in a round, even if they take longer than the round
 MAX_SECONDS = 2.0  # after which a round starts no further step
@@ -190,8 +191,8 @@ def need(*modules: str) -> None:
 
 def flag_parser(description: str, rounds: int) -> argparse.ArgumentParser:
     """Return a parser with the flags that all benchmarks share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    parser = argparse.ArgumentParser(description=description, formatter_class=Help)
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the figures to a file")
     parser.add_argument("--quick", action="store_true", help="the first case only")
     parser.add_argument("--rounds", type=int, default=rounds, help=f"default: {rounds}")
     return parser

@@ -10,13 +10,13 @@ with gaps (the main result), with narrow gaps, and with touching digits.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from compare import Results
 from digit_line_maker import make_line
+from script import Help, run_script, writable
 
 import minicnn
 from minicnn import ImageDataset, Sequential
@@ -63,12 +63,14 @@ def format_case(case: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measure all kinds of lines; return the exit status."""
     parser = argparse.ArgumentParser(
-        description="Measure the share of lines that are read correctly."
+        description="Measure the share of lines that are read correctly.", formatter_class=Help
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the results to a file")
     parser.add_argument("--quick", action="store_true", help="20 lines of the first kind only")
     parser.add_argument("--model", type=Path, required=True, help="a saved model")
-    parser.add_argument("--data-dir", help="folder with MNIST's four files")
+    parser.add_argument(
+        "--data-dir", help="folder with MNIST's four files (default: download them)"
+    )
     flags = parser.parse_args(argv)
     model, data = minicnn.load_model(flags.model), minicnn.load_mnist(flags.data_dir)
     epochs = len(model.metadata.get("history", {}).get("loss", []))
@@ -90,4 +92,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from compare import Results, flag_parser
+from script import run_script
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 RECIPES = runpy.run_path(str(EXAMPLES / "recipes.py"))
@@ -128,4 +129,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -16,7 +16,6 @@ worker threads for more.
 
 import importlib
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -46,6 +45,7 @@ from networks import (
     torch_network,
     weights_of,
 )
+from script import run_script
 
 import minicnn
 from minicnn import Sequential
@@ -221,4 +221,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -53,6 +53,7 @@ from compare import (
 )
 from kernel_cases import CONVOLUTIONS, IMAGES, OTHERS, Case, copy_bandwidth, peak_bytes
 from kernels_torch import torch_side
+from script import run_script
 
 from minicnn.ops.conv import BACKENDS
 
@@ -197,8 +198,10 @@ def line(case: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = flag_parser("Compare kernels with PyTorch's.", rounds=10)
-    parser.add_argument("--backend", metavar="NAME", help="time only this backend beside auto")
-    parser.add_argument("--module", type=Path, metavar="FILE", help="registers the backend")
+    parser.add_argument("--backend", metavar="NAME", help="backend beside auto (default: all)")
+    parser.add_argument(
+        "--module", type=Path, metavar="FILE", help="registers --backend (default: none)"
+    )
     parser.add_argument("--case", default="", metavar="NAME", help="a part of the cases' name")
     parser.add_argument("--threads", type=int, default=1, help="above 1: convolutions only")
     flags = parser.parse_args(argv)
@@ -241,4 +244,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

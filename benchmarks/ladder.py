@@ -15,7 +15,6 @@ drops.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +35,7 @@ from compare import (
 from kernel_cases import IMAGES, Case, arrays
 from kernels_minicnn import MinicnnTimed
 from kernels_torch import torch_side
+from script import run_script
 
 from minicnn import ops, reference
 from minicnn.shapes import Array
@@ -174,4 +174,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -25,6 +25,7 @@ import numpy as np
 from digit_media import MEDIA, Random, Strokes, jpeg
 from numpy.typing import NDArray
 from PIL import Image
+from script import Help, run_script
 
 import minicnn
 from minicnn.random import generator
@@ -159,18 +160,24 @@ def compare_placed(
         print(f"{name}: {before:.2%} as they are, {after:.2%} placed ({after - before:+.2%})")
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Read the flags and print the comparison."""
-    parser = argparse.ArgumentParser(description="Measure how well own digits are read.")
+    parser = argparse.ArgumentParser(
+        description="Measure how well own digits are read.", formatter_class=Help
+    )
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL.npz")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="folder with the four MNIST files")
+    parser.add_argument(
+        "--data-dir",
+        metavar="FOLDER",
+        help="folder with the four MNIST files (default: download them)",
+    )
     parser.add_argument("--count", type=int, default=100, help="digits per source and medium")
     parser.add_argument("--placed", action="store_true", help="read the placed test images instead")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     models = [minicnn.load_model(path) for path in args.models]
     names = [path.stem for path in args.models]
     (compare_placed if args.placed else compare_media)(models, names, args)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

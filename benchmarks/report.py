@@ -13,7 +13,6 @@ import argparse
 import json
 import re
 import runpy
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import figures
 import report_readme
 import report_tables as tables
+from script import Help, run_script
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -247,7 +247,9 @@ def outdated_figures() -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Generate the pages of results.")
+    parser = argparse.ArgumentParser(
+        description="Generate the pages of results.", formatter_class=Help
+    )
     parser.add_argument("--check", action="store_true", help="compare only; write nothing")
     flags = parser.parse_args(argv)
     files = {
@@ -270,4 +272,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -16,7 +16,6 @@ to 16 microbatches, the parameters and Adam's two vectors. With the batch only t
 
 import gc
 import statistics
-import sys
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from compare import Results, flag_parser, ratios, take_turns, timer
 from networks import MODELS, Spec, minicnn_model
+from script import run_script
 
 import minicnn
 from minicnn import Adam
@@ -159,4 +159,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import Results, flag_parser, need, ratios, take_turns
+from script import run_script
 
 HERE = Path(__file__).resolve().parent
 # Upper limits.
@@ -231,4 +232,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -22,7 +22,6 @@ same work, they do not measure the accuracy of the network.
 
 import math
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +30,7 @@ import numpy as np
 from compare import OtherSide, Results, check_equal, flag_parser, need, set_torch_threads
 from networks import MODELS, Weights, minicnn_model, torch_images, torch_network, weights_of
 from numpy.typing import NDArray
+from script import run_script
 
 import minicnn
 from minicnn import Adam
@@ -235,9 +235,9 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = flag_parser("Measure the training time to 99 % beside PyTorch's.", rounds=10)
-    parser.add_argument("--data-dir", metavar="FOLDER", help="folder with the four MNIST files")
+    parser.add_argument("--data-dir", metavar="FOLDER", help="four MNIST files (default: download)")
     parser.add_argument("--target", type=float, default=TARGET, help=f"default: {TARGET}")
-    parser.add_argument("--limit", type=int, help="use the first training images only")
+    parser.add_argument("--limit", type=int, help="first training images (default: all)")
     flags = parser.parse_args(argv)
     need("torch")
     folder = str(Path(flags.data_dir).resolve()) if flags.data_dir else None
@@ -267,4 +267,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -37,7 +37,6 @@ Pools, ReLUs, the loss and Adam count as no work, but their time counts.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -67,6 +66,7 @@ from networks import (
     torch_network,
     weights_of,
 )
+from script import run_script
 
 import minicnn
 from minicnn import Adam, Conv2D, Dense, MaxPool2D, ReLU, Sequential, ops
@@ -206,7 +206,7 @@ def compare(
 
 def main(argv: list[str] | None = None) -> int:
     parser = flag_parser("Compare training steps with PyTorch's.", rounds=10)
-    parser.add_argument("--only", choices=MODELS, help="one model; keep the other models of --json")
+    parser.add_argument("--only", choices=MODELS, help="keep others in --json (default: all)")
     flags = parser.parse_args(argv)
     need("torch")
     plan = [
@@ -244,4 +244,4 @@ def line(case: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import numba
 import numpy as np
+from console import run_script
 from numpy.typing import NDArray
 
 from minicnn import gradcheck, ops, reference
@@ -92,4 +93,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from files import writable, write_file
+from console import Help, run_script
+from files import check_distinct, writable, writable_folder, writable_npz, write_file
 from numpy.typing import NDArray
 from recipes import MEMBER_RECIPE, RECIPES, SMALL_DATA, networks_of
 from train_mnist import load_data
@@ -31,6 +32,7 @@ from train_mnist import load_data
 import minicnn
 from minicnn import Augment, Classifier, TestTimeAugmentation, diagnostics, metrics
 from minicnn.optim import SCHEDULES
+from minicnn.runtime.archive import exclusive
 
 # Flags of a training; --model does not accept them.
 TRAINING_FLAGS = (
@@ -59,7 +61,9 @@ def fraction(text: str) -> float:
 
 
 def parse_flags(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a CNN by a recipe, or test a saved one.")
+    parser = argparse.ArgumentParser(
+        description="Train a CNN by a recipe, or test a saved one.", formatter_class=Help
+    )
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data-dir",
@@ -71,16 +75,25 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         "--recipe",
         choices=RECIPES,
         default="reference",
-        help="network and training settings from examples/recipes.py (default: reference); "
-        "the flags below override its settings",
+        help="network and training settings from examples/recipes.py, which the flags below "
+        "override",
     )
     training.add_argument(
-        "--limit", type=positive_int, metavar="N", help="use the first N training images only"
+        "--limit",
+        type=positive_int,
+        metavar="N",
+        help="use the first N training images (default: all)",
     )
-    training.add_argument("--epochs", type=positive_int, help="passes over the training images")
-    training.add_argument("--batch-size", type=positive_int, help="images per step")
-    training.add_argument("--lr", type=float, help="learning rate")
-    training.add_argument("--schedule", choices=SCHEDULES, help="learning rate schedule")
+    training.add_argument(
+        "--epochs", type=positive_int, help="passes over the images (default: the recipe's)"
+    )
+    training.add_argument(
+        "--batch-size", type=positive_int, help="images per step (default: the recipe's)"
+    )
+    training.add_argument("--lr", type=float, help="learning rate (default: the recipe's)")
+    training.add_argument(
+        "--schedule", choices=SCHEDULES, help="learning rate schedule (default: the recipe's)"
+    )
     training.add_argument(
         "--augment",
         action="store_true",
@@ -103,7 +116,8 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         "--patience",
         type=positive_int,
         metavar="EPOCHS",
-        help="stop after this many epochs without a lower validation loss; keep the best weights",
+        help="stop after this many epochs without a lower validation loss; keep the best weights "
+        "(default: run all epochs)",
     )
     training.add_argument("--seed", type=int, default=0, help="seed of everything random")
     training.add_argument(
@@ -122,19 +136,21 @@ def parse_flags(argv: list[str]) -> argparse.Namespace:
         "--model",
         type=Path,
         metavar="FILE.npz",
-        help="do not train; test a model written by --save",
+        help="do not train; test a model written by --save (default: train)",
     )
     parser.add_argument(
         "--threads",
         type=positive_int,
         default=minicnn.cpu_count(),
-        help="worker threads (default: one per core); the result does not depend on it",
+        help="worker threads, one per core; the result does not depend on it",
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--save", type=writable, metavar="FILE.npz", help="write the trained model")
+    output.add_argument(
+        "--save", type=writable_npz, metavar="FILE.npz", help="write the trained model"
+    )
     output.add_argument(
         "--plots",
-        type=Path,
+        type=writable_folder,
         metavar="FOLDER",
         help="draw learning curves, confusion matrix, mistakes, filters and more",
     )
@@ -162,8 +178,17 @@ def check_flags(parser: argparse.ArgumentParser, flags: argparse.Namespace) -> N
         parser.error("--resume needs --save, which names the checkpoint")
     if flags.resume and not checkpoint_of(flags.save).exists():
         parser.error(f"--resume: there is no checkpoint {checkpoint_of(flags.save)}")
-    if flags.plots and flags.plots.exists() and not flags.plots.is_dir():
-        parser.error(f"--plots: {flags.plots} is not a folder")
+    checkpoint = checkpoint_of(flags.save) if flags.save else None
+    check_distinct(
+        parser,
+        {
+            "--results": flags.results,
+            "--save": flags.save,
+            "--model": flags.model,
+            "the checkpoint of --save": checkpoint,
+            "the earlier checkpoint of --save": checkpoint and old_checkpoint(checkpoint),
+        },
+    )
 
 
 # ---------------------------------------------------------------- training
@@ -182,6 +207,7 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
         "checkpoint": new_checkpoint(flags),
         "resume": flags.resume,
         "on_epoch_end": diagnosis_printer(images, labels) if flags.diagnose else None,
+        "announce": network_printer(),
         **settings_of(flags, len(images)),
     }
     print(
@@ -192,20 +218,25 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
     started = time.perf_counter()
     model = RECIPES[flags.recipe](images, labels, **run)
     train_seconds = time.perf_counter() - started
-    first, *others = networks_of(model)
-    print(f"\n{first.summary()}")
-    if others:
-        print(f"\nan ensemble of {1 + len(others)} such networks")
-    if isinstance(model, TestTimeAugmentation):
-        print(f"\ntest-time augmentation: {model.views} views of each image")
-    print(f"\ntrained for {train_seconds:.1f} s on {flags.threads} threads")
-    first.metadata |= {
+    networks_of(model)[0].metadata |= {
         "recipe": flags.recipe,
         "synthetic_digits": synthetic,
         "train_seconds": train_seconds,  # of this run, where the training was resumed
         "resumed": flags.resume,
     }
     return model
+
+
+def network_printer() -> Callable[[minicnn.Sequential], None]:
+    """Return a callback that prints the first network of an ensemble."""
+    shown: list[minicnn.Sequential] = []
+
+    def show(model: minicnn.Sequential) -> None:
+        if not shown:
+            print(f"{model.summary()}\n")
+        shown.append(model)
+
+    return show
 
 
 def settings_of(flags: argparse.Namespace, image_count: int) -> dict[str, Any]:
@@ -245,26 +276,31 @@ def checkpoint_of(save: Path) -> Path:
     return save.with_name(f"{save.stem}.checkpoint.npz")
 
 
+def old_checkpoint(checkpoint: Path) -> Path:
+    """Return the name that a checkpoint gets if it is not resumed."""
+    return checkpoint.with_suffix(".old.npz")
+
+
 def new_checkpoint(flags: argparse.Namespace) -> Path | None:
     """Return the checkpoint's path; rename one that is not resumed."""
     if not flags.save:
         return None
     checkpoint = checkpoint_of(flags.save)
     if checkpoint.exists() and not flags.resume:
-        old = checkpoint.with_suffix(".old.npz")
+        old = old_checkpoint(checkpoint)
         os.replace(checkpoint, old)
         print(f"NOTE: {checkpoint} of an interrupted training is renamed to {old}\n")
     return checkpoint
 
 
 def how_to_resume(flags: argparse.Namespace, argv: list[str]) -> str:
-    """Return the message after Ctrl-C, with the command that resumes."""
+    """Return the message after a stop, with the command that resumes."""
     if not flags.save or not checkpoint_of(flags.save).exists():
-        return "stopped by Ctrl-C; nothing was saved"
+        return "nothing was saved"
     words = [sys.executable, sys.argv[0], *(word for word in argv if word != "--resume")]
     join = subprocess.list2cmdline if os.name == "nt" else shlex.join
     return (
-        f"stopped by Ctrl-C; {checkpoint_of(flags.save)} holds the last whole epoch. Resume with\n"
+        f"{checkpoint_of(flags.save)} holds the last whole epoch. Resume with\n"
         f"{join([*words, '--resume'])}"
     )
 
@@ -272,10 +308,11 @@ def how_to_resume(flags: argparse.Namespace, argv: list[str]) -> str:
 # ---------------------------------------------------------------- testing and output
 
 
-def test(flags: argparse.Namespace, model: Classifier, data: minicnn.ImageDataset) -> None:
+def test(
+    flags: argparse.Namespace, model: Classifier, data: minicnn.ImageDataset
+) -> minicnn.Evaluation:
     """Evaluate on the test images and add the result to the metadata."""
     found = minicnn.evaluate(model, data.test_images, data.test_labels, threads=flags.threads)
-    print(f"test accuracy {found.accuracy:.2%} ({found.correct} of {found.total})")
     networks = networks_of(model)
     weights = b"".join(network.parameters.tobytes() for network in networks)
     networks[0].metadata |= {
@@ -286,6 +323,7 @@ def test(flags: argparse.Namespace, model: Classifier, data: minicnn.ImageDatase
         "parameters": sum(network.parameters.size for network in networks),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
+    return found
 
 
 def save(path: Path, model: minicnn.Sequential) -> None:
@@ -296,7 +334,23 @@ def save(path: Path, model: minicnn.Sequential) -> None:
     }
     model.save(path)
     checkpoint_of(path).unlink(missing_ok=True)  # the training is over
-    print(f"model saved to {path}")
+
+
+def report(flags: argparse.Namespace, model: Classifier, found: minicnn.Evaluation) -> None:
+    """Print the results, once everything is written."""
+    count = len(networks_of(model))
+    if count > 1:
+        print(f"\nan ensemble of {count} such networks")
+    if isinstance(model, TestTimeAugmentation):
+        print(f"\ntest-time augmentation: {model.views} views of each image")
+    if not flags.model:
+        seconds = networks_of(model)[0].metadata["train_seconds"]
+        print(f"\ntrained for {seconds:.1f} s on {flags.threads} threads")
+    print(f"test accuracy {found.accuracy:.2%} ({found.correct} of {found.total})")
+    if flags.save:
+        print(f"model saved to {flags.save}")
+    if flags.results:
+        print(f"results written to {flags.results}")
 
 
 def draw(
@@ -330,25 +384,24 @@ def draw(
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    flags = parse_flags(argv)
+    flags, written = parse_flags(argv), False
     try:
-        if flags.plots:
-            flags.plots.mkdir(parents=True, exist_ok=True)
-        saved = minicnn.load_model(flags.model) if flags.model else None
-        data = load_data(flags.data_dir)
-        model = saved or train(flags, data)
-        test(flags, model, data)
-        network = networks_of(model)[0]
-        if flags.save:
-            save(flags.save, network)
-        if flags.plots:
-            draw(flags.plots, model, data, flags)
-        if flags.results:
-            write_file(flags.results, f"{json.dumps(network.metadata, indent=2)}\n")
-            print(f"results written to {flags.results}")
-    except KeyboardInterrupt:
-        print(f"\n{how_to_resume(flags, argv)}", file=sys.stderr)
-        return 130
+        with exclusive(flags.save):
+            saved = minicnn.load_model(flags.model) if flags.model else None
+            data = load_data(flags.data_dir)
+            model = saved or train(flags, data)
+            found = test(flags, model, data)
+            network = networks_of(model)[0]
+            if flags.save:
+                save(flags.save, network)
+            if flags.results:
+                write_file(flags.results, f"{json.dumps(network.metadata, indent=2)}\n")
+            written = True
+            report(flags, model, found)
+            if flags.plots:
+                draw(flags.plots, model, data, flags)
+    except KeyboardInterrupt as stop:
+        raise type(stop)(*() if written else (how_to_resume(flags, argv),)) from None
     except (OSError, TypeError, ValueError, ArithmeticError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
@@ -356,4 +409,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -11,7 +11,9 @@ import argparse
 import hashlib
 import json
 import time
-from pathlib import Path
+
+from console import Help, run_script
+from files import check_distinct, writable, writable_npz, write_file
 
 import minicnn
 from minicnn import Adam, Augment, BatchNorm, Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential
@@ -63,29 +65,27 @@ def train(data: minicnn.ImageDataset, flags: argparse.Namespace) -> Sequential:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train a CNN on MNIST.")
+    parser = argparse.ArgumentParser(description="Train a CNN on MNIST.", formatter_class=Help)
     add = parser.add_argument
     add("--data-dir", help="folder with the four MNIST files (default: download them once)")
-    add("--epochs", type=int, help="default: 5, or 60 with fewer than 10,000 images")
+    add("--epochs", type=int, help="passes (default: 5, or 60 with fewer than 10,000 images)")
     add("--batch-size", type=int, default=64, help="images per step")
     add("--lr", type=float, default=0.004, help="learning rate")
     add("--seed", type=int, default=0, help="seed of everything random")
-    add("--threads", type=int, default=minicnn.cpu_count(), help="default: one per core")
-    add("--limit", type=int, help="use the first N training images only")
+    add("--threads", type=int, default=minicnn.cpu_count(), help="worker threads, one per core")
+    add("--limit", type=int, help="use the first N training images (default: all)")
     add("--augment", action="store_true", help="use every augmentation for digits")
-    add("--save", type=Path, help="write the model to this .npz file")
-    add("--results", type=Path, help="write metrics and history to this .json file")
+    add("--save", type=writable_npz, help="write the model to this .npz file")
+    add("--results", type=writable, help="write metrics and history to this .json file")
     flags = parser.parse_args(argv)
-    for path in filter(None, (flags.save, flags.results)):
-        if not path.parent.is_dir():
-            parser.error(f"{path} cannot be written: there is no folder {path.parent}; create it")
+    check_distinct(parser, {"--save": flags.save, "--results": flags.results})
     try:
         data, started = load_data(flags.data_dir), time.perf_counter()
         model = train(data, flags)
     except (OSError, TypeError, ValueError, ArithmeticError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped by Ctrl-C; nothing was saved\n")
+    except KeyboardInterrupt as stop:
+        raise type(stop)("nothing was saved") from None
     seconds = time.perf_counter() - started
     result = minicnn.evaluate(model, data.test_images, data.test_labels, threads=flags.threads)
     sha256 = hashlib.sha256(model.parameters.tobytes()).hexdigest()
@@ -96,10 +96,11 @@ def main(argv: list[str] | None = None) -> None:
     if flags.save:
         model.save(flags.save)
     if flags.results:
-        flags.results.write_text(f"{json.dumps(model.metadata, indent=2)}\n")
-    print(f"\ntrained for {seconds:.1f} s on {flags.threads} threads")
+        write_file(flags.results, f"{json.dumps(model.metadata, indent=2)}\n")
+    print(f"\nmodel saved to {flags.save}\n" if flags.save else "")
+    print(f"trained for {seconds:.1f} s on {flags.threads} threads")
     print(f"test accuracy {result.accuracy:.2%} ({result.correct} of {result.total})")
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -99,9 +99,6 @@ def _read_description(description: dict[str, Any]) -> tuple[dict[str, Any], dict
     if not isinstance(shape, list):
         raise TypeError(f"input_shape must be a list, not {shape!r}")
     shape = [positive_int("Sequential", "input_shape", axis) for axis in shape]
-    for name in ("input_mean", "input_std"):
-        if not isinstance(arguments[name], float):
-            raise TypeError(f"{name} must be a number, not {arguments[name]!r}")
     if not isinstance(arguments["class_names"], (list, NoneType)):
         raise TypeError(f"class_names must be a list, not {arguments['class_names']!r}")
     if arguments["dtype"] not in DTYPES:

@@ -1,6 +1,10 @@
 """Tables as text, for `Sequential.summary` and the reports."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import fill
+
+WRAP_WIDTH = 30  # keeps the summaries of usual networks within 80 columns
 
 
 class Table(str):
@@ -12,6 +16,12 @@ class Table(str):
         return str(self)
 
 
+def wrap(text: str, indent: str) -> str:
+    """Indent a text and break it into lines of one cell."""
+    width = max(WRAP_WIDTH, len(indent) + 12)
+    return fill(text, width, initial_indent=indent, subsequent_indent=f"{indent}  ")
+
+
 def lay_out(
     rows: Sequence[Sequence[str]], alignment: str, footer: Sequence[Sequence[str]] = ()
 ) -> Table:
@@ -20,7 +30,7 @@ def lay_out(
     Parameters
     ----------
     rows : sequence of sequence of str
-        The heading, then the cells of each line.
+        The heading, then the cells of each line. A cell may have several lines.
     alignment : str
         ``<`` or ``>`` for each column.
     footer : sequence of sequence of str
@@ -30,7 +40,8 @@ def lay_out(
     -------
     Table
     """
-    every = [*rows, *footer]
+    cells = [[cell.split("\n") for cell in row] for row in [*rows, *footer]]
+    every = [line for row in cells for line in zip_longest(*row, fillvalue="")]
     widths = [max(map(len, column)) for column in zip(*every, strict=True)]
     columns = zip(alignment, widths, strict=True)
     line = "  ".join(f"{{:{side}{width}}}" for side, width in columns)
@@ -38,7 +49,7 @@ def lay_out(
     rule = "-" * len(lines[0])
     lines.insert(1, rule)
     if footer:
-        lines.insert(len(rows) + 1, rule)
+        lines.insert(len(lines) - len(footer), rule)
     return Table("\n".join(lines))
 
 

@@ -21,12 +21,12 @@ THIS = Path(__file__).relative_to(ROOT)
 # its own floor and the floors above it in this list.
 FLOORS: list[tuple[set[str], set[str]]] = [
     ({"shapes", "table"}, {"numpy"}),
-    ({"runtime"}, {"numpy"}),
+    ({"runtime"}, {"numpy", "tqdm"}),
     ({"kernels"}, {"numpy", "numba", "llvmlite"}),
     ({"random", "reference", "ops", "losses", "optim", "initializers"}, {"numpy"}),
     ({"layers"}, {"numpy"}),
     ({"model"}, {"numpy"}),
-    ({"train", "gradcheck"}, {"numpy", "tqdm"}),
+    ({"train", "gradcheck"}, {"numpy"}),
     (
         {
             "augment",

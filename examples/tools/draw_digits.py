@@ -23,6 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import minicnn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from console import Help, run_script
+
 from minicnn.recognizer.synthetic import (
     GLYPHS,
     HandStyle,
@@ -327,7 +331,9 @@ def differences(folder: Path) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Draw the folder or check it; return the exit status."""
-    parser = argparse.ArgumentParser(description="Draw or check the example scans.")
+    parser = argparse.ArgumentParser(
+        description="Draw or check the example scans.", formatter_class=Help
+    )
     parser.add_argument("--check", action="store_true", help="compare only; exit 1 if different")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder to fill or to check")
     args = parser.parse_args(argv)
@@ -346,4 +352,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -33,7 +33,8 @@ from minicnn.explanation.formulas import UnitTrace
 from minicnn.table import percent
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from files import writable, write_file
+from console import Help, run_script
+from files import check_distinct, writable, writable_folder, write_file
 from recognize import choose_model
 from train_mnist import load_data
 
@@ -234,11 +235,18 @@ def to_json(trace: Trace) -> str:
 
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Explain a prediction.")
+    parser = argparse.ArgumentParser(description="Explain a prediction.", formatter_class=Help)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("image", nargs="?", type=Path, help="an image of one digit")
-    source.add_argument("--test", type=int, metavar="N", help="test image N, counted from 0")
-    parser.add_argument("--label", type=int, help="true class of the image, for --step")
+    source.add_argument(
+        "--test",
+        type=int,
+        metavar="N",
+        help="test image N, counted from 0 (default: the given image)",
+    )
+    parser.add_argument(
+        "--label", type=int, help="true class, for --step (default: that of the test image)"
+    )
     parser.add_argument(
         "--data-dir", metavar="FOLDER", help="folder with the test images (default: MNIST)"
     )
@@ -249,14 +257,15 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
         help="a saved model (default: the newest in the current folder, else the cached one, "
         "else one is trained)",
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="draw figures there")
+    parser.add_argument("--out", type=writable_folder, metavar="FOLDER", help="draw figures there")
     parser.add_argument("--json", type=writable, metavar="FILE.json", help="write all values")
     parser.add_argument(
         "--step",
         nargs="?",
         const="",
         metavar="WEIGHT",
-        help="follow a weight, such as '5.weight[0,1,2,3]', through a training step",
+        help="follow a weight, such as '5.weight[0,1,2,3]', through a training step "
+        "(default: explain the prediction)",
     )
     parser.add_argument("--lr", type=float, default=0.001, help="learning rate of the step")
     flags = parser.parse_args(argv)
@@ -264,16 +273,15 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--test: test images are counted from 0")
     if flags.step is not None and flags.image and flags.label is None:
         parser.error("--step needs the true class of the image: add --label")
-    if flags.out and flags.out.exists() and not flags.out.is_dir():
-        parser.error(f"--out: {flags.out} is not a folder")
+    check_distinct(parser, {"--json": flags.json, "--model": flags.model, "the image": flags.image})
     return flags
 
 
 def explain_digit(flags: argparse.Namespace) -> None:
+    image, label = load_digit(flags)  # before a model is trained
     model = minicnn.load_model(flags.model) if flags.model else choose_model(None)
     if flags.step is not None:  # one weight changes the loss by less than float32 resolves
         model = in_float64(model)
-    image, label = load_digit(flags)
     if label is None:
         trace = minicnn.explain(model, image)
     else:
@@ -294,9 +302,6 @@ def main(argv: list[str] | None = None) -> int:
     flags = parse_flags(argv)
     try:
         explain_digit(flags)
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
-        return 130
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         print(f"explain_digit.py: error: {error}", file=sys.stderr)
         return 2
@@ -304,4 +309,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

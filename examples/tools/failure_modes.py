@@ -28,6 +28,8 @@ from minicnn.random import RandomKey
 from minicnn.table import lay_out
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from console import Help, run_script
+from files import writable_folder
 from recipes import network, reference_layers
 
 LEARNING_RATE = 0.05
@@ -266,13 +268,15 @@ def draw_loss(axes: Axes, curves: Curves, color: str, line: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Train with one fault at a time.")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="draw the curves there")
+    parser = argparse.ArgumentParser(
+        description="Train with one fault at a time.", formatter_class=Help
+    )
+    parser.add_argument(
+        "--out", type=writable_folder, metavar="FOLDER", help="draw the curves there"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     flags = parser.parse_args(argv)
     try:
-        if flags.out:
-            flags.out.mkdir(parents=True, exist_ok=True)
         found = train_each(minicnn.load_mnist_sample(), 3, flags.seed)
         print(table(found))
         for fault in FAULTS:
@@ -288,4 +292,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

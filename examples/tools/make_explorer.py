@@ -41,7 +41,8 @@ from minicnn import (
 )
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from files import writable, write_file
+from console import Help, run_script
+from files import check_distinct, writable, write_file
 
 Shape = tuple[int, ...]
 
@@ -260,7 +261,8 @@ def page(model: Sequential, folder: Path | None = None) -> str:
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Write a web page that shows how a saved network recognizes a digit."
+        description="Write a web page that shows how a saved network recognizes a digit.",
+        formatter_class=Help,
     )
     parser.add_argument(
         "--model",
@@ -283,7 +285,9 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
         help="folder with four files in MNIST's format; the page gets their test images "
         "(default: the digits that come with minicnn)",
     )
-    return parser.parse_args(argv)
+    flags = parser.parse_args(argv)
+    check_distinct(parser, {"--out": flags.out, "--model": flags.model})
+    return flags
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -300,4 +304,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -13,7 +13,10 @@ the one in the user's cache folder, beside MNIST. If there is none, one is train
 """
 
 import argparse
+import glob
+import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,10 +34,14 @@ from minicnn import DigitBox, ModelFileError, Sequential
 from minicnn.recognizer.load_image import read_picture
 from minicnn.table import percent
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from console import Help, Terminated, run_script
+
 CACHED_MODEL = Path(pooch.os_cache("minicnn")) / "digits.npz"
 TRAIN_SCRIPT = Path(__file__).parents[1] / "train.py"
 THUMBNAIL = 400  # longer side of an image in the figure, in pixels
 MAX_IN_FIGURE = 300  # digits
+WINDOWS_FILES = ("thumbs.db", "desktop.ini")  # in folders of images
 TEST_DIGITS = 100  # a model of digits reads more than half of them
 
 
@@ -133,8 +140,8 @@ def train_model() -> Sequential:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CACHED_MODEL.name
         status = run_training(path)
-        if status == 130:
-            raise KeyboardInterrupt
+        if status in (130, 143):  # the same signal, or one to the child alone
+            raise KeyboardInterrupt if status == 130 else Terminated
         if status != 0:
             raise RuntimeError(f"training failed with exit status {status}; see its output above")
         model = load_digit_model(path)
@@ -163,19 +170,37 @@ def choose_model(path: Path | None) -> Sequential:
 
 
 def iter_files(paths: list[Path]) -> Iterator[Path]:
-    """Yield each file, and for each folder its files except hidden ones."""
-    for path in paths:
+    """Yield each file, and for each folder its files except hidden ones.
+
+    A pattern such as ``*.png`` is expanded where the shell does not do it.
+    """
+    for path in itertools.chain.from_iterable(map(expand, paths)):
         try:
             files = sorted(entry for entry in path.iterdir() if not entry.is_dir())
         except OSError:  # a file, or an unreadable folder, which `read` will report
             yield path
         else:
-            yield from (file for file in files if not file.name.startswith("."))
+            hidden = (".", *WINDOWS_FILES)
+            yield from (file for file in files if not file.name.lower().startswith(hidden))
 
 
-def read(path: Path, model: Sequential) -> Reading:
-    """Detect and classify all digits of one file."""
-    digits = minicnn.detect_digits(path)
+def expand(path: Path) -> list[Path]:
+    """Return the files of a pattern, or the path if nothing matches."""
+    names = [] if os.path.lexists(path) else glob.glob(str(path))
+    return sorted(map(Path, names)) or [path]
+
+
+def detect(files: list[Path]) -> Iterator[tuple[Path, list[DigitBox] | Exception]]:
+    """Yield each file with its digits, or with the error of reading it."""
+    for path in files:
+        try:
+            yield path, minicnn.detect_digits(path)
+        except (OSError, ValueError) as error:
+            yield path, error
+
+
+def read(path: Path, digits: list[DigitBox], model: Sequential) -> Reading:
+    """Classify the digits of one file."""
     probabilities = model.predict_proba(np.stack([digit.image for digit in digits]))
     return Reading(path, digits, probabilities, class_names(model))
 
@@ -263,7 +288,9 @@ def add_margin(digit: DigitBox, image: Image.Image, scale: int) -> tuple[int, in
 
 def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description="Recognize handwritten digits in images.")
+    parser = argparse.ArgumentParser(
+        description="Recognize handwritten digits in images.", formatter_class=Help
+    )
     parser.add_argument("paths", nargs="+", type=Path, metavar="IMAGE_OR_FOLDER")
     parser.add_argument(
         "--model",
@@ -282,28 +309,36 @@ def parse_flags(argv: list[str] | None) -> argparse.Namespace:
     flags = parser.parse_args(argv)
     if flags.show and not flags.show.absolute().parent.is_dir():
         parser.error(f"--show: the folder {flags.show.absolute().parent} does not exist")
-    if flags.show and flags.show.suffix not in (".png", ".pdf", ".svg"):
+    if flags.show and flags.show.suffix.lower() not in (".png", ".pdf", ".svg"):
         parser.error(f"--show: {flags.show} must end in .png, .pdf or .svg")
     return flags
 
 
 def recognize(flags: argparse.Namespace) -> int:
     """Read all files and print the results; return the exit status."""
-    model = choose_model(flags.model)
     files = list(iter_files(flags.paths))
+    if flags.show and flags.show.resolve() in [path.resolve() for path in files]:
+        raise FileExistsError(f"--show: {flags.show} is one of the images; choose another name")
+    # The first file with digits decides whether a model is worth its training.
+    found = detect(files)
+    checked: list[tuple[Path, list[DigitBox] | Exception]] = []
+    model = None
+    while model is None and (item := next(found, None)):
+        checked.append(item)
+        if not isinstance(item[1], Exception):
+            model = choose_model(flags.model)
     width = max([len(printable(path.name)) for path in files], default=4)
     readings: list[Reading] = []
     results: list[dict[str, Any]] = []
-    if not flags.json:
+    if model and not flags.json:
         print(f"{'file':{width}}  {'digit':8}  confidence  second guess")
-    for path in files:
-        try:
-            reading = read(path, model)
-        except (OSError, ValueError) as error:
-            results.append({"file": str(path), "error": str(error)})
+    for path, digits in itertools.chain(checked, found):
+        if model is None or isinstance(digits, Exception):
+            results.append({"file": str(path), "error": str(digits)})
             if not flags.json:
-                print(f"error: {printable(f'{path}: {error}')}", file=sys.stderr)
+                print(f"error: {printable(f'{path}: {digits}')}", file=sys.stderr)
             continue
+        reading = read(path, digits, model)
         readings.append(reading)
         results.append(to_json(reading))
         if not flags.json:
@@ -324,13 +359,10 @@ def main(argv: list[str] | None = None) -> int:
     flags = parse_flags(argv)
     try:
         return recognize(flags)
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
-        return 130
     except (OSError, ModelFileError, RuntimeError) as error:
         print(f"recognize.py: error: {error}", file=sys.stderr)
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

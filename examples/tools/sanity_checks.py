@@ -47,6 +47,7 @@ from minicnn.shapes import Array
 from minicnn.table import lay_out
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from console import Help, run_script
 from recipes import RECIPES, networks_of
 from train_mnist import load_data
 
@@ -351,18 +352,23 @@ def network_of(recipe: str, data: minicnn.ImageDataset) -> Sequential:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Check data and network before training.")
+    parser = argparse.ArgumentParser(
+        description="Check data and network before training.", formatter_class=Help
+    )
     parser.add_argument(
         "--data-dir",
         metavar="FOLDER",
-        help="folder with the four MNIST files, or others in their format",
+        help="folder with four files in MNIST's format (default: download MNIST)",
     )
     network = parser.add_mutually_exclusive_group()
     network.add_argument(
         "--recipe", choices=RECIPES, default="reference", help="the network of examples/recipes.py"
     )
     network.add_argument(
-        "--model", type=Path, metavar="FILE.npz", help="the network of a file, with initial weights"
+        "--model",
+        type=Path,
+        metavar="FILE.npz",
+        help="the network of a file, with initial weights (default: that of --recipe)",
     )
     flags = parser.parse_args(argv)
     try:
@@ -379,4 +385,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from minicnn.layers.container import Container
 from minicnn.layers.fusion import FusedSequence
 from minicnn.shapes import Shape
-from minicnn.table import Table, lay_out
+from minicnn.table import Table, lay_out, wrap
 
 Row = tuple[str, ...]
 
@@ -14,7 +14,7 @@ def summarize(sequence: FusedSequence, input_shape: Shape) -> Table:
     """Tabulate layers, output shapes, parameters and multiply-adds.
 
     Multiply-adds are those of one image. Layers inside a container are indented. A bracket marks
-    layers that are fused.
+    layers that run as one kernel.
     """
     rows = [("", "Layer", "Output shape", "Parameters", "Multiply-adds", "")]
     parameters = macs = 0
@@ -24,14 +24,15 @@ def summarize(sequence: FusedSequence, input_shape: Shape) -> Table:
         macs += layer.macs(shape)
         shape = layer.output_shape(shape)
     total = ("", "Total", "", f"{parameters:,}", f"{macs:,}", "")
-    return lay_out([*rows, *_rows(sequence, input_shape)], "><<>><", footer=[total])
+    table = lay_out([*rows, *_rows(sequence, input_shape)], "><<>><", footer=[total])
+    return Table(f"{table}\n    ┐┘ run as one kernel") if "┘" in table else table
 
 
 def _rows(sequence: FusedSequence, shape: Shape, indent: str = "") -> Iterator[Row]:
     """Yield one row for each layer, and those of the layers inside containers."""
     brackets: list[str] = []
     for step in sequence.steps:
-        fused = ["┐", *"│" * (step.length - 2), "┘ one kernel"]
+        fused = ["┐", *"│" * (step.length - 2), "┘"]
         brackets += fused if step.length > 1 else [""]
     for position, (layer, bracket) in enumerate(zip(sequence.layers, brackets, strict=True)):
         number = "" if indent else str(position + 1)
@@ -46,5 +47,5 @@ def _rows(sequence: FusedSequence, shape: Shape, indent: str = "") -> Iterator[R
         else:
             size = sum(array.size for array in layer.parameters.values())
             macs = layer.macs(shape)
-            yield number, f"{indent}{layer}", str(after), f"{size:,}", f"{macs:,}", bracket
+            yield number, wrap(str(layer), indent), str(after), f"{size:,}", f"{macs:,}", bracket
         shape = after

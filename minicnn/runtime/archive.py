@@ -4,11 +4,14 @@ Writing is atomic: a file is complete or it keeps its old content. Reading trust
 or hostile file raises `ModelFileError` before much memory is used.
 """
 
+import glob
 import io
 import json
 import math
 import os
 import secrets
+import shutil
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -57,13 +60,15 @@ def check_writable(path: str | PathLike[str]) -> Path:
 def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces `path` once it is on disk.
 
-    The new file lies in the same folder under another name until then. After an error `path` is
-    unchanged.
+    The new file lies in the same folder under another name until then. It gets the mode of the old
+    one. After an error `path` is unchanged.
     """
     target = check_writable(path)
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         with open(part, "xb") as file:
+            with suppress(FileNotFoundError):
+                shutil.copymode(target, part)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -77,6 +82,49 @@ def atomic_write(path: str | PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def exclusive(path: str | PathLike[str] | None) -> Iterator[None]:
+    """Keep other processes from writing a file that takes long to compute.
+
+    Raises BlockingIOError if another one does. The operating system releases the lock of a killed
+    process; the parts of files that it left are removed. None locks nothing.
+    """
+    if path is None:
+        yield
+        return
+    target = check_writable(path)
+    lock = target.with_name(f".{target.name}.lock")
+    with open(lock, "ab") as file:
+        if not _holds(file, lock):
+            raise BlockingIOError(
+                f"{path} is being written by another training; wait for its end or name another"
+            )
+        for part in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+            part.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            with suppress(PermissionError):  # Windows keeps open files
+                lock.unlink()
+
+
+def _holds(file: BinaryIO, lock: Path) -> bool:
+    """Lock an open file; return False if another process has locked it."""
+    try:
+        if sys.platform == "win32":  # pragma: no cover
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its owner may have removed the file since it was opened.
+        return os.path.samestat(os.fstat(file.fileno()), lock.stat())
+    except (BlockingIOError, PermissionError, FileNotFoundError):
+        return False
 
 
 def write(

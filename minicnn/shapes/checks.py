@@ -45,14 +45,19 @@ def as_pair(op: str, name: str, value: object, minimum: int) -> tuple[int, int]:
     return down, right
 
 
-def check_range(op: str, name: str, value: Any, low: float = 0.0, high: float = np.inf) -> float:
-    """Return `value` as a float with ``low <= value < high``."""
+def check_number(op: str, name: str, value: Any) -> float:
+    """Return `value` as a float."""
     try:
         if isinstance(value, (bool, np.bool_, str)):
             raise TypeError
-        number = float(value)
+        return float(value)
     except TypeError:
         raise TypeError(f"{op}: {name} must be a number, not {value!r}") from None
+
+
+def check_range(op: str, name: str, value: Any, low: float = 0.0, high: float = np.inf) -> float:
+    """Return `value` as a float with ``low <= value < high``."""
+    number = check_number(op, name, value)
     if not low <= number < high:  # False for NaN too
         bounded = high < np.inf
         wanted = (
@@ -181,7 +186,7 @@ def check_pixels(op: str, images: object) -> None:
     if not isinstance(images, np.ndarray):
         raise TypeError(
             f"{op}: images must be a NumPy array, not {type(images).__name__}; "
-            f"np.asarray may turn it into one"
+            f"np.asarray turns lists into one, minicnn.to_mnist_format a picture of a digit"
         )
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise TypeError(
@@ -229,6 +234,7 @@ def check_input(
     """Return input_shape, input_mean and input_std of a `Sequential`."""
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"Sequential: input_shape must be (H, W, C), not {shape!r}")
+    mean, std = (check_number("Sequential", *v) for v in (("input_mean", mean), ("input_std", std)))
     with np.errstate(all="ignore"):
         scaled = (np.array([0, 1], dtype) - dtype.type(mean)) / dtype.type(std)
     if not (0 < std < np.inf and np.isfinite(scaled).all()):
@@ -237,7 +243,7 @@ def check_input(
             f"with input_std above 0, not {mean!r} and {std!r}"
         )
     H, W, C = (positive_int("Sequential", "input_shape", axis) for axis in shape)
-    return (H, W, C), float(mean), float(std)
+    return (H, W, C), mean, std
 
 
 def as_batch(op: str, images: NDArray[Any], input_shape: Shape) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from minicnn.model.sequential import Sequential
 from minicnn.optim import Schedule
-from minicnn.runtime.archive import Archive, Entry, check_writable, write
+from minicnn.runtime.archive import Archive, Entry, write
 from minicnn.shapes import IntArray
 from minicnn.train.state import History, TrainingState
 
@@ -35,14 +35,11 @@ class Checkpoint:
     ------
     TypeError
         If the optimizer has no ``state_dict``.
-    OSError
-        If the file cannot be written.
     """
 
     def __init__(
         self, path: str | PathLike[str], state: TrainingState, config: dict[str, Any]
     ) -> None:
-        check_writable(path)
         self.path, self.state = path, state
         self.config: dict[str, Any] = json.loads(json.dumps(config))
         state.arrays()  # raises here, rather than after the first epoch

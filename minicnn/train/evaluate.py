@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from minicnn.kernels import jit
 from minicnn.losses import softmax_cross_entropy
 from minicnn.model.classifier import Classifier, check_logits, check_model
+from minicnn.runtime.progress import say
 from minicnn.shapes import IntArray
 from minicnn.shapes.checks import as_batch, check_brightness, check_labels
 
@@ -52,7 +52,7 @@ def evaluate(
         If images or labels do not fit the model or each other.
     """
     check_data("evaluate", model, images, labels)
-    with jit.announce_compilation(tqdm.write):
+    with jit.announce_compilation(say):
         return measure(model, images, labels, threads)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from minicnn.kernels import jit
 from minicnn.model.sequential import Sequential
 from minicnn.optim import Adam, Schedule, constant
+from minicnn.runtime.archive import exclusive
+from minicnn.runtime.progress import epoch_text, progress_bar, say
 from minicnn.shapes import IntArray
 from minicnn.train.checkpoint import Checkpoint, fingerprint
 from minicnn.train.config import TrainConfig, epoch_batches, validation_split_indices
@@ -89,7 +90,7 @@ def fit(
         written. It is for inspection, as by `minicnn.diagnostics.diagnose`: training continues with
         any changes it makes.
     progress : bool
-        Show a bar on a terminal, and print one line per epoch.
+        Show a bar on a terminal, and print one line per epoch with its time in seconds.
 
     Returns
     -------
@@ -104,7 +105,8 @@ def fit(
         If an argument is out of range, images or labels do not fit the model or each other, or
         `checkpoint` is of a training with another configuration.
     OSError
-        If `checkpoint` cannot be written, or does not exist to resume from.
+        If `checkpoint` cannot be written, does not exist to resume from, or is that of a training
+        in another process.
     ModelFileError
         If the checkpoint to resume from is damaged, or another kind of file.
     NonFiniteError
@@ -135,37 +137,36 @@ def fit(
     training, validation = validation_split_indices(config, len(images))
     counts = {"train_images": len(images), "validation_images": len(validation)}
     metadata = config.to_dict() | counts
-    say: Callable[[str], object] = tqdm.write if progress else lambda text: None
+    notify: Callable[[str], object] = say if progress else lambda text: None
 
-    state = TrainingState(model, optimizer, config.patience)
-    saved = None
-    if checkpoint is not None:
-        data = fingerprint(model, images, labels, schedule)
-        saved = Checkpoint(checkpoint, state, metadata | data)
-    if resume:
-        if saved is None:
-            raise ValueError("fit: resume requires the file to resume from; set checkpoint")
-        saved.load()
-        say(f"Resuming after epoch {state.epochs} of {config.epochs}, from {checkpoint}")
-    model.metadata = metadata | {"history": state.history}  # replaces that of another training
-
-    with jit.announce_compilation(say):
+    with exclusive(checkpoint), jit.announce_compilation(notify):
+        state = TrainingState(model, optimizer, config.patience)
+        saved = None
+        if checkpoint is not None:
+            data = fingerprint(model, images, labels, schedule)
+            saved = Checkpoint(checkpoint, state, metadata | data)
+        if resume:
+            if saved is None:
+                raise ValueError("fit: resume requires the file to resume from; set checkpoint")
+            saved.load()
+            notify(f"Resuming after epoch {state.epochs} of {config.epochs}, from {checkpoint}")
+        model.metadata = metadata | {"history": state.history}  # replaces that of another training
+        first = state.epochs
         while not state.should_stop(config.epochs):
-            title = f"Epoch {state.epochs + 1}/{config.epochs}"
-            metrics, speed = _train_epoch(run_batch, state, config, training, title, progress)
+            started, epoch = time.perf_counter(), f"{state.epochs + 1}/{config.epochs}"
+            metrics = _train_epoch(run_batch, state, config, training, f"Epoch {epoch}", progress)
             if len(validation):
                 result = measure(model, images[validation], labels[validation], threads)
                 metrics |= {"val_loss": result.loss, "val_accuracy": result.accuracy}
             state.record_epoch(metrics)
             if saved:
-                saved.save()  # before anything is printed: printing can fail
-            values = [f"{name}: {value:.4f}" for name, value in metrics.items()]
-            say(" - ".join([title, speed, *values]))
+                saved.save()
+            notify(epoch_text(epoch, metrics, started, head=state.epochs == first + 1))
             if on_epoch_end:
                 on_epoch_end(state)
     if state.restore_best():
         model.metadata["best_epoch"] = state.best_epoch + 1
-        say(f"Epoch {state.best_epoch + 1} had the lowest val_loss; its weights are restored")
+        notify(f"Epoch {state.best_epoch + 1} had the lowest val_loss; its weights are restored")
     return state.history
 
 
@@ -176,13 +177,11 @@ def _train_epoch(
     training: IntArray,
     title: str,
     progress: bool,
-) -> tuple[dict[str, float], str]:
-    """Train for an epoch; return loss and accuracy, and a text on speed."""
-    epoch, started = state.epochs, time.perf_counter()
-    loss, correct, seen = 0.0, 0, 0
+) -> dict[str, float]:
+    """Train for an epoch; return loss and accuracy."""
+    epoch, loss, correct, seen = state.epochs, 0.0, 0, 0
     batches = epoch_batches(config, training, epoch)
-    disable = None if progress else True  # None: shown on a terminal only
-    with tqdm(total=len(training), desc=title, unit=" images", leave=False, disable=disable) as bar:
+    with progress_bar(len(training), title, progress) as bar:
         for done, batch in enumerate(batches):
             result = run_batch(batch, epoch)
             if not all(np.isfinite(value).all() for value in result):
@@ -196,6 +195,4 @@ def _train_epoch(
             so_far = {"loss": f"{loss / seen:.4f}", "accuracy": f"{correct / seen:.4f}"}
             bar.set_postfix(so_far, refresh=False)
             bar.update(len(batch))
-    rate = seen / (time.perf_counter() - started)
-    speed = f"{seen} images in {len(batches)} batches of {config.batch_size} - {rate:.0f} images/s"
-    return {"loss": loss / seen, "accuracy": correct / seen}, speed
+    return {"loss": loss / seen, "accuracy": correct / seen}

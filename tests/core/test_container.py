@@ -311,7 +311,7 @@ def test_layers_inside_are_fused_with_equal_results(digits, network):
 
 def test_the_summary_shows_the_layers_inside():
     layers = [Conv2D(2, 3), grow(3), Residual([Conv2D(5, 1)], shortcut=[Conv2D(5, 1)]), Flatten()]
-    lines = Sequential([*layers, Dense(10)], input_shape=(6, 6, 1)).summary().splitlines()
+    *lines, _ = Sequential([*layers, Dense(10)], input_shape=(6, 6, 1)).summary().splitlines()
     inner = [line.rstrip() for line in lines]
     assert inner[3].split() == ["2", "Concat", "(4,", "4,", "5)"]
     assert inner[4].strip() == "0: its input"

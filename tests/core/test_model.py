@@ -180,13 +180,24 @@ def test_backward_writes_to_the_given_vector():
 
 
 def test_summary_counts_parameters_and_macs():
-    lines = str(small_model().summary()).splitlines()
+    *lines, note = str(small_model().summary()).splitlines()
     assert lines[0].split() == ["Layer", "Output", "shape", "Parameters", "Multiply-adds"]
     assert lines[2].split() == ["1", "Conv2D(4,", "3)", "(6,", "6,", "4)", "40", "1,296", "┐"]
-    assert [line[-12:].strip() for line in lines[2:5]] == ["1,296  ┐", "0  │", "┘ one kernel"]
+    assert [line[-12:].strip() for line in lines[2:5]] == ["1,296  ┐", "0  │", "0  ┘"]
     assert lines[6].split() == ["5", "Dense(10)", "(10,)", "370", "360"]
     assert lines[-1].split() == ["Total", "410", "1,656"]
+    assert note.split() == ["┐┘", "run", "as", "one", "kernel"]
     assert repr(small_model().summary()) == str(small_model().summary())
+
+
+def test_a_summary_of_any_network_fits_80_columns():
+    long = DepthwiseConv2D((3, 3), stride=(2, 1), padding="same", bias=False)
+    inner = [Residual([Residual([Conv2D(1, 1, bias=False)])])]
+    model = Sequential([long, Residual(inner), Flatten(), Dense(10)], input_shape=(224, 224, 1))
+    lines = model.summary().splitlines()
+    assert max(map(len, lines)) < 80
+    words = " ".join(line[3:33] for line in lines).split()
+    assert " ".join(words).count(str(long)) == 1  # wrapped, not cut
 
 
 @pytest.mark.parametrize(
@@ -222,6 +233,9 @@ def test_layers_that_do_not_fit_are_named(layers, error, message):
         ({"dtype": np.float16}, TypeError, "dtype must be float32 or float64, not float16"),
         ({"input_std": 0.0}, ValueError, "input_std above 0, not 0.0 and 0.0"),
         ({"input_mean": np.nan}, ValueError, "input_mean and input_std must scale"),
+        ({"input_mean": (0.1, 0.2)}, TypeError, r"input_mean must be a number, not \(0.1, 0.2\)"),
+        ({"input_std": np.ones(3)}, TypeError, r"input_std must be a number, not array\(\[1"),
+        ({"input_mean": None}, TypeError, "input_mean must be a number, not None"),
     ],
 )
 def test_invalid_options_are_rejected(options, error, message):

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -458,8 +459,16 @@ def test_pixels():
     check_pixels("Model", ones(2, 3, dtype=f16))
     refuses(
         TypeError,
-        "Model: images must be a NumPy array, not list; np.asarray may turn it into one",
+        "Model: images must be a NumPy array, not list; np.asarray turns lists into one, "
+        "minicnn.to_mnist_format a picture of a digit",
         lambda: check_pixels("Model", [[0.5]]),
+    )
+    picture = PIL.Image.new("L", (2, 3))
+    refuses(
+        TypeError,
+        "Model: images must be a NumPy array, not Image; np.asarray turns lists into one, "
+        "minicnn.to_mnist_format a picture of a digit",
+        lambda: check_pixels("Model", picture),
     )
     refuses(
         TypeError,

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from math import cos, log, pi
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from minicnn import (
 from minicnn.kernels import jit
 from minicnn.optim import SCHEDULES
 from minicnn.random import RandomKey
-from minicnn.train import fit as fit_module
+from minicnn.runtime import progress
 from minicnn.train.config import TrainConfig, epoch_batches, validation_split_indices
 from minicnn.train.nonfinite import find_non_finite
 from minicnn.train.state import TrainingState
@@ -247,12 +248,52 @@ def test_the_history_has_a_value_per_epoch(digits):
 def test_a_log_file_gets_one_line_per_epoch(digits, capsys):
     quick_fit(digits, epochs=2, batch_size=30, progress=True)
     out, err = capsys.readouterr()
-    lines = [line for line in out.splitlines() if not line.startswith("Compiling")]
-    assert len(lines) == 2
-    assert lines[0].startswith("Epoch 1/2 - 72 images in 3 batches of 30 - ")
-    for word in ("images/s", "loss: ", "accuracy: ", "val_loss: ", "val_accuracy: "):
-        assert word in lines[1]
+    head, *lines = [line for line in out.splitlines() if not line.startswith("Compiling")]
+    assert head.split() == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "time"]
+    assert [line.split()[0] for line in lines] == ["1/2", "2/2"]
+    assert {len(line) for line in (head, *lines)} == {len(head)}
+    assert all(line.endswith(" s") for line in lines)
     assert err == ""
+
+
+@pytest.mark.parametrize("value", [0.0, 999.99, 3e38, np.nan])
+def test_an_epoch_line_fits_80_columns(value):
+    metrics = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy"), value)
+    head, line = progress.epoch_text(
+        "10000/10000", metrics, time.perf_counter() - 123456.7, head=True
+    ).splitlines()
+    assert len(head) <= len(line) <= 79
+    assert progress.epoch_text("1/2", metrics, 0.0, head=False).count("\n") == 0
+
+
+class Broken(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("make", [lambda: None, Broken, closed], ids=["none", "full", "closed"])
+def test_no_stream_ends_a_training(digits, monkeypatch, make):
+    monkeypatch.setattr(sys, "stdout", make())
+    monkeypatch.setattr(sys, "stderr", make())
+    _, history = quick_fit(digits, epochs=2, progress=True)
+    assert len(history["loss"]) == 2
+
+
+def test_a_checkpoint_of_any_name_resumes_in_a_narrow_encoding(digits, tmp_path, monkeypatch):
+    ascii_only = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", ascii_only)
+    checkpoint = tmp_path / "Σ.npz"
+    for resume in (False, True):
+        quick_fit(digits, checkpoint=checkpoint, resume=resume, progress=True)
+    assert b"from " + str(tmp_path).encode() + b"/?.npz" in ascii_only.buffer.getvalue()
 
 
 def test_a_terminal_gets_a_progress_bar(digits, monkeypatch, capsys):
@@ -262,13 +303,15 @@ def test_a_terminal_gets_a_progress_bar(digits, monkeypatch, capsys):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    every_step = functools.partial(fit_module.tqdm, mininterval=0)
-    every_step.write = fit_module.tqdm.write
-    monkeypatch.setattr(fit_module, "tqdm", every_step)
+    every_step = functools.partial(progress.tqdm, mininterval=0, ncols=80)
+    every_step.write = progress.tqdm.write
+    monkeypatch.setattr(progress, "tqdm", every_step)
     quick_fit(digits, epochs=1, batch_size=8, progress=True)
-    assert "Epoch 1/1" in terminal.getvalue()
-    assert "images/s" in terminal.getvalue()
-    assert "accuracy=" in terminal.getvalue()
+    bars = [bar for bar in terminal.getvalue().split("\r") if "accuracy=" in bar]
+    assert all(bar.startswith("Epoch 1/1 ") for bar in bars)
+    # The bar between the two strokes keeps a useful width of 80 columns.
+    assert {len(bar.split("|")[1]) >= 15 for bar in bars} == {True}
+    assert max(map(len, bars)) <= 80
 
 
 def test_without_progress_it_is_silent(digits, capsys):
@@ -306,7 +349,7 @@ fit(model, np.zeros((20, 4, 4), np.uint8), np.arange(20) % 10, epochs=1, batch_s
     ]  # fmt: skip
     assert outs[0].count("Compiling the kernels for this machine") == 1
     assert "Compiling" not in outs[1]
-    assert "Epoch 1/1" in outs[1]
+    assert "1/1 " in outs[1]
 
 
 @needs_jit

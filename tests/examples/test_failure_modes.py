@@ -155,5 +155,6 @@ def test_the_script_prints_a_table_and_draws(seed_0, tmp_path, monkeypatch, caps
 
 
 def test_an_output_folder_that_is_a_file_exits_with_2(capsys):
-    assert failure_modes.main(["--out", __file__]) == 2
-    assert capsys.readouterr().err.startswith("failure_modes.py: error: ")
+    with pytest.raises(SystemExit, match="2"):
+        failure_modes.main(["--out", __file__])
+    assert capsys.readouterr().err.strip().endswith("test_failure_modes.py is not a folder")

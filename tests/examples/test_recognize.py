@@ -13,6 +13,7 @@ import pytest
 import recipes
 import recognize
 import train
+from console import Terminated
 from PIL import Image
 
 import minicnn
@@ -211,10 +212,52 @@ def test_training_runs_the_script_and_prints_to_stderr(tmp_path, capfd, monkeypa
     assert err.strip() == "['--augment', '--synthetic-digits', '--save', 'm.npz']"
 
 
-@pytest.mark.parametrize(("status", "expected"), [(2, 2), (130, 130)])
-def test_a_training_that_fails_or_is_stopped_ends_the_program(monkeypatch, status, expected):
-    monkeypatch.setattr(recognize, "run_training", lambda target: status)
-    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == expected
+def test_a_training_that_fails_or_is_stopped_ends_the_program(monkeypatch):
+    monkeypatch.setattr(recognize, "run_training", lambda target: 2)
+    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 2
+    for status, error in ((130, KeyboardInterrupt), (143, Terminated)):
+        monkeypatch.setattr(recognize, "run_training", lambda target, status=status: status)
+        with pytest.raises(error):
+            recognize.main([str(DIGITS / "1_white-on-black.png")])
+
+
+@pytest.mark.parametrize("flags", [["missing.png"], ["*.png"], ["blank.png"], ["folder"]])
+def test_no_model_is_trained_where_there_are_no_digits(monkeypatch, capsys, flags):
+    Image.new("L", (50, 50), 255).save("blank.png")
+    Path("folder").mkdir()
+    monkeypatch.setattr(recognize, "run_training", lambda target: pytest.fail("trains"))
+    assert recognize.main(flags) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+
+
+def test_patterns_are_expanded_and_the_files_of_windows_left_out(model_file, capsys):
+    Path("scans").mkdir()
+    for name in ("7_crossed.jpg", "1_white-on-black.png"):
+        shutil.copy(DIGITS / name, "scans")
+    Path("scans/Thumbs.db").write_bytes(b"")
+    Path("scans/desktop.ini").write_text("[.ShellClassInfo]")
+    for paths, names in (
+        (["scans/*.png"], ["1_white-on-black.png"]),
+        (["scans"], ["1_white-on-black.png", "7_crossed.jpg"]),
+        (["sc*"], ["1_white-on-black.png", "7_crossed.jpg"]),
+    ):
+        assert recognize.main([*paths, "--model", str(model_file), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [Path(item["file"]).name for item in found] == names
+
+
+def test_the_figure_may_have_any_case_and_no_name_of_an_image(model_file, capsys):
+    shutil.copy(DIGITS / "1_white-on-black.png", "one.png")
+    flags = ["one.png", "--model", str(model_file), "--show"]
+    assert recognize.main([*flags, "out.PNG"]) == 0
+    with Image.open("out.PNG") as picture:
+        assert picture.format == "PNG"
+    before = Path("one.png").read_bytes()
+    assert recognize.main([*flags, "one.png"]) == 2
+    assert "one.png is one of the images; choose another name" in capsys.readouterr().err
+    assert Path("one.png").read_bytes() == before
 
 
 def test_a_model_with_other_shapes_is_an_error(capsys):

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import runpy
 import signal
 import struct
@@ -61,7 +62,9 @@ def test_training_prints_a_log_and_writes_results(folder, tmp_path):
     assert "100 test images" in done.stdout
     assert "Conv2D(64, 3, bias=False)" in done.stdout
     assert "225,258" in done.stdout
-    assert "Epoch 2/2 - 400 images in 8 batches of 50 - " in done.stdout
+    assert done.stdout.index("225,258") < done.stdout.index("\n      1/2 ")  # the network is first
+    shown = done.stdout[done.stdout.index("    Layer ") :].splitlines()
+    assert max(len(line) for line in shown if str(results) not in line) < 80
 
     found = json.loads(results.read_text())
     assert set(found) >= {
@@ -86,7 +89,7 @@ def test_diagnose_reports_after_each_epoch_and_changes_nothing(folder, tmp_path)
     watched = run(*flags, tmp_path / "watched.json", "--diagnose")
     assert watched.returncode == 0, watched.stderr
     lines = watched.stdout.splitlines()
-    (first, second) = (n for n, line in enumerate(lines) if line.startswith("Epoch "))
+    (first, second) = (n for n, line in enumerate(lines) if re.match(r" +\d/2 ", line))
     for story in (lines[first:second], lines[second:]):
         assert sum("Update/weight" in line for line in story) == 1
         assert any(line.startswith(" 8  ReLU()") and line.endswith(" of 64") for line in story)
@@ -165,7 +168,7 @@ def start(folder, *flags, until):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for line in process.stdout:
-        if line.startswith(until):
+        if line.strip().startswith(until):
             return process
     raise AssertionError(process.communicate()[1])
 
@@ -217,7 +220,7 @@ def test_model_tests_a_saved_model_without_training(uninterrupted, folder, tmp_p
     flags = ["--model", kept / "model.npz", "--plots", tmp_path / "plots", "--results", again]
     done = run("--data-dir", folder, *flags)
     assert done.returncode == 0, done.stderr
-    assert "Epoch" not in done.stdout
+    assert "epoch" not in done.stdout
     found = json.loads(again.read_text())
     assert {**found, "threads": None, "versions": None} == {
         **results, "threads": None, "versions": None,
@@ -232,14 +235,16 @@ def test_resume_after_kill_gives_the_weights_of_an_uninterrupted_training(
 ):
     save, results = tmp_path / "model.npz", tmp_path / "r.json"
     flags = [*EVERYTHING, "--save", save]
-    process = start(folder, *flags, "--threads", 2, until="Epoch 2/6")
+    process = start(folder, *flags, "--threads", 2, until="2/6")
     process.kill()
     assert process.wait() == -signal.SIGKILL
     process.communicate()
     checkpoint = tmp_path / "model.checkpoint.npz"
     done = epochs_in(checkpoint)
     assert 2 <= done < 6
-    assert [path for path in tmp_path.iterdir() if path.suffix != ".part"] == [checkpoint]
+    assert [path for path in tmp_path.iterdir() if path.suffix not in (".part", ".lock")] == [
+        checkpoint
+    ]
 
     again = run("--data-dir", folder, *flags, "--resume", "--threads", 3, "--results", results)
     assert again.returncode == 0, again.stderr
@@ -260,7 +265,7 @@ def test_repeated_kills_at_random_moments_give_the_same_weights(uninterrupted, f
     rng, kills = np.random.default_rng(0), 0
     while not results.exists():
         resume = ["--resume"] if checkpoint.exists() else []
-        process = start(folder, *flags, *resume, until="Resuming" if resume else "Epoch 1/6")
+        process = start(folder, *flags, *resume, until="Resuming" if resume else "1/6")
         time.sleep(rng.uniform(0, 0.05 * 1.2**kills))  # growing delays, so that it finishes
         process.kill()
         process.communicate()
@@ -271,16 +276,21 @@ def test_repeated_kills_at_random_moments_give_the_same_weights(uninterrupted, f
     assert found["weights_sha256"] == uninterrupted[0]["weights_sha256"]
 
 
-def test_ctrl_c_prints_the_command_that_resumes(uninterrupted, folder, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")]
+)
+def test_a_stop_prints_the_command_that_resumes(
+    uninterrupted, folder, tmp_path, number, status, name
+):
     save, results = tmp_path / "my model.npz", tmp_path / "r.json"
     flags = [*EVERYTHING, "--save", save, "--results", results]
-    process = start(folder, *flags, until="Epoch 1/6")
-    process.send_signal(signal.SIGINT)
+    process = start(folder, *flags, until="1/6")
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     said, command = err.strip().splitlines()
     checkpoint = tmp_path / "my model.checkpoint.npz"
-    assert said == f"stopped by Ctrl-C; {checkpoint} holds the last whole epoch. Resume with"
+    assert said == f"stopped by {name}; {checkpoint} holds the last whole epoch. Resume with"
     assert list(tmp_path.iterdir()) == [checkpoint]
 
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
@@ -290,16 +300,57 @@ def test_ctrl_c_prints_the_command_that_resumes(uninterrupted, folder, tmp_path)
 
 
 def test_ctrl_c_without_save_exits_with_130(folder):
-    process = start(folder, "--epochs", "100000", until="Epoch 1/")
+    process = start(folder, "--epochs", "100000", until="1/")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.strip() == "stopped by Ctrl-C; nothing was saved"
 
 
+def test_a_second_training_of_one_name_is_refused_until_the_first_ends(folder, tmp_path):
+    save = tmp_path / "model.npz"
+    stale = tmp_path / ".model.npz.0123.part"
+    stale.write_bytes(b"left by a killed training")
+    flags = ["--epochs", 1000, "--batch-size", 10, "--save", save]
+    process = start(folder, *flags, until="1/1000")
+    assert not stale.exists()
+    done = run("--data-dir", folder, *flags)
+    assert done.returncode == 2
+    assert f"{save} is being written by another training; wait for its end" in done.stderr
+    assert not (tmp_path / "model.checkpoint.old.npz").exists()
+    process.kill()
+    process.communicate()
+    done = run("--data-dir", folder, "--epochs", 1, "--save", save)  # a kill leaves no lock
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"model.npz", "model.checkpoint.old.npz"}
+
+
+def test_the_model_is_saved_before_anything_is_printed_after_training(
+    folder, tmp_path, monkeypatch
+):
+    main = runpy.run_path(TRAIN[-1])["main"]
+    printed = []
+
+    def fail(text="", **_):
+        printed.append(text)
+        if "trained for" in text:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", fail)
+    save, results = tmp_path / "m.npz", tmp_path / "r.json"
+    flags = ["--data-dir", str(folder), "--epochs", "1", "--limit", "64"]
+    assert main([*flags, "--save", str(save), "--results", str(results)]) == 2
+    assert (
+        load_model(save).metadata["test_accuracy"]
+        == json.loads(results.read_text())["test_accuracy"]
+    )
+    assert any("trained for" in text for text in printed)
+
+
 def test_resume_rejects_and_names_changed_flags(folder, tmp_path):
     save = tmp_path / "model.npz"
-    process = start(folder, "--epochs", 1000, "--save", save, until="Epoch 1/")
+    process = start(folder, "--epochs", 1000, "--save", save, until="1/")
     process.kill()
     process.communicate()
     done = run("--data-dir", folder, "--epochs", 1001, "--lr", "0.1", "--save", save, "--resume")
@@ -340,6 +391,11 @@ def test_resume_rejects_and_names_changed_flags(folder, tmp_path):
         ),
         (["--save", "."], "--save: . cannot be written: it is a folder; name a file"),
         (["--plots", __file__], "test_train_tool.py is not a folder"),
+        (
+            ["--save", "m.npz", "--results", "m.checkpoint.npz"],
+            "the checkpoint of --save and --results name the same file m.checkpoint.npz",
+        ),
+        (["--save", "m", "--results", "m.npz"], "--save and --results name the same file m.npz"),
         (["--resume"], "--resume needs --save, which names the checkpoint"),
         (["--resume", "--save", "m.npz"], "there is no checkpoint m.checkpoint.npz"),
         (

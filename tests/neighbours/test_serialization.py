@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import zipfile
@@ -97,6 +98,45 @@ def test_a_model_is_saved_and_loaded(tmp_path, dtype):
     assert (found.input_shape, found.output_shape) == (model.input_shape, model.output_shape)
     assert (found.input_mean, found.input_std) == (0.1307, 0.3081)
     assert [file.name for file in tmp_path.iterdir()] == ["model.npz"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_saved_file_keeps_its_mode(tmp_path):
+    path = tmp_path / "model.npz"
+    for mode in (0o600, 0o640):
+        path.touch()
+        path.chmod(mode)
+        tiny_model().save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        assert load_model(path).output_shape == tiny_model().output_shape
+
+
+def test_one_process_at_a_time_writes_an_exclusive_file(tmp_path):
+    path = tmp_path / "m[1].npz"  # no pattern
+    other = tmp_path / ".m1.npz.0123.part"
+    for file in (other, tmp_path / ".m[1].npz.0123.part"):
+        file.touch()
+    with archive.exclusive(path):
+        refused = pytest.raises(BlockingIOError, match=r"m\[1\].npz is being written by another")
+        with refused, archive.exclusive(path):
+            pytest.fail("two at once")
+        with archive.exclusive(tmp_path / "other.npz"):
+            pass
+        assert set(tmp_path.iterdir()) == {tmp_path / ".m[1].npz.lock", other}
+    with archive.exclusive(path):
+        pass
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_a_lock_file_that_its_owner_just_removed_is_no_lock(tmp_path, monkeypatch):
+    path = tmp_path / "m.npz"
+    with open(tmp_path / ".m.npz.lock", "ab") as removed:
+        os.unlink(removed.name)
+        assert not archive._holds(removed, Path(removed.name))
+        Path(removed.name).touch()
+        assert not archive._holds(removed, Path(removed.name))
+    with archive.exclusive(path):
+        pass
 
 
 def test_a_loaded_model_gives_the_same_predictions(tmp_path):
