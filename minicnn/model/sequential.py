@@ -60,6 +60,8 @@ class Sequential(Classifier):
 
     Attributes
     ----------
+    layers : tuple of Layer
+        For other layers make another model.
     parameters : ndarray (P,)
         All weights and biases; the layers' arrays are views of it.
     statistics : ndarray (S,)
@@ -84,7 +86,8 @@ class Sequential(Classifier):
         class_names: Sequence[str] | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.layers = check_layers("Sequential", layers)
+        # A tuple: predictions would not follow another layer in a list, a saved file would.
+        self.layers = tuple(check_layers("Sequential", layers))
         self.dtype = float_dtype("Sequential", dtype)
         checked = check_input(input_shape, input_mean, input_std, self.dtype)
         self.input_shape, self.input_mean, self.input_std = checked
@@ -122,7 +125,7 @@ class Sequential(Classifier):
 
     def __repr__(self) -> str:
         """Return the call that makes such a network, without most options."""
-        return f"Sequential({self.layers!r}, {self.input_shape})"
+        return f"Sequential({[*self.layers]!r}, {self.input_shape})"
 
     @property
     def replayable(self) -> bool:

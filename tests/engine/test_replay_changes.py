@@ -754,3 +754,10 @@ def test_a_wrong_declaration_is_refused_in_words(monkeypatch, layer):
     else:
         with pytest.raises(ReplayError, match="declared replayable changes arrays by other means"):
             train()
+
+
+def test_a_layer_in_another_place_is_refused_in_words():
+    # The steps of a model are fused when it is made, so predictions would keep the former layer.
+    model = Training().model
+    with pytest.raises(TypeError, match="'tuple' object does not support item assignment"):
+        model.layers[RELU] = Dropout(0.5)
