@@ -1,7 +1,9 @@
 """Contracts of every op: reference, dtypes, shapes, unchanged inputs, NaN."""
 
 import pkgutil
+import re
 from importlib import import_module
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -422,3 +424,56 @@ def test_a_batch_of_nothing_but_nan_gives_nan_without_a_warning(dtype, op):
     arrays = {name: np.full(shape, np.nan, dtype) for name, shape in op[2].items()}
     y, _, _, _ = run(op, arrays)
     assert (np.isnan(y) | (op is OPS["dropout"] and y == 0)).all()  # 0 is what was dropped
+
+
+# The defaults decide the result of every program that does not name them. Those that are None are
+# left out.
+DEFAULTS = """
+minicnn.Adam(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.0)
+minicnn.SGD(learning_rate=0.01, momentum=0.0, nesterov=False, weight_decay=0.0)
+minicnn.Augment(rotation=0.0, shift=0.0, shear=0.0, zoom=0.0, horizontal_flip=False)
+minicnn.Augment(vertical_flip=False, elastic=0.0, thin=0.0, thicken=0.0, blur=0.0, sharpen=0.0)
+minicnn.Augment(brightness=0.0, erase=0.0)
+minicnn.AvgPool2D(padding=0)
+minicnn.MaxPool2D(padding=0)
+minicnn.BatchNorm(momentum=0.1, epsilon=1e-05)
+minicnn.Conv2D(stride=1, padding=0, backend='auto', initializer=he_normal, bias=True)
+minicnn.Dense(initializer=he_normal, bias=True)
+minicnn.DepthwiseConv2D(stride=1, padding=0, initializer=he_normal, bias=True)
+minicnn.Sequential(seed=0, input_mean=0.0, input_std=1.0, dtype=float32)
+minicnn.TestTimeAugmentation(shift=1.0, rotation=0.0, zoom=0.0)
+minicnn.explain(label_smoothing=0.0)
+minicnn.fit(schedule=constant, label_smoothing=0.0, epochs=5, batch_size=128, seed=0)
+minicnn.fit(validation_split=0.1, resume=False, progress=True)
+minicnn.load_mnist(download=True)
+minicnn.softmax_cross_entropy(label_smoothing=0.0)
+minicnn.synthetic_digits(seed=0)
+minicnn.ops.avg_pool2d(padding=0)
+minicnn.ops.max_pool2d(padding=0)
+minicnn.ops.batch_norm(epsilon=1e-05, relu=False)
+minicnn.ops.batch_norm_inference(epsilon=1e-05, relu=False)
+minicnn.ops.fold_batch_norm(epsilon=1e-05)
+minicnn.ops.conv2d(stride=1, padding=0, relu=False, backend='auto')
+minicnn.ops.conv2d_max_pool2d(stride=1, padding=0, relu=False, backend='auto')
+minicnn.ops.depthwise_conv2d(stride=1, padding=0)
+minicnn.ops.dense(relu=False)
+minicnn.ops.conv2d_backward(need_dx=True)
+minicnn.ops.dense_backward(need_dx=True)
+minicnn.ops.batch_norm_backward(need_dx=True)
+minicnn.ops.depthwise_conv2d_backward(need_dx=True)
+minicnn.ops.conv2d_max_pool2d_backward(need_dx=True)
+minicnn.metrics.calibration(bins=15)
+minicnn.plots.augmentation_grid(seed=0, epochs=8)
+minicnn.plots.feature_maps(channels=16)
+minicnn.plots.image_grid(columns=10)
+minicnn.plots.worst_mistakes(count=24)
+"""
+
+
+@pytest.mark.parametrize("line", DEFAULTS.split("\n")[1:-1])
+def test_defaults_stay(line):
+    module, name, recorded = re.fullmatch(r"(.+)\.(\w+)\((.+)\)", line).groups()
+    thing = getattr(import_module(module), name)
+    for argument, value in re.findall(r"(\w+)=([^,]+)", recorded):
+        default = signature(thing).parameters[argument].default
+        assert getattr(default, "__name__", repr(default)) == value, argument

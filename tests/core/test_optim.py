@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from minicnn import SGD, Adam
+from minicnn import SGD, Adam, optim
 
 STEPS, P = 30, 7
 
@@ -324,3 +324,20 @@ def test_a_rejected_step_does_not_count():
     adam.step(parameters, -3 * np.ones(2))
     fresh.step(expected, -3 * np.ones(2))
     np.testing.assert_array_equal(parameters, expected)
+
+
+# ---------------------------------------------------------------- schedules
+
+FACTORS = {  # by progress, computed by hand
+    "constant": {0: 1, 0.5: 1, 1: 1},
+    "step": {0: 1, 0.49: 1, 0.5: 0.1, 0.74: 0.1, 0.75: 0.01, 1: 0.01},
+    "cosine": {0: 1, 1 / 3: 0.75, 0.5: 0.5, 2 / 3: 0.25, 1: 0},
+    "warmup-linear": {0: 0.04, 0.005: 0.04, 0.02: 0.08, 0.1: 0.4, 0.25: 1, 0.625: 0.5, 1: 0},
+}
+
+
+def test_every_schedule_gives_the_factors_of_its_formula():
+    assert set(FACTORS) == set(optim.SCHEDULES)
+    for name, factors in FACTORS.items():
+        found = {progress: optim.SCHEDULES[name](progress) for progress in factors}
+        assert found == pytest.approx(factors, abs=1e-15)
