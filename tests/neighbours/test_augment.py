@@ -4,6 +4,7 @@ import dataclasses
 import os
 import tracemalloc
 import warnings
+from dataclasses import FrozenInstanceError
 from math import floor
 
 import numba
@@ -590,3 +591,10 @@ def test_augment_rejects_wrong_images_and_keys(change, kind, message):
     arguments = {"images": IMAGES, "image_ids": np.arange(3), "seed": 0, "epoch": 0, **change}
     with pytest.raises(kind, match=message):
         Augment()(arguments.pop("images"), arguments.pop("image_ids"), **arguments)
+
+
+def test_an_augmentation_is_written_by_name_and_does_not_change():
+    with pytest.raises(TypeError, match="positional argument"):
+        Augment(10)
+    with pytest.raises(FrozenInstanceError):
+        Augment(rotation=10).rotation = 20
