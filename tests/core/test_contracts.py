@@ -477,3 +477,11 @@ def test_defaults_stay(line):
     for argument, value in re.findall(r"(\w+)=([^,]+)", recorded):
         default = signature(thing).parameters[argument].default
         assert getattr(default, "__name__", repr(default)) == value, argument
+
+
+@pytest.mark.parametrize(("size", "expected"), [((16, 16), np.uint8), ((17, 16), np.uint16)])
+def test_an_argmax_takes_the_fewest_bytes_that_hold_it(size, expected):
+    x = np.arange(20 * 20, dtype=np.float32).reshape(1, 20, 20, 1)
+    y, cache = ops.max_pool2d(x, size, 1)
+    assert cache.argmax.dtype == expected
+    assert cache.argmax.reshape(-1).tolist() == [size[0] * size[1] - 1] * y.size

@@ -7,6 +7,7 @@ from minicnn import Sequential, ops
 from minicnn.layers.activations import Dropout, ReLU
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.dense import Dense, Flatten
+from minicnn.layers.fusion import fuse
 from minicnn.layers.norm import BatchNorm
 from minicnn.layers.pooling import MaxPool2D
 
@@ -111,3 +112,23 @@ def test_subclasses_are_not_fused():
             alone, _ = layer.forward(alone)
         for found in (model.forward(x)[0], model.infer(x)):
             np.testing.assert_allclose(found, alone, rtol=1e-5, atol=1e-5, err_msg=str(layers))
+
+
+def test_layers_that_are_one_step():
+    """Check that fusion happens, since separate layers are only slower."""
+    conv, other = Conv2D(2, 3), Conv2D(2, 3, backend="im2col")
+    norm, relu, pool, dense = BatchNorm(), ReLU(), MaxPool2D(2), Dense(3)
+    cases = [
+        ([conv, relu], [2], [2]),
+        ([conv, relu, pool], [3], [3]),
+        ([conv, pool, relu], [2, 1], [2, 1]),
+        ([conv, norm, relu, pool], [1, 2, 1], [3]),
+        ([conv, MaxPool2D(3), relu], [1, 1, 1], [1, 1, 1]),
+        ([other, relu, pool], [1, 1, 1], [1, 1, 1]),
+        ([dense, norm, relu], [1, 2], [2]),
+        ([dense, Dropout(0.5), relu], [1, 1, 1], [2]),
+        ([norm, relu, relu], [2, 1], [2, 1]),
+    ]
+    for layers, training, inference in cases:
+        assert [step.length for step in fuse(layers)] == training
+        assert [step.length for step in fuse(layers, inference=True)] == inference

@@ -11,6 +11,7 @@ import sys
 import time
 from math import cos, log, pi
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -243,6 +244,20 @@ def test_the_history_has_a_value_per_epoch(digits):
     assert history["loss"][2] < history["loss"][0]
     _, history = quick_fit(digits, validation_split=0)
     assert set(history) == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize("label_smoothing", [0, 0.2])
+def test_the_history_has_the_means_over_the_images_of_an_epoch(digits, label_smoothing):
+    """Compare with `evaluate`: at learning rate 0 every batch sees one model."""
+    split = {"validation_split": 0.3, "batch_size": 24, "patience": None, "seed": 0}
+    options = {"optimizer": SGD(0), "label_smoothing": label_smoothing, "epochs": 1}
+    model, history = quick_fit(digits, **split, **options)  # 56 images: the last batch has 8
+    training, validation = validation_split_indices(SimpleNamespace(**split), 80)
+    for prefix, part in {"": training, "val_": validation}.items():
+        expected = evaluate(model, digits[0][part], digits[1][part])
+        assert 0 < expected.accuracy < 1
+        assert history[f"{prefix}accuracy"] == [expected.accuracy]
+        assert history[f"{prefix}loss"] == pytest.approx([expected.loss], rel=1e-6)
 
 
 def test_a_log_file_gets_one_line_per_epoch(digits, capsys):

@@ -17,7 +17,15 @@ from minicnn import (
     to_mnist_format,
 )
 from minicnn.recognizer import detect, grouping, load_image
-from minicnn.recognizer.grouping import deskew, estimate_height, group_components
+from minicnn.recognizer.grouping import (
+    SLANT_RANGE,
+    Handwriting,
+    deskew,
+    estimate_height,
+    estimate_slant,
+    find_split,
+    group_components,
+)
 from minicnn.recognizer.segmentation import label_regions
 from minicnn.recognizer.synthetic import HandStyle, digit_strokes, render_strokes
 
@@ -311,3 +319,33 @@ def test_unknown_names_of_the_package_are_attribute_errors():
 
 def test_dir_lists_the_names_that_are_loaded_at_first_use():
     assert set(minicnn.__all__) <= set(dir(minicnn))
+
+
+# ---------------------------------------------------------------- grouping by hand
+
+
+def leaning_line(slant, height=1.0):
+    """Return points (y, x) of a line whose top leans to the right."""
+    y = np.linspace(0, height, 20)
+    return np.stack([y, 5 - slant * y], axis=1)
+
+
+def test_the_slant_is_the_mean_of_high_strokes_weighted_by_their_extent():
+    lines = [leaning_line(0.1), leaning_line(0.3), leaning_line(-2, height=0.05)]  # a dot
+    assert estimate_slant(lines) == pytest.approx(0.2)
+    assert estimate_slant([leaning_line(0.1), leaning_line(0.3, height=0.8)]) == pytest.approx(
+        (0.1 * 1 + 0.3 * 0.64) / 1.64
+    )
+    assert estimate_slant([leaning_line(5)]) == SLANT_RANGE[1]
+    assert estimate_slant([]) == 0
+
+
+def test_a_long_tail_is_no_digit_of_its_own():
+    upright = Handwriting(height=40.0, slant=0.0)
+    own = np.zeros((40, 100), bool)
+    own[:, :30] = own[18:21] = True
+    assert find_split(own, own.astype(np.float32), upright, 1.5) is None
+    own[:, 70:] = True  # now both ends of the bridge are digits
+    right = find_split(own, own.astype(np.float32), upright, 1.5)
+    assert not right[:, :30].any()
+    assert right[:, 70:].all()

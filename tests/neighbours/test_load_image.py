@@ -21,6 +21,7 @@ from minicnn.recognizer.mnist_format import (
     correct_stroke_width,
     dilate,
     normalize_digit,
+    resize,
     stroke_width,
     supersample,
 )
@@ -827,3 +828,9 @@ def test_a_photo_in_a_frame_is_read():
     assert foreground.mask[350:750, 520:560].all()
     assert not foreground.mask[350:750, 600:].any()
     assert has_mnist_format(to_mnist_format(framed))
+
+
+def test_a_line_of_one_pixel_stays_one_pixel():
+    line = np.ones((1, 100), np.float32)
+    assert resize(line, 0.2, "BICUBIC").shape == (1, 20)
+    assert resize(line.T, 0.2, "BICUBIC").shape == (20, 1)
