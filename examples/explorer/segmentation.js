@@ -11,6 +11,8 @@ const BACKGROUND_SIZE = 128; // longer side of the copy on which an uneven backg
 const MAX_COVERAGE = 0.6; // of the image; no drawing covers more of its paper
 const MIN_PHOTO_CONTRAST = 1.3; // contrast of ink on a photo, relative to the paper's own
 const MIN_INK_LEVEL = 16; // a smaller contrast is not ink
+const MIN_TOUCHING_LEVEL = 64; // of ink at opposite edges of a crop; creases have less contrast
+const MAX_TOUCHES = 7; // of a cropped digit and the border; printed lines touch it more often
 
 /**
  * Separate the ink from the paper.
@@ -26,7 +28,10 @@ function segmentForeground(gray) {
   levels.data = levels.data.map((level) => Math.max(level - paper, 0));
   const { H, W, data } = levels;
   const peak = nthLargest(data, Math.max(4, Math.floor(Math.max(H, W) / 8)));
-  const background = backgroundLevel(levels);
+  let background = backgroundLevel(levels);
+  if (!isUniform && peak >= MIN_TOUCHING_LEVEL && peak < MIN_PHOTO_CONTRAST * background) {
+    background = Math.min(background, levelBesideInk(levels, peak));
+  }
   if (peak < MIN_INK_LEVEL || (!isUniform && peak < MIN_PHOTO_CONTRAST * background)) return null;
   let high = isodataThreshold(levels, peak);
   if (background < 0.7 * peak) high = Math.max(high, (background + peak) / 2);
@@ -203,6 +208,29 @@ function backgroundLevel(levels) {
     Math.min(darkest(h, H - h, 0, k), darkest(h, H - h, W - k, W)),
     Math.min(darkest(0, k, w, W - w), darkest(H - k, H, w, W - w)),
   );
+}
+
+/** Return the highest level of the paper beside a digit cropped to its ink. */
+function levelBesideInk(levels, peak) {
+  const { H, W, data } = levels, k = borderWidth(H, W);
+  const depths = Array.from({ length: k }, (_, i) => i);
+  const darkest = (pixel) => Math.max(...depths.map(pixel));
+  const columns = Array.from({ length: W }, (_, w) => w);
+  const rows = Array.from({ length: H }, (_, h) => h);
+  const border = [ // clockwise
+    ...columns.map((w) => darkest((i) => data[i * W + w])),
+    ...rows.map((h) => darkest((i) => data[h * W + W - 1 - i])),
+    ...columns.reverse().map((w) => darkest((i) => data[(H - 1 - i) * W + w])),
+    ...rows.reverse().map((h) => darkest((i) => data[h * W + i])),
+  ];
+  const isInk = border.map((level) => level > peak / 2);
+  const touches = isInk.filter((ink, i) => ink && !isInk.at(i - 1)).length;
+  if (touches > MAX_TOUCHES) return 255;
+  const softEdge = Math.max(2, Math.floor(Math.max(H, W) / 30));
+  const paper = border.filter((_, i) =>
+    !isInk.slice(Math.max(i - softEdge, 0), i + softEdge + 1).includes(true));
+  const n = Math.max(1, Math.floor(border.length / 100));
+  return paper.length ? nthLargest(paper, n) : 255;
 }
 
 // ---------------------------------------------------------------- thresholds

@@ -156,8 +156,9 @@ def merge_fragments(outlines: list[Points]) -> NDArray[np.int64]:
     owner = np.arange(len(outlines))
     counts = np.array([len(points) for points in outlines])
     distances = np.full((len(outlines), len(outlines)), np.inf)
-    far = box_gaps(outline_boxes(outlines, owner)) >= MAX_COST
-    unmeasured, point_pairs = np.triu(~far, 1), 0
+    boxes, point_pairs = outline_boxes(outlines, owner), 0
+    gaps = boxes[:, None, :2] - boxes[:, 2:]
+    unmeasured = np.triu(np.maximum(gaps, gaps.swapaxes(0, 1)).max(axis=2) < MAX_COST, 1)
     while True:
         cost = merge_cost(outline_boxes(outlines, owner))
         # Distances take time in proportion to the pairs of points: only those that matter.
@@ -184,13 +185,6 @@ def merge_fragments(outlines: list[Points]) -> NDArray[np.int64]:
 def least_distance(a: Points, b: Points) -> float:
     """Return the least distance of a point of `a` from one of `b`."""
     return float(np.sqrt(((a[:, None] - b) ** 2).sum(axis=2).min()))
-
-
-def box_gaps(boxes: Boxes) -> NDArray[np.float64]:
-    """Return the gaps (n, n) between boxes, along the axis where it is wider."""
-    gaps = boxes[:, None, :2] - boxes[:, 2:]
-    largest: NDArray[np.float64] = np.maximum(gaps, gaps.swapaxes(0, 1)).max(axis=2)
-    return largest
 
 
 def merge_cost(boxes: Boxes) -> NDArray[np.float64]:
@@ -261,16 +255,15 @@ def find_split(
     rows = np.arange(H)[:, None]
     little_ink = np.count_nonzero(ink[rows, seams], axis=0) <= MAX_SEAM_INK * height
     total, seams = total[little_ink], seams[:, little_ink] - shift[:, None]
-    row_starts = np.where(own.any(axis=1), own.argmax(axis=1), own.shape[1])[:, None]
-    row_ends = np.where(own.any(axis=1), own.shape[1] - own[:, ::-1].argmax(axis=1), 0)[:, None]
-    part_height = np.minimum((row_starts < seams).sum(axis=0), (seams < row_ends).sum(axis=0))
+    starts = np.where(own.any(axis=1), own.argmax(axis=1), own.shape[1])[:, None]
+    ends = np.where(own.any(axis=1), own.shape[1] - own[:, ::-1].argmax(axis=1), 0)[:, None]
+    part_height = np.minimum((starts < seams).sum(axis=0), (seams < ends).sum(axis=0))
     holes = large_holes(density == 0, MAX_HOLE * height**2)
     crossed = np.pad(holes, ((0, 0), (1, 1)))[rows, np.clip(seams, -1, own.shape[1]) + 1]
     total[(part_height < MIN_PART_HEIGHT * unit) | crossed.any(axis=0)] = np.inf
     if total.min(initial=np.inf) == np.inf:
         return None
-    right_side: Mask = np.arange(own.shape[1]) >= seams[:, [total.argmin()]]
-    return right_side
+    return np.asarray(np.arange(own.shape[1]) >= seams[:, [total.argmin()]])
 
 
 def deskew_rows(ink: InkDensity, slant: float) -> tuple[InkDensity, NDArray[np.int64]]:

@@ -26,6 +26,8 @@ BACKGROUND_SIZE = 128  # longer side of the copy on which an uneven background i
 MAX_COVERAGE = 0.6  # of the image; no drawing covers more of its paper
 MIN_PHOTO_CONTRAST = 1.3  # contrast of ink on a photo, relative to the paper's own
 MIN_INK_LEVEL = 16  # a smaller contrast is not ink
+MIN_TOUCHING_LEVEL = 64  # of ink at opposite edges of a crop; creases have less contrast
+MAX_TOUCHES = 7  # of a cropped digit and the border; printed lines and grain touch it more often
 EIGHT_NEIGHBORS = np.ones((3, 3), np.bool_)  # pixels that touch at a corner are connected
 
 
@@ -64,6 +66,8 @@ def segment_foreground(gray: Gray) -> Foreground:
     levels = levels - np.minimum(levels, np.uint8(np.median(border_pixels(levels))))
     peak = nth_largest(levels, max(4, max(levels.shape) // 8))
     background = background_level(levels)
+    if not uniform and MIN_TOUCHING_LEVEL <= peak < MIN_PHOTO_CONTRAST * background:
+        background = min(background, level_beside_ink(levels, peak))
     if peak < MIN_INK_LEVEL or (not uniform and peak < MIN_PHOTO_CONTRAST * background):
         blank = np.zeros(levels.shape, np.bool_)
         return Foreground(blank.astype(np.float32), blank, scale, uniform)
@@ -201,6 +205,18 @@ def background_level(levels: InkLevels) -> float:
     return max(min(nth_largest(edge, n) for edge in pair) for pair in edges)
 
 
+def level_beside_ink(levels: InkLevels, peak: float) -> float:
+    """Return the highest level of the paper beside a digit cropped to its ink."""
+    k = max(1, min(levels.shape) // 32)
+    clockwise = levels[:k], levels[:, -k:].T, levels[-k:, ::-1], levels[::-1, :k].T
+    border = np.concatenate([edge.max(axis=0) for edge in clockwise])
+    is_ink = border > peak / 2
+    if np.count_nonzero(is_ink & ~np.roll(is_ink, 1)) > MAX_TOUCHES:
+        return 255
+    near_ink = ndimage.binary_dilation(is_ink, iterations=max(2, max(levels.shape) // 30))
+    return nth_largest(border[~near_ink], max(1, border.size // 100))
+
+
 # ---------------------------------------------------------------- thresholds
 
 
@@ -227,8 +243,5 @@ def isodata_threshold(levels: InkLevels, peak: float) -> float:
 
 def hysteresis_threshold(levels: InkLevels, low: float, high: float) -> Mask:
     """Return the pixels above `low` connected to one above `high`."""
-    labels, count = ndimage.label(levels > low, EIGHT_NEIGHBORS)
-    is_ink = np.zeros(count + 1, np.bool_)
-    is_ink[labels[levels > high]] = True
-    mask: Mask = is_ink[labels]
-    return mask
+    labels, _ = ndimage.label(levels > low, EIGHT_NEIGHBORS)
+    return np.isin(labels, labels[levels > high])

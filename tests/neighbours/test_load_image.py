@@ -314,6 +314,38 @@ def test_a_photo_with_a_shadow_equals_a_drawing_almost(lines, board):
     assert difference(result, to_mnist_format(255 - five(300, 14))) < 9
 
 
+def photo_of(cover, rng, ink=40.0):
+    """Return a noisy photo of a sheet; `cover` (H, W) is 255 for ink."""
+    scene = (230 - (230 - ink) * (cover / 255)) * shade(len(cover))
+    return np.clip(scene + rng.normal(0, 3, cover.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("margins", [(0, 0), (1, 1), (4, 4), (20, 0), (0, 20)])
+@pytest.mark.parametrize("digit", [0, 1, 3, 4, 5, 7])
+def test_a_photo_cropped_to_its_ink_is_read(digit, margins):
+    cover = five(300, 14, digit=digit, glyph=None)
+    photo = photo_of(cover, np.random.default_rng(4))
+    rows, columns = (np.flatnonzero(cover.any(axis=axis)) for axis in (1, 0))
+    cropped = photo[
+        rows[0] - margins[0] : rows[-1] + 1 + margins[0],
+        columns[0] - margins[1] : columns[-1] + 1 + margins[1],
+    ]
+    foreground = segment_foreground(cropped)
+    assert not foreground.uniform_background
+    result = align(to_mnist_format(cropped), to_mnist_format(photo))
+    assert difference(result, to_mnist_format(photo)) < 9
+    assert len(minicnn.detect_digits(cropped)) == 1
+
+
+@pytest.mark.parametrize(("count", "level"), [(1, 190.0), (4, 100.0)])
+def test_lines_across_a_photo_are_not_ink(count, level):
+    scene = np.random.default_rng(4).normal(230, 3, (300, 300))
+    for row in np.linspace(60, 240, count).astype(int):
+        scene[row : row + 3] -= 230 - level  # a crease; printed lines
+    with pytest.raises(BlankImageError, match="the image is blank"):
+        to_mnist_format(scene.clip(0, 255).astype(np.uint8))
+
+
 def test_the_edge_of_a_table_is_not_part_of_the_digit():
     rng = np.random.default_rng(2)
     scene = (230 - 190 * (five(300, 14) / 255)) * shade(300)
