@@ -336,3 +336,13 @@ def test_non_finite_logits_reach_the_loss_of_a_step(dtype, value):
         (loss, _, _), dlogits = loss_and_gradient(logits, np.array([0, 1]), 1.0, 0.0)
     assert np.isnan(loss)
     assert np.isnan(dlogits).all(axis=1).tolist() == [False, True]
+
+
+def test_the_first_of_several_wrong_rows_is_named():
+    """Check errors that name a row of labels, or a label, by its index."""
+    logits, rows = np.zeros((4, 2), np.float32), np.full((4, 2), 0.5, np.float32)
+    rows[1], rows[3] = 0.25, 0.75
+    with pytest.raises(ValueError, match=r"but row 1 is \[0\.25, 0\.25\]"):
+        softmax_cross_entropy(logits, rows)
+    with pytest.raises(ValueError, match=r"but labels\[1\] is 5"):
+        softmax_cross_entropy(logits, np.array([0, 5, 1, 9]))
