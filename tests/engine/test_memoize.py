@@ -61,6 +61,10 @@ def test_the_number_of_entries_is_bounded(plan, monkeypatch):
     assert [plan(np.zeros(size), 1) for size in (1, 2, 2, 3, 3, 1)] == [1, 2, 2, 3, 3, 4]
 
 
+def test_several_entries_are_kept(plan):
+    assert [plan(np.zeros(size), 1) for size in (1, 2, 3, 1, 2, 3)] == [1, 2, 3, 1, 2, 3]
+
+
 def test_an_op_checks_an_equal_argument_of_another_type():
     x, weight, bias = np.zeros((1, 4, 4, 1)), np.zeros((3, 3, 1, 2)), np.zeros(2)
     ops.conv2d_max_pool2d(x, weight, bias, 1)

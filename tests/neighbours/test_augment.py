@@ -598,3 +598,10 @@ def test_an_augmentation_is_written_by_name_and_does_not_change():
         Augment(10)
     with pytest.raises(FrozenInstanceError):
         Augment(rotation=10).rotation = 20
+
+
+def test_the_augmentation_for_digits_has_the_chosen_amounts():
+    assert Augment.digits() == Augment(
+        rotation=10, shift=1.5, shear=10, zoom=0.1, elastic=0.6, thin=0.3, thicken=0.6,
+        blur=0.4, sharpen=2, brightness=0.3, erase=0.1,
+    )  # fmt: skip

@@ -747,6 +747,7 @@ def test_large_networks_are_within_the_limits():
         vgg16.append(MaxPool2D(2))
     vgg16 += [Flatten(), Dense(4096), ReLU(), Dense(4096), ReLU(), Dense(1000)]
     assert serialization.state_shapes(vgg16, (224, 224, 3))[-1]["weight"] == (4096, 1000)
+    assert serialization.state_shapes([Flatten()], (2**25, 1, 1)) == [{}]  # exactly 2²⁶ values
     lenet = [Conv2D(32, 5, padding=2, backend="reference"), MaxPool2D(2)]
     lenet += [Conv2D(64, 5, padding=2, backend="reference"), MaxPool2D(2), Flatten(), Dense(10)]
     assert len(serialization.state_shapes(lenet, (28, 28, 1))) == 6
