@@ -282,10 +282,10 @@ def test_the_explorer_page_holds_input_and_output():
     images = load_mnist_sample().test_images[:3]
     page = make_explorer.describe(model, images)
     steps = {step["path"]: step for step in page["steps"]}
-    assert [steps[place]["layer"] for place in ("2", "3.1.1")] == ["Recorded", "Recorded"]
+    assert [steps[place]["layer"] for place in ("2", "3.0")] == ["Recorded", "Recorded"]
     assert steps["2"]["text"] == "LeakyReLU()"
     x = model.preprocess(images)
-    for place, layers in (("2", model.layers[:2]), ("3.1.1", [*model.layers[:2], Scale()])):
+    for place, layers in (("2", model.layers[:2]), ("3.0", [*model.layers[:2], Scale()])):
         y = x
         for layer in layers:
             y = y if isinstance(layer, Scale) else layer.forward(y)[0]  # its weights are 1
