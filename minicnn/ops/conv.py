@@ -21,7 +21,7 @@ from minicnn.kernels.capture import refuse_capture
 from minicnn.ops.activations import ReLUCache, relu_backward, relu_into
 from minicnn.reference import conv as reference_conv
 from minicnn.runtime import arena
-from minicnn.shapes import Array, IntPair, Padding
+from minicnn.shapes import Array, IntPair, Out, Padding
 from minicnn.shapes.checks import check_dy
 from minicnn.shapes.window import Window, conv_window
 
@@ -54,7 +54,7 @@ CAPTURABLE = ("direct", "winograd", "im2col")
 
 
 class Conv2DCache(NamedTuple):
-    """Inputs of `conv2d`, not copied; with a ReLU one bit per output."""
+    """Inputs of `conv2d` or `depthwise_conv2d`, not copied; a ReLU's bits."""
 
     x: Array
     weight: Array
@@ -125,7 +125,7 @@ def conv2d(
 
 
 def conv2d_backward(
-    dy: Array, cache: Conv2DCache, *, need_dx: bool = True, out: tuple[Array, Array] | None = None
+    dy: Array, cache: Conv2DCache, *, need_dx: bool = True, out: Out = None
 ) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `conv2d`.
 
@@ -154,17 +154,23 @@ def conv2d_backward(
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
-    x, weight, window, backend, relu_cache = cache
-    N, F = len(x), weight.shape[3]
-    check_dy("conv2d_backward", dy, (N, window.OH, window.OW, F), x.dtype)
+    return _backward("conv2d_backward", BACKENDS[cache.backend], dy, cache, need_dx, out)
+
+
+def _backward(
+    op: str, backend: Backend, dy: Array, cache: Conv2DCache, need_dx: bool, out: Out
+) -> tuple[Array | None, Array, Array]:
+    """Compute the gradients of a convolution by the kernels of a backend."""
+    x, weight, window, _, relu_cache = cache
+    check_dy(op, dy, (len(x), window.OH, window.OW, weight.shape[-1]), x.dtype)
     dy = np.ascontiguousarray(dy if relu_cache is None else relu_backward(dy, relu_cache))
-    dweight, dbias = arena.gradient_buffers("conv2d_backward", weight, out)
-    reduce.column_sums(dy.reshape(-1, F), dbias)
-    BACKENDS[backend].backward_weight(x, dy, window, dweight)
+    dweight, dbias = arena.gradient_buffers(op, weight, out)
+    reduce.column_sums(dy.reshape(-1, len(dbias)), dbias)
+    backend.backward_weight(x, dy, window, dweight)
     if not need_dx:
         return None, dweight, dbias
     dx: Array = arena.empty(x.shape, x.dtype)
-    BACKENDS[backend].backward_input(dy, weight, window, dx)
+    backend.backward_input(dy, weight, window, dx)
     return dx, dweight, dbias
 
 
@@ -233,17 +239,9 @@ def register_backend(name: str, backend: Backend) -> None:
     BACKENDS[name] = backend
 
 
-class DepthwiseConv2DCache(NamedTuple):
-    """Inputs of `depthwise_conv2d`, not copied."""
-
-    x: Array
-    weight: Array
-    window: Window
-
-
 def depthwise_conv2d(
     x: Array, weight: Array, bias: Array, stride: IntPair = 1, padding: Padding = 0
-) -> tuple[Array, DepthwiseConv2DCache]:
+) -> tuple[Array, Conv2DCache]:
     """Convolve each channel with its own filter, as `conv2d` without flip.
 
     ``y[n, oh, ow, c] = bias[c] + Σ_{kh,kw} x[n, oh·SH - top + kh, ow·SW - left + kw, c]
@@ -263,7 +261,7 @@ def depthwise_conv2d(
     -------
     y : ndarray (N, OH, OW, C)
         Of x's dtype.
-    cache : DepthwiseConv2DCache
+    cache : Conv2DCache
 
     Raises
     ------
@@ -280,15 +278,11 @@ def depthwise_conv2d(
     window = conv_window("depthwise_conv2d", "KH KW C", x, weight, bias, stride, padding)
     y: Array = arena.empty((len(x), window.OH, window.OW, x.shape[3]), x.dtype)
     depthwise.forward(x, weight, bias, window, y)
-    return y, DepthwiseConv2DCache(x, weight, window)
+    return y, Conv2DCache(x, weight, window, "depthwise", None)
 
 
 def depthwise_conv2d_backward(
-    dy: Array,
-    cache: DepthwiseConv2DCache,
-    *,
-    need_dx: bool = True,
-    out: tuple[Array, Array] | None = None,
+    dy: Array, cache: Conv2DCache, *, need_dx: bool = True, out: Out = None
 ) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `depthwise_conv2d`.
 
@@ -302,7 +296,7 @@ def depthwise_conv2d_backward(
     Parameters
     ----------
     dy : ndarray (N, OH, OW, C)
-    cache : DepthwiseConv2DCache
+    cache : Conv2DCache
     need_dx : bool
         False skips dx, which the first layer of a network does not use.
     out : tuple of ndarray, optional
@@ -319,15 +313,4 @@ def depthwise_conv2d_backward(
     TypeError, ValueError
         If `dy` does not have the shape and dtype of the output.
     """
-    x, weight, window = cache
-    C = x.shape[3]
-    check_dy("depthwise_conv2d_backward", dy, (len(x), window.OH, window.OW, C), x.dtype)
-    dy = np.ascontiguousarray(dy)
-    dweight, dbias = arena.gradient_buffers("depthwise_conv2d_backward", weight, out)
-    reduce.column_sums(dy.reshape(-1, C), dbias)
-    depthwise.backward_weight(x, dy, window, dweight)
-    if not need_dx:
-        return None, dweight, dbias
-    dx: Array = arena.empty(x.shape, x.dtype)
-    depthwise.backward_input(dy, weight, window, dx)
-    return dx, dweight, dbias
+    return _backward("depthwise_conv2d_backward", depthwise, dy, cache, need_dx, out)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from minicnn.kernels import conv_pool, conv_pool_backward, conv_winograd
 from minicnn.ops.conv import select_backend
 from minicnn.runtime import arena
-from minicnn.shapes import Array, IntPair, Padding
+from minicnn.shapes import Array, IntPair, Out, Padding
 from minicnn.shapes.checks import check_dy
 from minicnn.shapes.window import Window, conv_window, pool_window
 
@@ -82,11 +82,7 @@ def conv2d_max_pool2d(
 
 
 def conv2d_max_pool2d_backward(
-    dy: Array,
-    cache: Conv2DMaxPool2DCache,
-    *,
-    need_dx: bool = True,
-    out: tuple[Array, Array] | None = None,
+    dy: Array, cache: Conv2DMaxPool2DCache, *, need_dx: bool = True, out: Out = None
 ) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `conv2d_max_pool2d`.
 

@@ -7,7 +7,7 @@ import numpy as np
 from minicnn.kernels.copy import transpose
 from minicnn.kernels.gemm import gemm, mask_and_transpose
 from minicnn.runtime import arena
-from minicnn.shapes import Array, Shape
+from minicnn.shapes import Array, Out, Shape
 from minicnn.shapes.checks import check_array, check_dy, check_weight
 
 
@@ -65,7 +65,7 @@ def dense(x: Array, weight: Array, bias: Array, *, relu: bool = False) -> tuple[
 
 
 def dense_backward(
-    dy: Array, cache: DenseCache, *, need_dx: bool = True, out: tuple[Array, Array] | None = None
+    dy: Array, cache: DenseCache, *, need_dx: bool = True, out: Out = None
 ) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `dense`.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from minicnn.kernels import norm
 from minicnn.runtime import arena
-from minicnn.shapes import Array
+from minicnn.shapes import Array, Out
 from minicnn.shapes.checks import check_channels, check_dy
 
 
@@ -136,11 +136,7 @@ def _normalize(
 
 
 def batch_norm_backward(
-    dy: Array,
-    cache: BatchNormCache,
-    *,
-    need_dx: bool = True,
-    out: tuple[Array, Array] | None = None,
+    dy: Array, cache: BatchNormCache, *, need_dx: bool = True, out: Out = None
 ) -> tuple[Array | None, Array, Array]:
     """Compute the gradients of `batch_norm` and of `batch_norm_inference`.
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minicnn.shapes import Array, Shape
+from minicnn.shapes import Array, Out, Shape
 from minicnn.shapes.checks import check_out
 
 ArraySpec = tuple[Shape, DTypeLike]
@@ -164,9 +164,7 @@ def empty(shape: Shape, dtype: DTypeLike) -> NDArray[Any]:
     return allocate(((shape, dtype),))[0]
 
 
-def gradient_buffers(
-    op: str, weight: Array, out: tuple[Array, Array] | None
-) -> tuple[Array, Array]:
+def gradient_buffers(op: str, weight: Array, out: Out) -> tuple[Array, Array]:
     """Return arrays for (dweight, dbias): new ones, or the checked `out`."""
     sizes = weight.shape, weight.shape[-1:]
     if out is None:

@@ -38,6 +38,7 @@ Shape = tuple[int, ...]
 Cache = tuple[Any, ...]  # of an op in `reference`
 IntPair = int | tuple[int, int]
 Padding = int | tuple[int, int] | str
+Out = tuple[Array, Array] | None  # what a backward op overwrites with dweight and dbias
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
