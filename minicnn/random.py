@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from minicnn.kernels import elementwise
 from minicnn.runtime import arena
 from minicnn.shapes import IntArray
-from minicnn.shapes.checks import whole_number
+from minicnn.shapes.checks import positive_int
+
+MAX_SEED, MAX_EPOCH = 2**64 - 1, 2**32 - 1  # a key and a counter of Philox4x32
 
 # The position of a name is part of the key or counter: append new names, do not reorder.
 STREAMS = ("initial weights", "validation split", "shuffle", "synthetic digits")
@@ -61,7 +63,7 @@ class RandomKey(NamedTuple):
 @lru_cache(maxsize=1024)
 def _philox_key(seed: int, path: tuple[int, ...]) -> int:
     """Hash seed and path to 64 bits."""
-    seed = _check("seed", seed, 64)
+    seed = positive_int("random", "seed", seed, 0, MAX_SEED)
     return int(SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0])
 
 
@@ -95,7 +97,7 @@ def generator(seed: int, stream: str, epoch: int = 0, index: int = 0) -> Generat
     TypeError, ValueError
         If `seed` is not an integer in that range.
     """
-    key = _check("seed", seed, 64) | (STREAMS.index(stream) << 64)
+    key = positive_int("random", "seed", seed, 0, MAX_SEED) | (STREAMS.index(stream) << 64)
     counter = (index << 128) | (epoch << 192)
     return Generator(Philox(key=key, counter=counter))
 
@@ -128,19 +130,14 @@ def random_bits(
     TypeError, ValueError
         If `seed` or `epoch` is not an integer in its range.
     """
-    _check("seed", seed, 64)
-    _check("epoch", epoch, 32)
+    positive_int("random", "seed", seed, 0, MAX_SEED)
+    positive_int("random", "epoch", epoch, 0, MAX_EPOCH)
     blocks = -(-count // 4)
     words = arena.empty((len(image_ids), 4, blocks), np.uint32)
     # One kernel call for all images: making a NumPy generator for each image takes longer than the
     # image's whole augmentation.
-    elementwise.philox_words(
-        np.uint64(seed),
-        np.uint64(BIT_STREAMS.index(stream)),
-        np.uint64(epoch),
-        image_ids.astype(np.uint64),
-        words,
-    )
+    key, number, epoch64 = map(np.uint64, (seed, BIT_STREAMS.index(stream), epoch))
+    elementwise.philox_words(key, number, epoch64, image_ids.astype(np.uint64), words)
     return words.view(np.int32).reshape(len(image_ids), 4 * blocks)
 
 
@@ -167,7 +164,7 @@ def dropout_mask(key: RandomKey, rate: float, count: int) -> NDArray[np.uint8]:
         Bit ``i % 8`` of byte ``i // 8`` is set where element i is kept. The number of bytes is
         rounded up to whole vectors.
     """
-    _check("epoch", np.asarray(key.epoch).item(), 32)
+    positive_int("random", "epoch", np.asarray(key.epoch).item(), 0, MAX_EPOCH)
     lanes = elementwise.DROPOUT_LANES
     bits = arena.empty((len(key.image_ids), -(-count // lanes) * lanes // 8), np.uint8)
     elementwise.bernoulli_bits(
@@ -180,11 +177,3 @@ def dropout_mask(key: RandomKey, rate: float, count: int) -> NDArray[np.uint8]:
         bits,
     )
     return bits
-
-
-def _check(name: str, value: object, bits: int) -> int:
-    """Return an unsigned integer of at most `bits` bits."""
-    number = whole_number("random", name, value)
-    if not 0 <= number < 2**bits:
-        raise ValueError(f"random: {name} must lie in 0 .. 2**{bits} - 1, not {value}")
-    return number

@@ -16,22 +16,20 @@ from minicnn.shapes import FLOAT_DTYPES, Array, Shape, memoize_by_shape
 LARGEST_INT = 2**31 - 1  # of a size: the product of two then fits into 64 bits
 
 
-def positive_int(op: str, name: str, value: object, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`, and of 31 bits."""
-    number = whole_number(op, name, value)
-    if not minimum <= number <= LARGEST_INT:
-        bound = f"at least {minimum}" if number < minimum else f"at most {LARGEST_INT:,}"
-        raise ValueError(f"{op}: {name} must be {bound}, not {short_repr(number)}")
-    return number
-
-
-def whole_number(op: str, name: str, value: Any) -> int:
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{op}: {name} must be a whole number, not {value!r}")
+def positive_int(
+    op: str, name: str, value: Any, minimum: int = 1, maximum: int = LARGEST_INT
+) -> int:
+    """Return `value` as an int of at least `minimum` and at most `maximum`."""
     try:
-        return index(value)
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        number = index(value)
     except TypeError:
         raise TypeError(f"{op}: {name} must be a whole number, not {value!r}") from None
+    if not minimum <= number <= maximum:
+        bound = f"at least {minimum}" if number < minimum else f"at most {maximum:,}"
+        raise ValueError(f"{op}: {name} must be {bound}, not {short_repr(number)}")
+    return number
 
 
 def as_pair(op: str, name: str, value: object, minimum: int) -> tuple[int, int]:
@@ -55,14 +53,11 @@ def check_number(op: str, name: str, value: Any) -> float:
         raise TypeError(f"{op}: {name} must be a number, not {value!r}") from None
 
 
-def check_range(op: str, name: str, value: Any, low: float = 0.0, high: float = np.inf) -> float:
-    """Return `value` as a float with ``low <= value < high``."""
+def check_range(op: str, name: str, value: Any, high: float = np.inf) -> float:
+    """Return `value` as a float with ``0 <= value < high``."""
     number = check_number(op, name, value)
-    if not low <= number < high:  # False for NaN too
-        bounded = high < np.inf
-        wanted = (
-            f"at least {low:g} and below {high:g}" if bounded else f"{low:g} or more, and finite"
-        )
+    if not 0 <= number < high:  # False for NaN too
+        wanted = f"at least 0 and below {high:g}" if high < np.inf else "0 or more, and finite"
         raise ValueError(f"{op}: {name} must be {wanted}, not {value!r}")
     return number
 
@@ -234,7 +229,8 @@ def check_input(
     """Return input_shape, input_mean and input_std of a `Sequential`."""
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"Sequential: input_shape must be (H, W, C), not {shape!r}")
-    mean, std = (check_number("Sequential", *v) for v in (("input_mean", mean), ("input_std", std)))
+    mean = check_number("Sequential", "input_mean", mean)
+    std = check_number("Sequential", "input_std", std)
     with np.errstate(all="ignore"):
         scaled = (np.array([0, 1], dtype) - dtype.type(mean)) / dtype.type(std)
     if not (0 < std < np.inf and np.isfinite(scaled).all()):

@@ -582,9 +582,9 @@ IMAGES = np.zeros((3, 4, 4), np.uint8)
         ),
         ({"image_ids": np.arange(3) + 2**32 - 2}, ValueError, "image_ids must lie in 0"),
         ({"seed": 0.5}, TypeError, "seed must be a whole number, not 0.5"),
-        ({"seed": 2**64}, ValueError, r"seed must lie in 0 \.\. 2\*\*64 - 1"),
+        ({"seed": 2**64}, ValueError, "seed must be at most 18,446,744,073,709,551,615"),
         ({"epoch": True}, TypeError, "epoch must be a whole number, not True"),
-        ({"epoch": -1}, ValueError, r"epoch must lie in 0 \.\. 2\*\*32 - 1, not -1"),
+        ({"epoch": -1}, ValueError, "epoch must be at least 0, not -1"),
     ],
 )
 def test_augment_rejects_wrong_images_and_keys(change, kind, message):
