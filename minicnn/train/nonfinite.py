@@ -1,6 +1,7 @@
 """Locate the layer where infinity or NaN first arises."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,44 +45,38 @@ def find_non_finite(
         One sentence that names the layer, forward before backward, and one of advice.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        found = (_first_in_step(model, *part, label_smoothing) for part in microbatches)
-        culprit = next(filter(None, found), "no layer on its own, only the sum over the batch,")
+        steps = (_arrays(model, *part, label_smoothing) for part in microbatches)
+        found = (name for name, array in chain.from_iterable(steps) if not np.isfinite(array).all())
+        culprit = next(found, "no layer on its own, only the sum over the batch,")
     return f"{culprit} holds infinity or NaN. {ADVICE}."
 
 
-def _first_in_step(
+def _arrays(
     model: Sequential, images: Array, labels: IntArray, key: RandomKey, label_smoothing: float
-) -> str | None:
-    """Name the first non-finite array of a step, or return None."""
+) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of each array of a step, in the order of computation."""
     x = model.preprocess(images)
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
     for name, layer in zip(names, model.layers, strict=True):
         for parameter, array in layer.parameters.items():
-            if not np.isfinite(array).all():
-                return f"the {parameter} of {name}"
-    for name, y in _outputs(model.layers, names, x, key):
-        if not np.isfinite(y).all():
-            return f"the output of {name}"
-    logits, caches = x, []
-    for position, layer in enumerate(model.layers):
-        logits, cache = layer.forward(logits, key=key.fold_in(position))
-        caches.append(cache)
-    loss, loss_cache = softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    if not np.isfinite(loss):
-        return "the loss, though the logits are finite (they lie too far apart): it"
-    dy: Array | None = softmax_cross_entropy_backward(1.0, loss_cache)
-    for name, layer, cache in reversed(list(zip(names, model.layers, caches, strict=True))):
-        dy, gradients = layer.backward(dy, cache)
-        for argument, array in {"x": dy, **gradients}.items():
-            if not np.isfinite(array).all():
-                return f"the gradient d{argument} of {name}"
-    return None
+            yield f"the {parameter} of {name}", array
+    caches = {}
+    for name, y, cache in _outputs(model.layers, names, x, key):
+        yield f"the output of {name}", y
+        caches[name] = cache
+    loss, loss_cache = softmax_cross_entropy(y, labels, label_smoothing=label_smoothing)
+    yield "the loss, though the logits are finite (they lie too far apart): it", loss
+    dy: Any = softmax_cross_entropy_backward(1.0, loss_cache)
+    for name, layer in reversed(list(zip(names, model.layers, strict=True))):
+        dy, gradients = layer.backward(dy, caches[name])
+        for argument, gradient in {"x": dy, **gradients}.items():
+            yield f"the gradient d{argument} of {name}", gradient
 
 
 def _outputs(
     layers: Sequence[Layer], names: Sequence[str], x: Array, key: RandomKey
-) -> Iterator[tuple[str, Array]]:
-    """Yield name and output of each layer, those inside a container first."""
+) -> Iterator[tuple[str, Array, Any]]:
+    """Yield name, output and cache of each layer, those in a container first."""
     for position, (layer, name) in enumerate(zip(layers, names, strict=True)):
         own = key.fold_in(position)
         if isinstance(layer, Container):
@@ -89,5 +84,5 @@ def _outputs(
                 inner = sequence.layers
                 inside = [f"{i}, which is {prefix}{n} inside {layer}" for n, i in enumerate(inner)]
                 yield from _outputs(inner, inside, x, own.fold_in(branch))
-        x, _ = layer.forward(x, key=own)
-        yield name, x
+        x, cache = layer.forward(x, key=own)
+        yield name, x, cache
