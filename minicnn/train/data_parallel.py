@@ -150,18 +150,17 @@ class BatchGradient:
         self._state = self._replay_cache.follow(self.model)
         parts = split_batch(batch)
         statistics = np.empty((len(parts), self.model.statistics.size), self.model.dtype)
-        loss, correct, plain_loss = 0.0, 0, 0.0
+        results: list[tuple[float, int, float]] = []
         for first in range(0, len(parts), MAX_PENDING_GRADIENTS):
             group = slice(first, first + MAX_PENDING_GRADIENTS)
             rows = zip(parts[group], self._rows, statistics[group], strict=False)
-            results = self.pool.map(
+            # In order, whichever thread was first: the sum of floats depends on it.
+            results += self.pool.map(
                 lambda row: self._run_microbatch(len(batch), epoch, *row), list(rows)
             )
-            # In order, whichever thread was first: the sum of floats depends on it.
-            reduce.reduce_gradients(self._gradients, len(results), first == 0, self._total)
-            loss += sum(loss for loss, _, _ in results)
-            correct += sum(correct for _, correct, _ in results)
-            plain_loss += sum(plain for _, _, plain in results)
+            count = len(results) - first
+            reduce.reduce_gradients(self._gradients, count, first == 0, self._total)
+        loss, correct, plain_loss = map(sum, zip(*results, strict=True))
         return BatchResult(loss, correct, plain_loss, self._total, statistics)
 
     def augmented_images(self, image_ids: IntArray, epoch: int) -> NDArray[Any]:
@@ -205,14 +204,9 @@ class BatchGradient:
             yield self.augmented_images(part, epoch), self.labels[part], key
 
     def _run_microbatch(
-        self,
-        batch_size: int,
-        epoch: int,
-        image_ids: IntArray,
-        gradient: Array,  # (P,), overwritten
-        batch_statistics: Array,  # (S,), overwritten
+        self, batch_size: int, epoch: int, image_ids: IntArray, gradient: Array, statistics: Array
     ) -> tuple[float, int, float]:
-        """Return loss, correct images and plain loss; write both arrays."""
+        """Return loss, correct images and plain loss; overwrite both arrays."""
         count = len(image_ids)
         share = count / batch_size  # images of the microbatch / images of the batch
         # fit checks results for infinity and NaN; NumPy need not warn of them.
@@ -238,8 +232,8 @@ class BatchGradient:
                 (x, labels, ids, epochs, self._state),
                 (gradient,),
             )
-            if batch_statistics.size:
-                self.model.batch_statistics(caches, batch_statistics)
+            if statistics.size:
+                self.model.batch_statistics(caches, statistics)
             loss, correct, plain_loss = totals.tolist()
         return loss / batch_size, int(correct), plain_loss / batch_size
 
