@@ -98,9 +98,10 @@ class Sequential(Classifier):
         self._sequence = FusedSequence(self.layers)
         self._layers = list(iter_layers(self.layers))
         self._trains = False  # whether the last forward pass gave batch statistics
-        # Fingerprints of backward passes in training since `update_statistics`, at most two that
-        # differ. Not of forward passes: gradient checks move the weights between these.
-        self._trained_on: list[tuple[bytes, bytes]] = []
+        # Every 31st parameter, and the statistics, of backward passes in training since the last
+        # `update_statistics`: two with other weights show a step, one may be a gradient alone. Not
+        # of forward passes: gradient checks move the weights between these.
+        self._trained_on: dict[bytes, bytes] = {}
         self._replay_cache = ReplayCache(self.replayable)
         self._flatten()
 
@@ -211,9 +212,8 @@ class Sequential(Classifier):
             In the order of `parameters`; `unflatten` returns it layer by layer.
         """
         if self._trains and len(self._trained_on) < 2:
-            self._trained_on = [*dict.fromkeys([*self._trained_on, self._fingerprint()])]
-        if gradients is None:
-            gradients = np.empty_like(self.parameters)
+            self._trained_on.setdefault(self.parameters[::31].tobytes(), self.statistics.tobytes())
+        gradients = np.empty_like(self.parameters) if gradients is None else gradients
         dx = self._sequence.backward(dy, caches, self.unflatten(gradients), need_dx=need_dx)
         return dx, gradients
 
@@ -244,23 +244,18 @@ class Sequential(Classifier):
         batch_statistics : ndarray (microbatches, S)
             From `batch_statistics`, in the order of the microbatches.
         """
-        if not self.statistics.size:
-            return
         self._trained_on.clear()
         momentum = [layer.statistics_momentum() for layer in self.layers]
         m = parameters.fill(np.empty_like(self.statistics), self._statistics_layout, momentum)
         for row in batch_statistics:
             self.statistics += m * (row - self.statistics)
 
-    def _fingerprint(self) -> tuple[bytes, bytes]:
-        """Return every 31st parameter, and the statistics."""
-        return self.parameters[::31].tobytes(), self.statistics.tobytes()
-
     def _check_statistics(self) -> None:
         """Warn if weights were trained and the running statistics were not."""
-        if len(self._trained_on) == 2:  # else there was at most a gradient, without a step
-            (weights, statistics), now = self._trained_on[0], self._fingerprint()
-            if weights != now[0] and statistics == now[1]:
+        if len(self._trained_on) == 2:
+            weights, statistics = next(iter(self._trained_on.items()))
+            trained = weights != self.parameters[::31].tobytes()
+            if trained and statistics == self.statistics.tobytes():
                 self._trained_on.clear()
                 warnings.warn(STALE_STATISTICS, RuntimeWarning, stacklevel=5)
 
