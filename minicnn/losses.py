@@ -171,6 +171,4 @@ def _as_rows(labels: NDArray[Any], N: int, K: int, dtype: DTypeLike) -> Array:
         check_probability_rows("softmax_cross_entropy", labels, (N, K))
         return labels.astype(dtype, copy=False)
     check_labels("softmax_cross_entropy", labels, N, K)
-    rows = np.zeros((N, K), dtype)
-    rows[np.arange(N), labels] = 1
-    return rows
+    return one_hot(labels, K).astype(dtype, copy=False)

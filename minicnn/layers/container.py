@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -174,9 +175,7 @@ class Container(Layer, ABC):
 
     def _inside(self, input_shape: Shape) -> list[tuple[str, Layer, Shape]]:
         """Return prefix, layer and input shape of each layer inside."""
-        shapes: list[Shape] = []
-        for prefix in self.sequences:
-            shapes += self._shapes(prefix, input_shape)[:-1]
+        shapes = chain(*(self._shapes(prefix, input_shape)[:-1] for prefix in self.sequences))
         return [(*inside, shape) for inside, shape in zip(self._layers(), shapes, strict=True)]
 
 
@@ -211,10 +210,8 @@ class Residual(Container):
         self.layers = check_layers("Residual", self.layers)
         if self.shortcut is not None:
             self.shortcut = check_layers("Residual", self.shortcut)
-        self.sequences = {
-            "": FusedSequence(self.layers),
-            "shortcut.": FusedSequence(self.shortcut or []),
-        }
+        branches = {"": self.layers, "shortcut.": self.shortcut or []}
+        self.sequences = {prefix: FusedSequence(own) for prefix, own in branches.items()}
 
     def merge_shape(self, shapes: Sequence[Shape]) -> Shape:
         return check_residual(*shapes)
@@ -277,8 +274,7 @@ def iter_layers(layers: Sequence[Layer]) -> Iterator[Layer]:
     for layer in layers:
         yield layer
         if isinstance(layer, Container):
-            for branch in layer.sequences.values():
-                yield from iter_layers(branch.layers)
+            yield from iter_layers([inner for _, inner in layer._layers()])
 
 
 def is_replayable(layers: Sequence[Layer]) -> bool:

@@ -94,8 +94,7 @@ def _first_step(layers: Sequence[Layer], first: int, inference: bool) -> Step:
     fusible = type(layer) in (Dense, BatchNorm)
     if type(layer) is Conv2D and layer.backend in FUSIBLE_BACKENDS:
         fusible = True
-        after_relu = rest[1:] if relu else rest
-        pool = after_relu[0] if after_relu else None
+        pool = next(iter(rest[relu:]), None)
         if type(pool) is MaxPool2D and pool.is_two_by_two():
             return step._replace(length=2 + relu, ops=CONV_POOL, extra={"relu": relu})
     if fusible and relu:

@@ -1,6 +1,5 @@
 """The arrays of all layers, as views of one flat vector and by name."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -40,9 +39,9 @@ def build(layers: Sequence[Layer], input_shape: Shape, seed: int, dtype: DTypeLi
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {position + 1} ({layer}): {error}") from error
         shape = after
-    counted = Counter(id(layer) for layer in iter_layers(layers) if layer.parameters)
-    for layer in iter_layers(layers):
-        if counted[id(layer)] > 1:
+    every = list(iter_layers(layers))
+    for layer in every:
+        if layer.parameters and every.count(layer) > 1:
             raise ValueError(f"Sequential: the layer {layer} occurs twice")
     return shape
 

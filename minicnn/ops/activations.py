@@ -58,9 +58,8 @@ def relu(x: Array) -> tuple[Array, ReLUCache]:
 
 def relu_into(x: Array, y: Array) -> ReLUCache:
     """Write ``max(x, 0)`` to y, which may be x itself; both are in C order."""
-    positive = arena.empty(
-        (-(-x.size // elementwise.RELU_LANES) * elementwise.RELU_LANES // 8,), np.uint8
-    )
+    lanes = elementwise.RELU_LANES
+    positive = arena.empty((-(-x.size // lanes) * lanes // 8,), np.uint8)
     elementwise.relu_forward(x.reshape(-1), y.reshape(-1), positive)
     return ReLUCache(x.shape, positive)
 

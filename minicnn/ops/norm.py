@@ -225,13 +225,8 @@ def fold_batch_norm(
     Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-
     only inference" (CVPR 2018), section 3.2.
     """
-    channels = {
-        "bias": bias,
-        "norm_weight": norm_weight,
-        "norm_bias": norm_bias,
-        "mean": mean,
-        "variance": variance,
-    }
+    channels = {"bias": bias, "norm_weight": norm_weight, "norm_bias": norm_bias}
+    channels |= {"mean": mean, "variance": variance}
     axes = "in out | KH KW C | KH KW C F"
     check_channels("fold_batch_norm", "weight", axes, weight, epsilon, **channels)
     F = weight.shape[-1]

@@ -34,12 +34,11 @@ def dense(x: Array, weight: Array, bias: Array) -> tuple[Array, Cache]:
     N, inputs = x.shape
     outputs = weight.shape[1]
     y = np.empty((N, outputs), x.dtype)
-    for n in range(N):
-        for j in range(outputs):
-            total = float(bias[j])
-            for i in range(inputs):
-                total += float(x[n, i]) * float(weight[i, j])
-            y[n, j] = total
+    for n, j in product(range(N), range(outputs)):
+        total = float(bias[j])
+        for i in range(inputs):
+            total += float(x[n, i]) * float(weight[i, j])
+        y[n, j] = total
     return y, (x, weight)
 
 

@@ -81,8 +81,7 @@ def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> Array:
     N, K = logits.shape
     probabilities, _ = softmax(logits)
     dlogits: Array = np.empty_like(logits)
-    for n in range(N):
-        for k in range(K):
-            p, t = float(probabilities[n, k]), float(targets[n, k])
-            dlogits[n, k] = dloss / N * (p * float(targets[n].sum()) - t)
+    for n, k in np.ndindex(N, K):
+        p, t = float(probabilities[n, k]), float(targets[n, k])
+        dlogits[n, k] = dloss / N * (p * float(targets[n].sum()) - t)
     return dlogits

@@ -54,7 +54,7 @@ def find_non_finite(
 def _arrays(
     model: Sequential, images: Array, labels: IntArray, key: RandomKey, label_smoothing: float
 ) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of each array of a step, in the order of computation."""
+    """Yield name and value of each array of a step, as they are computed."""
     x = model.preprocess(images)
     names = [f"layer {number} ({layer})" for number, layer in enumerate(model.layers, start=1)]
     for name, layer in zip(names, model.layers, strict=True):
@@ -76,7 +76,7 @@ def _arrays(
 def _outputs(
     layers: Sequence[Layer], names: Sequence[str], x: Array, key: RandomKey
 ) -> Iterator[tuple[str, Array, Any]]:
-    """Yield name, output and cache of each layer, those in a container first."""
+    """Yield name, output and cache of each layer, inner ones first."""
     for position, (layer, name) in enumerate(zip(layers, names, strict=True)):
         own = key.fold_in(position)
         if isinstance(layer, Container):
