@@ -63,9 +63,9 @@ class Sequential(Classifier):
     layers : tuple of Layer
         For other layers make another model.
     parameters : ndarray (P,)
-        All weights and biases; the layers' arrays are views of it.
+        All weights and biases; the layers' arrays are views of it. An assigned vector is copied.
     statistics : ndarray (S,)
-        All running statistics; the layers' arrays are views of it.
+        All running statistics, likewise.
     metadata : dict
         Facts about the training. `fit` starts it afresh, `save` stores it.
 
@@ -119,6 +119,13 @@ class Sequential(Classifier):
         """Restore a deep copy or a pickle, whose arrays are not views any more."""
         self.__dict__.update(state)
         self._flatten()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Write to the two vectors: the layers' arrays are views of them."""
+        if name in ("parameters", "statistics"):
+            vars(self).setdefault(name, value)[...] = value
+        else:
+            super().__setattr__(name, value)
 
     def __copy__(self) -> Self:
         """Return a deep copy: each layer belongs to one model only."""

@@ -152,6 +152,25 @@ def test_parameters_are_views_of_one_vector():
     ]  # fmt: skip
 
 
+def test_a_vector_that_is_assigned_is_written_to_the_layers():
+    model, other = (
+        Sequential([Flatten(), Dense(5), BatchNorm(), Dense(10)], (8, 8, 1), seed=seed)
+        for seed in (0, 1)
+    )
+    other.statistics += 0.5
+    before = model.parameters
+    model.parameters, model.statistics = other.parameters, other.statistics
+    assert model.parameters is before
+    for own, given in zip(model.layers, other.layers, strict=True):
+        for array, wanted in zip(own.arrays(), given.arrays(), strict=True):
+            np.testing.assert_array_equal(array, wanted)
+    model.parameters *= 0
+    assert not model.layers[1].parameters["weight"].any()
+    assert other.parameters.any()
+    with pytest.raises(ValueError, match="could not broadcast"):
+        model.parameters = np.zeros(3, np.float32)
+
+
 def test_the_seed_determines_initial_weights_and_biases_are_zero():
     assert np.array_equal(small_model(seed=3).parameters, small_model(seed=3).parameters)
     assert not np.array_equal(small_model(seed=3).parameters, small_model(seed=4).parameters)
