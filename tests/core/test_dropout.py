@@ -87,6 +87,21 @@ def test_what_is_kept_depends_on_seed_epoch_layer_and_image_alone():
         assert (dropout_mask(other, 0.5, 70) != bits).any(axis=1).all()
 
 
+def test_a_number_at_the_threshold_is_kept():
+    words = random_bits(KEY.philox_key, "dropout", KEY.epoch, KEY.image_ids, 4).view(np.uint32)
+    for number in [*words.ravel() % 2**16, *words.ravel() // 2**16]:  # of 16 bits, odd and even
+        bits = dropout_mask(KEY, number / 2**16, 8)[:, 0]
+        expected = np.packbits(kept(KEY, number / 2**16, (8,)), axis=1, bitorder="little")
+        assert bits.tolist() == expected.ravel().tolist()
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(-1, 0), (2**64, 0), (0, -1), (0, 2**32)])
+def test_a_seed_or_an_epoch_of_too_many_bits_is_refused(seed, epoch):
+    with pytest.raises(ValueError, match=r"random: (seed|epoch) must be at (least|most)"):
+        random_bits(seed, "dropout", epoch, KEY.image_ids, 4)
+    assert random_bits(2**64 - 1, "dropout", 2**32 - 1, KEY.image_ids, 4).shape == (3, 4)
+
+
 def test_a_bit_is_kept_for_each_number(dtype):
     _, cache = ops.dropout(np.ones((3, 6, 6), dtype), 0.5, KEY)
     assert cache.kept.shape == (3, 8)  # 36 bits, in whole vectors of 32

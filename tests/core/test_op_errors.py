@@ -537,6 +537,11 @@ def test_images_of_another_range(dtype, full, top, shown):
         check_brightness("Model", others)
 
 
+@pytest.mark.parametrize("top", [np.uint8(17), np.float32(16.01 / 255), np.float64(16.01 / 255)])
+def test_images_just_brighter_than_the_dark_range_are_taken(top):
+    check_brightness("Model", np.full((3, 2, 2, 1), top))
+
+
 @pytest.mark.parametrize(
     ("input_shape", "wanted"),
     [

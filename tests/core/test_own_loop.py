@@ -91,6 +91,18 @@ def test_the_number_of_threads_changes_no_bit(digits, threads):
     assert found[:2] == expected[:2]
 
 
+def test_a_batch_without_an_epoch_is_of_the_first_one(digits):
+    epochs = []
+
+    def note_the_epoch(images, image_ids, *, seed, epoch):
+        epochs.append(epoch)
+        return images
+
+    run_batch = BatchGradient(make_model(), *digits, augment=note_the_epoch)
+    run_batch(np.arange(10))
+    assert epochs == [0]
+
+
 def test_data_are_checked_as_by_fit(digits):
     images, labels = digits
     with pytest.raises(TypeError, match="BatchGradient: model must be a Sequential, not Ensemble"):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -75,6 +76,17 @@ def test_a_map_inside_a_map_needs_no_free_thread():
         return sum(several.map(lambda inner: inner + item, range(3)))
 
     assert several.map(job, range(4)) == [3, 6, 9, 12]
+
+
+def test_maps_inside_a_map_use_no_more_threads_than_the_pool_has():
+    several = ThreadPool(2)
+
+    def wait_and_return_thread(item):
+        time.sleep(0.01)  # an idle thread would take the next item
+        return threading.current_thread()
+
+    found = several.map(lambda item: several.map(wait_and_return_thread, range(4)), range(2))
+    assert len({thread for threads in found for thread in threads}) <= 2
 
 
 def test_shared_pools_are_the_same_for_the_same_number():

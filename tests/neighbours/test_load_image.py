@@ -22,10 +22,18 @@ from minicnn.recognizer.mnist_format import (
     dilate,
     normalize_digit,
     resize,
+    select_digit,
     stroke_width,
     supersample,
 )
-from minicnn.recognizer.segmentation import hysteresis_threshold, label_regions, segment_foreground
+from minicnn.recognizer.segmentation import (
+    Foreground,
+    global_contrast,
+    hysteresis_threshold,
+    label_regions,
+    local_contrast,
+    segment_foreground,
+)
 from minicnn.recognizer.synthetic import HandStyle, digit_strokes, render_strokes
 
 
@@ -346,6 +354,14 @@ def test_lines_across_a_photo_are_not_ink(count, level):
         to_mnist_format(scene.clip(0, 255).astype(np.uint8))
 
 
+def test_the_paper_of_a_photo_brightens_softly_at_the_edge_of_a_shadow():
+    gray = np.full((128, 128), 200, np.uint8)
+    gray[:, :64] = 100
+    paper = ndimage.gaussian_filter1d(gray[64].astype(float), 2)
+    expected = np.maximum(0, 255 * (1 - gray[64] / paper))
+    np.testing.assert_allclose(local_contrast(gray)[64], expected, atol=2)
+
+
 def test_the_edge_of_a_table_is_not_part_of_the_digit():
     rng = np.random.default_rng(2)
     scene = (230 - 190 * (five(300, 14) / 255)) * shade(300)
@@ -407,6 +423,29 @@ def test_a_blank_image_is_an_error():
             to_mnist_format(image)
 
 
+@pytest.mark.parametrize(("level", "pixels"), [(239, 400), (240, 0)])
+def test_ink_has_a_contrast_of_at_least_16_levels(level, pixels):
+    gray = np.full((60, 60), 255, np.uint8)
+    gray[20:40, 20:40] = level
+    assert np.count_nonzero(segment_foreground(gray).mask) == pixels
+
+
+def test_the_contrast_of_a_drawing_is_a_share_of_the_range_beside_its_paper():
+    gray = np.full((60, 60), 200, np.uint8)
+    gray[20:40, 20:40] = 227
+    assert global_contrast(gray)[30, 30] == round(255 * 27 / 55)
+    gray[20:40, 20:40] = 70
+    assert global_contrast(gray)[30, 30] == round(255 * 130 / 200)
+
+
+def test_the_digit_of_a_photo_may_begin_one_pixel_from_its_border():
+    mask = np.zeros((40, 40), bool)
+    mask[:, :12] = True  # a table, larger than the digit
+    mask[1:39, 20:39] = True
+    ink = select_digit(Foreground(mask.astype(np.float32), mask, 1, uniform_background=False))
+    assert np.flatnonzero(ink.any(axis=0)).tolist() == list(range(20, 39))
+
+
 # ---------------------------------------------------------------- ranges of pixels
 
 
@@ -437,6 +476,12 @@ def test_the_range_of_the_pixels_is_the_pictures_own(white, dtype, ink):
         assert image.mode == ("F" if dtype == np.float32 else "I;16")
         if white >= 1:
             assert np.array_equal(to_mnist_format(image), expected)
+
+
+@pytest.mark.parametrize("white", [np.float32(1), np.uint16(65535), np.uint8(15)])
+def test_levels_are_scaled_to_0_to_255(white):
+    array = (np.array([[0, 0.2, 1]]) * white).astype(white.dtype)
+    assert load_image.read_picture(array).gray.tolist() == [[0, 51, 255]]
 
 
 @pytest.mark.parametrize("top", [2, 7, 14, 16])
@@ -730,6 +775,12 @@ def test_large_files_and_arrays_are_rejected(tmp_path, monkeypatch):
         ImageError, match=r"array \(10, 10\) of uint8: the number of pixels must be 1 to 99"
     ):
         to_mnist_format(np.zeros((10, 10), np.uint8))
+
+
+def test_a_file_may_have_64_megabytes():
+    load_image.check_size(64 * 1024 * 1024, "photo.png")
+    with pytest.raises(ImageError, match="the limit is 67108864"):
+        load_image.check_size(64 * 1024 * 1024 + 1, "photo.png")
 
 
 @pytest.mark.parametrize(

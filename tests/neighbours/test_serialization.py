@@ -468,6 +468,8 @@ def test_foreign_zips_are_rejected(tmp_path):
         ([("w.npy", npy(np.zeros(3)))], "it is a zip without a description"),
         ([("description.npy", b"hello")], "description is cut off or damaged"),
         ([("description.npy", npy(np.zeros(3)))], r"should be a string .*not float64 of shape \(3"),
+        ([("description.npy", npy(np.float64(3)))], r"not float64 of shape \(\)"),
+        ([("description.npy", npy(np.array("{}", ">U2")))], "should be a string .*not >U2"),
         ([("description.npy", npy(np.array(["a", "b"])))], r"not <U1 of shape \(2,\)"),
         ([("description.npy", npy(np.array("{}"), (2, 0)))], r"not version 1.0 of .npy"),
         ([("description.npy", npy(np.array("{}")))], "does not say that it is minicnn's"),
@@ -588,6 +590,15 @@ def test_files_and_descriptions_beyond_the_limit_are_not_read(saved, monkeypatch
         load_model(saved)
     monkeypatch.setattr(archive, "LARGEST_FILE", 1000)
     with pytest.raises(ModelFileError, match=r"it has [\d,]+ bytes, more than the limit of 1,000"):
+        load_model(saved)
+
+
+def test_a_file_of_exactly_the_limit_is_read(saved, monkeypatch):
+    size = saved.stat().st_size
+    monkeypatch.setattr(archive, "LARGEST_FILE", size)
+    load_model(saved)
+    monkeypatch.setattr(archive, "LARGEST_FILE", size - 1)
+    with pytest.raises(ModelFileError, match="more than the limit"):
         load_model(saved)
 
 
