@@ -156,19 +156,16 @@ def merge_fragments(outlines: list[Points]) -> NDArray[np.int64]:
     owner = np.arange(len(outlines))
     counts = np.array([len(points) for points in outlines])
     distances = np.full((len(outlines), len(outlines)), np.inf)
-    boxes, point_pairs = outline_boxes(outlines, owner), 0
-    gaps = boxes[:, None, :2] - boxes[:, 2:]
-    unmeasured = np.triu(np.maximum(gaps, gaps.swapaxes(0, 1)).max(axis=2) < MAX_COST, 1)
+    point_pairs = 0
     while True:
         cost = merge_cost(outline_boxes(outlines, owner))
         # Distances take time in proportion to the pairs of points: only those that matter.
-        possible = cost < MAX_COST
-        pairs = np.argwhere(unmeasured & (possible | possible.T)[owner][:, owner])
+        possible = (cost < MAX_COST) | (cost.T < MAX_COST)
+        pairs = np.argwhere(np.triu(np.isinf(distances) & possible[owner][:, owner]))
         point_pairs += int(counts[pairs].prod(axis=1).sum())
         check_limit(point_pairs, MAX_POINT_PAIRS, "pairs of points on close strokes")
         for i, j in pairs:
             distances[i, j] = distances[j, i] = least_distance(outlines[i], outlines[j])
-            unmeasured[i, j] = False
         order = np.argsort(owner, kind="stable")
         first = np.searchsorted(owner[order], np.arange(len(cost)))
         within = np.minimum.reduceat(distances[order][:, order], first, axis=1)
@@ -202,6 +199,8 @@ def merge_cost(boxes: Boxes) -> NDArray[np.float64]:
     rank = np.lexsort((np.arange(len(boxes)), heights)).argsort()
     forbidden = rank[:, None] >= rank
     forbidden |= merged_height > MAX_HEIGHT
+    # The distance of two strokes is at least the gap between their boxes.
+    forbidden |= np.maximum(-common, merged_height - np.add.outer(heights, heights)) >= MAX_COST
     forbidden |= grows & (merged_width > MAX_ASPECT * np.maximum(merged_height, 1))
     forbidden |= (heights[:, None] >= FRAGMENT_HEIGHT) & (overlap < 0.5)
     return np.where(forbidden, np.inf, SIDEWAYS_COST * (1 - overlap))  # inf if not one digit
@@ -280,9 +279,8 @@ def deskew_rows(ink: InkDensity, slant: float) -> tuple[InkDensity, NDArray[np.i
 def large_holes(paper: Mask, min_area: float) -> Mask:
     """Return the paper enclosed by ink, in holes larger than `min_area`."""
     regions = label_regions(np.pad(paper, 1, constant_values=True))
-    is_hole = regions.areas > min_area
-    is_hole[0] = False  # the first region is the paper around the ink
-    return np.concatenate([[False], is_hole])[regions.labels[1:-1, 1:-1]]
+    holes = 2 + np.flatnonzero(regions.areas[1:] > min_area)  # label 1 is the paper around the ink
+    return np.isin(regions.labels[1:-1, 1:-1], holes)
 
 
 def minimum_cost_seams(ink: InkDensity) -> tuple[InkDensity, NDArray[np.int8]]:
