@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minicnn import ops
-from minicnn.kernels import conv_direct, conv_winograd, pack, reduce, target
+from minicnn.kernels import conv_direct, conv_pool, conv_winograd, im2col, pack, reduce, target
 from minicnn.kernels.target import BLOCK_ROWS
 from minicnn.runtime import arena
 from minicnn.shapes.window import Window
@@ -62,6 +62,30 @@ def test_gradients_of_windows_on_padding_only_are_dropped(integers, dtype):
     dx, dweight, _ = ops.conv2d_backward(y, cache)
     np.testing.assert_array_equal(dx, np.zeros_like(x))
     np.testing.assert_array_equal(dweight, np.zeros_like(weight))
+
+
+@pytest.mark.parametrize("module", [conv_direct, conv_winograd, im2col])
+def test_a_convolution_writes_to_its_output_only(integers, module):
+    draw, around = integers(4, np.float32), np.full((3, 4, 6, 20), 7, np.float32)
+    x, weight, bias = draw(1, 6, 8, 16), draw(3, 3, 16, 20), draw(20)
+    module.forward(x, weight, bias, Window(3, 3, 1, 1, 0, 0, 4, 6), around[1:2])
+    assert (around[[0, 2]] == 7).all()
+
+
+@pytest.mark.parametrize("module", [conv_pool, conv_winograd])
+def test_a_convolution_with_its_pool_writes_to_its_outputs_only(integers, module):
+    forward = getattr(module, "forward_pool", conv_pool.forward)
+    draw, around = integers(5, np.float32), np.full((3, 2, 3, 20), 7, np.float32)
+    x, weight, bias, argmax = (
+        draw(1, 6, 8, 16),
+        draw(3, 3, 16, 20),
+        draw(20),
+        around.astype(np.uint8),
+    )
+    window = Window(3, 3, 1, 1, 0, 0, 4, 6)
+    forward(x, weight, bias, window, True, around[1:2], argmax[1:2])
+    assert (around[[0, 2]] == 7).all()
+    assert (argmax[[0, 2]] == 7).all()
 
 
 def test_winograd_planes_are_not_a_power_of_two_apart():

@@ -85,6 +85,12 @@ def test_climbing_lines_are_ordered_from_top_to_bottom():
     assert lefts(detected) == [20 + 50 * column for column in range(5)] * 2
 
 
+@pytest.mark.parametrize(("slant", "order"), [(0.5, [1, 0]), (1.0, [0, 1])])
+def test_slanted_digits_are_ordered_by_their_deskewed_centers(slant, order):
+    boxes = np.array([[0, 10, 20, 20], [6, 6, 26, 16]])  # centers (y, x): (10, 15) and (16, 11)
+    assert detect.text_lines(boxes, Handwriting(20, slant)) == [order]
+
+
 def test_a_loose_bar_belongs_to_its_five():
     assert len(detect_digits(write("5", glyphs={"5": "loose"}, pen=3))) == 1
     assert len(detect_digits(write("1535", glyphs={"5": "loose"}, pen=3))) == 4
