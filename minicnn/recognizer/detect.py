@@ -57,7 +57,7 @@ def detect_digits(image: ImageSource) -> list[DigitBox]:
     FileNotFoundError
         If the file does not exist.
     ImageError
-        As in `to_mnist_format`, or if the image has more than 1000 components or digits, or
+        As in `to_mnist_format`, or if the image has more than 600 components or digits, or
         strokes that overlap or touch more than digits on a page do.
     BlankImageError
         If the image has no ink, or none as high as a digit.

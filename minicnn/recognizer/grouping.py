@@ -30,8 +30,8 @@ Boxes = NDArray[np.float64]  # (n, 4): top, left, bottom, right
 
 SLANT_RANGE = (-0.5, 0.8)  # estimates are clipped to this range
 OUTLINE_POINTS = 40  # per height of the handwriting
-# Bounds of the cost of a page. A full page of 1,000 digits has a fifth of them or less.
-MAX_COMPONENTS = 1000
+# Bounds of the cost of a page. A full page of digits has a fifth of the pixels and pairs or less.
+MAX_COMPONENTS = 600  # 5 ms each: a page takes 3 s
 MAX_BOX_PIXELS = 30_000_000  # in all boxes; those of nested and of touching strokes overlap
 MAX_POINT_PAIRS = 200_000_000  # of outlines that may belong to one digit
 # In heights of the handwriting:

@@ -190,7 +190,7 @@ def test_too_many_components_are_an_error():
     dots = np.full((300, 300), 255, np.uint8)
     dots[2:-2:6, 2:-2:6] = 0
     dots[3:-2:6, 2:-2:6] = 0
-    with pytest.raises(ImageError, match=r"2500 separate strokes.*at most 1000; crop the image"):
+    with pytest.raises(ImageError, match=r"2500 separate strokes.*at most 600; crop the image"):
         detect_digits(dots)
 
 
