@@ -600,7 +600,7 @@ def test_the_first_non_finite_array_is_found():
         ({"validation_split": -0.1}, ValueError, "not -0.1"),
         ({"validation_split": np.nan}, ValueError, "not nan"),
         ({"seed": -1}, ValueError, "seed must be at"),
-        ({"label_smoothing": 1.0}, ValueError, "label_smoothing must be .* below 1, not 1.0"),
+        ({"label_smoothing": 1.0}, ValueError, "fit: label_smoothing must be .* below 1, not 1.0"),
         ({"label_smoothing": "0.1"}, TypeError, "label_smoothing must be a number, not '0.1'"),
         ({"patience": 0}, ValueError, "patience must be at least 1, not 0"),
         ({"patience": 1.5}, TypeError, "patience must be a whole number, not 1.5"),

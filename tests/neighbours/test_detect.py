@@ -139,6 +139,15 @@ def test_points_commas_dashes_and_dirt_are_dropped():
     assert count == len(detect_digits(image)) == 4
 
 
+def test_a_speck_beside_a_digit_is_no_part_of_it():
+    mask = np.zeros((80, 140), bool)
+    mask[20:60, 100:106] = True
+    mask[30:34, 108:112] = True  # a tenth of the height
+    regions, handwriting = group_components(label_regions(mask))
+    assert handwriting.height == 40
+    assert regions.boxes.tolist() == [[20, 100, 60, 106]]
+
+
 def test_touching_digits_are_split():
     detected = detect_digits(write("3333", gap=0.05, glyphs={"3": "round"}))
     assert len(detected) == 4
@@ -231,6 +240,19 @@ def test_each_distance_is_measured_once(monkeypatch):
     assert len(detect_digits(write("1535", glyphs={"5": "loose"}, pen=3))) == 4
     pairs = {tuple(sorted(map(id, pair))) for pair in calls}
     assert len(pairs) == len(calls) > 0
+
+
+def test_the_outline_has_both_ends_of_each_row_and_column():
+    mask = np.zeros((9, 12), bool)
+    mask[2:8, 5] = mask[4, 3:10] = True  # a cross
+    pixels = np.argwhere(mask)
+    rows, columns = (
+        [pixels[pixels[:, axis] == place] for place in np.unique(pixels[:, axis])]
+        for axis in (0, 1)
+    )
+    expected = [tuple(line[end]) for line in rows + columns for end in (0, -1)]
+    found = grouping.outline(label_regions(mask), 0, height=1.0)
+    assert sorted(map(tuple, found)) == sorted(expected)
 
 
 def test_the_outline_of_a_wide_stroke_has_few_points():

@@ -28,6 +28,7 @@ from minicnn.recognizer.mnist_format import (
 )
 from minicnn.recognizer.segmentation import (
     Foreground,
+    background_level,
     global_contrast,
     hysteresis_threshold,
     label_regions,
@@ -421,6 +422,15 @@ def test_a_blank_image_is_an_error():
             BlankImageError, match="the image is blank; draw one digit with more contrast"
         ):
             to_mnist_format(image)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_line_across_a_photo_belongs_to_its_paper_and_a_table_at_one_edge_does_not(turns):
+    levels = np.zeros((96, 96), np.uint8)
+    levels[-8:] = 200
+    assert background_level(np.rot90(levels, turns)) == 0
+    levels[40:44] = 90
+    assert background_level(np.rot90(levels, turns)) == 90
 
 
 @pytest.mark.parametrize(("level", "pixels"), [(239, 400), (240, 0)])
