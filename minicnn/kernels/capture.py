@@ -11,8 +11,8 @@ Replay repeats kernel calls and nothing else. So it is declared, never guessed:
 
 - a layer sets `Layer.replayable`; one layer without it, and the whole network runs eagerly;
 - an op that writes arrays by NumPy calls `refuse_capture`;
-- a step is captured again after an attribute, an array or a method of a layer was replaced, and a
-  method that is replaced on one object turns replay off.
+- a step is captured again after an attribute or an array of a layer, or a method of its class, was
+  replaced. A method of one layer object cannot be replaced, and one of a model turns replay off.
 
 The first replay of each network is compared with an eager run; where a bit differs, the network
 runs eagerly, with a warning. ``MINICNN_VERIFY_REPLAY=1`` compares every replay, and raises.

@@ -106,6 +106,12 @@ class Layer:
                 words.append(f"{option.name}={getattr(value, '__name__', repr(value))}")
         return f"{type(self).__name__}({', '.join(words)})"
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; raise AttributeError for a method."""
+        if name in METHOD_NAMES:  # a fused step and a replay would not call it
+            raise AttributeError(f"{self!r}.{name} cannot be replaced; override it in a subclass")
+        super().__setattr__(name, value)
+
     # ------------------------------------------------------------ shapes and arrays
 
     def output_shape(self, input_shape: Shape) -> Shape:

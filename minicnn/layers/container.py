@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from minicnn import ops
 from minicnn.layers.activations import ReLU
-from minicnn.layers.base import METHOD_NAMES, Arrays, Layer
+from minicnn.layers.base import Arrays, Layer
 from minicnn.layers.conv import Conv2D
 from minicnn.layers.fusion import FusedSequence
 from minicnn.random import RandomKey
@@ -279,11 +279,9 @@ def iter_layers(layers: Sequence[Layer]) -> Iterator[Layer]:
 
 def is_replayable(layers: Sequence[Layer]) -> bool:
     """Return whether all layers, nested ones too, are declared replayable."""
-    # Not with a method of one object, nor with an array that NumPy must copy for the kernels.
+    # Not with an array that NumPy must copy for the kernels.
     return all(
-        layer.replayable
-        and vars(layer).keys().isdisjoint(METHOD_NAMES)
-        and all(array.flags.c_contiguous for array in layer.arrays())
+        layer.replayable and all(array.flags.c_contiguous for array in layer.arrays())
         for layer in iter_layers(layers)
     )
 
