@@ -75,7 +75,7 @@ def check_float(op: str, name: str, array: object) -> None:
     if array.dtype not in FLOAT_DTYPES:
         raise TypeError(
             f"{op}: {name} must be float32 or float64, not {array.dtype}; "
-            f"cast it with {name}.astype(np.float32)"
+            f"cast it with {name}.astype(np.float32), or images with model.preprocess(images)"
         )
 
 
@@ -219,7 +219,7 @@ def check_brightness(op: str, images: Array) -> None:
     if images[:1].max() <= dark and 0 < (top := images.max()) <= dark:
         raise ValueError(
             f"{op}: {images.dtype} images must have pixels 0 to {full}, but the largest of all is "
-            f"{top:.3g}; scale them, as in images / {top:.3g}"
+            f"{top:.3g}; scale them, as in images / images.max()"
         )
 
 

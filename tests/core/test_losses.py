@@ -219,7 +219,8 @@ NO_LABELS = {
     f"{LOSS}labels must be an integer array, not bool": (LOGITS, np.array([True, False])),
     f"{LOSS}labels must be an integer array, not complex128": (LOGITS, np.zeros(2, complex)),
     f"{LOSS}logits must be a NumPy array, not list": ([[0.0, 1.0]], np.array([0])),
-    f"{LOSS}logits must be float32 or float64, not int64; cast it with logits.astype(np.float32)": (
+    f"{LOSS}logits must be float32 or float64, not int64; "
+    "cast it with logits.astype(np.float32), or images with model.preprocess(images)": (
         np.zeros((2, 3), int),
         np.array([0, 1]),
     ),

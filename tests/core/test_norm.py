@@ -280,7 +280,8 @@ def inference(x=X, mean=ONES, variance=ONES, **options):
 
 TYPES = {
     "batch_norm: x must be a NumPy array, not list": norm([[1.0]]),
-    "batch_norm: x must be float32 or float64, not int64; cast it with x.astype(np.float32)": norm(
+    "batch_norm: x must be float32 or float64, not int64; "
+    "cast it with x.astype(np.float32), or images with model.preprocess(images)": norm(
         X.astype(np.int64)
     ),
     "batch_norm: weight is float64 but x is float32; cast one with .astype(np.float32)": norm(

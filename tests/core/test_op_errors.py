@@ -152,7 +152,7 @@ def test_arrays_of_other_dtypes(argument, dtype):
     refuses(
         TypeError,
         f"{argument} must be float32 or float64, not {dtype}; "
-        f"cast it with {name}.astype(np.float32)",
+        f"cast it with {name}.astype(np.float32), or images with model.preprocess(images)",
         CASTS[argument](dtype),
     )
 
@@ -528,7 +528,7 @@ def test_images_of_another_range(dtype, full, top, shown):
     refuses(
         ValueError,
         f"Model: {np.dtype(dtype)} images must have pixels 0 to {full}, but the largest of all is "
-        f"{shown}; scale them, as in images / {shown}",
+        f"{shown}; scale them, as in images / images.max()",
         lambda: check_brightness("Model", images),
     )
     for bright in (0, 1):  # the first image, and another one
