@@ -99,7 +99,7 @@ def check_size(size: int, name: str, limit: float) -> None:
     if not size:
         raise ImageError(f"{name}: the file is empty")
     if size > limit:
-        raise ImageError(f"{name} has {size} bytes; the limit is {limit:.0f} in such a file")
+        raise ImageError(f"{name} has {size} bytes; the limit is {limit:.0f}; reduce the image")
 
 
 def check_pixels(name: str, size: tuple[int, int], limit: float) -> None:
@@ -107,8 +107,8 @@ def check_pixels(name: str, size: tuple[int, int], limit: float) -> None:
     W, H = size
     if not 1 <= W * H <= limit or max(size) > MAX_SIDE:
         raise ImageError(
-            f"{name}: the number of pixels must be 1 to {limit:.0f} in such a file, and no side "
-            f"above {MAX_SIDE}, not {W}×{H}; save a smaller image, as PNG"
+            f"{name}: the number of pixels must be 1 to {limit:.0f}, and no side above {MAX_SIDE}, "
+            f"not {W}×{H}; save a smaller image, as PNG"
         )
 
 
@@ -134,6 +134,7 @@ def decode_file(data: bytes, name: str) -> Picture:
                 remedy = "HEIC and AVIF as JPEG" if data[4:8] == b"ftyp" else "it as PNG or JPEG"
                 reason = f" is not a readable image ({', '.join(formats)}); save {remedy}"
             raise ImageError(name + reason) from error
+        name = f"{name} ({image.format})"  # the limits are those of the format
         check_size(len(data), name, max_bytes)
         size, load_end = image.size, image.load_end
         check_pixels(name, size, max_pixels)

@@ -169,6 +169,18 @@ def test_a_model_of_another_kind_is_not_used(model_file, capsys, class_names, re
     assert "give a model of digits" in capsys.readouterr().err
 
 
+def test_a_model_that_overflows_is_not_used(model_file, capsys):
+    shutil.copy(model_file, "digits.npz")
+    os.utime("digits.npz", (1000, 1000))
+    model = minicnn.load_model(model_file)
+    model.parameters[...] = 1e30
+    model.save("large.npz")
+    assert recognize.main([str(DIGITS / "1_white-on-black.png")]) == 0
+    skipped, used = capsys.readouterr().err.splitlines()
+    assert skipped.startswith("not using large.npz: Sequential: the network computes infinity")
+    assert used == "using the model digits.npz"
+
+
 def test_the_class_names_give_the_order_of_the_digits(model_file, capsys):
     other_kind(model_file, "9012345678")
     assert recognize.main([str(DIGITS / "1_white-on-black.png"), "--model", "fashion.npz"]) == 0
