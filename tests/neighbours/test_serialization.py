@@ -750,6 +750,16 @@ def test_a_model_beyond_the_limits_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_as_many_layers_and_lists_as_the_limit_are_loaded(saved, monkeypatch):
+    layers = json.dumps(contents(saved)[0]["model"]["layers"])
+    parts = layers.count("{") + layers.count("[")
+    monkeypatch.setattr(serialization, "MAX_PARTS", parts)
+    load_model(saved)
+    monkeypatch.setattr(serialization, "MAX_PARTS", parts - 1)
+    with pytest.raises(ModelFileError, match=f"its {parts} layers and lists are more than"):
+        load_model(saved)
+
+
 def test_large_networks_are_within_the_limits():
     vgg16 = []
     for count, filters in [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)]:
