@@ -134,10 +134,10 @@ def decode_file(data: bytes, name: str) -> Picture:
                 remedy = "HEIC and AVIF as JPEG" if data[4:8] == b"ftyp" else "it as PNG or JPEG"
                 reason = f" is not a readable image ({', '.join(formats)}); save {remedy}"
             raise ImageError(name + reason) from error
-        name = f"{name} ({image.format})"  # the limits are those of the format
-        check_size(len(data), name, max_bytes)
+        limited = f"{name} ({image.format})"  # the limits are those of the format
+        check_size(len(data), limited, max_bytes)
         size, load_end = image.size, image.load_end
-        check_pixels(name, size, max_pixels)
+        check_pixels(limited, size, max_pixels)
         drafted = image.draft(None, (KEPT_SIDE, KEPT_SIDE))  # of a JPEG, fewer pixels are decoded
 
         def suppress_errors() -> None:
