@@ -64,8 +64,7 @@ def train(
     """Build a network and train it on all images.
 
     `recipe` and `run` are arguments of `minicnn.fit`, and of the ablation: ``batch_norm=False``
-    removes the batch norms, ``dropout`` adds a dropout layer before the last layer. ``announce`` is
-    called with the network before its training.
+    removes the batch norms, ``dropout`` adds a dropout layer before the last layer.
     """
     settings = {
         "seed": 0, "weight_decay": 0.0, "batch_norm": True, "dropout": 0.0, **recipe, **run
@@ -76,13 +75,10 @@ def train(
         for layer in layers:
             if isinstance(layer, Conv2D | Dense):
                 layer.bias = True  # the batch norm's bias is gone
-    announce = settings.pop("announce", None)
     dropout = settings.pop("dropout")
     if dropout:
         layers = [*layers[:-1], Dropout(dropout), layers[-1]]
     model = network(layers, settings["seed"])
-    if announce:
-        announce(model)
     # β2 = 0.99 instead of 0.999: the second moments follow changes within one epoch.
     optimizer = Adam(rate, beta2=0.99, weight_decay=decay)
     minicnn.fit(

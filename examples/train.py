@@ -207,7 +207,6 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
         "checkpoint": new_checkpoint(flags),
         "resume": flags.resume,
         "on_epoch_end": diagnosis_printer(images, labels) if flags.diagnose else None,
-        "announce": network_printer(),
         **settings_of(flags, len(images)),
     }
     print(
@@ -225,18 +224,6 @@ def train(flags: argparse.Namespace, data: minicnn.ImageDataset) -> Classifier:
         "resumed": flags.resume,
     }
     return model
-
-
-def network_printer() -> Callable[[minicnn.Sequential], None]:
-    """Return a callback that prints the first network of an ensemble."""
-    shown: list[minicnn.Sequential] = []
-
-    def show(model: minicnn.Sequential) -> None:
-        if not shown:
-            print(f"{model.summary()}\n")
-        shown.append(model)
-
-    return show
 
 
 def settings_of(flags: argparse.Namespace, image_count: int) -> dict[str, Any]:
@@ -339,6 +326,7 @@ def save(path: Path, model: minicnn.Sequential) -> None:
 def report(flags: argparse.Namespace, model: Classifier, found: minicnn.Evaluation) -> None:
     """Print the results, once everything is written."""
     count = len(networks_of(model))
+    print(f"\n{networks_of(model)[0].summary()}")
     if count > 1:
         print(f"\nan ensemble of {count} such networks")
     if isinstance(model, TestTimeAugmentation):

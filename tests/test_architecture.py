@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import code_lines
+import fault_table
 import pytest
 
 import minicnn
@@ -265,3 +266,8 @@ def test_exported_names_exist_once():
     missing = [name for name in minicnn.__all__ if not hasattr(minicnn, name)]
     assert not missing, f"minicnn/__init__.py: import these names, or remove them: {missing}"
     assert len(set(minicnn.__all__)) == len(minicnn.__all__), "minicnn/__init__.py: a name is twice"
+
+
+def test_the_table_of_faults_is_up_to_date():
+    written = fault_table.README.read_text(encoding="utf-8")
+    assert written == fault_table.text(), "run python tests/fault_table.py"

@@ -118,6 +118,7 @@ class Sequential(Classifier):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a deep copy or a pickle, whose arrays are not views any more."""
         self.__dict__.update(state)
+        del self.parameters, self.statistics
         self._flatten()
 
     def __setattr__(self, name: str, value: Any) -> None:
