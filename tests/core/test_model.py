@@ -429,3 +429,11 @@ def test_sizes_have_an_upper_bound():
             Sequential([layer], input_shape=(4, 4, 1))
     with pytest.raises(ValueError, match=r"Dense: units must be at most .*, not 10+\.\.\.0+$"):
         Dense(10**200)
+
+
+@pytest.mark.parametrize("name", ["forward", "backward", "infer", "ops"])
+def test_a_method_of_one_layer_is_refused_in_words(name):
+    # A fused step would not call it.
+    layer = ReLU()
+    with pytest.raises(AttributeError, match=rf"ReLU\(\)\.{name} cannot .* in a subclass"):
+        setattr(layer, name, lambda *_: None)
