@@ -5,23 +5,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from minicnn.runtime.archive import atomic_write
+from minicnn.runtime.archive import atomic_write, check_writable
 
 
 def writable(text: str) -> Path:
     """Parse a flag that names an output file, and check its folder."""
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path} cannot be written: it is a folder; name a file")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(
-            f"{path} cannot be written: there is no folder {path.parent}; create it"
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(
-            f"{path} cannot be written: {path.parent} is read-only; choose another folder"
-        )
-    return path
+    try:
+        check_writable(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return Path(text)
 
 
 def writable_npz(text: str) -> Path:

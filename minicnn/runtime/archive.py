@@ -48,11 +48,15 @@ def check_writable(path: str | PathLike[str]) -> Path:
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path} cannot be written: there is no folder {target.parent}")
+        raise FileNotFoundError(
+            f"{path} cannot be written: there is no folder {target.parent}; create it"
+        )
     if target.is_dir():
         raise IsADirectoryError(f"{path} cannot be written: it is a folder; name a file in it")
     if not os.access(target.parent, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: {target.parent} does not let you")
+        raise PermissionError(
+            f"{path} cannot be written: {target.parent} does not let you; choose another folder"
+        )
     return target
 
 
