@@ -253,6 +253,8 @@ class Sequential(Classifier):
             From `batch_statistics`, in the order of the microbatches.
         """
         self._trained_on.clear()
+        if not self.statistics.size:
+            return
         momentum = [layer.statistics_momentum() for layer in self.layers]
         m = parameters.fill(np.empty_like(self.statistics), self._statistics_layout, momentum)
         for row in batch_statistics:
